@@ -1,0 +1,162 @@
+#include "io.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#if defined(__APPLE__)
+#include <sys/sysctl.h>
+#endif
+
+namespace mmap_ninja::io {
+namespace {
+
+std::atomic<Hook> watcher{nullptr};
+
+// Linux transfers at most 0x7ffff000 bytes a call.
+constexpr uint64_t kLargestTransfer = uint64_t{1} << 30;
+
+int64_t watch(const Call& call) {
+  Hook hook = watcher.load(std::memory_order_acquire);
+  return hook ? hook(call) : 0;
+}
+
+Status failure(const char* name, int error) { return {.code = Code::system, .error = error, .what = name}; }
+
+// Runs one system call through the watcher and retries EINTR.
+template <typename Function>
+Status call(const Call& described, Function function) {
+  for (;;) {
+    int64_t verdict = watch(described);
+    if (verdict >= 0 && function() == 0) return {};
+    int error = verdict < 0 ? static_cast<int>(-verdict) : errno;
+    if (error != EINTR) return failure(described.name, error);
+  }
+}
+
+}  // namespace
+
+void set_hook(Hook hook) { watcher.store(hook, std::memory_order_release); }
+
+Status write_at(int fd, const void* data, uint64_t size, uint64_t offset) {
+  auto bytes = static_cast<const uint8_t*>(data);
+  while (size > 0) {
+    uint64_t part = std::min(size, kLargestTransfer);
+    int64_t verdict = watch({"pwrite", fd, nullptr, offset, bytes, part});
+    if (verdict > 0) part = std::min(part, static_cast<uint64_t>(verdict));
+    ssize_t written = -1;
+    int error = verdict < 0 ? static_cast<int>(-verdict) : 0;
+    if (error == 0) {
+      written = ::pwrite(fd, bytes, part, static_cast<off_t>(offset));
+      if (written < 0) error = errno;
+      if (written == 0) error = ENOSPC;
+    }
+    if (error == EINTR) continue;
+    if (error != 0) return failure("pwrite", error);
+    bytes += written;
+    size -= static_cast<uint64_t>(written);
+    offset += static_cast<uint64_t>(written);
+  }
+  return {};
+}
+
+Status truncate(int fd, uint64_t size) {
+  return call({"ftruncate", fd, nullptr, 0, nullptr, size}, [&] { return ::ftruncate(fd, static_cast<off_t>(size)); });
+}
+
+Status sync_data(int fd) {
+  return call({"fdatasync", fd, nullptr, 0, nullptr, 0}, [&] {
+#if defined(__APPLE__)
+    return ::fcntl(fd, F_FULLFSYNC) == -1 ? -1 : 0;
+#else
+    return ::fdatasync(fd);
+#endif
+  });
+}
+
+Status sync_directory(int fd) {
+  return call({"fsync", fd, nullptr, 0, nullptr, 0}, [&] { return ::fsync(fd); });
+}
+
+Status create_file(const char* path, int* fd) {
+  return call({"open", -1, path, 0, nullptr, 0}, [&] {
+    *fd = ::open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+    return *fd < 0 ? -1 : 0;
+  });
+}
+
+Status make_directory(const char* path) {
+  return call({"mkdir", -1, path, 0, nullptr, 0}, [&] { return ::mkdir(path, 0777); });
+}
+
+Status rename_file(const char* from, const char* to) {
+  return call({"rename", -1, from, 0, to, strlen(to)}, [&] { return ::rename(from, to); });
+}
+
+Status remove_file(const char* path) {
+  return call({"unlink", -1, path, 0, nullptr, 0}, [&] { return ::unlink(path); });
+}
+
+void start_writeback([[maybe_unused]] int fd, [[maybe_unused]] uint64_t offset, [[maybe_unused]] uint64_t size) {
+#if defined(__linux__)
+  (void)::sync_file_range(fd, static_cast<off_t>(offset), static_cast<off_t>(size), SYNC_FILE_RANGE_WRITE);
+#endif
+}
+
+Status try_lock(int fd, bool* taken) {
+  *taken = true;
+  return call({"flock", fd, nullptr, 0, nullptr, 0}, [&] {
+    int result = ::flock(fd, LOCK_EX | LOCK_NB);
+    if (result == 0 || errno != EWOULDBLOCK) return result;
+    *taken = false;
+    return 0;
+  });
+}
+
+Status unlock(int fd) {
+  return call({"flock", fd, nullptr, 1, nullptr, 0}, [&] { return ::flock(fd, LOCK_UN); });
+}
+
+Status read_at(int fd, void* data, uint64_t size, uint64_t offset) {
+  auto bytes = static_cast<uint8_t*>(data);
+  uint64_t done = 0;
+  while (done < size) {
+    ssize_t part = ::pread(fd, bytes + done, std::min(size - done, kLargestTransfer),
+                           static_cast<off_t>(offset + done));
+    if (part < 0 && errno == EINTR) continue;
+    if (part < 0) return failure("pread", errno);
+    if (part == 0) return {.code = Code::short_file, .what = "file", .found = offset + done, .expected = offset + size};
+    done += static_cast<uint64_t>(part);
+  }
+  return {};
+}
+
+void boot_id(uint8_t id[16]) {
+  char text[64] = {};
+#if defined(__APPLE__)
+  size_t size = sizeof text - 1;
+  if (::sysctlbyname("kern.bootsessionuuid", text, &size, nullptr, 0) != 0) text[0] = 0;
+#else
+  int fd = ::open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+  if (fd >= 0) {
+    if (::read(fd, text, sizeof text - 1) < 0) text[0] = 0;
+    ::close(fd);
+  }
+#endif
+  memset(id, 0, 16);
+  int digits = 0;
+  for (const char* at = text; *at && digits < 32; ++at) {
+    unsigned value;
+    if (*at == '-' || sscanf(at, "%1x", &value) != 1) continue;
+    id[digits / 2] = static_cast<uint8_t>(id[digits / 2] << 4 | value);
+    ++digits;
+  }
+}
+
+}  // namespace mmap_ninja::io

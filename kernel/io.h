@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "status.h"
+
+// The one seam: every system call that changes a file is made here, and a test may watch or fail each.
+namespace mmap_ninja::io {
+
+struct Call {
+  const char* name;
+  int fd;            // -1 where the call takes a path
+  const char* path;  // nullptr where the call takes an fd
+  uint64_t offset;
+  const void* data;
+  uint64_t size;
+};
+
+// Called before the system call. Returns 0 to let it pass, a negative errno to fail it, and for a write
+// a positive number of bytes after which it stops short.
+using Hook = int64_t (*)(const Call&);
+
+// Not thread-safe: set it before the first writer and reset it after the last.
+void set_hook(Hook hook);
+
+// All return ok or Code::system; EINTR and short writes are retried.
+Status write_at(int fd, const void* data, uint64_t size, uint64_t offset);
+Status truncate(int fd, uint64_t size);
+// Data and the metadata needed to read it back have reached the medium (F_FULLFSYNC on macOS).
+Status sync_data(int fd);
+Status sync_directory(int fd);
+Status create_file(const char* path, int* fd);  // exclusive, read-write, no symlink followed
+Status make_directory(const char* path);
+Status rename_file(const char* from, const char* to);
+Status remove_file(const char* path);
+// Ask the kernel to start writing a range back; a hint, so it is neither watched nor checked.
+void start_writeback(int fd, uint64_t offset, uint64_t size);
+
+Status try_lock(int fd, bool* taken);
+Status unlock(int fd);
+
+// Reads exactly `size` bytes or fails with Code::short_file.
+Status read_at(int fd, void* data, uint64_t size, uint64_t offset);
+
+// 16 bytes that change with every boot; all zero where the system tells none.
+void boot_id(uint8_t id[16]);
+
+}  // namespace mmap_ninja::io

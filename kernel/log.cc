@@ -1,0 +1,318 @@
+#include "log.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "io.h"
+
+namespace mmap_ninja {
+namespace {
+
+constexpr uint64_t kSlotRead = CommitFile::kStride * (CommitFile::kSlots - 1) + Slot::kSize;
+
+Status file_size(int fd, uint64_t* size, uint64_t* links = nullptr) {
+  struct stat info;
+  if (::fstat(fd, &info) != 0) return {.code = Code::system, .error = errno, .what = "fstat"};
+  *size = static_cast<uint64_t>(info.st_size);
+  if (links) *links = static_cast<uint64_t>(info.st_nlink);
+  return {};
+}
+
+// The largest extent that a file may have: offsets into it, and off_t, are signed 64-bit elsewhere.
+bool grow(uint64_t* extent, uint64_t size) {
+  return !__builtin_add_overflow(*extent, size, extent) && *extent <= INT64_MAX;
+}
+
+Status too_large() { return {.code = Code::overflow, .what = "dataset"}; }
+
+}  // namespace
+
+Log::~Log() {
+  for (const FileRule& rule : rules_) ::close(rule.fd);
+  if (commit_fd_ >= 0) ::close(commit_fd_);
+  // Closed, never unlocked: after a fork the lock is shared with the parent, who may hold it.
+  if (lock_fd_ >= 0) ::close(lock_fd_);
+}
+
+Status Log::open(std::vector<FileRule> rules, int commit_fd, int lock_fd, const Slot& state, uint64_t next_seq,
+                 bool sync_often) {
+  rules_ = std::move(rules);
+  commit_fd_ = commit_fd;
+  lock_fd_ = lock_fd;
+  owner_ = ::getpid();
+  sync_often_ = sync_often;
+  next_seq_ = next_seq;
+  io::boot_id(boot_.data());
+  struct stat info;
+  if (::fstat(commit_fd_, &info) != 0) return {.code = Code::system, .error = errno, .what = "fstat"};
+  device_ = static_cast<uint64_t>(info.st_dev);
+  inode_ = static_cast<uint64_t>(info.st_ino);
+  return load(state);
+}
+
+Status Log::commit(const CommitRequest& request) {
+  if (::getpid() != owner_) return {.code = Code::forked, .expected = static_cast<uint64_t>(owner_)};
+  if (poisoned_) return {.code = Code::suspect};
+  if (Status status = lock(request.lock_seconds); !status.ok()) return status;
+  Status status = adopt();
+  if (status.ok()) status = append(request);
+  if (lock_fd_ >= 0) {
+    Status unlocked = io::unlock(lock_fd_);
+    if (status.ok()) status = unlocked;
+  }
+  return status;
+}
+
+Status Log::lock(double seconds) {
+  if (lock_fd_ < 0) return {};
+  double waited = 0, pause = 50e-6;
+  for (;;) {
+    bool taken = false;
+    if (Status status = io::try_lock(lock_fd_, &taken); !status.ok()) return status;
+    if (taken) return {};
+    if (waited >= seconds) return {.code = Code::timed_out};
+    timespec nap{0, static_cast<long>(pause * 1e9)};
+    ::nanosleep(&nap, nullptr);
+    waited += pause;
+    pause = std::min(pause * 1.5, 5e-3);
+  }
+}
+
+// Under the lock: make the newest commit, whoever made it, the state that this log appends to.
+Status Log::adopt() {
+  uint64_t size, links;
+  if (Status status = file_size(commit_fd_, &size, &links); !status.ok()) return status;
+  if (links == 0) return {.code = Code::deleted};
+  uint8_t bytes[kSlotRead];
+  if (Status status = io::read_at(commit_fd_, bytes, kSlotRead, 0); !status.ok()) {
+    if (status.code == Code::short_file) status.what = "COMMIT";
+    return status;
+  }
+  bool changed = false;
+  for (size_t k = 0; k < seen_.size(); ++k)
+    changed |= memcmp(seen_[k].data(), bytes + k * CommitFile::kStride, Slot::kSize) != 0;
+  if (!changed) return {};
+
+  Slot newest{};
+  bool found = false;
+  std::array<SlotBytes, CommitFile::kSlots> seen;
+  std::array<uint64_t, CommitFile::kSlots> seqs{};
+  for (size_t k = 0; k < seen.size(); ++k) {
+    memcpy(seen[k].data(), bytes + k * CommitFile::kStride, Slot::kSize);
+    Slot slot;
+    uint16_t version;
+    SlotState decoded = decode_slot(seen[k], &slot, &version);
+    if (decoded == SlotState::newer) return {.code = Code::moved};
+    if (decoded != SlotState::valid) continue;
+    seqs[k] = slot.seq;
+    if (!found || slot.seq > newest.seq || (slot.seq == newest.seq && slot.durable)) newest = slot;
+    found = true;
+  }
+  if (!found || newest.seq < state_.seq) return {.code = Code::moved};
+  if (newest.generation != state_.generation || newest.uuid != state_.uuid || newest.features != state_.features)
+    return {.code = Code::moved};
+  bool same_machine = newest.boot == boot_ && newest.boot != Id{} && newest.device == device_ && newest.inode == inode_;
+  bool known = newest.seq == state_.seq;
+  if (!newest.durable && !same_machine && !known) return {.code = Code::moved};
+  if (newest.flags & kSuspect) return {.code = Code::suspect};
+  if (!known) {
+    if (Status status = load(newest); !status.ok()) return status;
+  }
+  seen_ = seen;
+  seqs_ = seqs;
+  next_seq_ = std::max(next_seq_, newest.seq + 1);
+  return {};
+}
+
+Status Log::committed_extent(size_t file, uint64_t rows, uint64_t edits, uint64_t* extent) const {
+  const FileRule& rule = rules_[file];
+  uint64_t units = rows;
+  if (rule.extent == Extent::edits) units = edits;
+  if (rule.extent == Extent::offsets && __builtin_add_overflow(units, 1, &units)) return too_large();
+  if (rule.extent == Extent::payload) {
+    int fd = rules_[rule.offsets].fd;
+    if (rows > INT64_MAX / 8) return too_large();
+    if (Status status = io::read_at(fd, &units, sizeof units, rows * 8); !status.ok()) {
+      if (status.code == Code::short_file) status.what = "offsets";
+      return status;
+    }
+  }
+  if (__builtin_mul_overflow(units, rule.unit, extent) || *extent > INT64_MAX) return too_large();
+  uint64_t size;
+  if (Status status = file_size(rule.fd, &size); !status.ok()) return status;
+  if (size < *extent)
+    return {.code = Code::short_file, .what = extent_name(rule.extent), .found = size, .expected = *extent};
+  return {};
+}
+
+Status Log::load(const Slot& slot) {
+  std::vector<Tail> tails;
+  std::vector<uint64_t> durable_extents;
+  uint64_t partial_sums = 0;
+  for (size_t k = 0; k < rules_.size(); ++k) {
+    uint64_t extent = 0, durable = 0;
+    if (rules_[k].extent != Extent::sums) {
+      Status status = committed_extent(k, slot.rows, slot.edits, &extent);
+      if (status.ok()) status = committed_extent(k, slot.durable_rows, slot.durable_edits, &durable);
+      if (!status.ok()) return status;
+    }
+    tails.emplace_back(rules_[k].id, extent);
+    durable_extents.push_back(durable);
+    if (Status status = Tail::read(rules_[k].id, rules_[k].fd, extent, &tails[k]); !status.ok()) return status;
+    partial_sums += tails[k].digest();
+  }
+  tails_ = std::move(tails);
+  durable_extents_ = std::move(durable_extents);
+  full_sums_ = slot.digest - partial_sums;
+  state_ = slot;
+  return {};
+}
+
+Status Log::append(const CommitRequest& request) {
+  if (request.expected_rows != UINT64_MAX && request.expected_rows != state_.rows)
+    return {.code = Code::conflict, .found = state_.rows, .expected = request.expected_rows};
+  Slot next = state_;
+  next.flags |= request.set_flags;
+  bool unchanged = request.rows == 0 && request.edits == 0 && next.flags == state_.flags;
+  bool all_durable = state_.durable_rows == state_.rows && state_.durable_edits == state_.edits;
+  if (unchanged && (!request.durable || all_durable)) return {};
+  if (!grow(&next.rows, request.rows) || !grow(&next.edits, request.edits)) return too_large();
+
+  std::vector<Tail> tails = tails_;
+  std::vector<BlockSum> sums;
+
+  Status status;
+  for (size_t k = 0; k < rules_.size() && status.ok(); ++k) {
+    Part part = k < request.parts.size() ? request.parts[k] : Part{nullptr, 0};
+    if (rules_[k].extent == Extent::sums) part = {sums.data(), sums.size() * sizeof(BlockSum)};
+    if (rules_[k].extent == Extent::offsets) {
+      if (part.size != request.rows * sizeof(uint64_t)) return {.code = Code::bad_batch, .what = "offsets"};
+      shifted_.resize(part.size / sizeof(uint64_t));
+      memcpy(shifted_.data(), part.data, shifted_.size() * sizeof(uint64_t));
+      uint64_t base = last_offset(k);
+      for (uint64_t& end : shifted_) end += base;
+      part.data = shifted_.data();
+    }
+    if (part.size == 0) continue;
+    uint64_t at = extent(k);
+    if (uint64_t end = at; !grow(&end, part.size)) status = too_large();
+    if (status.ok()) status = io::write_at(rules_[k].fd, part.data, part.size, at);
+    if (status.ok() && sync_often_ && part.size >= kBlock) io::start_writeback(rules_[k].fd, at, part.size);
+    if (rules_[k].extent != Extent::sums) tails[k].append(part.data, part.size, &sums);
+  }
+  if (!status.ok()) {
+    give_back_space();
+    return status;
+  }
+
+  std::swap(tails, tails_);
+  uint64_t full_sums = full_sums_;
+  for (const BlockSum& sum : sums) full_sums_ += sum.sum;
+  bool durable = request.durable || (sync_often_ && undurable_bytes() >= kDurableEvery);
+  status = publish(next, durable);
+  if (!status.ok()) {
+    std::swap(tails, tails_);
+    full_sums_ = full_sums;
+    // A durable slot may have been written all the same: the next commit must look at the file.
+    for (SlotBytes& bytes : seen_) bytes.fill(0);
+  }
+  return status;
+}
+
+// Makes the appended bytes a commit. Data before slots: a slot never speaks of bytes that are not there.
+Status Log::publish(Slot next, bool durable) {
+  next.seq = next_seq_;
+  next.boot = boot_;
+  next.device = device_;
+  next.inode = inode_;
+  uint64_t partial_sums = 0;
+  for (const Tail& tail : tails_) partial_sums += tail.digest();
+  if (durable) {
+    next.durable_rows = next.rows;
+    next.durable_edits = next.edits;
+    next.digest = partial_sums;
+    next.durable = true;
+    Status status;
+    for (const FileRule& rule : rules_)
+      if (status.ok()) status = io::sync_data(rule.fd);
+    if (status.ok()) status = write_slot(seqs_[2] <= seqs_[3] ? 2 : 3, next);
+    if (status.ok()) status = io::sync_data(commit_fd_);
+    if (!status.ok()) {
+      // The system may have dropped the pages that it failed to write, and reports that only once:
+      // neither this handle nor another may build on them.
+      poisoned_ = true;
+      Slot suspect = state_;
+      suspect.seq = next.seq + 1;
+      suspect.flags |= kSuspect;
+      suspect.durable = false;
+      suspect.boot = boot_;
+      suspect.device = device_;
+      suspect.inode = inode_;
+      (void)write_slot(seqs_[0] <= seqs_[1] ? 0 : 1, suspect);
+      status.code = Code::uncertain;
+      return status;
+    }
+    full_sums_ = 0;
+    for (size_t k = 0; k < tails_.size(); ++k) durable_extents_[k] = tails_[k].extent();
+  }
+  next.durable = false;
+  next.digest = full_sums_ + partial_sums;
+  if (Status status = write_slot(seqs_[0] <= seqs_[1] ? 0 : 1, next); !status.ok()) return status;
+  state_ = next;
+  ++next_seq_;
+  return {};
+}
+
+Status Log::write_slot(int index, const Slot& slot) {
+  auto at = static_cast<size_t>(index);
+  SlotBytes bytes = encode_slot(slot);
+  Status status = io::write_at(commit_fd_, bytes.data(), bytes.size(), at * CommitFile::kStride);
+  if (!status.ok()) return status;
+  seen_[at] = bytes;
+  seqs_[at] = slot.seq;
+  return {};
+}
+
+uint64_t Log::last_offset(size_t file) const {
+  for (size_t k = 0; k < rules_.size(); ++k)
+    if (rules_[k].extent == Extent::payload && rules_[k].offsets == file) return tails_[k].extent() / rules_[k].unit;
+  return 0;
+}
+
+// After a failed append: bytes past the committed end are nobody's, and a full disk needs them back.
+void Log::give_back_space() {
+  for (size_t k = 0; k < rules_.size(); ++k) {
+    uint64_t size;
+    if (file_size(rules_[k].fd, &size).ok() && size > extent(k)) (void)io::truncate(rules_[k].fd, extent(k));
+  }
+}
+
+uint64_t Log::sums_extent() const {
+  uint64_t blocks = 0;
+  for (const Tail& tail : tails_) blocks += tail.extent() / kBlock;
+  return blocks * sizeof(BlockSum);
+}
+
+uint64_t Log::undurable_bytes() const {
+  uint64_t bytes = 0;
+  for (size_t k = 0; k < tails_.size(); ++k) bytes += tails_[k].extent() - durable_extents_[k];
+  return bytes;
+}
+
+const char* extent_name(Extent extent) {
+  switch (extent) {
+    case Extent::rows: return "rows";
+    case Extent::offsets: return "offsets";
+    case Extent::payload: return "data";
+    case Extent::edits: return "edits";
+    case Extent::sums: return "sums";
+  }
+  return "";
+}
+
+}  // namespace mmap_ninja

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+namespace mmap_ninja {
+
+using Id = std::array<uint8_t, 16>;
+
+enum SlotFlags : uint32_t {
+  kComplete = 1,  // the build that made this generation ended
+  kSuspect = 2,   // a sync failed: what was not durable may be lost
+  kUnsealed = 4,  // a column was handed out as a writable memmap
+};
+
+// One commit, as docs/format.md lays it out.
+struct Slot {
+  static constexpr uint64_t kSize = 256;
+  static constexpr uint16_t kVersion = 1;
+
+  bool durable = false;
+  uint32_t features = 0;  // bits that a reader must know; it refuses the dataset otherwise
+  uint32_t flags = 0;
+  uint64_t seq = 0;
+  uint64_t generation = 0;
+  uint64_t rows = 0;
+  uint64_t edits = 0;
+  uint64_t durable_rows = 0;
+  uint64_t durable_edits = 0;
+  uint64_t device = 0;
+  uint64_t inode = 0;
+  uint64_t digest = 0;
+  uint64_t meta_digest = 0;
+  Id uuid{};
+  Id boot{};
+
+  bool operator==(const Slot&) const = default;
+};
+
+enum class SlotState : uint8_t { valid, empty, torn, foreign, newer };
+
+using SlotBytes = std::array<uint8_t, Slot::kSize>;
+
+SlotBytes encode_slot(const Slot& slot);
+
+// `empty`: all zero, never written. `torn`: checksum wrong. `foreign`: no slot of this format.
+// `newer`: intact, but of a later format version, which is left in `version`.
+SlotState decode_slot(const SlotBytes& bytes, Slot* slot, uint16_t* version);
+
+// The commit file: four slots, each on a page of its own, so that no write of one can tear another.
+struct CommitFile {
+  static constexpr int kSlots = 4;  // 0 and 1 fast, 2 and 3 durable
+  static constexpr uint64_t kStride = 4096;
+  static constexpr uint64_t kSize = kSlots * kStride;
+};
+
+}  // namespace mmap_ninja

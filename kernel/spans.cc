@@ -1,0 +1,62 @@
+#include "spans.h"
+
+#include <string.h>
+
+#include <algorithm>
+
+namespace mmap_ninja {
+
+void Spans::prefetch_payload(uint64_t position) const {
+  // The processor's own prefetcher takes over after the first lines of a long sample.
+  constexpr uint64_t kLine = 64;
+  constexpr uint64_t kLines = 24;
+  Span span;
+  if (!at(position, &span).ok()) return;
+  const uint8_t* end = span.data + std::min(span.size, kLine * kLines);
+  for (const uint8_t* line = span.data; line < end; line += kLine) __builtin_prefetch(line);
+}
+
+Status measure(const Spans& spans, const uint64_t* positions, uint64_t count, int64_t* offsets) {
+  constexpr uint64_t kAhead = 16;
+  uint64_t total = 0;
+  offsets[0] = 0;
+  for (uint64_t k = 0; k < count; ++k) {
+    if (k + kAhead < count) spans.prefetch_offsets(positions[k + kAhead]);
+    Span span;
+    if (Status status = spans.at(positions[k], &span); !status.ok()) return status;
+    if (__builtin_add_overflow(total, span.size, &total) || total > INT64_MAX)
+      return {.code = Code::overflow, .what = "batch"};
+    offsets[k + 1] = static_cast<int64_t>(total);
+  }
+  return {};
+}
+
+Status gather(const Spans& spans, const uint64_t* positions, uint64_t count, const int64_t* offsets, uint8_t* values) {
+  return visit(spans, positions, count, [&](uint64_t k, Span span) -> Status {
+    // `measure` read the same offsets; a file that changed since must not move the copy out of its buffer.
+    if (span.size != static_cast<uint64_t>(offsets[k + 1] - offsets[k]))
+      return {.code = Code::bad_offsets, .row = spans.rows().row(positions[k]), .found = 0, .expected = span.size};
+    memcpy(values + offsets[k], span.data, span.size);
+    return {};
+  });
+}
+
+void will_need(const Spans& spans, const uint64_t* positions, uint64_t count) {
+  for (uint64_t k = 0; k < count; ++k) {
+    Span span;
+    if (!spans.at(positions[k], &span).ok() || span.size == 0) continue;
+    auto begin = static_cast<uint64_t>(span.data - spans.payload()->data());
+    spans.payload()->will_need(begin, begin + span.size);
+  }
+}
+
+Status find(const Spans& spans, Span wanted, uint64_t begin, uint64_t end, uint64_t* position) {
+  for (*position = begin; *position < end; ++*position) {
+    Span span;
+    if (Status status = spans.at(*position, &span); !status.ok()) return status;
+    if (span.size == wanted.size && memcmp(span.data, wanted.data, wanted.size) == 0) break;
+  }
+  return {};
+}
+
+}  // namespace mmap_ninja

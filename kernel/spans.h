@@ -1,0 +1,115 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "mapping.h"
+#include "status.h"
+
+namespace mmap_ninja {
+
+// The bytes of one sample.
+struct Span {
+  const uint8_t* data;
+  uint64_t size;
+};
+
+// Which physical row a position of a handle or view stands for.
+class RowMap {
+ public:
+  // Every row in order.
+  explicit RowMap(uint64_t rows) : count_(rows) {}
+  // start, start + step, ...: all must be rows.
+  RowMap(uint64_t count, int64_t start, int64_t step) : count_(count), start_(start), step_(step) {}
+  // Any rows; the array is shared, not copied.
+  RowMap(uint64_t count, std::shared_ptr<const int64_t[]> rows) : count_(count), rows_(std::move(rows)) {}
+
+  uint64_t count() const { return count_; }
+  bool is_contiguous() const { return !rows_ && step_ == 1; }
+  uint64_t row(uint64_t position) const {
+    if (rows_) return static_cast<uint64_t>(rows_[position]);
+    return static_cast<uint64_t>(start_ + static_cast<int64_t>(position) * step_);
+  }
+
+ private:
+  uint64_t count_;
+  int64_t start_ = 0;
+  int64_t step_ = 1;
+  std::shared_ptr<const int64_t[]> rows_;
+};
+
+// What a handle sees of one variable-length column: immutable, shared by the handle, its iterators and its views.
+// `starts` and `ends` are the same array one apart in today's format; legacy directories have two.
+class Spans {
+ public:
+  // An empty handle has neither map.
+  Spans(std::shared_ptr<Mapping> payload, std::shared_ptr<Mapping> offsets, uint64_t payload_size, RowMap rows)
+      : base_(payload ? payload->data() : nullptr),
+        starts_(offsets ? reinterpret_cast<const uint64_t*>(offsets->data()) : nullptr),
+        ends_(starts_ ? starts_ + 1 : nullptr),
+        payload_size_(payload_size),
+        rows_(std::move(rows)),
+        payload_(std::move(payload)),
+        offsets_(std::move(offsets)) {}
+
+  uint64_t count() const { return rows_.count(); }
+  const RowMap& rows() const { return rows_; }
+  const std::shared_ptr<Mapping>& payload() const { return payload_; }
+  const std::shared_ptr<Mapping>& offsets() const { return offsets_; }
+  uint64_t payload_size() const { return payload_size_; }
+
+  // The sample at `position` < count(). Offsets come from disk: they are checked here, on every access.
+  Status at(uint64_t position, Span* span) const {
+    uint64_t row = rows_.row(position);
+    uint64_t start = starts_[row], end = ends_[row];
+    if (start > end || end > payload_size_) [[unlikely]]
+      return {.code = Code::bad_offsets, .row = row, .found = start, .expected = end};
+    *span = {base_ + start, end - start};
+    return {};
+  }
+
+  // Brings the offsets of a later sample, or the first lines of its payload, into the CPU's cache.
+  void prefetch_offsets(uint64_t position) const { __builtin_prefetch(starts_ + rows_.row(position)); }
+  void prefetch_payload(uint64_t position) const;
+
+ private:
+  const uint8_t* base_;
+  const uint64_t* starts_;
+  const uint64_t* ends_;
+  uint64_t payload_size_;
+  RowMap rows_;
+  std::shared_ptr<Mapping> payload_;
+  std::shared_ptr<Mapping> offsets_;
+};
+
+// Calls use(k, span) for the positions, prefetching ahead of it, until one fails. Positions must be < count().
+template <typename Use>
+Status visit(const Spans& spans, const uint64_t* positions, uint64_t count, Use use) {
+  // Measured on random batches of 256 samples of 1.3 kB: 92 -> 50 ms for 100,000 samples.
+  constexpr uint64_t kOffsetsAhead = 16;
+  constexpr uint64_t kPayloadAhead = 4;
+  for (uint64_t k = 0; k < count && k < kOffsetsAhead; ++k) spans.prefetch_offsets(positions[k]);
+  for (uint64_t k = 0; k < count && k < kPayloadAhead; ++k) spans.prefetch_payload(positions[k]);
+  for (uint64_t k = 0; k < count; ++k) {
+    if (k + kOffsetsAhead < count) spans.prefetch_offsets(positions[k + kOffsetsAhead]);
+    if (k + kPayloadAhead < count) spans.prefetch_payload(positions[k + kPayloadAhead]);
+    Span span;
+    if (Status status = spans.at(positions[k], &span); !status.ok()) return status;
+    if (Status status = use(k, span); !status.ok()) return status;
+  }
+  return {};
+}
+
+// Fills offsets[0..count] with the running sizes of the samples at `positions`.
+Status measure(const Spans& spans, const uint64_t* positions, uint64_t count, int64_t* offsets);
+
+// Copies the samples at `positions` one after the other to `values`, which holds offsets[count] bytes.
+Status gather(const Spans& spans, const uint64_t* positions, uint64_t count, const int64_t* offsets, uint8_t* values);
+
+// Asks the kernel for the pages of all the samples at once; worth it only when they are not in memory.
+void will_need(const Spans& spans, const uint64_t* positions, uint64_t count);
+
+// The first position in [begin, end) whose sample equals `wanted`, or `end`.
+Status find(const Spans& spans, Span wanted, uint64_t begin, uint64_t end, uint64_t* position);
+
+}  // namespace mmap_ninja

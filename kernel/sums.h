@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "checksum.h"
+#include "status.h"
+
+namespace mmap_ninja {
+
+constexpr uint64_t kBlock = 65536;
+
+// One line of a sums file: a complete block of one of the generation's files.
+struct BlockSum {
+  uint64_t file;
+  uint64_t block;
+  uint64_t sum;
+};
+static_assert(sizeof(BlockSum) == 24);
+
+// Keyed by (file, block), so that a block that was written to the wrong place does not verify.
+inline Xxh64 block_hash(uint64_t file, uint64_t block) { return Xxh64(file << 48 | block); }
+
+// The running hash of a file's last, partial block: what makes the digest O(batch) to carry along an append.
+class Tail {
+ public:
+  Tail(uint64_t file, uint64_t extent) : file_(file), extent_(extent), hash_(block_hash(file, extent / kBlock)) {}
+
+  uint64_t extent() const { return extent_; }
+  // Bytes of the last block that are hashed so far.
+  uint64_t partial() const { return extent_ % kBlock; }
+  uint64_t digest() const { return partial() == 0 ? 0 : hash_.digest(); }
+
+  // Hashes bytes appended at extent(); each block that they complete goes to `sums`.
+  void append(const void* data, uint64_t size, std::vector<BlockSum>* sums);
+
+  // A tail at `extent` of a file that another writer has grown: reads its partial block back.
+  static Status read(uint64_t file, int fd, uint64_t extent, Tail* tail);
+
+ private:
+  uint64_t file_;
+  uint64_t extent_;
+  Xxh64 hash_;
+};
+
+// The digest of what one file holds in [durable, extent): the sum, mod 2^64, of the hashes of the blocks that this
+// range touches, each from its block's start to the end of the block or of the file.
+Status range_digest(uint64_t file, int fd, uint64_t durable, uint64_t extent, uint64_t* digest,
+                    std::vector<BlockSum>* complete);
+
+}  // namespace mmap_ninja

@@ -1,0 +1,247 @@
+"""Builds: a dataset made from a source of samples, batch by batch, readable as it grows, and resumable.
+
+The first build at a path commits to COMMIT itself, so its prefix can be read meanwhile; one that replaces a dataset
+commits to BUILD, beside the old data, and becomes the dataset with one switch at its end.
+"""
+
+import collections
+import itertools
+import operator
+import os
+from collections.abc import Callable, Iterable, Iterator, Sized
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Literal, Protocol, TypeVar, get_args
+
+from tqdm.auto import tqdm
+
+from mmap_ninja import _kernel, dataset, files, format
+from mmap_ninja.dataset import Durability, Parts
+from mmap_ninja.errors import GenerationMovedError, LockTimeoutError, StaleHandleError
+from mmap_ninja.generation import Generation, newest, read_commit
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+IfExists = Literal["replace", "error", "append", "resume"]
+
+
+class Indexable(Protocol[T_co]):
+    """What `from_indexable` reads: samples by position, with or without a length."""
+
+    def __getitem__(self, index: int, /) -> T_co:
+        """The sample at a position; IndexError past the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a build runs: the parameters of the `from_*` constructors."""
+
+    batch_size: int
+    verbose: bool
+    if_exists: IfExists
+    metadata: dict[str, Any] | None
+    durability: Durability | None
+    lock_timeout: float
+
+    def check(self) -> None:
+        """Raise TypeError or ValueError for what cannot be, before anything is touched."""
+        if operator.index(self.batch_size) < 1:
+            raise ValueError(f"batch_size {self.batch_size}: expected at least 1")
+        if self.if_exists not in get_args(IfExists):
+            raise ValueError(f"if_exists {self.if_exists!r} is unknown (expected one of {get_args(IfExists)})")
+        if self.durability not in (None, *get_args(Durability)):
+            raise ValueError(f"durability {self.durability!r} is unknown (expected None, 'process' or 'machine')")
+        format.check_metadata(self.metadata or {})
+
+
+class Build:
+    """A build in progress: where its batches go, and how many samples are there already."""
+
+    def __init__(
+        self, generation: Generation, log: _kernel.Log, options: Options, *, shared: bool, beside: bool
+    ) -> None:
+        self.generation = generation
+        self.skip = log.state.rows if options.if_exists == "resume" else 0  # of the source's samples
+        self._log = log
+        self._options = options
+        self._shared = shared  # other processes may append between two batches
+        self._beside = beside  # replaces a dataset at its end
+
+    @property
+    def rows(self) -> int:
+        """Samples committed so far."""
+        return self._log.state.rows
+
+    def last_sample(self, sample_type: format.ColumnType) -> Any:  # noqa: ANN401 - of the dataset's kind
+        """The newest committed sample."""
+        samples = _kernel.Samples(sample_type, str(self.generation.path))
+        data, offsets = self.generation.descriptors[:2]
+        samples._attach(data, self.generation.extents(self.rows, 0)[0], offsets, self.rows)
+        return samples[-1]
+
+    def append(self, parts: Parts, rows: int) -> None:
+        """Commit one batch."""
+        self._commit(parts, rows, 0, durable=self._options.durability == "machine")
+
+    def finish(self) -> None:
+        """Mark the dataset complete, make it durable, and put it in the place of the one it replaces."""
+        # The files of a replaced dataset are removed, so those of the new one must be on the medium first.
+        self._commit((), 0, _kernel.COMPLETE, durable=self._options.durability != "process" or self._beside)
+        if self._beside:
+            dataset.replace(self.generation.path, self._log.state, self._options.lock_timeout)
+
+    def _commit(self, parts: Parts, rows: int, flags: int, *, durable: bool) -> None:
+        expected = None if self._shared else self.rows
+        path = self.generation.path
+        try:
+            self._log.commit(parts, rows, 0, flags, durable, expected, self._options.lock_timeout)
+        except GenerationMovedError:
+            raise StaleHandleError(f"{path}: was replaced during this build, whose batches are gone") from None
+        except LockTimeoutError:
+            raise files.lock_timeout(path / format.LOCK, self._options.lock_timeout) from None
+
+
+def begin(path: Path, kind: format.Kind, options: Options) -> Build | None:
+    """Start a build, or go on with one; None where `if_exists="resume"` finds a finished dataset.
+
+    Raises:
+        FileExistsError: if there is a dataset and `if_exists="error"`.
+        TypeError: if a dataset of another kind would be appended to.
+        LockTimeoutError: if another process is replacing the dataset right now.
+    """
+    options.check()
+    metadata = options.metadata or {}
+    first = dataset.create(path, kind, metadata, complete=False, timeout=options.lock_timeout)
+    if options.if_exists == "error" and not first:
+        raise FileExistsError(f"{path}: holds a dataset already; choose another path, or pass if_exists='replace'")
+    with dataset.locked(path, options.lock_timeout) as lock_fd:
+        if first or options.if_exists == "append":
+            return _open(path, format.COMMIT, kind, lock_fd, options, shared=not first)
+        build_fd = _take_build(path)
+        if build_fd is None and options.if_exists == "resume":
+            slot, _ = newest(path)
+            return None if slot.flags & _kernel.COMPLETE else _open(path, format.COMMIT, kind, lock_fd, options)
+        if options.if_exists == "replace":
+            if build_fd is not None:
+                os.close(build_fd)
+                dataset.drop_build(path)
+            dataset.refuse_foreign(path)
+            build_fd = dataset.start_generation(path, kind, metadata, format.BUILD, 0)
+        return _open(path, format.BUILD, kind, build_fd, options)
+
+
+def _open(
+    path: Path, name: str, kind: format.Kind, lock_fd: int | None, options: Options, *, shared: bool = False
+) -> Build:
+    """A build that commits to COMMIT under its lock, or to BUILD, whose own descriptor is its lock."""
+    assert lock_fd is not None  # noqa: S101 - for the type checker
+    beside = name == format.BUILD
+    slot, generation = newest(path, name)
+    if generation.meta.kind != kind:
+        raise TypeError(f"{path}: holds {generation.meta.kind}, not {kind}; use its own class, or another path")
+    commit = read_commit(path, name)
+    dataset.drop_rejected(path / name, commit, slot)
+    commit_fd = lock_fd if beside else files.open_write(path / name)
+    log_lock = -1 if beside else os.dup(lock_fd)
+    sync_often = options.durability != "process"
+    log = dataset.open_log(generation, slot, commit_fd, log_lock, commit.next_seq(), sync_often=sync_often)
+    return Build(generation, log, options, shared=shared, beside=beside)
+
+
+def _take_build(path: Path) -> int | None:
+    """The descriptor of an interrupted replacement's BUILD, with its lock; None where there is none."""
+    build_path = path / format.BUILD
+    try:
+        fd = files.open_write(build_path)
+    except FileNotFoundError:
+        return None
+    if not files.try_lock(fd, build_path):
+        os.close(fd)
+        raise files.lock_timeout(build_path, 0)
+    ended = {slot.generation for _, slot in read_commit(path).slots}
+    if read_commit(path, format.BUILD).slots[0][1].generation in ended:
+        os.close(fd)
+        dataset.drop_build(path)
+        return None
+    return fd
+
+
+class Source(Protocol[T_co]):
+    """Where a build's samples come from."""
+
+    total: int | None
+
+    def after(self, count: int, last: object, path: Path) -> Iterator[T_co]:
+        """The samples from position `count` on.
+
+        Raises:
+            ValueError: if the source is shorter, or its sample before that position is not equal to `last`.
+        """
+
+
+class Iterated(Generic[T]):
+    """Samples from any iterable, which starts again from its first sample when a build is resumed."""
+
+    def __init__(self, samples: Iterable[T], total: int | None = None) -> None:
+        self._samples = samples
+        self.total = len(samples) if total is None and isinstance(samples, Sized) else total
+
+    def after(self, count: int, last: object, path: Path) -> Iterator[T]:
+        """The samples from position `count` on."""
+        iterator = iter(self._samples)
+        skipped = collections.deque(enumerate(itertools.islice(iterator, count), 1), maxlen=1)
+        if count:
+            number, sample = skipped[0] if skipped else (0, None)
+            _check_resumed(number, sample, count, last, path)
+        return iterator
+
+
+class Indexed(Generic[T]):
+    """Samples by position; only where the source has no length does an IndexError mean its end."""
+
+    def __init__(self, source: Indexable[T]) -> None:
+        self._source = source
+        self.total = len(source) if isinstance(source, Sized) else None
+
+    def after(self, count: int, last: object, path: Path) -> Iterator[T]:
+        """The samples from position `count` on."""
+        if count:
+            before = list(itertools.islice(self._from(count - 1), 1))
+            _check_resumed(count - 1 + len(before), before[0] if before else None, count, last, path)
+        return self._from(count)
+
+    def _from(self, start: int) -> Iterator[T]:
+        for index in itertools.count(start) if self.total is None else range(start, self.total):
+            try:
+                sample = self._source[index]
+            except IndexError:
+                if self.total is None:
+                    return
+                raise
+            yield sample
+
+
+def _check_resumed(number: int, sample: object, count: int, last: object, path: Path) -> None:
+    if number < count:
+        raise ValueError(f"{path}: the source ends before the {count} samples that are stored; resume with the same one")
+    if sample != last:
+        raise ValueError(
+            f"{path}: sample {count - 1} of the source is {sample!r:.80}, the stored one is {last!r:.80}: this is not the "
+            "source that the build was started with; resume with that one, or pass if_exists='replace'"
+        )
+
+
+def run(
+    build: Build,
+    samples: Iterator[T],
+    encode: Callable[[list[T], str, int], Parts],
+    total: int | None,
+    options: Options,
+) -> None:
+    """Commit batch after batch, then finish; an error in the source leaves the finished batches committed."""
+    path = str(build.generation.path)
+    with tqdm(total=total, initial=build.skip, unit=" samples", disable=not options.verbose) as progress:
+        while batch := list(itertools.islice(samples, options.batch_size)):
+            build.append(encode(batch, path, build.rows), len(batch))
+            progress.update(len(batch))
+        build.finish()

@@ -1,0 +1,57 @@
+"""`BytesMmap`: a list of `bytes` on disk."""
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+from mmap_ninja import _kernel
+from mmap_ninja.build import IfExists
+from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Durability, Parts
+from mmap_ninja.handle import Mode, PathLike
+from mmap_ninja.spans import SpansHandle
+
+
+class BytesMmap(SpansHandle[bytes]):
+    """A list of byte strings that lives in a directory: encoded images, serialised messages.
+
+    The parameters are those of `StringsMmap`; `append` and `extend` also take bytearrays and memoryviews.
+
+    Example:
+        >>> blobs = BytesMmap.from_bytes("blobs", [b"one", b"", b"three"])
+        >>> blobs[2], blobs.byte_lengths.tolist()
+        (b'three', [3, 0, 5])
+    """
+
+    _kind = "bytes"
+    _sample = "binary"
+
+    @classmethod
+    def from_bytes(
+        cls,
+        out_dir: PathLike,
+        samples: Sequence[bytes],
+        mode: Mode | None = None,
+        verbose: bool = False,  # noqa: FBT001, FBT002 - as from_strings
+        *,
+        if_exists: IfExists = "replace",
+        metadata: dict[str, Any] | None = None,
+        durability: Durability | None = None,
+        lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
+    ) -> Self:
+        """Store byte strings that are in memory, and open the dataset; parameters as for `from_generator`."""
+        return cls.from_generator(
+            out_dir,
+            samples,
+            verbose=verbose,
+            mode=mode,
+            if_exists=if_exists,
+            metadata=metadata,
+            durability=durability,
+            lock_timeout=lock_timeout,
+        )
+
+    @classmethod
+    def _encode(cls, batch: list[bytes], path: str, first: int) -> Parts:
+        return _kernel.encode_binary(batch, path, first)
+
+    def _key_bytes(self, value: object) -> bytes | None:
+        return bytes(value) if isinstance(value, bytes | bytearray | memoryview) else None

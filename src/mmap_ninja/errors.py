@@ -1,0 +1,49 @@
+"""What can go wrong, as exceptions: each is also the builtin that fits, so both `except` styles work."""
+
+
+class MmapNinjaError(Exception):
+    """Base of all errors that are particular to this library."""
+
+
+class NotADatasetError(MmapNinjaError, FileNotFoundError):
+    """The path is missing, is a file, or is a directory that holds no dataset."""
+
+
+class CorruptDatasetError(MmapNinjaError, ValueError):
+    """The dataset's files contradict each other or their checksums."""
+
+
+class DatasetTruncatedError(CorruptDatasetError):
+    """A file is shorter than the commit says."""
+
+
+class FormatVersionError(MmapNinjaError, ValueError):
+    """The dataset was written by a newer version and needs what this one does not know."""
+
+
+class ReadOnlyError(MmapNinjaError, PermissionError):
+    """The handle, the file permissions or the medium do not allow writing."""
+
+
+class StaleHandleError(MmapNinjaError, RuntimeError):
+    """The dataset has changed so that what the handle saw is no longer there."""
+
+
+class ForkedHandleError(MmapNinjaError, RuntimeError):
+    """A writing handle was used in a process that was forked from the one that opened it."""
+
+
+class LockTimeoutError(MmapNinjaError, TimeoutError):
+    """Another process held the dataset's lock until the deadline."""
+
+
+class CommitUncertainError(MmapNinjaError, OSError):
+    """A sync failed: the system no longer tells whether the last commits reached the disk."""
+
+
+class GenerationMovedError(MmapNinjaError, RuntimeError):
+    """The newest commit is of another generation than the writer's; the engine reopens and tries again."""
+
+
+class IncompleteDatasetWarning(UserWarning):
+    """The build that made this dataset has not ended; its committed samples are readable."""

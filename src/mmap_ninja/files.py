@@ -1,0 +1,199 @@
+"""The files of a directory: opened, created, synced, locked. Moves bytes, knows no meaning.
+
+Every system call that changes a file is made by the kernel's `io` functions, which this module alone calls (the
+commit's own writes are made there, too); `watch` lets a test see each and make it fail.
+"""
+
+import errno
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mmap_ninja import _kernel
+from mmap_ninja.errors import LockTimeoutError, NotADatasetError, ReadOnlyError
+
+_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+Hook = Callable[[str, str | int, int, int, bytes | None], int | None]
+
+
+def watch(hook: Hook | None) -> None:
+    """Call `hook(call, path or fd, offset, size, data)` before every system call that changes a file.
+
+    It may raise OSError, which the call then fails with, or return the number of bytes that a write stops short
+    after. For tests; None ends it.
+    """
+    _kernel.set_io_hook(hook)
+
+
+def open_read(path: Path) -> int:
+    """Open a regular file for reading; symbolic links, FIFOs and devices are refused."""
+    return _open_regular(path, os.O_RDONLY)
+
+
+def open_write(path: Path) -> int:
+    """Open an existing regular file for reading and writing.
+
+    Raises:
+        ReadOnlyError: if the permissions or the medium forbid it.
+    """
+    try:
+        return _open_regular(path, os.O_RDWR)
+    except OSError as error:
+        if error.errno in _NOT_WRITABLE:
+            raise read_only(path, error) from None
+        raise
+
+
+def create(path: Path) -> int:
+    """Create a file that must not exist yet, and open it for reading and writing."""
+    try:
+        return _kernel.create_file(str(path))
+    except OSError as error:
+        if error.errno in _NOT_WRITABLE:
+            raise read_only(path, error) from None
+        raise
+
+
+def read_only(path: Path, error: OSError) -> ReadOnlyError:
+    """The error for a file or directory that may be read only."""
+    return ReadOnlyError(
+        f"{path}: cannot be written ({os.strerror(error.errno or 0)}); reading works: "
+        "to append, get write permission for the dataset's directory and files, or copy it",
+    )
+
+
+def read(path: Path, limit: int) -> bytes:
+    """The whole content of a small file, at most `limit` + 1 bytes of it."""
+    fd = open_read(path)
+    try:
+        parts = []
+        while limit >= 0 and (part := os.read(fd, limit + 1)):
+            parts.append(part)
+            limit -= len(part)
+        return b"".join(parts)
+    finally:
+        os.close(fd)
+
+
+def write(fd: int, data: bytes, offset: int, path: Path) -> None:
+    """Write all of `data` at `offset`."""
+    _kernel.write_at(fd, data, offset, str(path))
+
+
+def sync(fd: int, path: Path) -> None:
+    """Wait until a file's data is on the medium."""
+    _kernel.sync_data(fd, str(path))
+
+
+def sync_directory(path: Path) -> None:
+    """Wait until the names in a directory are on the medium."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _kernel.sync_directory(fd, str(path))
+    finally:
+        os.close(fd)
+
+
+def make_directories(path: Path) -> None:
+    """Create a directory and its missing parents, durably."""
+    if path.is_dir():
+        return
+    make_directories(path.parent)
+    try:
+        _kernel.make_directory(str(path))
+    except FileExistsError:
+        if not path.is_dir():
+            raise NotADatasetError(f"{path}: is a file where a directory was expected") from None
+        return
+    except OSError as error:
+        if error.errno in _NOT_WRITABLE:
+            raise read_only(path, error) from None
+        raise
+    sync_directory(path.parent)
+
+
+def rename(source: Path, target: Path) -> None:
+    """Give a file another name, replacing what had it."""
+    _kernel.rename_file(str(source), str(target))
+
+
+def remove(path: Path) -> None:
+    """Unlink a file; it is no error if it is gone already."""
+    try:
+        _kernel.remove_file(str(path))
+    except FileNotFoundError:
+        pass
+
+
+def names(path: Path) -> list[str]:
+    """The names in a directory, sorted."""
+    return sorted(os.listdir(path))
+
+
+def identity(fd: int) -> tuple[int, int]:
+    """Device and inode of an open file."""
+    info = os.fstat(fd)
+    return info.st_dev, info.st_ino
+
+
+def boot_id() -> bytes:
+    """16 bytes that change with every boot of this machine; zero where the system tells none."""
+    return _kernel.boot_id()
+
+
+def try_lock(fd: int, path: Path) -> bool:
+    """Take the exclusive lock of an open file if it is free."""
+    return _kernel.try_lock(fd, str(path))
+
+
+@contextmanager
+def locked(fd: int, path: Path, timeout: float) -> Iterator[None]:
+    """Hold the exclusive lock of an open file.
+
+    Raises:
+        LockTimeoutError: if it stays taken for `timeout` seconds.
+    """
+    deadline = time.monotonic() + timeout
+    while not try_lock(fd, path):
+        if time.monotonic() >= deadline:
+            raise lock_timeout(path, timeout)
+        time.sleep(0.002)
+    try:
+        yield
+    finally:
+        _kernel.unlock(fd, str(path))
+
+
+def lock_timeout(path: Path, timeout: float) -> LockTimeoutError:
+    """The error for a lock that stayed taken; names the process that holds it where the system tells."""
+    holder = _lock_holder(path)
+    who = f"process {holder}" if holder else "another process"
+    return LockTimeoutError(
+        f"{path}: {who} has held the lock for {timeout:g} s; wait for it, end it, or open with a longer lock_timeout",
+    )
+
+
+def _lock_holder(path: Path) -> int | None:
+    try:
+        inode = str(path.stat().st_ino)
+        for line in Path("/proc/locks").read_text().splitlines():
+            fields = line.split()
+            # "1: FLOCK ADVISORY WRITE 1234 fe:00:5678 0 EOF"; waiting processes have "->" in the second place
+            if len(fields) >= 6 and fields[1] == "FLOCK" and fields[5].rsplit(":", 1)[-1] == inode:
+                return int(fields[4])
+    except OSError:
+        pass
+    return None
+
+
+def _open_regular(path: Path, flags: int) -> int:
+    # O_NONBLOCK: opening a FIFO must fail the check below, not wait for its other end.
+    fd = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise NotADatasetError(f"{path}: is no regular file")
+    return fd

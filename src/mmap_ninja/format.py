@@ -1,0 +1,252 @@
+"""The on-disk format, without I/O: bytes to values and back. `docs/format.md` is the specification.
+
+The slots of the commit file are laid out by the kernel, which reads and writes them on the hot path.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Final, Literal, NoReturn, cast
+
+from mmap_ninja import _kernel
+from mmap_ninja.errors import CorruptDatasetError, FormatVersionError
+
+COMMIT: Final = "COMMIT"
+LOCK: Final = "LOCK"
+BUILD: Final = "BUILD"
+
+FORMAT_VERSION: Final = 1
+KNOWN_FEATURES: Final = 0  # bit 0 is reserved: the dataset has edits
+COMMIT_SIZE: Final = _kernel.SLOTS * _kernel.SLOT_STRIDE
+META_SIZE_LIMIT: Final = 16 << 20
+META_DEPTH_LIMIT: Final = 32
+COLUMN_LIMIT: Final = 65_535
+FIRST_OFFSET: Final = bytes(8)
+
+Kind = Literal["strings", "bytes"]
+ColumnType = Literal["text", "binary"]
+Role = Literal["data", "offsets", "edits", "sums"]
+
+_FILE_NAME: Final = re.compile(r"(?:c(?P<column>\d+)\.(?P<of_column>data|offsets)|(?P<shared>edits|sums))-\d+")
+_OWN_NAME: Final = re.compile(
+    r"COMMIT|LOCK|BUILD|(?:COMMIT|BUILD)\.new|meta-\d+\.json"
+    r"|(?:c\d+\.(?:data|offsets|shapes|nulls|sizes)|edits|sums)-\d+"
+)
+_GENERATION: Final = re.compile(r"-(\d+)(?:\.json)?$")
+_COLUMN_TYPES: Final[dict[str, ColumnType]] = {"strings": "text", "bytes": "binary"}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One named field of every sample; the only column of a one-column dataset has no name."""
+
+    id: int
+    name: str
+    type: ColumnType
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """One file of a generation: `id` names it in sums and digest, `column` is None where all columns share it."""
+
+    id: int
+    role: Role
+    column: int | None
+    name: str
+
+
+class Rule(IntEnum):
+    """How a file's length follows from a commit's rows and edits: the kernel's `Extent`, in its order."""
+
+    ROWS = 0  # rows * unit
+    OFFSETS = 1  # (rows + 1) * unit
+    PAYLOAD = 2  # offsets[rows] * unit
+    EDITS = 3  # edits * unit
+    SUMS = 4  # unit for each complete block of the files above
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """The length rule of one file."""
+
+    rule: Rule
+    unit: int
+    offsets: int  # index of the offsets file that a payload's length is read from
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """What one generation consists of; written once, never changed."""
+
+    uuid: bytes
+    generation: int
+    kind: Kind
+    columns: tuple[Column, ...]
+    files: tuple[FileEntry, ...]
+    metadata: dict[str, Any]
+
+    def index(self, role: Role, column: int | None = None) -> int:
+        """Position in `files` of the file with this role."""
+        return next(k for k, file in enumerate(self.files) if (file.role, file.column) == (role, column))
+
+    def extents(self) -> list[Extent]:
+        """The length rule of each of `files`, in their order."""
+        units = {"offsets": (Rule.OFFSETS, 8), "edits": (Rule.EDITS, 32), "sums": (Rule.SUMS, 24)}
+        extents = []
+        for file in self.files:
+            if file.role == "data":
+                extents.append(Extent(Rule.PAYLOAD, 1, self.index("offsets", file.column)))
+            else:
+                extents.append(Extent(*units[file.role], 0))
+        return extents
+
+    def encode(self) -> bytes:
+        """The content of the generation's meta file."""
+        document = {
+            "format": FORMAT_VERSION,
+            "features": 0,
+            "uuid": self.uuid.hex(),
+            "generation": self.generation,
+            "kind": self.kind,
+            "columns": [{"id": c.id, "name": c.name, "type": c.type} for c in self.columns],
+            "files": [{"id": f.id, "role": f.role, "column": f.column, "name": f.name} for f in self.files],
+            "metadata": self.metadata,
+        }
+        return json.dumps(document, ensure_ascii=False, allow_nan=False, indent=1).encode()
+
+
+def new_meta(kind: Kind, generation: int, uuid: bytes, metadata: dict[str, Any]) -> Meta:
+    """The meta of a fresh generation of a one-column dataset."""
+    # Payload before offsets before sums: the order in which a commit writes them.
+    files = (
+        FileEntry(1, "data", 0, f"c0.data-{generation}"),
+        FileEntry(2, "offsets", 0, f"c0.offsets-{generation}"),
+        FileEntry(3, "edits", None, f"edits-{generation}"),
+        FileEntry(4, "sums", None, f"sums-{generation}"),
+    )
+    return Meta(uuid, generation, kind, (Column(0, "", _COLUMN_TYPES[kind]),), files, metadata)
+
+
+def meta_name(generation: int) -> str:
+    """Name of the meta file of a generation."""
+    return f"meta-{generation}.json"
+
+
+def is_own_name(name: str) -> bool:
+    """Whether a file of this name in a dataset's directory is the dataset's."""
+    return _OWN_NAME.fullmatch(name) is not None
+
+
+def generation_of(name: str) -> int | None:
+    """The generation that a file's name says it was made for."""
+    match = _GENERATION.search(name) if is_own_name(name) else None
+    return int(match[1]) if match else None
+
+
+def check_metadata(metadata: object) -> None:
+    """Raise TypeError or ValueError for user metadata that JSON cannot hold."""
+    if not isinstance(metadata, dict):
+        raise TypeError(f"metadata: expected a dict, got {type(metadata).__name__}")
+    try:
+        document = json.loads(json.dumps(metadata, allow_nan=False))
+        _check_depth(document)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise type(error)(f"metadata: {error}; it must hold what JSON can") from None
+    if document != metadata:
+        raise TypeError("metadata: it would come back changed from JSON; use str keys, lists instead of tuples")
+
+
+def decode_meta(data: bytes, where: str) -> Meta:
+    """Parse a meta file's content and check all that it says.
+
+    Raises:
+        CorruptDatasetError: if anything is missing, of a wrong type, or names a file outside the directory.
+        FormatVersionError: if it is of a newer format.
+    """
+
+    def refuse(found: object, expected: str) -> NoReturn:
+        raise CorruptDatasetError(f"{where}: {found} where {expected} was expected; restore the file from a copy")
+
+    def typed(value: object, kind: type, name: str) -> Any:  # noqa: ANN401 - JSON
+        if type(value) is not kind:
+            refuse(f"{name} is {value!r:.80}", kind.__name__)
+        return value
+
+    def unsigned(value: object, name: str) -> int:
+        number: int = typed(value, int, name)
+        if not 0 <= number < 1 << 63:
+            refuse(f"{name} is {number}", "a number below 2^63")
+        return number
+
+    if len(data) > META_SIZE_LIMIT:
+        refuse(f"{len(data)} bytes", f"at most {META_SIZE_LIMIT}")
+    try:
+        document = json.loads(data.decode(), object_pairs_hook=_unique_keys, parse_constant=_no_constant)
+        _check_depth(document)
+    except (ValueError, RecursionError) as error:
+        refuse(f"invalid JSON ({error})", "a JSON object")
+    if type(document) is not dict:
+        refuse(type(document).__name__, "a JSON object")
+    version = document.get("format")
+    if type(version) is int and version > FORMAT_VERSION or document.get("features"):
+        raise FormatVersionError(
+            f"{where}: format version {version}, features {document.get('features')!r}; this version of mmap_ninja "
+            f"reads format {FORMAT_VERSION} without features: upgrade mmap_ninja"
+        )
+    keys = {"format", "features", "uuid", "generation", "kind", "columns", "files", "metadata"}
+    if version != FORMAT_VERSION or set(document) != keys:
+        refuse(f"format {version!r} with keys {sorted(document)}", f"format {FORMAT_VERSION} with {sorted(keys)}")
+    uuid = typed(document["uuid"], str, "uuid")
+    if not re.fullmatch("[0-9a-f]{32}", uuid):
+        refuse(f"uuid {uuid!r:.80}", "32 hexadecimal digits")
+    kind = document["kind"]
+    if kind not in _COLUMN_TYPES:
+        refuse(f"kind {kind!r:.80}", f"one of {sorted(_COLUMN_TYPES)}")
+
+    columns = []
+    for entry in typed(document["columns"], list, "columns"):
+        if set(typed(entry, dict, "column")) != {"id", "name", "type"}:
+            refuse(f"column {entry!r:.80}", "id, name and type")
+        if entry["type"] not in _COLUMN_TYPES.values():
+            refuse(f"column type {entry['type']!r:.80}", f"one of {sorted(_COLUMN_TYPES.values())}")
+        columns.append(Column(unsigned(entry["id"], "column id"), typed(entry["name"], str, "name"), entry["type"]))
+    if [column.type for column in columns] != [_COLUMN_TYPES[kind]]:
+        refuse(f"columns {columns!r:.200}", f"one {_COLUMN_TYPES[kind]} column for kind {kind!r}")
+
+    files = []
+    for entry in typed(document["files"], list, "files"):
+        if set(typed(entry, dict, "file")) != {"id", "role", "column", "name"}:
+            refuse(f"file {entry!r:.80}", "id, role, column and name")
+        name = typed(entry["name"], str, "file name")
+        match = _FILE_NAME.fullmatch(name)
+        column = int(match["column"]) if match and match["column"] else None
+        role = match["of_column"] or match["shared"] if match else None
+        if not match or role != entry["role"] or column != entry["column"]:
+            refuse(f"file {entry!r:.200}", "a name that says the file's role and column")
+        files.append(FileEntry(unsigned(entry["id"], "file id"), cast(Role, role), column, name))
+    expected = [("data", columns[0].id), ("offsets", columns[0].id), ("edits", None), ("sums", None)]
+    if [(file.role, file.column) for file in files] != expected or len({file.id for file in files}) != len(files):
+        refuse(f"files {[file.name for file in files]!r:.200}", "one data, offsets, edits and sums file, in this order")
+    metadata = typed(document["metadata"], dict, "metadata")
+    generation = unsigned(document["generation"], "generation")
+    return Meta(bytes.fromhex(uuid), generation, kind, tuple(columns), tuple(files), metadata)
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    keys = dict(pairs)
+    if len(keys) != len(pairs):
+        raise ValueError("a key occurs twice")
+    return keys
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _check_depth(value: object, depth: int = 0) -> None:
+    if depth > META_DEPTH_LIMIT:
+        raise ValueError(f"nested deeper than {META_DEPTH_LIMIT}")
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for child in children:
+        _check_depth(child, depth + 1)

@@ -1,0 +1,239 @@
+"""Reading side of the engine: which commit is the newest that can be trusted, and the files it speaks of."""
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from mmap_ninja import _kernel, files, format
+from mmap_ninja.errors import (
+    CorruptDatasetError,
+    DatasetTruncatedError,
+    FormatVersionError,
+    NotADatasetError,
+)
+from mmap_ninja.format import Meta, Rule
+
+_ATTEMPTS: Final = 10  # a slot can be torn under a reader, a generation can be switched; twice in a row is rare
+_U64: Final = 8
+
+
+class Generation:
+    """The open, read-only files of one generation."""
+
+    def __init__(self, path: Path, meta: Meta, descriptors: list[int]) -> None:
+        self.path = path
+        self.meta = meta
+        self.descriptors = descriptors
+
+    def __del__(self) -> None:
+        for descriptor in self.descriptors:
+            os.close(descriptor)
+
+    @classmethod
+    def open(cls, path: Path, slot: _kernel.Slot) -> "Generation":
+        """Open the generation that a slot names.
+
+        Raises:
+            FileNotFoundError: if a file is gone, as after a switch of generation by another process.
+            CorruptDatasetError: if the meta is not the one that the slot was written with.
+        """
+        meta_path = path / format.meta_name(slot.generation)
+        data = files.read(meta_path, format.META_SIZE_LIMIT)
+        if _kernel.xxh64(data) != slot.meta_digest:
+            raise CorruptDatasetError(
+                f"{meta_path}: its checksum is {_kernel.xxh64(data):016x} where the commit says "
+                f"{slot.meta_digest:016x}; restore the file from a copy"
+            )
+        meta = format.decode_meta(data, str(meta_path))
+        if (meta.uuid, meta.generation) != (slot.uuid, slot.generation):
+            raise CorruptDatasetError(
+                f"{meta_path}: belongs to dataset {meta.uuid.hex()}, generation {meta.generation}, where the commit "
+                f"says {slot.uuid.hex()}, generation {slot.generation}; restore the directory from a copy"
+            )
+        generation = cls(path, meta, [])
+        for file in meta.files:
+            generation.descriptors.append(files.open_read(path / file.name))
+        return generation
+
+    def descriptor(self, role: format.Role, column: int | None = None) -> int:
+        """The descriptor of one file; it stays the generation's."""
+        return self.descriptors[self.meta.index(role, column)]
+
+    def extents(self, rows: int, edits: int) -> list[int]:
+        """How many bytes of each file belong to a commit of so many rows and edits.
+
+        Raises:
+            DatasetTruncatedError: if a file is shorter than that.
+        """
+        rules = self.meta.extents()
+        extents: list[int] = []
+        for index, rule in enumerate(rules):
+            match rule.rule:
+                case Rule.PAYLOAD:
+                    offset = os.pread(self.descriptors[rule.offsets], _U64, rows * _U64)
+                    self._require(rule.offsets, len(offset) == _U64, (rows + 1) * _U64)
+                    units = int.from_bytes(offset, "little")
+                case Rule.OFFSETS:
+                    units = rows + 1
+                case Rule.EDITS:
+                    units = edits
+                case _:
+                    units = sum(extent // _kernel.BLOCK for extent in extents)
+            extents.append(units * rule.unit)
+            size = os.fstat(self.descriptors[index]).st_size
+            self._require(index, size >= extents[index], extents[index])
+        return extents
+
+    def _require(self, index: int, holds: bool, expected: int) -> None:  # noqa: FBT001 - one caller's condition
+        if not holds:
+            path = self.path / self.meta.files[index].name
+            found = os.fstat(self.descriptors[index]).st_size
+            raise DatasetTruncatedError(
+                f"{path}: holds {found} bytes where the commit needs {expected}; it was truncated, or its offsets "
+                "are damaged: restore it from a copy"
+            )
+
+    def verifies(self, slot: _kernel.Slot) -> bool:
+        """Whether everything appended since the durable commit is what the slot's digest says.
+
+        Reads those bytes: at most what was appended since the last durable commit.
+        """
+        try:
+            durable = self.extents(slot.durable_rows, slot.durable_edits)
+            extents = self.extents(slot.rows, slot.edits)
+        except DatasetTruncatedError:
+            return False
+        digest = 0
+        sums = set()
+        for index, file in enumerate(self.meta.files):
+            if file.role == "sums":
+                written = os.pread(self.descriptors[index], extents[index] - durable[index], durable[index])
+                return digest % 2**64 == slot.digest and sums == set(_block_sums(written))
+            part, complete = _kernel.range_digest(
+                file.id, self.descriptors[index], durable[index], extents[index], str(self.path / file.name)
+            )
+            digest += part
+            sums.update(_block_sums(complete))
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class CommitFile:
+    """What a commit file holds: its readable slots with their places, newest first, and its identity."""
+
+    slots: list[tuple[int, _kernel.Slot]]
+    device: int
+    inode: int
+
+    def trusts(self, slot: _kernel.Slot) -> bool:
+        """Whether a slot's data cannot have been lost: synced, or written to this very file since this boot."""
+        boot = files.boot_id()
+        same_boot = slot.boot == boot != bytes(16)
+        return slot.durable or (same_boot and (slot.device, slot.inode) == (self.device, self.inode))
+
+    def next_seq(self) -> int:
+        """The first commit number that no slot has."""
+        return 1 + max((slot.seq for _, slot in self.slots), default=0)
+
+
+def read_commit(path: Path, name: str = format.COMMIT) -> CommitFile:
+    """Read the slots of a commit file.
+
+    Raises:
+        NotADatasetError: if there is no such file, or it is not one of this library's.
+        CorruptDatasetError: if no slot is intact.
+        FormatVersionError: if the newest version that wrote it is newer than this one.
+    """
+    commit_path = path / name
+    for attempt in range(_ATTEMPTS):
+        try:
+            fd = files.open_read(commit_path)
+        except (FileNotFoundError, NotADirectoryError):
+            raise _no_dataset(path) from None
+        try:
+            data = os.pread(fd, format.COMMIT_SIZE, 0)
+            device, inode = files.identity(fd)
+        finally:
+            os.close(fd)
+        slots, states = [], []
+        for place in range(_kernel.SLOTS):
+            start = place * _kernel.SLOT_STRIDE
+            state, slot, version = _kernel.decode_slot(data[start : start + _kernel.SLOT_SIZE].ljust(_kernel.SLOT_SIZE, b"\0"))
+            if state == "newer":
+                raise FormatVersionError(
+                    f"{commit_path}: written in format version {version}; this version of mmap_ninja reads version "
+                    f"{format.FORMAT_VERSION}: upgrade mmap_ninja"
+                )
+            states.append(state)
+            if slot is not None:
+                slots.append((place, slot))
+        if slots:
+            slots.sort(key=lambda placed: (placed[1].seq, placed[1].durable), reverse=True)
+            return CommitFile(slots, device, inode)
+        time.sleep(50e-6 * 2**attempt)
+    if len(data) < format.COMMIT_SIZE:
+        raise DatasetTruncatedError(
+            f"{commit_path}: holds {len(data)} bytes where {format.COMMIT_SIZE} were expected; restore it from a copy"
+        )
+    if "torn" in states:
+        raise CorruptDatasetError(f"{commit_path}: none of its slots has a valid checksum; restore it from a copy")
+    raise NotADatasetError(f"{commit_path}: is no commit file of mmap_ninja")
+
+
+def newest(
+    path: Path, name: str = format.COMMIT, known: Generation | None = None
+) -> tuple[_kernel.Slot, Generation]:
+    """The newest commit that can be trusted, with its files open and at least as long as it says.
+
+    Where it is of the `known` generation, that one's files are used again.
+
+    Raises:
+        NotADatasetError: if `path` holds no dataset.
+        CorruptDatasetError: if no commit can be trusted, or a trusted one's files are damaged.
+        FormatVersionError: if it needs features that this version does not know.
+    """
+    missing: OSError | None = None
+    for attempt in range(_ATTEMPTS):
+        commit = read_commit(path, name)
+        try:
+            for _, slot in commit.slots:
+                if slot.features & ~format.KNOWN_FEATURES or slot.edits:
+                    raise FormatVersionError(
+                        f"{path}: the dataset uses features {slot.features:#x} (edits: {slot.edits}) that this "
+                        "version of mmap_ninja does not know: upgrade mmap_ninja"
+                    )
+                reuse = known is not None and (known.meta.uuid, known.meta.generation) == (slot.uuid, slot.generation)
+                generation = known if known is not None and reuse else Generation.open(path, slot)
+                if commit.trusts(slot):
+                    generation.extents(slot.rows, slot.edits)
+                    return slot, generation
+                if generation.verifies(slot):
+                    return slot, generation
+        except FileNotFoundError as error:
+            missing = error
+            time.sleep(50e-6 * 2**attempt)
+        else:
+            raise CorruptDatasetError(
+                f"{path}: no durable commit is intact, and the data of the others does not match its digest; "
+                "restore the dataset from a copy"
+            )
+    raise CorruptDatasetError(f"{path}: its commit names a file that is missing ({missing}); restore it from a copy")
+
+
+def _block_sums(data: bytes) -> list[bytes]:
+    size = 24
+    return [data[at : at + size] for at in range(0, len(data), size)]
+
+
+def _no_dataset(path: Path) -> NotADatasetError:
+    if not path.exists():
+        return NotADatasetError(f"{path}: no such directory; create the dataset with one of the from_* constructors")
+    if not path.is_dir():
+        return NotADatasetError(f"{path}: is a file, not the directory of a dataset")
+    if (path / "type.ninja").exists():
+        return NotADatasetError(f"{path}: was written by mmap_ninja 0.x, whose directories this version cannot read yet")
+    found = files.names(path)
+    what = f"holds {found[:5]} but no {format.COMMIT} file" if found else "is an empty directory"
+    return NotADatasetError(f"{path}: {what}; it is no dataset of mmap_ninja")

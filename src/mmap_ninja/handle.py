@@ -1,0 +1,379 @@
+"""What all kinds share: a handle on a dataset, which is the list of its samples and the engine's client."""
+
+import copy
+import os
+import threading
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ClassVar, Literal, Self, TypeVar, get_args
+
+import numpy as np
+import numpy.typing as npt
+from tqdm.auto import tqdm
+
+from mmap_ninja import build, format
+from mmap_ninja.build import IfExists, Indexable
+from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Dataset, Durability, Parts, Snapshot, create, is_vacant
+from mmap_ninja.errors import ForkedHandleError, IncompleteDatasetWarning, ReadOnlyError
+from mmap_ninja.sequence import PREVIEW_SAMPLES, Indices, SampleSequence, positions, preview_html
+
+T = TypeVar("T")
+PathLike = str | os.PathLike[str]
+Mode = Literal["r", "rb", "r+", "r+b", "c"]
+Selection = range | npt.NDArray[np.int64]
+
+_WRITABLE_MODES = (None, "r+", "r+b")
+
+
+class DatasetHandle(SampleSequence[T]):
+    """An open dataset: a list of samples on disk.
+
+    Reads are safe from several threads; mutations are serialised by a lock of the handle's own.
+    """
+
+    _kind: ClassVar[format.Kind]
+    _sample: ClassVar[format.ColumnType]
+
+    def __init__(
+        self,
+        out_dir: PathLike,
+        mode: Mode | None = None,
+        *,
+        durability: Durability = "process",
+        lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
+    ) -> None:
+        self._set_up(out_dir, mode, durability, lock_timeout)
+        if self._writable and is_vacant(self.path):
+            self._attach_nothing()
+        else:
+            self._show(Dataset(self.path, durability, lock_timeout))
+            self._warn_if_incomplete()
+
+    @classmethod
+    def _over(cls, dataset: Dataset, mode: Mode | None) -> Self:
+        """A handle on an engine that is open already."""
+        handle = cls.__new__(cls)
+        handle._set_up(dataset.path, mode, dataset.durability, dataset.lock_timeout)
+        handle._show(dataset)
+        return handle
+
+    def _set_up(self, out_dir: PathLike, mode: Mode | None, durability: Durability, lock_timeout: float) -> None:
+        check_mode(mode)
+        if durability not in get_args(Durability):
+            raise ValueError(f"durability {durability!r} is unknown (expected one of {get_args(Durability)})")
+        self.out_dir = Path(out_dir)
+        self.path = Path(os.path.abspath(out_dir))
+        self.mode = mode
+        super().__init__(self._sample, str(self.path))
+        self._durability: Durability = durability
+        self._lock_timeout = lock_timeout
+        self._writable = mode in _WRITABLE_MODES
+        self._mutex = threading.RLock()
+        self._dataset: Dataset | None = None
+        self._view_of: Snapshot | None = None
+        self._selection: Selection | None = None
+        self._closed = False
+
+    def _show(self, dataset: Dataset, *, grown: bool = False) -> None:
+        """Read what an engine sees now; `grown`: of the generation that is read already."""
+        if dataset.meta.kind != self._kind:
+            raise TypeError(
+                f"{self.path}: holds {dataset.meta.kind}, not {self._kind}; mmap_ninja.open finds the class by itself"
+            )
+        self._dataset = dataset
+        data, offsets = dataset.generation.descriptors[:2]
+        attach = self._grow if grown else self._attach
+        attach(data, dataset.extents[0], offsets, dataset.slot.rows)
+
+    def _warn_if_incomplete(self) -> None:
+        if not self.complete:
+            warnings.warn(
+                f"{self.path}: the build of this dataset has not ended; it shows the {len(self)} samples committed so "
+                "far; go on with if_exists='resume'",
+                IncompleteDatasetWarning,
+                stacklevel=3,
+            )
+
+    def append(self, sample: T) -> None:
+        """Add one sample at the end, in one commit.
+
+        It survives a crash of this process at once, and a power loss from the next `flush` or `close` on. Other
+        processes see it after their next `refresh`.
+
+        Raises:
+            TypeError: if the sample is of another type.
+            ReadOnlyError: if the handle, the permissions or the medium do not allow it.
+        """
+        self._commit([sample])
+
+    def extend(self, samples: Iterable[T], verbose: bool = False) -> None:  # noqa: FBT001, FBT002 - inherited
+        """Add samples at the end, all or none of them, in one commit.
+
+        Args:
+            samples: Any iterable; it is read to its end first.
+            verbose: Whether to show a progress bar over the iterable.
+
+        Raises:
+            TypeError: if a sample is of another type; nothing is stored then.
+            ReadOnlyError: if the handle, the permissions or the medium do not allow it.
+        """
+        self._commit(list(tqdm(samples, unit=" samples") if verbose else samples))
+
+    def __iadd__(self, samples: Iterable[T]) -> Self:
+        self.extend(samples)
+        return self
+
+    @classmethod
+    def _encode(cls, batch: list[T], path: str, first: int) -> Parts:
+        """The bytes that each file of the generation grows by; `first` is the first sample's number in messages."""
+        raise NotImplementedError
+
+    def _commit(self, batch: list[T]) -> None:
+        parts = self._encode(batch, str(self.path), 0)
+        with self._mutex:
+            dataset = self._writer()
+            self._show(dataset, grown=dataset.commit(parts, len(batch)))
+
+    def _writer(self) -> Dataset:
+        """The engine, for a mutation; made now if the path held no dataset yet."""
+        if self._view_of is not None:
+            raise ReadOnlyError(f"{self.path}: a view is read-only; change the dataset that it was selected from")
+        if not self._writable:
+            raise ReadOnlyError(f"{self.path}: opened with mode {self.mode!r}; open it without a mode to write")
+        if self._closed:
+            raise ValueError(f"{self.path}: the dataset is closed; open it again to write to it")
+        if self._dataset is None:
+            create(self.path, self._kind, {}, complete=True, timeout=self._lock_timeout)
+            self._show(Dataset(self.path, self._durability, self._lock_timeout))
+        assert self._dataset is not None  # noqa: S101 - for the type checker
+        return self._dataset
+
+    def flush(self) -> None:
+        """Wait until all that is committed is safe against power loss; moves to the newest commit.
+
+        Raises:
+            CommitUncertainError: if the system could not write it.
+        """
+        with self._mutex:
+            dataset = self._writer()
+            self._show(dataset, grown=dataset.flush())
+
+    def refresh(self) -> None:
+        """Move to the newest commit, whoever made it.
+
+        Raises:
+            NotADatasetError: if the dataset was deleted.
+            ValueError: if this is a view or closed.
+        """
+        with self._mutex:
+            if self._closed or self._view_of is not None:
+                raise ValueError(f"{self.path}: a {'closed handle' if self._closed else 'view'} cannot be refreshed")
+            if self._dataset is not None:
+                self._show(self._dataset, grown=self._dataset.refresh())
+            elif not is_vacant(self.path):
+                self._show(Dataset(self.path, self._durability, self._lock_timeout))
+
+    def close(self) -> None:
+        """Make this handle's commits durable and let go of the files; views of it stay valid."""
+        with self._mutex:
+            dataset, self._dataset = self._dataset, None
+            self._closed = True
+            self._detach()
+            if dataset is not None and dataset.has_undurable_commits:
+                try:
+                    dataset.flush()
+                except ForkedHandleError:
+                    pass  # they are the parent's commits, and its to flush
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def select(self, indices: Indices) -> Self:
+        """A read-only view of some of the samples, on the snapshot that this handle sees now; nothing is read.
+
+        Args:
+            indices: A slice, indices in any order and number, or a boolean mask.
+
+        Returns:
+            A handle of the same class, with all its reading methods. It pickles small if it is a range.
+        """
+        view = type(self).__new__(type(self))
+        view._set_up(self.out_dir, self.mode, self._durability, self._lock_timeout)
+        base: Selection = range(len(self)) if self._selection is None else self._selection
+        if isinstance(indices, slice):
+            chosen = range(len(self))[indices]
+            view._select_range(self, chosen.start, chosen.step, len(chosen))
+            view._selection = base[indices]
+        else:
+            at = positions(indices, len(self))
+            view._select_positions(self, at)
+            at = np.where(at < 0, at + len(self), at)
+            view._selection = base.start + base.step * at if isinstance(base, range) else base[at]
+        view._view_of = self._snapshot
+        return view
+
+    @property
+    def _snapshot(self) -> Snapshot:
+        if self._view_of is not None:
+            return self._view_of
+        return self._dataset.snapshot if self._dataset else Snapshot(None, {}, complete=True, nbytes=0)
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The user metadata that the dataset was made with, as a copy."""
+        return copy.deepcopy(self._snapshot.metadata)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the build that made this dataset has ended."""
+        return self._snapshot.complete
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the samples, without their offsets."""
+        return self._snapshot.nbytes if self._view_of is None else int(self._byte_lengths().sum())
+
+    def __repr__(self) -> str:
+        what = "closed" if self._closed else f"{len(self)} samples"
+        if self._view_of is not None:
+            what = f"view, {what}"
+        elif not self._closed:
+            what += f", {self.nbytes} bytes" + ("" if self.complete else ", incomplete")
+        return f"{type(self).__name__}({str(self.path)!r}, {what})"
+
+    def _repr_html_(self) -> str:
+        shown = [] if self._closed else self[:PREVIEW_SAMPLES]
+        return preview_html(repr(self), shown, 0 if self._closed else len(self))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._closed:
+            raise ValueError(f"{self.path}: the dataset is closed; a closed handle cannot be pickled")
+        options = (str(self.path), self.mode, self._durability, self._lock_timeout)
+        return reopen, (type(self), options, self._snapshot.identity, self._selection)
+
+    @classmethod
+    def from_generator(
+        cls,
+        out_dir: PathLike,
+        sample_generator: Iterable[T],
+        batch_size: int = 1024,
+        verbose: bool = False,  # noqa: FBT001, FBT002 - inherited
+        *,
+        mode: Mode | None = None,
+        if_exists: IfExists = "replace",
+        total: int | None = None,
+        metadata: dict[str, Any] | None = None,
+        durability: Durability | None = None,
+        lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
+    ) -> Self:
+        """Store the samples of an iterable, batch by batch, and open the dataset.
+
+        An error in the iterable propagates; the batches before it stay committed, and `if_exists="resume"` goes on
+        after them.
+
+        Args:
+            out_dir: The dataset's directory; missing parents are made.
+            sample_generator: Any iterable of samples.
+            batch_size: Samples per commit.
+            verbose: Whether to show a progress bar.
+            mode: The mode of the handle that is returned.
+            if_exists: What to do where there is a dataset already: build a new one beside it and switch to it at the
+                end; raise; add to it; or go on with an interrupted build, for which the iterable starts again from
+                its first sample (a finished dataset is returned as it is).
+            total: Number of samples, for the progress bar, where the iterable has no length.
+            metadata: What the property of this name gives back: a dict that JSON can hold.
+            durability: None: safe against power loss when this returns. "process": without that wait, where no
+                dataset is replaced. "machine": safe after every batch.
+            lock_timeout: Seconds to wait for other processes' commits.
+
+        Raises:
+            FileExistsError: if there is a dataset and `if_exists="error"`.
+            NotADatasetError: if the path is a file, or a directory with files that are no dataset's.
+            TypeError: if a sample is of another type; the batches before it stay.
+        """
+        source = build.Iterated(sample_generator, total)
+        options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
+        return cls._build(out_dir, source, mode, options)
+
+    @classmethod
+    def from_indexable(
+        cls,
+        out_dir: PathLike,
+        indexable: Indexable[T],
+        batch_size: int = 1024,
+        n_jobs: int | None = None,
+        verbose: bool = False,  # noqa: FBT001, FBT002 - inherited
+        *,
+        mode: Mode | None = None,
+        if_exists: IfExists = "replace",
+        metadata: dict[str, Any] | None = None,
+        durability: Durability | None = None,
+        lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
+    ) -> Self:
+        """Store the samples `indexable[0], indexable[1], ...`, and open the dataset.
+
+        Where it has no `len`, its first IndexError ends it; all its other errors propagate. An interrupted build is
+        resumed at the first missing sample.
+
+        Args:
+            out_dir: The dataset's directory; missing parents are made.
+            indexable: Samples by position.
+            batch_size: Samples per commit.
+            n_jobs: None or 1; this version builds in one process.
+            verbose: Whether to show a progress bar.
+            mode: The mode of the handle that is returned.
+            if_exists: As for `from_generator`, like what follows.
+            metadata: A dict that JSON can hold.
+            durability: None, "process" or "machine".
+            lock_timeout: Seconds to wait for other processes' commits.
+        """
+        if n_jobs not in (None, 1):
+            raise ValueError(f"n_jobs={n_jobs}: this version builds in one process; pass None or 1")
+        options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
+        return cls._build(out_dir, build.Indexed(indexable), mode, options)
+
+    @classmethod
+    def _build(cls, out_dir: PathLike, source: build.Source[T], mode: Mode | None, options: build.Options) -> Self:
+        check_mode(mode)
+        path = Path(os.path.abspath(out_dir))
+        started = build.begin(path, cls._kind, options)
+        if started is not None:
+            last = started.last_sample(cls._sample) if started.skip else None
+            samples = source.after(started.skip, last, path)
+            build.run(started, samples, cls._encode, source.total, options)
+        return cls(out_dir, mode, durability=options.durability or "process", lock_timeout=options.lock_timeout)
+
+
+def check_mode(mode: str | None) -> None:
+    """Raise ValueError for a mode that does not exist."""
+    if mode not in (*_WRITABLE_MODES, *get_args(Mode)):
+        raise ValueError(f"mode {mode!r} is unknown (expected None, 'r', 'r+' or 'c'; new datasets are made by from_*)")
+
+
+def reopen(
+    cls: type[DatasetHandle[Any]],
+    options: tuple[str, Mode | None, Durability, float],
+    identity: tuple[bytes, int, int, int] | None,
+    selection: Selection | None,
+) -> DatasetHandle[Any]:
+    """A pickled handle, on exactly the snapshot that it had."""
+    path, mode, durability, lock_timeout = options
+    if identity is None:
+        return cls(path, mode, durability=durability, lock_timeout=lock_timeout)
+    dataset = Dataset(Path(path), durability, lock_timeout)
+    dataset.pin(identity)
+    handle = cls._over(dataset, mode)
+    if selection is None:
+        return handle
+    if isinstance(selection, range):
+        stop = selection.stop if selection.stop >= 0 else None
+        selection_slice = slice(selection.start, stop, selection.step) if len(selection) else slice(0)
+        return handle.select(selection_slice)
+    return handle.select(selection)

@@ -1,0 +1,43 @@
+"""`open`: a dataset of any kind, by its path."""
+
+from pathlib import Path
+from typing import Any, Final
+
+from mmap_ninja.bytes import BytesMmap
+from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Dataset, Durability
+from mmap_ninja.handle import DatasetHandle, Mode, PathLike
+from mmap_ninja.strings import StringsMmap
+
+_CLASSES: Final[dict[str, type[DatasetHandle[Any]]]] = {"strings": StringsMmap, "bytes": BytesMmap}
+
+
+def open(  # noqa: A001 - read as mmap_ninja.open
+    path: PathLike,
+    mode: Mode | None = None,
+    *,
+    durability: Durability = "process",
+    lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
+) -> DatasetHandle[Any]:
+    """Open an existing dataset with the class of its kind.
+
+    Args:
+        path: The dataset's directory.
+        mode: None: reads need no write permission, and the first mutation asks for it. "r": mutations raise.
+        durability: What a commit survives at once: see `StringsMmap`.
+        lock_timeout: Seconds to wait for other processes' commits.
+
+    Raises:
+        NotADatasetError: if the path is missing or holds no dataset.
+        CorruptDatasetError: if its files contradict each other.
+        FormatVersionError: if a newer version of mmap_ninja wrote it.
+
+    Example:
+        >>> _ = StringsMmap.from_strings("reviews", ["good", "bad"])
+        >>> import mmap_ninja
+        >>> mmap_ninja.open("reviews")[1]
+        'bad'
+    """
+    dataset = Dataset(Path(path).absolute(), durability, lock_timeout)
+    handle = _CLASSES[dataset.meta.kind]._over(dataset, mode)
+    handle._warn_if_incomplete()
+    return handle

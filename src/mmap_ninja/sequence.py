@@ -1,0 +1,138 @@
+"""The list protocol over samples, written once for all kinds; the kernel's `Samples` does what must be fast."""
+
+import html
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Generic, Self, SupportsIndex, TypeVar, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from mmap_ninja import _kernel
+
+T = TypeVar("T")
+Indices = Sequence[int] | npt.NDArray[Any] | slice
+_Positions = npt.NDArray[np.int64]
+
+PREVIEW_SAMPLES = 5
+_PREVIEW_CHARACTERS = 200
+
+
+def positions(key: Any, count: int) -> _Positions:  # noqa: ANN401 - whatever a caller puts between the brackets
+    """A slice, a list of indices, an index array or a boolean mask as an int64 array.
+
+    Negative indices stay; the kernel resolves and checks them.
+
+    Raises:
+        TypeError: if it is none of these.
+        IndexError: if a mask has another length than the dataset.
+    """
+    if isinstance(key, slice):
+        return np.arange(*key.indices(count), dtype=np.int64)
+    if isinstance(key, str | bytes) or not hasattr(key, "__len__"):
+        raise TypeError(f"index {key!r:.80}: expected an integer, a slice, or a list or array of integers or booleans")
+    indices = np.asarray(key)
+    if indices.ndim != 1:
+        raise IndexError(f"index of shape {indices.shape}: expected one dimension")
+    if indices.dtype == np.bool_:
+        if len(indices) != count:
+            raise IndexError(f"boolean index of length {len(indices)} does not match {count} samples")
+        return np.flatnonzero(indices).astype(np.int64)
+    if indices.size == 0:
+        return np.empty(0, np.int64)
+    if indices.dtype.kind not in "iu":
+        raise TypeError(f"index array of {indices.dtype}: expected integers or booleans")
+    if indices.dtype == np.uint64 and indices.max() > np.iinfo(np.int64).max:
+        raise IndexError(f"index {indices.max()} is out of range for {count} samples")
+    return np.ascontiguousarray(indices, dtype=np.int64)
+
+
+class SampleSequence(_kernel.Samples, Generic[T]):
+    """Samples that behave as a list does when it is read.
+
+    `ds[i]`, `len(ds)` and iteration are the kernel's slots; what is below is what they do not cover.
+    """
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __getitem__(self, key: SupportsIndex, /) -> T: ...
+        @overload
+        def __getitem__(self, key: Indices, /) -> list[T]: ...
+        def __getitem__(self, key: SupportsIndex | Indices, /) -> T | list[T]: ...
+        def __iter__(self) -> Iterator[T]: ...
+
+    def _get_many(self, key: Any) -> list[T]:  # noqa: ANN401 - called by the kernel for all but integers
+        return self.take(key)
+
+    def take(self, indices: Indices) -> list[T]:
+        """The samples at many positions, in their order, in one native call.
+
+        Args:
+            indices: Integers in any order and number, negative ones counted from the end; a boolean mask; a slice.
+
+        Returns:
+            A new list with one owned sample per index.
+
+        Raises:
+            IndexError: if an index is out of range.
+        """
+        return self._take(indices)
+
+    def __getitems__(self, indices: Indices) -> list[T]:
+        """What PyTorch's DataLoader calls for a batch."""
+        return self.take(indices)
+
+    def prefetch(self, indices: Indices) -> None:
+        """Start reading the samples at these positions from disk, for a `take` that follows; returns at once."""
+        self._prefetch(indices)
+
+    def _key_bytes(self, value: object) -> bytes | None:
+        """The stored form of a sample, or None for a value that no sample can be."""
+        raise NotImplementedError
+
+    def index(self, value: object, start: int = 0, stop: int | None = None) -> int:
+        """Position of the first sample equal to `value`, between `start` and `stop`.
+
+        Raises:
+            ValueError: if there is none.
+        """
+        first, end, _ = slice(start, stop).indices(len(self))
+        wanted = self._key_bytes(value)
+        found = -1 if wanted is None else self._find(wanted, first, end)
+        if found < 0:
+            raise ValueError(f"{value!r:.80} is not among the samples {first} to {end}")
+        return found
+
+    def __contains__(self, value: object) -> bool:
+        wanted = self._key_bytes(value)
+        return wanted is not None and self._find(wanted, 0, len(self)) >= 0
+
+    def count(self, value: object) -> int:
+        """How many samples are equal to `value`."""
+        wanted = self._key_bytes(value)
+        number, at = 0, -1
+        while wanted is not None and (at := self._find(wanted, at + 1, len(self))) >= 0:
+            number += 1
+        return number
+
+    def __reversed__(self) -> Iterator[T]:
+        return iter(self.select(slice(None, None, -1)))
+
+    def select(self, indices: Indices) -> Self:
+        """A read-only view of some of the samples, on the snapshot that this handle sees now; nothing is read.
+
+        Args:
+            indices: A slice, indices in any order and number, or a boolean mask.
+        """
+        raise NotImplementedError
+
+
+def preview_html(title: str, samples: Sequence[object], total: int) -> str:
+    """A small escaped table of the first samples, for notebooks."""
+    rows = []
+    for index, sample in enumerate(samples):
+        text = f"{sample!r:.{_PREVIEW_CHARACTERS}}"
+        rows.append(f"<tr><th>{index}</th><td><code>{html.escape(text)}</code></td></tr>")
+    if total > len(samples):
+        rows.append(f"<tr><th>&hellip;</th><td>{total - len(samples)} more</td></tr>")
+    return f"<p><code>{html.escape(title)}</code></p><table>{''.join(rows)}</table>"

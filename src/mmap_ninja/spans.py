@@ -1,0 +1,65 @@
+"""What strings and bytes share: samples that are runs of bytes, which can be read without an object for each."""
+
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Durability
+from mmap_ninja.handle import DatasetHandle, Mode, PathLike
+from mmap_ninja.sequence import Indices
+
+T = TypeVar("T")
+
+
+class SpansHandle(DatasetHandle[T]):
+    """A dataset whose samples are runs of bytes."""
+
+    def __init__(
+        self,
+        out_dir: PathLike,
+        mode: Mode | None = None,
+        starts_key: Literal["starts"] = "starts",
+        ends_key: Literal["ends"] = "ends",
+        *,
+        durability: Durability = "process",
+        lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
+    ) -> None:
+        check_keys(starts_key, ends_key)
+        super().__init__(out_dir, mode, durability=durability, lock_timeout=lock_timeout)
+
+    def take_jagged(self, indices: Indices) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+        """The bytes of many samples back to back, without an object for each: what a tokenizer wants.
+
+        Args:
+            indices: As for `take`.
+
+        Returns:
+            `(values, offsets)`: uint8 `[total]` and int64 `[len(indices) + 1]`, both owned and writable. Sample k is
+            `values[offsets[k]:offsets[k + 1]]`.
+
+        Raises:
+            IndexError: if an index is out of range.
+        """
+        return self._take_jagged(indices)
+
+    @property
+    def byte_lengths(self) -> npt.NDArray[np.int64]:
+        """Bytes of each sample: int64 `[n]`, a new array."""
+        return self._byte_lengths()
+
+    @property
+    def starts(self) -> npt.NDArray[np.uint64]:
+        """Where each sample starts in the payload, in bytes: uint64 `[n]`, read-only, over the map."""
+        return self._offsets()[:-1]
+
+    @property
+    def ends(self) -> npt.NDArray[np.uint64]:
+        """Where each sample ends in the payload, in bytes: uint64 `[n]`, read-only, over the map."""
+        return self._offsets()[1:]
+
+
+def check_keys(starts_key: object, ends_key: object) -> None:
+    """Raise ValueError for other keys than the default: they named the offsets of 0.x directories."""
+    if (starts_key, ends_key) != ("starts", "ends"):
+        raise ValueError(f"starts_key {starts_key!r}, ends_key {ends_key!r}: only the defaults 'starts', 'ends' exist")

@@ -1,0 +1,80 @@
+"""`StringsMmap`: a list of `str` on disk."""
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+from mmap_ninja import _kernel
+from mmap_ninja.build import IfExists
+from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Durability, Parts
+from mmap_ninja.handle import Mode, PathLike
+from mmap_ninja.spans import SpansHandle, check_keys
+
+
+class StringsMmap(SpansHandle[str]):
+    """A list of strings that lives in a directory, as UTF-8.
+
+    Args:
+        out_dir: The dataset's directory. If it is missing, the handle is empty, and its first `append` makes it.
+        mode: None: reads need no write permission, and the first mutation asks for it. "r": mutations raise.
+        starts_key: Inherited; only the default.
+        ends_key: Inherited; only the default.
+        durability: "process": a commit survives a crash of the process at once, a power loss from the next `flush`
+            or `close` on. "machine": every commit waits until it survives both.
+        lock_timeout: Seconds to wait for other processes' commits.
+
+    Example:
+        >>> texts = StringsMmap.from_strings("reviews", ["good", "bad", "größer"])
+        >>> texts[0], texts[-1], len(texts)
+        ('good', 'größer', 3)
+        >>> texts.append("new")
+        >>> texts.take([3, 0])
+        ['new', 'good']
+
+    Raises:
+        NotADatasetError: if the path holds something else.
+        TypeError: if it holds a dataset of another kind.
+        CorruptDatasetError: if its files contradict each other.
+    """
+
+    _kind = "strings"
+    _sample = "text"
+
+    @classmethod
+    def from_strings(
+        cls,
+        out_dir: PathLike,
+        strings: Sequence[str],
+        mode: Mode | None = None,
+        starts_key: str = "starts",
+        ends_key: str = "ends",
+        verbose: bool = False,  # noqa: FBT001, FBT002 - inherited
+        *,
+        if_exists: IfExists = "replace",
+        metadata: dict[str, Any] | None = None,
+        durability: Durability | None = None,
+        lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
+    ) -> Self:
+        """Store strings that are in memory, and open the dataset; the parameters are those of `from_generator`."""
+        check_keys(starts_key, ends_key)
+        return cls.from_generator(
+            out_dir,
+            strings,
+            verbose=verbose,
+            mode=mode,
+            if_exists=if_exists,
+            metadata=metadata,
+            durability=durability,
+            lock_timeout=lock_timeout,
+        )
+
+    @classmethod
+    def _encode(cls, batch: list[str], path: str, first: int) -> Parts:
+        return _kernel.encode_text(batch, path, first)
+
+    def _key_bytes(self, value: object) -> bytes | None:
+        if not isinstance(value, str):
+            return None
+        try:
+            return value.encode()
+        except UnicodeEncodeError:  # a lone surrogate, which no sample has
+            return None
