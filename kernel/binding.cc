@@ -172,7 +172,9 @@ struct Samples {
   SampleKind kind;
   std::string path;
   std::shared_ptr<const Spans> spans;  // none: closed
-  bool cold = false;                   // the last batch waited for the disk
+  int payload_fd = -1;                 // of the generation that is read; not owned
+  int offsets_fd = -1;
+  bool cold = false;  // the last batch waited for the disk
 };
 
 const char* const kIndexing = "_get_many";  // what sequence.py makes of slices, lists and masks
@@ -276,6 +278,7 @@ PyObject* iterator_next(PyObject* self) {
   const Spans& spans = *iterator->samples.spans;
   if (iterator->next >= spans.count()) return nullptr;
   if (iterator->next % 16 == 0) iterator->read_ahead(spans);
+  if (iterator->next + 1 < spans.count()) spans.prefetch_payload(iterator->next + 1);
   return get(iterator->samples, spans, iterator->next++);
 }
 
@@ -432,16 +435,16 @@ void attach(Samples& samples, int payload_fd, uint64_t payload_size, int offsets
   check(Mapping::open(payload_fd, payload_size, &payload), samples.path);
   check(Mapping::open(offsets_fd, (rows + 1) * sizeof(uint64_t), &offsets), samples.path);
   samples.spans = std::make_shared<const Spans>(std::move(payload), std::move(offsets), payload_size, RowMap(rows));
+  samples.payload_fd = payload_fd;
+  samples.offsets_fd = offsets_fd;
 }
 
 // The same files at a later commit: maps again only where they have outgrown their reservation.
-void grow(Samples& samples, int payload_fd, uint64_t payload_size, int offsets_fd, uint64_t rows) {
+void grow(Samples& samples, uint64_t payload_size, uint64_t rows) {
   const Spans& seen = *open_spans(samples);
-  std::shared_ptr<Mapping> payload = seen.payload(), offsets = seen.offsets();
-  if (payload->capacity() < payload_size) check(Mapping::open(payload_fd, payload_size, &payload), samples.path);
-  uint64_t offsets_size = (rows + 1) * sizeof(uint64_t);
-  if (offsets->capacity() < offsets_size) check(Mapping::open(offsets_fd, offsets_size, &offsets), samples.path);
-  samples.spans = std::make_shared<const Spans>(std::move(payload), std::move(offsets), payload_size, RowMap(rows));
+  if (payload_size > seen.payload()->capacity() || (rows + 1) * sizeof(uint64_t) > seen.offsets()->capacity())
+    return attach(samples, samples.payload_fd, payload_size, samples.offsets_fd, rows);
+  samples.spans = std::make_shared<const Spans>(seen.payload(), seen.offsets(), payload_size, RowMap(rows));
 }
 
 void share(Samples& samples, const Samples& parent, RowMap rows) {
@@ -628,7 +631,7 @@ nb::tuple commit(PyLog& self, nb::tuple parts, uint64_t rows, uint64_t edits, ui
     check(status, self.path);
     nb::list extents;
     for (size_t k = 0; k < self.log.files(); ++k) extents.append(self.log.extent(k));
-    return nb::make_tuple(self.log.state(), extents);
+    return nb::make_tuple(self.log.state().rows, extents);
   }
 }
 
@@ -779,7 +782,7 @@ void define_samples(nb::module_& m) {
   nb::class_<Samples>(m, "Samples", nb::type_slots(samples_slots))
       .def("__init__",
            [](Samples* self, const std::string& kind, const std::string& path) {
-             new (self) Samples{kind == "text" ? SampleKind::text : SampleKind::binary, path, nullptr, false};
+             new (self) Samples{.kind = kind == "text" ? SampleKind::text : SampleKind::binary, .path = path};
            })
       .def("_attach", &attach)
       .def("_grow", &grow)
@@ -802,6 +805,7 @@ void define_samples(nb::module_& m) {
 NB_MODULE(_kernel, m) {
   using namespace mmap_ninja;
   if (_import_array() < 0) throw nb::python_error();
+  nb::set_leak_warnings(false);  // objects that live until the interpreter ends are no leaks
   define_io(m);
   define_log(m);
   define_samples(m);

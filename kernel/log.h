@@ -4,9 +4,11 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
+#include "mapping.h"
 #include "slot.h"
 #include "status.h"
 #include "sums.h"
@@ -93,7 +95,9 @@ class Log {
   std::vector<uint64_t> shifted_;          // scratch: a batch's ends, moved to where it is appended
   int commit_fd_ = -1;
   int lock_fd_ = -1;
+  std::shared_ptr<Mapping> commits_;  // of the commit file
   pid_t owner_ = 0;
+  uint64_t forks_ = 0;
   bool sync_often_ = true;
   bool poisoned_ = false;
   Slot state_;

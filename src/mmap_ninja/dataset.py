@@ -46,9 +46,22 @@ class Dataset:
         self.path = path
         self.durability = durability
         self.lock_timeout = lock_timeout
-        self.slot, self.generation = newest(path)
-        self.extents = self.generation.extents(self.slot.rows, self.slot.edits)
         self._log: _kernel.Log | None = None
+        self._adopt(*newest(path))
+
+    def _adopt(self, slot: _kernel.Slot, generation: Generation) -> None:
+        self._slot: _kernel.Slot | None = slot  # None: the log's
+        self.generation = generation
+        self.rows = slot.rows
+        self.extents = generation.extents(slot.rows, slot.edits)
+
+    @property
+    def slot(self) -> _kernel.Slot:
+        """The commit that the handle sees."""
+        if self._slot is None:
+            assert self._log is not None  # noqa: S101 - for the type checker
+            self._slot = self._log.state
+        return self._slot
 
     @property
     def meta(self) -> Meta:
@@ -66,8 +79,7 @@ class Dataset:
     def refresh(self) -> bool:
         """Move to the newest commit; returns whether its generation is the same."""
         known = self.generation
-        self.slot, self.generation = newest(self.path, known=known)
-        self.extents = self.generation.extents(self.slot.rows, self.slot.edits)
+        self._adopt(*newest(self.path, known=known))
         return self.generation is known
 
     def pin(self, identity: Identity) -> None:
@@ -84,7 +96,7 @@ class Dataset:
                 f"{generation} with {rows} was expected: it was replaced or rolled back; open the path again"
             )
         slot.rows, slot.edits = rows, edits
-        self.extents = self.generation.extents(rows, edits)
+        self._adopt(slot, self.generation)
 
     def commit(self, parts: Parts, rows: int, *, durable: bool = False) -> bool:
         """Append one batch to the newest commit and move to it; returns whether the generation is the same.
@@ -101,12 +113,13 @@ class Dataset:
                 same &= self._start_writing()
             assert self._log is not None  # noqa: S101 - for the type checker
             try:
-                self.slot, self.extents = self._log.commit(parts, rows, 0, 0, durable, None, self.lock_timeout)
+                self.rows, self.extents = self._log.commit(parts, rows, 0, 0, durable, None, self.lock_timeout)
             except GenerationMovedError:
-                self._log = None
+                self._slot, self._log = self.slot, None
             except LockTimeoutError:
                 raise files.lock_timeout(self.path / format.LOCK, self.lock_timeout) from None
             else:
+                self._slot = None
                 return same
         raise StaleHandleError(f"{self.path}: was replaced {_SWITCHES} times during one commit; nothing was written")
 

@@ -66,7 +66,8 @@ class DatasetHandle(SampleSequence[T]):
         self.out_dir = Path(out_dir)
         self.path = Path(os.path.abspath(out_dir))
         self.mode = mode
-        super().__init__(self._sample, str(self.path))
+        self._path_text = str(self.path)
+        super().__init__(self._sample, self._path_text)
         self._durability: Durability = durability
         self._lock_timeout = lock_timeout
         self._writable = mode in _WRITABLE_MODES
@@ -78,14 +79,16 @@ class DatasetHandle(SampleSequence[T]):
 
     def _show(self, dataset: Dataset, *, grown: bool = False) -> None:
         """Read what an engine sees now; `grown`: of the generation that is read already."""
+        if grown:
+            self._grow(dataset.extents[0], dataset.rows)
+            return
         if dataset.meta.kind != self._kind:
             raise TypeError(
                 f"{self.path}: holds {dataset.meta.kind}, not {self._kind}; mmap_ninja.open finds the class by itself"
             )
         self._dataset = dataset
         data, offsets = dataset.generation.descriptors[:2]
-        attach = self._grow if grown else self._attach
-        attach(data, dataset.extents[0], offsets, dataset.slot.rows)
+        self._attach(data, dataset.extents[0], offsets, dataset.rows)
 
     def _warn_if_incomplete(self) -> None:
         if not self.complete:
@@ -131,7 +134,7 @@ class DatasetHandle(SampleSequence[T]):
         raise NotImplementedError
 
     def _commit(self, batch: list[T]) -> None:
-        parts = self._encode(batch, str(self.path), 0)
+        parts = self._encode(batch, self._path_text, 0)
         with self._mutex:
             dataset = self._writer()
             self._show(dataset, grown=dataset.commit(parts, len(batch)))
