@@ -218,8 +218,8 @@ PyObject* subscript(PyObject* self, PyObject* key) {
     return nullptr;
   }
   if (!PyLong_CheckExact(key)) {
-    if (!PyIndex_Check(key) || PyBool_Check(key) || PyArray_Check(key))
-      return PyObject_CallMethod(self, kIndexing, "O", key);
+    bool is_array = PyArray_Check(key) && PyArray_NDIM(reinterpret_cast<PyArrayObject*>(key)) > 0;
+    if (!PyIndex_Check(key) || PyBool_Check(key) || is_array) return PyObject_CallMethod(self, kIndexing, "O", key);
   }
   Py_ssize_t index = PyNumber_AsSsize_t(key, PyExc_IndexError);
   if (index == -1 && PyErr_Occurred()) return nullptr;
@@ -754,6 +754,7 @@ void define_log(nb::module_& m) {
            "sync_often"_a)
       .def("commit", &commit, "parts"_a, "rows"_a, "edits"_a, "set_flags"_a, "durable"_a, "expected_rows"_a.none(),
            "timeout"_a)
+      .def("close", [](PyLog& self) { self.log.close(); })
       .def_prop_ro("state", [](const PyLog& self) { return self.log.state(); });
   m.attr("SLOT_SIZE") = Slot::kSize;
   m.attr("SLOT_STRIDE") = CommitFile::kStride;

@@ -40,11 +40,15 @@ Status too_large() { return {.code = Code::overflow, .what = "dataset"}; }
 
 }  // namespace
 
-Log::~Log() {
+void Log::close() {
   for (const FileRule& rule : rules_) ::close(rule.fd);
-  if (commit_fd_ >= 0) ::close(commit_fd_);
+  rules_.clear();
+  commits_.reset();  // a map keeps its file open, and with it the file's lock
   // Closed, never unlocked: after a fork the lock is shared with the parent, who may hold it.
-  if (lock_fd_ >= 0) ::close(lock_fd_);
+  for (int* fd : {&commit_fd_, &lock_fd_}) {
+    if (*fd >= 0) ::close(*fd);
+    *fd = -1;
+  }
 }
 
 Status Log::open(std::vector<FileRule> rules, int commit_fd, int lock_fd, const Slot& state, uint64_t next_seq,
@@ -70,6 +74,7 @@ Status Log::open(std::vector<FileRule> rules, int commit_fd, int lock_fd, const 
 Status Log::commit(const CommitRequest& request) {
   if (forks.load(std::memory_order_relaxed) != forks_) return {.code = Code::forked, .expected = static_cast<uint64_t>(owner_)};
   if (poisoned_) return {.code = Code::suspect};
+  if (commit_fd_ < 0) return {.code = Code::closed};
   if (Status status = lock(request.lock_seconds); !status.ok()) return status;
   Status status = adopt();
   if (status.ok()) status = append(request);

@@ -65,11 +65,13 @@ class Log {
               bool sync_often);
 
   Log() = default;
-  ~Log();
+  ~Log() { close(); }
   Log(const Log&) = delete;
   Log& operator=(const Log&) = delete;
 
   Status commit(const CommitRequest& request);
+  // Lets go of the descriptors, and of a lock that only they held; nothing can be committed afterwards.
+  void close();
   const Slot& state() const { return state_; }
   size_t files() const { return rules_.size(); }
   // Committed bytes of a file.

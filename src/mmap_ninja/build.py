@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Literal, Protocol, TypeVar, get_args
+from typing import Any, Generic, Literal, Protocol, Self, TypeVar, get_args
 
 from tqdm.auto import tqdm
 
@@ -78,6 +78,13 @@ class Build:
         data, offsets = self.generation.descriptors[:2]
         samples._attach(data, self.generation.extents(self.rows, 0)[0], offsets, self.rows)
         return samples[-1]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # Not left to the garbage collector: a traceback would keep the lock of an interrupted build.
+        self._log.close()
 
     def append(self, parts: Parts, rows: int) -> None:
         """Commit one batch."""
@@ -157,7 +164,9 @@ def _take_build(path: Path) -> int | None:
         return None
     if not files.try_lock(fd, build_path):
         os.close(fd)
-        raise files.lock_timeout(build_path, 0)
+        raise LockTimeoutError(
+            f"{build_path}: {files.lock_holder(build_path)} is replacing this dataset right now; wait for it, or end it"
+        )
     ended = {slot.generation for _, slot in read_commit(path).slots}
     if read_commit(path, format.BUILD).slots[0][1].generation in ended:
         os.close(fd)

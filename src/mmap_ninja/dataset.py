@@ -1,7 +1,7 @@
 """The commit engine of one dataset directory: open, append, make durable, switch generation."""
 
 import os
-import uuid as uuids
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 
 from mmap_ninja import _kernel, files, format
 from mmap_ninja.errors import (
+    ForkedHandleError,
     GenerationMovedError,
     LockTimeoutError,
     NotADatasetError,
@@ -127,11 +128,19 @@ class Dataset:
         """Make all that is committed safe against power loss; returns as `commit` does."""
         return self.commit((), 0, durable=True)
 
-    @property
-    def has_undurable_commits(self) -> bool:
-        """Whether this handle has made commits that a power loss could take back."""
-        slot = self.slot
-        return self._log is not None and (slot.rows, slot.edits) != (slot.durable_rows, slot.durable_edits)
+    def close(self) -> None:
+        """Make this handle's commits durable, and let go of the log."""
+        log, self._log = self._log, None
+        if log is None:
+            return
+        state = log.state
+        try:
+            if (state.rows, state.edits) != (state.durable_rows, state.durable_edits):
+                log.commit((), 0, 0, 0, True, None, self.lock_timeout)  # noqa: FBT003 - positional in the kernel
+        except (ForkedHandleError, GenerationMovedError):
+            pass  # they are the parent's commits, and its to flush; or what replaced them is durable already
+        finally:
+            log.close()
 
     def _start_writing(self) -> bool:
         with locked(self.path, self.lock_timeout) as lock_fd:
@@ -234,7 +243,7 @@ def start_generation(
     Returns the open descriptor of the commit file, which holds its lock.
     """
     taken = [format.generation_of(name) or 0 for name in files.names(path)]
-    meta = format.new_meta(kind, max(taken, default=0) + 1, uuids.uuid4().bytes, metadata)
+    meta = format.new_meta(kind, max(taken, default=0) + 1, uuid.uuid4().bytes, metadata)
     encoded = meta.encode()
     contents = {file.name: format.FIRST_OFFSET if file.role == "offsets" else b"" for file in meta.files}
     contents[format.meta_name(meta.generation)] = encoded

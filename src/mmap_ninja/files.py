@@ -170,24 +170,23 @@ def locked(fd: int, path: Path, timeout: float) -> Iterator[None]:
 
 def lock_timeout(path: Path, timeout: float) -> LockTimeoutError:
     """The error for a lock that stayed taken; names the process that holds it where the system tells."""
-    holder = _lock_holder(path)
-    who = f"process {holder}" if holder else "another process"
     return LockTimeoutError(
-        f"{path}: {who} has held the lock for {timeout:g} s; wait for it, end it, or open with a longer lock_timeout",
+        f"{path}: {lock_holder(path)} has held the lock for {timeout:g} s; wait for it, end it, or open with a longer lock_timeout",
     )
 
 
-def _lock_holder(path: Path) -> int | None:
+def lock_holder(path: Path) -> str:
+    """Who holds a file's lock, in words; its process id where the system tells."""
     try:
         inode = str(path.stat().st_ino)
         for line in Path("/proc/locks").read_text().splitlines():
             fields = line.split()
             # "1: FLOCK ADVISORY WRITE 1234 fe:00:5678 0 EOF"; waiting processes have "->" in the second place
             if len(fields) >= 6 and fields[1] == "FLOCK" and fields[5].rsplit(":", 1)[-1] == inode:
-                return int(fields[4])
+                return f"process {fields[4]}"
     except OSError:
         pass
-    return None
+    return "another process"
 
 
 def _open_regular(path: Path, flags: int) -> int:

@@ -106,7 +106,7 @@ class Generation:
         except DatasetTruncatedError:
             return False
         digest = 0
-        sums = set()
+        sums: set[bytes] = set()
         for index, file in enumerate(self.meta.files):
             if file.role == "sums":
                 written = os.pread(self.descriptors[index], extents[index] - durable[index], durable[index])

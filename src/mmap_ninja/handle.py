@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 from mmap_ninja import build, format
 from mmap_ninja.build import IfExists, Indexable
 from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Dataset, Durability, Parts, Snapshot, create, is_vacant
-from mmap_ninja.errors import ForkedHandleError, IncompleteDatasetWarning, ReadOnlyError
+from mmap_ninja.errors import IncompleteDatasetWarning, ReadOnlyError
 from mmap_ninja.sequence import PREVIEW_SAMPLES, Indices, SampleSequence, positions, preview_html
 
 T = TypeVar("T")
@@ -184,11 +184,8 @@ class DatasetHandle(SampleSequence[T]):
             dataset, self._dataset = self._dataset, None
             self._closed = True
             self._detach()
-            if dataset is not None and dataset.has_undurable_commits:
-                try:
-                    dataset.flush()
-                except ForkedHandleError:
-                    pass  # they are the parent's commits, and its to flush
+            if dataset is not None:
+                dataset.close()
 
     def __enter__(self) -> Self:
         return self
@@ -348,9 +345,10 @@ class DatasetHandle(SampleSequence[T]):
         path = Path(os.path.abspath(out_dir))
         started = build.begin(path, cls._kind, options)
         if started is not None:
-            last = started.last_sample(cls._sample) if started.skip else None
-            samples = source.after(started.skip, last, path)
-            build.run(started, samples, cls._encode, source.total, options)
+            with started:
+                last = started.last_sample(cls._sample) if started.skip else None
+                samples = source.after(started.skip, last, path)
+                build.run(started, samples, cls._encode, source.total, options)
         return cls(out_dir, mode, durability=options.durability or "process", lock_timeout=options.lock_timeout)
 
 

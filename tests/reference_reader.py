@@ -1,0 +1,113 @@
+"""Reads a dataset by docs/format.md alone: struct and json, nothing of mmap_ninja's, no map, no cleverness."""
+
+import json
+import re
+import struct
+from pathlib import Path
+
+import google_crc32c
+import xxhash
+
+SLOT = struct.Struct("<8sHHIIIQQQQQQ16s16sQQQQ")
+FIELDS = (
+    "magic version kind features flags reserved seq generation rows edits durable_rows durable_edits uuid boot "
+    "device inode digest meta_digest"
+).split()
+FAST, DURABLE = 1, 2
+BLOCK = 65536
+
+
+def read_slots(path: Path) -> list[dict]:
+    """The intact slots of a commit file, newest first."""
+    data = path.read_bytes()
+    assert len(data) == 16384
+    slots = []
+    for place in range(4):
+        raw = data[place * 4096 : place * 4096 + 256]
+        (checksum,) = struct.unpack("<I", raw[252:])
+        if checksum != google_crc32c.value(raw[:252]) or raw[:8] != b"MMNINJA\n":
+            continue
+        slot = dict(zip(FIELDS, SLOT.unpack(raw[: SLOT.size]), strict=True))
+        assert slot["version"] == 1
+        assert slot["reserved"] == 0
+        assert not any(raw[SLOT.size : 252])
+        assert slot["kind"] == (FAST if place < 2 else DURABLE)
+        slots.append(slot)
+    return sorted(slots, key=lambda slot: (slot["seq"], slot["kind"]), reverse=True)
+
+
+def read_meta(directory: Path, slot: dict) -> dict:
+    """The meta of the generation that a slot names."""
+    data = (directory / f"meta-{slot['generation']}.json").read_bytes()
+    assert xxhash.xxh64_intdigest(data) == slot["meta_digest"]
+    meta = json.loads(data)
+    assert meta["format"] == 1
+    assert meta["features"] == 0
+    assert bytes.fromhex(meta["uuid"]) == slot["uuid"]
+    assert meta["generation"] == slot["generation"]
+    for file in meta["files"]:
+        assert re.fullmatch(r"(c\d+\.(data|offsets)|edits|sums)-\d+", file["name"])
+    return meta
+
+
+def extents(directory: Path, meta: dict, rows: int) -> dict[str, int]:
+    """Committed bytes of each file, by its name."""
+    sizes = {}
+    for file in meta["files"]:
+        if file["role"] == "offsets":
+            sizes[file["name"]] = 8 * (rows + 1)
+        elif file["role"] == "data":
+            offsets = next(f for f in meta["files"] if (f["role"], f["column"]) == ("offsets", file["column"]))
+            raw = (directory / offsets["name"]).read_bytes()
+            (sizes[file["name"]],) = struct.unpack("<Q", raw[8 * rows : 8 * rows + 8])
+        elif file["role"] == "edits":
+            sizes[file["name"]] = 0
+        else:
+            sizes[file["name"]] = 24 * sum(size // BLOCK for size in sizes.values())
+    return sizes
+
+
+def digest(directory: Path, meta: dict, slot: dict) -> int:
+    """What the slot's digest must be."""
+    durable = extents(directory, meta, slot["durable_rows"])
+    total = 0
+    for file in meta["files"]:
+        if file["role"] == "sums":
+            continue
+        data = (directory / file["name"]).read_bytes()[: extents(directory, meta, slot["rows"])[file["name"]]]
+        for block in range(durable[file["name"]] // BLOCK, -(-len(data) // BLOCK)):
+            part = data[block * BLOCK : (block + 1) * BLOCK]
+            total += xxhash.xxh64_intdigest(part, seed=file["id"] << 48 | block)
+    return total % 2**64
+
+
+def check_sums(directory: Path, meta: dict, slot: dict) -> int:
+    """Hold each line of the sums file against its block; returns how many there are."""
+    sizes = extents(directory, meta, slot["rows"])
+    names = {file["id"]: file["name"] for file in meta["files"]}
+    sums_name = next(file["name"] for file in meta["files"] if file["role"] == "sums")
+    lines = list(struct.iter_unpack("<QQQ", (directory / sums_name).read_bytes()[: sizes[sums_name]]))
+    seen = {(file, block) for file, block, _ in lines}
+    assert len(seen) == len(lines) == sizes[sums_name] // 24
+    for file, block, checksum in lines:
+        data = (directory / names[file]).read_bytes()[block * BLOCK : (block + 1) * BLOCK]
+        assert len(data) == BLOCK
+        assert xxhash.xxh64_intdigest(data, seed=file << 48 | block) == checksum
+    return len(lines)
+
+
+def read(directory: Path) -> list[str] | list[bytes]:
+    """All samples of the newest commit, after checking everything that can be checked."""
+    slot = read_slots(directory / "COMMIT")[0]
+    meta = read_meta(directory, slot)
+    assert digest(directory, meta, slot) == slot["digest"]
+    check_sums(directory, meta, slot)
+    (column,) = meta["columns"]
+    names = {file["role"]: file["name"] for file in meta["files"]}
+    rows = slot["rows"]
+    offsets = struct.unpack(f"<{rows + 1}Q", (directory / names["offsets"]).read_bytes()[: 8 * (rows + 1)])
+    assert offsets[0] == 0
+    assert list(offsets) == sorted(offsets)
+    payload = (directory / names["data"]).read_bytes()
+    samples = [payload[start:end] for start, end in zip(offsets, offsets[1:], strict=False)]
+    return [sample.decode() for sample in samples] if column["type"] == "text" else samples

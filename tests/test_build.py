@@ -1,0 +1,336 @@
+"""Builds: what the from_* constructors do with sources, and with what is at the path already."""
+
+import os
+
+import pytest
+
+from mmap_ninja import (
+    BytesMmap,
+    IncompleteDatasetWarning,
+    LockTimeoutError,
+    NotADatasetError,
+    StaleHandleError,
+    StringsMmap,
+)
+
+OLD = ["old 0", "old 1"]
+NEW = [f"new {i}" for i in range(10)]
+
+
+def failing(samples, error, after):
+    """The first samples, then an error."""
+    yield from samples[:after]
+    raise error
+
+
+def start_build(path, after=7, **options):
+    """A build that its source interrupts after `after` samples."""
+    with pytest.raises(RuntimeError, match="the disk of the source died"):
+        StringsMmap.from_generator(
+            path, failing(NEW, RuntimeError("the disk of the source died"), after), batch_size=3, **options
+        )
+
+
+def generations(path):
+    """The generation numbers of the files in a directory."""
+    return {int(name.split("-")[1].split(".")[0]) for name in os.listdir(path) if "-" in name}
+
+
+@pytest.mark.parametrize("samples", [[], [""], ["", ""], NEW])
+@pytest.mark.parametrize("make", [iter, list, tuple])
+def test_from_generator_takes_any_iterable(tmp_path, samples, make):
+    dataset = StringsMmap.from_generator(tmp_path / "deep" / "er" / "ds", make(samples), batch_size=4)
+
+    assert list(dataset) == samples
+    assert dataset.complete
+    assert list(StringsMmap(tmp_path / "deep" / "er" / "ds")) == samples
+
+
+def test_error_in_the_source_keeps_finished_batches(tmp_path):
+    start_build(tmp_path / "ds", after=7)
+
+    with pytest.warns(IncompleteDatasetWarning, match="shows the 6 samples committed so far"):
+        dataset = StringsMmap(tmp_path / "ds")
+    assert list(dataset) == NEW[:6]
+    assert not dataset.complete
+    assert repr(dataset).endswith("6 samples, 30 bytes, incomplete)")
+
+
+@pytest.mark.parametrize("after", range(11))
+def test_resume_goes_on_wherever_it_stopped(tmp_path, after):
+    start_build(tmp_path / "ds", after=after)
+    seen = []
+
+    def source():
+        for sample in NEW:
+            seen.append(sample)
+            yield sample
+
+    dataset = StringsMmap.from_generator(tmp_path / "ds", source(), batch_size=3, if_exists="resume", verbose=True)
+
+    assert list(dataset) == NEW
+    assert dataset.complete
+    assert seen == NEW
+
+
+def test_resume_of_a_finished_dataset_reads_nothing(tmp_path):
+    StringsMmap.from_strings(tmp_path / "ds", OLD)
+
+    dataset = StringsMmap.from_generator(tmp_path / "ds", failing(NEW, AssertionError(), 0), if_exists="resume")
+
+    assert list(dataset) == OLD
+
+
+def test_resume_with_another_source_is_refused(tmp_path):
+    start_build(tmp_path / "ds")
+
+    with pytest.raises(ValueError, match="sample 5 of the source is 'other 5', the stored one is 'new 5'"):
+        StringsMmap.from_generator(tmp_path / "ds", [f"other {i}" for i in range(9)], if_exists="resume")
+
+
+def test_resume_with_a_shorter_source_is_refused(tmp_path):
+    start_build(tmp_path / "ds")
+
+    for source in (NEW[:5], []):
+        with pytest.raises(ValueError, match="the source ends before the 6 samples that are stored"):
+            StringsMmap.from_generator(tmp_path / "ds", source, if_exists="resume")
+
+
+def test_resume_of_an_indexable_starts_at_the_first_missing_sample(tmp_path):
+    start_build(tmp_path / "ds")
+    asked = []
+
+    class Source:
+        def __len__(self):
+            return len(NEW)
+
+        def __getitem__(self, index):
+            asked.append(index)
+            return NEW[index]
+
+    dataset = StringsMmap.from_indexable(tmp_path / "ds", Source(), 3, if_exists="resume")
+
+    assert list(dataset) == NEW
+    assert asked == [5, 6, 7, 8, 9]
+
+
+def test_replace_keeps_old_data_until_its_end(tmp_path):
+    reader = StringsMmap.from_strings(tmp_path / "ds", OLD)
+    seen = []
+
+    def source():
+        for sample in NEW:
+            seen.append(list(StringsMmap(tmp_path / "ds")))
+            yield sample
+
+    StringsMmap.from_generator(tmp_path / "ds", source(), batch_size=3)
+
+    assert seen == [OLD] * len(NEW)
+    assert list(reader) == OLD
+    reader.refresh()
+    assert list(reader) == NEW
+
+
+def test_replace_leaves_one_generation(tmp_path):
+    for samples in (OLD, NEW, OLD):
+        StringsMmap.from_strings(tmp_path / "ds", samples)
+
+    assert len(generations(tmp_path / "ds")) == 1
+    assert "BUILD" not in os.listdir(tmp_path / "ds")
+
+
+def test_interrupted_replace_can_be_resumed_or_dropped(tmp_path):
+    StringsMmap.from_strings(tmp_path / "ds", OLD)
+
+    start_build(tmp_path / "ds")
+    assert list(StringsMmap(tmp_path / "ds")) == OLD
+    assert list(StringsMmap.from_generator(tmp_path / "ds", NEW, batch_size=3, if_exists="resume")) == NEW
+    start_build(tmp_path / "ds")
+    assert list(StringsMmap.from_generator(tmp_path / "ds", OLD, batch_size=3)) == OLD
+
+    assert len(generations(tmp_path / "ds")) == 1
+
+
+def test_replace_may_change_the_kind(tmp_path):
+    StringsMmap.from_strings(tmp_path / "ds", OLD)
+
+    BytesMmap.from_bytes(tmp_path / "ds", [b"bytes"])
+
+    assert list(BytesMmap(tmp_path / "ds")) == [b"bytes"]
+    with pytest.raises(TypeError, match="holds bytes, not strings"):
+        StringsMmap(tmp_path / "ds")
+
+
+def test_second_replacing_build_at_once_is_refused(tmp_path):
+    StringsMmap.from_strings(tmp_path / "ds", OLD)
+
+    def source():
+        yield NEW[0]
+        with pytest.raises(LockTimeoutError, match=f"BUILD: process {os.getpid()} is replacing this dataset"):
+            StringsMmap.from_strings(tmp_path / "ds", ["other"])
+        yield from NEW[1:]
+
+    assert list(StringsMmap.from_generator(tmp_path / "ds", source(), batch_size=1)) == NEW
+
+
+def test_first_build_that_is_replaced_meanwhile_says_so(tmp_path):
+    def source():
+        yield NEW[0]
+        yield NEW[1]
+        StringsMmap.from_strings(tmp_path / "ds", OLD)
+        yield NEW[2]
+
+    with pytest.raises(StaleHandleError, match="was replaced during this build"):
+        StringsMmap.from_generator(tmp_path / "ds", source(), batch_size=1)
+
+    assert list(StringsMmap(tmp_path / "ds")) == OLD
+
+
+def test_first_build_beside_another_writer_is_a_conflict(tmp_path):
+    def source():
+        yield from NEW[:4]
+        with pytest.warns(IncompleteDatasetWarning):
+            StringsMmap(tmp_path / "ds").append("from elsewhere")
+        yield from NEW[4:]
+
+    with pytest.raises(StaleHandleError, match="another process appended meanwhile"):
+        StringsMmap.from_generator(tmp_path / "ds", source(), batch_size=2)
+
+
+def test_error_refuses_an_existing_dataset(tmp_path):
+    StringsMmap.from_strings(tmp_path / "ds", OLD, if_exists="error")
+
+    with pytest.raises(FileExistsError, match="holds a dataset already"):
+        StringsMmap.from_strings(tmp_path / "ds", NEW, if_exists="error")
+
+    assert list(StringsMmap(tmp_path / "ds")) == OLD
+
+
+def test_append_adds_to_an_existing_dataset(tmp_path):
+    StringsMmap.from_strings(tmp_path / "ds", OLD, if_exists="append")
+
+    dataset = StringsMmap.from_strings(tmp_path / "ds", NEW, if_exists="append")
+
+    assert list(dataset) == OLD + NEW
+    with pytest.raises(TypeError, match="holds strings, not bytes"):
+        BytesMmap.from_bytes(tmp_path / "ds", [b"x"], if_exists="append")
+
+
+@pytest.mark.parametrize("durability", [None, "process", "machine"])
+def test_every_durability_stores_the_same(tmp_path, durability):
+    for _ in range(2):
+        dataset = StringsMmap.from_generator(tmp_path / "ds", NEW, batch_size=4, durability=durability)
+
+    assert list(dataset) == NEW
+
+
+def test_directory_with_foreign_files_is_refused(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+
+    with pytest.raises(NotADatasetError, match="holds files that are no dataset's, \\['notes.txt'\\]"):
+        StringsMmap.from_strings(tmp_path, OLD)
+
+    assert os.listdir(tmp_path) == ["notes.txt"]
+
+
+def test_replace_of_a_dataset_with_foreign_files_is_refused(tmp_path):
+    StringsMmap.from_strings(tmp_path / "ds", OLD)
+    (tmp_path / "ds" / "notes.txt").write_text("mine")
+
+    with pytest.raises(NotADatasetError, match="notes.txt"):
+        StringsMmap.from_strings(tmp_path / "ds", NEW)
+
+    assert list(StringsMmap(tmp_path / "ds")) == OLD
+
+
+def test_path_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "file").write_text("text")
+
+    with pytest.raises(NotADatasetError, match="is a file"):
+        StringsMmap.from_strings(tmp_path / "file", OLD)
+    with pytest.raises(NotADatasetError, match="is a file"):
+        StringsMmap.from_strings(tmp_path / "file" / "ds", OLD)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"batch_size": 0}, ValueError, "batch_size 0: expected at least 1"),
+        ({"batch_size": 1.5}, TypeError, "integer"),
+        ({"if_exists": "overwrite"}, ValueError, "if_exists 'overwrite' is unknown"),
+        ({"durability": "none"}, ValueError, "durability 'none' is unknown"),
+        ({"mode": "w+"}, ValueError, "mode 'w\\+' is unknown"),
+        ({"metadata": {"a": float("nan")}}, ValueError, "metadata: .* what JSON can"),
+        ({"metadata": {"a": object()}}, TypeError, "metadata: .* what JSON can"),
+        ({"metadata": {1: 2}}, TypeError, "come back changed"),
+        ({"metadata": [1]}, TypeError, "expected a dict, got list"),
+    ],
+)
+def test_bad_option_touches_nothing(tmp_path, options, error, message):
+    with pytest.raises(error, match=message):
+        StringsMmap.from_generator(tmp_path / "ds", NEW, **options)
+
+    assert os.listdir(tmp_path) == []
+
+
+def test_metadata_comes_back_as_a_copy(tmp_path):
+    metadata = {"source": "web", "splits": [1, 2.5, None, {"a": "ü"}]}
+
+    dataset = StringsMmap.from_strings(tmp_path / "ds", OLD, metadata=metadata)
+    dataset.metadata["source"] = "changed"
+
+    assert StringsMmap(tmp_path / "ds").metadata == dataset.metadata == metadata
+    assert dataset.select([0]).metadata == metadata
+
+
+class WithLength:
+    def __init__(self, error, at):
+        self.error, self.at = error, at
+
+    def __len__(self):
+        return len(NEW)
+
+    def __getitem__(self, index):
+        if index == self.at:
+            raise self.error
+        return NEW[index]
+
+
+class WithoutLength:
+    def __init__(self, error):
+        self.error = error
+
+    def __getitem__(self, index):
+        if index >= 5:
+            raise self.error
+        return NEW[index]
+
+
+@pytest.mark.parametrize("error", [IndexError("mine"), KeyError("mine"), StopIteration("mine"), OSError("mine")])
+def test_errors_of_an_indexable_with_length_propagate(tmp_path, error):
+    with pytest.raises((type(error), RuntimeError)):
+        StringsMmap.from_indexable(tmp_path / "ds", WithLength(error, 7), batch_size=2)
+
+    with pytest.warns(IncompleteDatasetWarning):
+        assert list(StringsMmap(tmp_path / "ds")) == NEW[:6]
+
+
+def test_indexable_without_length_ends_with_index_error_only(tmp_path):
+    assert list(StringsMmap.from_indexable(tmp_path / "a", WithoutLength(IndexError()), 2)) == NEW[:5]
+    with pytest.raises(KeyError):
+        StringsMmap.from_indexable(tmp_path / "b", WithoutLength(KeyError()), 2)
+
+
+def test_progress_bar_knows_total_and_rate(tmp_path, capsys):
+    StringsMmap.from_generator(tmp_path / "ds", iter(NEW), batch_size=3, verbose=True, total=10)
+
+    assert "10/10" in capsys.readouterr().err
+    StringsMmap.from_generator(tmp_path / "ds", iter(NEW), batch_size=3)
+    assert capsys.readouterr().err == ""
+
+
+def test_other_keys_and_jobs_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="only the defaults 'starts', 'ends' exist"):
+        StringsMmap.from_strings(tmp_path / "ds", OLD, None, "s", "e")
+    with pytest.raises(ValueError, match="n_jobs=4: this version builds in one process"):
+        StringsMmap.from_indexable(tmp_path / "ds", OLD, 2, 4)

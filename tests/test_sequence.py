@@ -1,0 +1,185 @@
+"""Indexing, views and batches: the list protocol that all kinds share."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+from mmap_ninja import ReadOnlyError, StringsMmap
+
+TEXTS = [f"text {i}" for i in range(10)]
+
+
+@pytest.fixture
+def texts(tmp_path):
+    return StringsMmap.from_strings(tmp_path / "ds", TEXTS)
+
+
+@pytest.mark.parametrize("index", [np.int8(3), np.uint64(3), np.array(3), True + 2])
+def test_index_of_any_integer_type_is_taken(texts, index):
+    assert texts[index] == "text 3"
+
+
+@pytest.mark.parametrize("index", [10, -11, 2**62, -(2**62)])
+def test_index_out_of_range_tells_the_length(texts, index):
+    with pytest.raises(IndexError, match=f"index {index} is out of range for 10 samples"):
+        texts[index]
+
+
+@pytest.mark.parametrize("index", [2**64, -(2**64)])
+def test_index_past_64_bits_raises_index_error(texts, index):
+    with pytest.raises(IndexError):
+        texts[index]
+
+
+@pytest.mark.parametrize("index", [1.0, "1", None, True, np.True_, b"1", {}, object()])
+def test_index_of_another_type_raises(texts, index):
+    with pytest.raises((TypeError, IndexError)):
+        texts[index]
+
+
+@pytest.mark.parametrize(
+    "indices",
+    [
+        [1, -1, 1, 0],
+        (4, 2),
+        range(2, 9, 3),
+        np.array([5, -10], np.int16),
+        np.array([3, 1], np.uint64),
+        np.array([7, 2, 9])[::-1],
+        [np.int64(3), 4],
+        [],
+        np.array([]),
+    ],
+)
+def test_take_matches_list(texts, indices):
+    expected = [TEXTS[int(i)] for i in indices]
+
+    assert texts.take(indices) == expected
+    assert texts[indices if not isinstance(indices, tuple) else list(indices)] == expected
+    assert texts.__getitems__(indices) == expected
+    assert list(texts.select(indices)) == expected
+    values, offsets = texts.take_jagged(indices)
+    assert [values[a:b].tobytes().decode() for a, b in zip(offsets, offsets[1:], strict=False)] == expected
+
+
+def test_boolean_mask_selects(texts):
+    mask = np.arange(10) % 3 == 0
+
+    assert texts[mask] == texts[mask.tolist()] == TEXTS[::3]
+
+
+@pytest.mark.parametrize("indices", [[0, 10], [-11], np.array([0, 10]), np.array([2**63], np.uint64), [2**70]])
+def test_take_out_of_range_raises(texts, indices):
+    with pytest.raises((IndexError, OverflowError), match="out of range|too (big|large)"):
+        texts.take(indices)
+
+
+@pytest.mark.parametrize("indices", [[0.5], ["1"], np.zeros((2, 2), int), [[1]], np.ones(9, bool), 5, "12", [None]])
+def test_take_of_no_indices_raises(texts, indices):
+    with pytest.raises((TypeError, IndexError)):
+        texts.take(indices)
+
+
+def test_view_keeps_its_snapshot(texts):
+    view = texts.select(slice(None))
+
+    texts.append("later")
+
+    assert list(view) == TEXTS
+    assert len(texts) == 11
+
+
+def test_view_of_a_view_composes(texts):
+    view = texts.select(slice(1, None, 2)).select([-1, 0]).select(slice(None, None, -1))
+
+    assert list(view) == ["text 1", "text 9"]
+    assert view[-1] == "text 9"
+    assert view.index("text 9") == 1
+    assert view.byte_lengths.tolist() == [6, 6]
+    assert list(pickle.loads(pickle.dumps(view))) == list(view)
+
+
+@pytest.mark.parametrize("key", [slice(2, 8), slice(None, None, -1), slice(8, None, -3), slice(3, 3), [1, 5, 1]])
+def test_pickled_view_is_the_same_view(texts, key):
+    view = texts.select(key)
+
+    assert list(pickle.loads(pickle.dumps(view))) == list(view)
+
+
+def test_view_refuses_to_change(texts):
+    view = texts.select([0, 1])
+
+    for change in (lambda: view.append("x"), lambda: view.extend(["x"]), view.flush):
+        with pytest.raises(ReadOnlyError, match="a view is read-only"):
+            change()
+    with pytest.raises(ValueError, match="a view cannot be refreshed"):
+        view.refresh()
+    with pytest.raises(AttributeError, match="a view have no offsets"):
+        _ = view.starts
+
+
+def test_views_survive_close(texts):
+    view = texts.select([1, 2])
+
+    texts.close()
+
+    assert list(view) == ["text 1", "text 2"]
+
+
+def test_iteration_has_the_length_of_its_start(texts):
+    seen = []
+
+    for text in texts:
+        seen.append(text)
+        texts.append("more")
+
+    assert seen == TEXTS
+    assert len(texts) == 20
+
+
+def test_iterator_tells_how_much_is_left_and_stays_exhausted(texts):
+    iterator = iter(texts)
+    next(iterator)
+
+    assert iterator.__length_hint__() == 9
+    assert list(iterator) == TEXTS[1:]
+    assert next(iterator, None) is None
+
+
+def test_repr_is_one_stable_line(texts):
+    path = str(texts.path)
+
+    assert repr(texts) == f"StringsMmap({path!r}, 10 samples, 60 bytes)"
+    assert repr(texts.select([1])) == f"StringsMmap({path!r}, view, 1 samples)"
+    texts.close()
+    assert repr(texts) == f"StringsMmap({path!r}, closed)"
+
+
+def test_repr_html_escapes_samples_and_path(tmp_path):
+    dataset = StringsMmap.from_strings(tmp_path / "<b>", ["<script>alert(1)</script>", *TEXTS])
+
+    page = dataset._repr_html_()
+
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page
+    assert "/<b>" not in page
+    assert "6 more" in page
+
+
+def test_prefetch_changes_nothing(texts):
+    texts.prefetch([3, 1])
+    texts.prefetch(slice(None))
+
+    assert list(texts) == TEXTS
+    with pytest.raises(IndexError):
+        texts.prefetch([10])
+
+
+@pytest.mark.filterwarnings("ignore:nanobind:RuntimeWarning")
+def test_uninitialised_handle_raises():
+    handle = StringsMmap.__new__(StringsMmap)
+
+    for use in (lambda: handle[0], lambda: len(handle), lambda: iter(handle), lambda: handle.take([0])):
+        with pytest.raises((ValueError, TypeError, RuntimeError)):
+            use()
