@@ -43,14 +43,21 @@ class Dataset:
     Not thread-safe: the handle above serialises its mutations.
     """
 
-    def __init__(self, path: Path, durability: Durability, lock_timeout: float) -> None:
+    def __init__(self, path: Path, kind: format.Kind | None, durability: Durability, lock_timeout: float) -> None:
         self.path = path
+        self.kind = kind  # that samples are read and encoded as; None: the dataset's own
         self.durability = durability
         self.lock_timeout = lock_timeout
         self._log: _kernel.Log | None = None
         self._adopt(*newest(path))
 
     def _adopt(self, slot: _kernel.Slot, generation: Generation) -> None:
+        # A replace may change the kind: nothing of the old one may be read as, or appended to, the new.
+        if self.kind not in (None, generation.meta.kind):
+            raise TypeError(
+                f"{self.path}: holds {generation.meta.kind}, not {self.kind}; mmap_ninja.open finds the class by itself"
+            )
+        self.kind = generation.meta.kind
         self._slot: _kernel.Slot | None = slot  # None: the log's
         self.generation = generation
         self.rows = slot.rows
