@@ -2,6 +2,7 @@
 
 import os
 import pickle
+from pathlib import Path
 
 import pytest
 
@@ -31,7 +32,13 @@ def newest_slot(path):
 
 def test_constructor_on_missing_path_touches_the_disk_at_the_first_append_only(tmp_path):
     dataset = StringsMmap(tmp_path / "a" / "ds")
-    assert (len(dataset), list(dataset), dataset[:], dataset.take([]), dataset.complete) == (0, [], [], [], True)
+    assert (len(dataset), list(dataset), dataset[:], dataset.take([]), dataset.complete) == (
+        0,
+        [],
+        [],
+        [],
+        True,
+    )
     assert repr(dataset).endswith("0 samples, 0 bytes)")
     dataset.refresh()
     assert os.listdir(tmp_path) == []
@@ -342,7 +349,7 @@ def test_pickle_of_an_empty_handle_is_an_empty_handle(tmp_path):
 
 
 def test_many_handles_do_not_leak_descriptors(path):
-    if not os.path.isdir("/proc/self/fd"):
+    if not Path("/proc/self/fd").is_dir():
         pytest.skip("no /proc on this system")
     before = len(os.listdir("/proc/self/fd"))
 
@@ -359,7 +366,7 @@ def test_seam_sees_the_writes_of_a_commit(path):
     dataset.append("three")
     calls = []
 
-    files.watch(lambda call, where, offset, size, data: calls.append((call, offset, size, data)))
+    files.watch(lambda call, _, offset, size, data: calls.append((call, offset, size, data)))
     try:
         dataset.append("four")
     finally:

@@ -141,9 +141,7 @@ def test_every_example_has_a_test() -> None:
     }
 
 
-def test_notebook_tells_its_story(
-    tmp_path: Path, imdb_folder: Path | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_notebook_tells_its_story(tmp_path: Path, imdb_folder: Path | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     monkeypatch.delenv("MMAP_NINJA_IMDB", raising=False)
     if imdb_folder:

@@ -3,7 +3,7 @@
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -51,7 +51,7 @@ class Dataset:
         self._log: _kernel.Log | None = None
         self._adopt(*newest(path))
 
-    def _adopt(self, slot: _kernel.Slot, generation: Generation) -> None:
+    def _adopt(self, slot: _kernel.Slot, generation: Generation, extents: list[int]) -> None:
         # A replace may change the kind: nothing of the old one may be read as, or appended to, the new.
         if self.kind not in (None, generation.meta.kind):
             raise TypeError(
@@ -61,7 +61,7 @@ class Dataset:
         self._slot: _kernel.Slot | None = slot  # None: the log's
         self.generation = generation
         self.rows = slot.rows
-        self.extents = generation.extents(slot.rows, slot.edits)
+        self.extents = extents
 
     @property
     def slot(self) -> _kernel.Slot:
@@ -104,7 +104,7 @@ class Dataset:
                 f"{generation} with {rows} was expected: it was replaced or rolled back; open the path again"
             )
         slot.rows, slot.edits = rows, edits
-        self._adopt(slot, self.generation)
+        self._adopt(slot, self.generation, self.generation.extents(rows, edits))
 
     def commit(self, parts: Parts, rows: int, *, durable: bool = False) -> bool:
         """Append one batch to the newest commit and move to it; returns whether the generation is the same.
@@ -143,7 +143,7 @@ class Dataset:
         state = log.state
         try:
             if (state.rows, state.edits) != (state.durable_rows, state.durable_edits):
-                log.commit((), 0, 0, 0, True, None, self.lock_timeout)  # noqa: FBT003 - positional in the kernel
+                log.commit((), 0, 0, 0, True, None, self.lock_timeout)
         except (ForkedHandleError, GenerationMovedError):
             pass  # they are the parent's commits, and its to flush; or what replaced them is durable already
         finally:
@@ -168,7 +168,9 @@ def locked(path: Path, timeout: float) -> Iterator[int]:
     try:
         fd = files.open_write(lock_path)
     except FileNotFoundError:
-        raise NotADatasetError(f"{lock_path}: is missing, so nothing can be written; restore it as an empty file") from None
+        raise NotADatasetError(
+            f"{lock_path}: is missing, so nothing can be written; restore it as an empty file"
+        ) from None
     try:
         with files.locked(fd, lock_path, timeout):
             yield fd
@@ -177,13 +179,18 @@ def locked(path: Path, timeout: float) -> Iterator[int]:
 
 
 def open_log(
-    generation: Generation, slot: _kernel.Slot, commit_fd: int, lock_fd: int, next_seq: int, *, sync_often: bool
+    generation: Generation,
+    slot: _kernel.Slot,
+    commit_fd: int,
+    lock_fd: int,
+    next_seq: int,
+    *,
+    sync_often: bool,
 ) -> _kernel.Log:
     """A log that appends to a generation; takes the two descriptors over. A `lock_fd` of -1: nobody else writes."""
     descriptors: list[int] = []
     try:
-        for file in generation.meta.files:
-            descriptors.append(files.open_write(generation.path / file.name))
+        descriptors.extend(files.open_write(generation.path / file.name) for file in generation.meta.files)
     except BaseException:
         for descriptor in (*descriptors, commit_fd, *((lock_fd,) if lock_fd >= 0 else ())):
             os.close(descriptor)
@@ -238,13 +245,12 @@ def refuse_foreign(path: Path) -> None:
     foreign = [name for name in files.names(path) if not format.is_own_name(name)]
     if foreign:
         raise NotADatasetError(
-            f"{path}: holds files that are no dataset's, {foreign[:5]} for one; choose a path of its own, or move them away"
+            f"{path}: holds files that are no dataset's, {foreign[:5]} for one; choose a path of its own, or move "
+            "them away"
         )
 
 
-def start_generation(
-    path: Path, kind: format.Kind, metadata: dict[str, Any], commit_name: str, flags: int
-) -> int:
+def start_generation(path: Path, kind: format.Kind, metadata: dict[str, Any], commit_name: str, flags: int) -> int:
     """Write the files of a new, empty generation, and a commit file that names it; under the lock.
 
     Returns the open descriptor of the commit file, which holds its lock.
@@ -270,7 +276,9 @@ def start_generation(
     slot.seq, slot.generation, slot.flags = 1, meta.generation, flags
     slot.uuid, slot.meta_digest = meta.uuid, _kernel.xxh64(encoded)
     slot.boot, (slot.device, slot.inode) = files.boot_id(), files.identity(fd)
-    slot.digest = sum(_kernel.xxh64(format.FIRST_OFFSET, file.id << 48) for file in meta.files if file.role == "offsets") % 2**64
+    slot.digest = (
+        sum(_kernel.xxh64(format.FIRST_OFFSET, file.id << 48) for file in meta.files if file.role == "offsets") % 2**64
+    )
     files.try_lock(fd, new_path)
     files.write(fd, _all_slots(slot), 0, new_path)
     files.sync(fd, new_path)
@@ -331,9 +339,7 @@ def _all_slots(slot: _kernel.Slot) -> bytes:
 
 @contextmanager
 def _make_lock(path: Path, timeout: float) -> Iterator[None]:
-    try:
+    with suppress(FileExistsError):
         os.close(files.create(path / format.LOCK))
-    except FileExistsError:
-        pass
     with locked(path, timeout):
         yield

@@ -107,7 +107,7 @@ class DatasetHandle(SampleSequence[T]):
         """
         self._commit([sample])
 
-    def extend(self, samples: Iterable[T], verbose: bool = False) -> None:  # noqa: FBT001, FBT002 - inherited
+    def extend(self, samples: Iterable[T], verbose: bool = False) -> None:
         """Add samples at the end, all or none of them, in one commit.
 
         Args:
@@ -260,7 +260,7 @@ class DatasetHandle(SampleSequence[T]):
         out_dir: PathLike,
         sample_generator: Iterable[T],
         batch_size: int = 1024,
-        verbose: bool = False,  # noqa: FBT001, FBT002 - inherited
+        verbose: bool = False,
         *,
         mode: Mode | None = None,
         if_exists: IfExists = "replace",
@@ -305,7 +305,7 @@ class DatasetHandle(SampleSequence[T]):
         indexable: Indexable[T],
         batch_size: int = 1024,
         n_jobs: int | None = None,
-        verbose: bool = False,  # noqa: FBT001, FBT002 - inherited
+        verbose: bool = False,
         *,
         mode: Mode | None = None,
         if_exists: IfExists = "replace",

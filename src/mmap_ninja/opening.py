@@ -11,7 +11,7 @@ from mmap_ninja.strings import StringsMmap
 _CLASSES: Final[dict[str, type[DatasetHandle[Any]]]] = {"strings": StringsMmap, "bytes": BytesMmap}
 
 
-def open(  # noqa: A001 - read as mmap_ninja.open
+def open(
     path: PathLike,
     mode: Mode | None = None,
     *,
