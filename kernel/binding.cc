@@ -151,21 +151,25 @@ uint8_t* data_of_bytes(const nb::object& bytes) {
 
 // ---- samples: str and bytes from spans
 
-PyObject* decode_text(Span span, Status* status) {
-  PyObject* text = PyUnicode_New(static_cast<Py_ssize_t>(span.size), 127);
-  if (!text) return nullptr;
-  uint64_t ascii = copy_ascii(PyUnicode_1BYTE_DATA(text), span.data, span.size);
-  if (ascii == span.size) [[likely]]
-    return text;
-  Py_DECREF(text);
-
+// `ascii`: whether the text before was, as this one then most likely is. It saves ASCII text a pass, and
+// other text an allocation in vain.
+PyObject* decode_text(Span span, bool* ascii, Status* status) {
+  if (*ascii) {
+    PyObject* text = PyUnicode_New(static_cast<Py_ssize_t>(span.size), 127);
+    if (!text) return nullptr;
+    if (copy_ascii(PyUnicode_1BYTE_DATA(text), span.data, span.size) == span.size) [[likely]]
+      return text;
+    Py_DECREF(text);
+  }
   TextMeasure measure = measure_utf8(span.data, span.size);
   if (!measure.valid) {
     *status = {.code = Code::bad_text, .found = measure.error_offset};
     return nullptr;
   }
+  *ascii = measure.ascii;
   constexpr Py_UCS4 kLargest[] = {0, 0xff, 0xffff, 0, 0x10ffff};
-  text = PyUnicode_New(static_cast<Py_ssize_t>(measure.num_chars), kLargest[measure.width]);
+  PyObject* text = PyUnicode_New(static_cast<Py_ssize_t>(measure.num_chars),
+                                 measure.ascii ? 127 : kLargest[measure.width]);
   if (!text) return nullptr;
   if (measure.width == 1) decode_latin1(span.data, span.size, PyUnicode_1BYTE_DATA(text));
   if (measure.width == 2) decode_ucs2(span.data, span.size, PyUnicode_2BYTE_DATA(text));
@@ -175,13 +179,6 @@ PyObject* decode_text(Span span, Status* status) {
 
 enum class SampleKind : uint8_t { text, binary };
 
-// A new reference, or nullptr with either `status` or a Python error set.
-PyObject* decode(SampleKind kind, Span span, Status* status) {
-  if (kind == SampleKind::text) return decode_text(span, status);
-  return PyBytes_FromStringAndSize(reinterpret_cast<const char*>(span.data),
-                                   static_cast<Py_ssize_t>(span.size));
-}
-
 struct Samples {
   SampleKind kind;
   std::string path;
@@ -189,7 +186,15 @@ struct Samples {
   int payload_fd = -1;                 // of the generation that is read; not owned
   int offsets_fd = -1;
   bool cold = false;  // the last batch waited for the disk
+  bool ascii = true;  // the last text was ASCII
 };
+
+// A new reference, or nullptr with either `status` or a Python error set.
+PyObject* decode(Samples& samples, Span span, Status* status) {
+  if (samples.kind == SampleKind::text) return decode_text(span, &samples.ascii, status);
+  return PyBytes_FromStringAndSize(reinterpret_cast<const char*>(span.data),
+                                   static_cast<Py_ssize_t>(span.size));
+}
 
 const char* const kIndexing = "_get_many";  // what sequence.py makes of slices, lists and masks
 const char* const kPositions = "positions";
@@ -211,11 +216,11 @@ void set_error(const Status& status, const std::string& path) {
   }
 }
 
-PyObject* get(const Samples& samples, const Spans& spans, uint64_t position) {
+PyObject* get(Samples& samples, const Spans& spans, uint64_t position) {
   Span span;
   Status status = spans.at(position, &span);
   if (status.ok()) [[likely]] {
-    PyObject* sample = decode(samples.kind, span, &status);
+    PyObject* sample = decode(samples, span, &status);
     if (sample || status.ok()) [[likely]]
       return sample;
     status.row = spans.rows().row(position);
@@ -375,7 +380,7 @@ nb::object take(Samples& samples, nb::handle indices) {
     uint64_t bytes = 0;
     status = visit(*spans, rows.data(), rows.size(), [&](uint64_t k, Span span) -> Status {
       Status decoded;
-      PyObject* sample = decode(samples.kind, span, &decoded);
+      PyObject* sample = decode(samples, span, &decoded);
       if (!sample && decoded.ok()) throw nb::python_error();
       if (!sample) {
         decoded.row = spans->rows().row(rows[k]);
