@@ -49,6 +49,7 @@ class Dataset:
         self.lock_timeout = lock_timeout
         self._log: _kernel.Log | None = None
         self._adopt(*newest(path))
+        self._reported = self.generation
 
     def _adopt(self, slot: _kernel.Slot, generation: Generation) -> None:
         self._slot: _kernel.Slot | None = slot  # None: the log's
@@ -79,9 +80,27 @@ class Dataset:
 
     def refresh(self) -> bool:
         """Move to the newest commit; returns whether its generation is the same."""
+        self._move()
+        return self._report()
+
+    def _move(self) -> None:
         known = self.generation
-        self._adopt(*newest(self.path, known=known))
-        return self.generation is known
+        slot, generation = newest(self.path, known=known)
+        if generation.meta.kind != known.meta.kind:
+            raise TypeError(
+                f"{self.path}: holds {generation.meta.kind}, not {known.meta.kind}, since it was replaced; "
+                "mmap_ninja.open finds the class by itself"
+            )
+        self._adopt(slot, generation)
+        if generation is not known and self._log is not None:
+            self._log.close()
+            self._log = None
+
+    def _report(self) -> bool:
+        # Against the generation that the caller was last told of: a call in between may have moved, then failed.
+        same = self.generation is self._reported
+        self._reported = self.generation
+        return same
 
     def pin(self, identity: Identity) -> None:
         """Go back to an earlier commit of the same generation.
@@ -107,11 +126,10 @@ class Dataset:
             rows: The samples in the batch.
             durable: Whether to wait until it is safe against power loss.
         """
-        same = True
         durable |= self.durability == "machine"
         for _ in range(_SWITCHES):
             if self._log is None:
-                same &= self._start_writing()
+                self._start_writing()
             assert self._log is not None  # noqa: S101 - for the type checker
             try:
                 self.rows, self.extents = self._log.commit(parts, rows, 0, 0, durable, None, self.lock_timeout)
@@ -121,7 +139,7 @@ class Dataset:
                 raise files.lock_timeout(self.path / format.LOCK, self.lock_timeout) from None
             else:
                 self._slot = None
-                return same
+                return self._report()
         raise StaleHandleError(f"{self.path}: was replaced {_SWITCHES} times during one commit; nothing was written")
 
     def flush(self) -> bool:
@@ -142,16 +160,15 @@ class Dataset:
         finally:
             log.close()
 
-    def _start_writing(self) -> bool:
+    def _start_writing(self) -> None:
         with locked(self.path, self.lock_timeout) as lock_fd:
-            same = self.refresh()
+            self._move()
             commit = read_commit(self.path)
             drop_rejected(self.path / format.COMMIT, commit, self.slot)
             commit_fd = files.open_write(self.path / format.COMMIT)
             self._log = open_log(
                 self.generation, self.slot, commit_fd, os.dup(lock_fd), commit.next_seq(), sync_often=True
             )
-        return same
 
 
 @contextmanager
