@@ -78,6 +78,7 @@ class Log {
   uint64_t extent(size_t file) const { return rules_[file].extent == Extent::sums ? sums_extent() : tails_[file].extent(); }
 
  private:
+  Status start(const Slot& state);
   Status lock(double seconds);
   Status adopt();
   Status load(const Slot& slot);
