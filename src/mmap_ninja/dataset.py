@@ -10,6 +10,8 @@ from typing import Any, Final, Literal
 
 from mmap_ninja import _kernel, files, format
 from mmap_ninja.errors import (
+    CommitUncertainError,
+    CorruptDatasetError,
     ForkedHandleError,
     GenerationMovedError,
     LockTimeoutError,
@@ -221,7 +223,9 @@ def is_vacant(path: Path) -> bool:
     """Whether a dataset could be made at a path: it is missing, or an empty directory."""
     if not path.exists():
         return True
-    return path.is_dir() and all(map(format.is_own_name, names := files.names(path))) and format.COMMIT not in names
+    if not path.is_dir() or _orphans(path):
+        return False
+    return all(map(format.is_own_name, names := files.names(path))) and format.COMMIT not in names
 
 
 def create(path: Path, kind: format.Kind, metadata: dict[str, Any], *, complete: bool, timeout: float) -> bool:
@@ -237,10 +241,23 @@ def create(path: Path, kind: format.Kind, metadata: dict[str, Any], *, complete:
     with _make_lock(path, timeout):
         if (path / format.COMMIT).exists():
             return False
+        if orphans := _orphans(path):
+            raise CorruptDatasetError(
+                f"{path}: holds samples in {orphans[:5]} but no {format.COMMIT} file that says how many; restore it from "
+                "a copy, or move these files away"
+            )
+        drop_build(path)  # the empty files of a creation that was interrupted
         flags = _kernel.COMPLETE if complete else 0
         os.close(start_generation(path, kind, metadata, format.COMMIT, flags))
         files.sync_directory(path.parent)
     return True
+
+
+def _orphans(path: Path) -> list[str]:
+    """The payload files of a directory without commit file that hold something, which no interrupted creation leaves."""
+    if (path / format.COMMIT).exists():
+        return []
+    return [name for name in files.names(path) if format.is_payload_name(name) and (path / name).stat().st_size > 0]
 
 
 def refuse_foreign(path: Path) -> None:
@@ -276,16 +293,20 @@ def start_generation(
     new_path = path / f"{commit_name}.new"
     files.remove(new_path)
     fd = files.create(new_path)
-    slot = _kernel.Slot()
-    slot.seq, slot.generation, slot.flags = 1, meta.generation, flags
-    slot.uuid, slot.meta_digest = meta.uuid, _kernel.xxh64(encoded)
-    slot.boot, (slot.device, slot.inode) = files.boot_id(), files.identity(fd)
-    slot.digest = sum(_kernel.xxh64(format.FIRST_OFFSET, file.id << 48) for file in meta.files if file.role == "offsets") % 2**64
-    files.try_lock(fd, new_path)
-    files.write(fd, _all_slots(slot), 0, new_path)
-    files.sync(fd, new_path)
-    files.rename(new_path, path / commit_name)
-    files.sync_directory(path)
+    try:
+        slot = _kernel.Slot()
+        slot.seq, slot.generation, slot.flags = 1, meta.generation, flags
+        slot.uuid, slot.meta_digest = meta.uuid, _kernel.xxh64(encoded)
+        slot.boot, (slot.device, slot.inode) = files.boot_id(), files.identity(fd)
+        slot.digest = sum(_kernel.xxh64(format.FIRST_OFFSET, file.id << 48) for file in meta.files if file.role == "offsets") % 2**64
+        files.try_lock(fd, new_path)
+        files.write(fd, _all_slots(slot), 0, new_path)
+        files.sync(fd, new_path)
+        files.rename(new_path, path / commit_name)
+        files.sync_directory(path)
+    except BaseException:
+        os.close(fd)
+        raise
     return fd
 
 
@@ -301,14 +322,34 @@ def replace(path: Path, slot: _kernel.Slot, timeout: float) -> None:
             older = {place: placed.seq for place, placed in commit.slots}
             first, second = sorted((2, 3), key=lambda place: older.get(place, 0))
             # The durable slot that is overwritten is the older one, and the other only once this is on the medium.
-            for places in ((first,), (0, 1, second)):
-                for place in places:
-                    slot.durable = place >= 2
-                    files.write(fd, _kernel.encode_slot(slot), place * _kernel.SLOT_STRIDE, commit_path)
+            _write_slot(fd, first, slot, commit_path)
+            try:
                 files.sync(fd, commit_path)
+                for place in (0, 1, second):
+                    _write_slot(fd, place, slot, commit_path)
+                files.sync(fd, commit_path)
+            except OSError as error:
+                raise CommitUncertainError(
+                    f"{commit_path}: switching to the finished build failed half way ({error}): whether it survives a "
+                    "power loss is unknown; check the disk, then build again with if_exists='resume'"
+                ) from None
         finally:
             os.close(fd)
         drop_build(path)
+
+
+def finish_switch(path: Path) -> None:
+    """End a `replace` that was interrupted after its first slot; under the lock."""
+    commit_path = path / format.COMMIT
+    place, slot = next(placed for placed in read_commit(path).slots if placed[1].durable)
+    fd = files.open_write(commit_path)
+    try:
+        # Written again, so that the sync has something to do: an earlier one may have failed, which is told only once.
+        _write_slot(fd, place, slot, commit_path)
+        files.sync(fd, commit_path)
+    finally:
+        os.close(fd)
+    drop_build(path)
 
 
 def drop_build(path: Path) -> None:
@@ -329,6 +370,11 @@ def remove_unnamed(path: Path) -> None:
     for name in files.names(path):
         if format.generation_of(name) is not None and name not in kept:
             files.remove(path / name)
+
+
+def _write_slot(fd: int, place: int, slot: _kernel.Slot, commit_path: Path) -> None:
+    slot.durable = place >= 2
+    files.write(fd, _kernel.encode_slot(slot), place * _kernel.SLOT_STRIDE, commit_path)
 
 
 def _all_slots(slot: _kernel.Slot) -> bytes:
