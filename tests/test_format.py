@@ -64,7 +64,11 @@ def test_hex_dump_of_the_page_is_what_is_written(tmp_path, monkeypatch):
     dumps = re.findall(r"```hexdump (\S+) (\d+)\n(.*?)```", page, re.DOTALL)
     (meta,) = re.findall(r"```json meta-1.json\n(.*?)\n```", page, re.DOTALL)
 
-    assert [(name, int(offset)) for name, offset, _ in dumps] == [("COMMIT", 4096), ("c0.data-1", 0), ("c0.offsets-1", 0)]
+    assert [(name, int(offset)) for name, offset, _ in dumps] == [
+        ("COMMIT", 4096),
+        ("c0.data-1", 0),
+        ("c0.offsets-1", 0),
+    ]
     for name, offset, dump in dumps:
         cells = [cell for line in dump.splitlines() for cell in line.split("  ", 1)[1].split("  |")[0].split()]
         written = (tmp_path / "ds" / name).read_bytes()[int(offset) :]

@@ -247,7 +247,9 @@ class Indexed(Generic[T]):
 
 def _check_resumed(number: int, sample: object, count: int, last: object, path: Path) -> None:
     if number < count:
-        raise ValueError(f"{path}: the source ends before the {count} samples that are stored; resume with the same one")
+        raise ValueError(
+            f"{path}: the source ends before the {count} samples that are stored; resume with the same one"
+        )
     if sample != last:
         raise ValueError(
             f"{path}: sample {count - 1} of the source is {sample!r:.80}, the stored one is {last!r:.80}: this is not the "

@@ -180,7 +180,9 @@ def locked(path: Path, timeout: float) -> Iterator[int]:
     try:
         fd = files.open_write(lock_path)
     except FileNotFoundError:
-        raise NotADatasetError(f"{lock_path}: is missing, so nothing can be written; restore it as an empty file") from None
+        raise NotADatasetError(
+            f"{lock_path}: is missing, so nothing can be written; restore it as an empty file"
+        ) from None
     try:
         with files.locked(fd, lock_path, timeout):
             yield fd
@@ -269,9 +271,7 @@ def refuse_foreign(path: Path) -> None:
         )
 
 
-def start_generation(
-    path: Path, kind: format.Kind, metadata: dict[str, Any], commit_name: str, flags: int
-) -> int:
+def start_generation(path: Path, kind: format.Kind, metadata: dict[str, Any], commit_name: str, flags: int) -> int:
     """Write the files of a new, empty generation, and a commit file that names it; under the lock.
 
     Returns the open descriptor of the commit file, which holds its lock.
@@ -298,7 +298,10 @@ def start_generation(
         slot.seq, slot.generation, slot.flags = 1, meta.generation, flags
         slot.uuid, slot.meta_digest = meta.uuid, _kernel.xxh64(encoded)
         slot.boot, (slot.device, slot.inode) = files.boot_id(), files.identity(fd)
-        slot.digest = sum(_kernel.xxh64(format.FIRST_OFFSET, file.id << 48) for file in meta.files if file.role == "offsets") % 2**64
+        slot.digest = (
+            sum(_kernel.xxh64(format.FIRST_OFFSET, file.id << 48) for file in meta.files if file.role == "offsets")
+            % 2**64
+        )
         files.try_lock(fd, new_path)
         files.write(fd, _all_slots(slot), 0, new_path)
         files.sync(fd, new_path)

@@ -29,7 +29,9 @@ Kind = Literal["strings", "bytes"]
 ColumnType = Literal["text", "binary"]
 Role = Literal["data", "offsets", "edits", "sums"]
 
-_FILE_NAME: Final = re.compile(r"(?:c(?P<column>[0-9]{1,5})\.(?P<of_column>data|offsets)|(?P<shared>edits|sums))-[0-9]{1,20}")
+_FILE_NAME: Final = re.compile(
+    r"(?:c(?P<column>[0-9]{1,5})\.(?P<of_column>data|offsets)|(?P<shared>edits|sums))-[0-9]{1,20}"
+)
 _OWN_NAME: Final = re.compile(
     r"COMMIT|LOCK|BUILD|(?:COMMIT|BUILD)\.new|meta-\d+\.json"
     r"|(?:c\d+\.(?:data|offsets|shapes|nulls|sizes)|edits|sums)-\d+"
@@ -163,7 +165,9 @@ def check_metadata(metadata: object) -> None:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"metadata: {error}; it must hold what JSON can") from None
     if size > _METADATA_LIMIT:
-        raise ValueError(f"metadata: {size} bytes of JSON, expected at most {_METADATA_LIMIT}; store large values as files")
+        raise ValueError(
+            f"metadata: {size} bytes of JSON, expected at most {_METADATA_LIMIT}; store large values as files"
+        )
     if document != metadata:
         raise TypeError("metadata: it would come back changed from JSON; use str keys, lists instead of tuples")
 

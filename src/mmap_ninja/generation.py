@@ -174,7 +174,9 @@ def read_commit(path: Path, name: str = format.COMMIT) -> CommitFile:
         slots, states = [], []
         for place in range(_kernel.SLOTS):
             start = place * _kernel.SLOT_STRIDE
-            state, slot, version = _kernel.decode_slot(data[start : start + _kernel.SLOT_SIZE].ljust(_kernel.SLOT_SIZE, b"\0"))
+            state, slot, version = _kernel.decode_slot(
+                data[start : start + _kernel.SLOT_SIZE].ljust(_kernel.SLOT_SIZE, b"\0")
+            )
             if state == "newer":
                 raise FormatVersionError(
                     f"{commit_path}: written in format version {version}; this version of mmap_ninja reads version "
@@ -196,9 +198,7 @@ def read_commit(path: Path, name: str = format.COMMIT) -> CommitFile:
     raise NotADatasetError(f"{commit_path}: is no commit file of mmap_ninja")
 
 
-def newest(
-    path: Path, name: str = format.COMMIT, known: Generation | None = None
-) -> tuple[_kernel.Slot, Generation]:
+def newest(path: Path, name: str = format.COMMIT, known: Generation | None = None) -> tuple[_kernel.Slot, Generation]:
     """The newest commit that can be trusted, with its files open and at least as long as it says.
 
     Where it is of the `known` generation, that one's files are used again.
@@ -246,7 +246,9 @@ def _no_dataset(path: Path) -> NotADatasetError:
     if not path.is_dir():
         return NotADatasetError(f"{path}: is a file, not the directory of a dataset")
     if (path / "type.ninja").exists():
-        return NotADatasetError(f"{path}: was written by mmap_ninja 0.x, whose directories this version cannot read yet")
+        return NotADatasetError(
+            f"{path}: was written by mmap_ninja 0.x, whose directories this version cannot read yet"
+        )
     found = files.names(path)
     what = f"holds {found[:5]} but no {format.COMMIT} file" if found else "is an empty directory"
     return NotADatasetError(f"{path}: {what}; it is no dataset of mmap_ninja")
