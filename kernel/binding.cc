@@ -270,9 +270,9 @@ struct Iterator {
   static constexpr uint64_t kStep = uint64_t{2} << 20;
 
   // Reads ahead of a sequential pass, once per map: page faults cost as much as the copies.
-  void read_ahead(const Spans& spans) const {
+  void read_ahead(const Spans& spans, uint64_t position) const {
     Span span;
-    if (!spans.rows().is_contiguous() || !spans.at(next, &span).ok()) return;
+    if (!spans.rows().is_contiguous() || !spans.at(position, &span).ok()) return;
     Mapping& payload = *spans.payload();
     auto begin = static_cast<uint64_t>(span.data - payload.data());
     uint64_t end = std::min(begin + span.size + kStep / 2, spans.payload_size());
@@ -296,12 +296,18 @@ PyObject* iterate(PyObject* self) {
 }
 
 PyObject* iterator_next(PyObject* self) {
+  if (!nb::inst_ready(self)) [[unlikely]] {
+    PyErr_SetString(PyExc_ValueError, "an iterator is made by iter() of a dataset");
+    return nullptr;
+  }
   Iterator* iterator = nb::inst_ptr<Iterator>(self);
   const Spans& spans = *iterator->samples.spans;
   if (iterator->next >= spans.count()) return nullptr;
-  if (iterator->next % 16 == 0) iterator->read_ahead(spans);
-  if (iterator->next + 1 < spans.count()) spans.prefetch_payload(iterator->next + 1);
-  return get(iterator->samples, spans, iterator->next++);
+  // Taken before the GIL is released below: other threads may share the iterator.
+  uint64_t position = iterator->next++;
+  if (position % 16 == 0) iterator->read_ahead(spans, position);
+  if (position + 1 < spans.count()) spans.prefetch_payload(position + 1);
+  return get(iterator->samples, spans, position);
 }
 
 PyObject* itself(PyObject* self) {
@@ -497,10 +503,11 @@ void select_range(Samples& samples, const Samples& parent, int64_t start, int64_
 }
 
 void select_positions(Samples& samples, const Samples& parent, nb::handle indices) {
-  const Spans& seen = *open_spans(parent);
-  std::vector<uint64_t> chosen = positions(seen, indices, samples.path);
+  // Kept alive: `positions` may run Python code, and another thread's append or close then.
+  std::shared_ptr<const Spans> seen = open_spans(parent);
+  std::vector<uint64_t> chosen = positions(*seen, indices, samples.path);
   std::shared_ptr<int64_t[]> rows(new int64_t[chosen.size()]);
-  for (size_t k = 0; k < chosen.size(); ++k) rows[k] = static_cast<int64_t>(seen.rows().row(chosen[k]));
+  for (size_t k = 0; k < chosen.size(); ++k) rows[k] = static_cast<int64_t>(seen->rows().row(chosen[k]));
   share(samples, parent, RowMap(chosen.size(), std::move(rows)));
 }
 

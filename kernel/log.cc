@@ -61,6 +61,12 @@ Status Log::open(std::vector<FileRule> rules, int commit_fd, int lock_fd, const 
   forks_ = forks.load(std::memory_order_relaxed);
   sync_often_ = sync_often;
   next_seq_ = next_seq;
+  Status status = start(state);
+  if (!status.ok()) close();
+  return status;
+}
+
+Status Log::start(const Slot& state) {
   io::boot_id(boot_.data());
   struct stat info;
   if (Status status = status_of(commit_fd_, &info); !status.ok()) return status;
@@ -286,7 +292,9 @@ Status Log::publish(Slot next, bool durable) {
   }
   next.durable = false;
   next.digest = full_sums_ + partial_sums;
-  if (Status status = write_slot(seqs_[0] <= seqs_[1] ? 0 : 1, next); !status.ok()) return status;
+  Status status = write_slot(seqs_[0] <= seqs_[1] ? 0 : 1, next);
+  // A durable slot has published the commit already: an error now would make the caller append it twice.
+  if (!status.ok() && !durable) return status;
   state_ = next;
   ++next_seq_;
   return {};

@@ -80,6 +80,7 @@ class Log {
   }
 
  private:
+  Status start(const Slot& state);
   Status lock(double seconds);
   Status adopt();
   Status load(const Slot& slot);

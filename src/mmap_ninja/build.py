@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from mmap_ninja import _kernel, dataset, files, format
 from mmap_ninja.dataset import Durability, Parts
-from mmap_ninja.errors import GenerationMovedError, LockTimeoutError, StaleHandleError
+from mmap_ninja.errors import CorruptDatasetError, GenerationMovedError, LockTimeoutError, StaleHandleError
 from mmap_ninja.generation import Generation, newest, read_commit
 
 T = TypeVar("T")
@@ -124,7 +124,7 @@ def begin(path: Path, kind: format.Kind, options: Options) -> Build | None:
     with dataset.locked(path, options.lock_timeout) as lock_fd:
         if first or options.if_exists == "append":
             return _open(path, format.COMMIT, kind, lock_fd, options, shared=not first)
-        build_fd = _take_build(path)
+        build_fd = _take_build(path, options)
         if build_fd is None and options.if_exists == "resume":
             slot, _, _ = newest(path)
             return None if slot.flags & _kernel.COMPLETE else _open(path, format.COMMIT, kind, lock_fd, options)
@@ -133,6 +133,7 @@ def begin(path: Path, kind: format.Kind, options: Options) -> Build | None:
                 os.close(build_fd)
                 dataset.drop_build(path)
             dataset.refuse_foreign(path)
+            read_commit(path)  # one that cannot be switched must be known now, not when the build ends
             build_fd = dataset.start_generation(path, kind, metadata, format.BUILD, 0)
         return _open(path, format.BUILD, kind, build_fd, options)
 
@@ -143,19 +144,24 @@ def _open(
     """A build that commits to COMMIT under its lock, or to BUILD, whose own descriptor is its lock."""
     assert lock_fd is not None  # noqa: S101 - for the type checker
     beside = name == format.BUILD
-    slot, generation, _ = newest(path, name)
-    if generation.meta.kind != kind:
-        raise TypeError(f"{path}: holds {generation.meta.kind}, not {kind}; use its own class, or another path")
-    commit = read_commit(path, name)
-    dataset.drop_rejected(path / name, commit, slot)
-    commit_fd = lock_fd if beside else files.open_write(path / name)
+    try:
+        slot, generation, _ = newest(path, name)
+        if generation.meta.kind != kind:
+            raise TypeError(f"{path}: holds {generation.meta.kind}, not {kind}; use its own class, or another path")
+        commit = read_commit(path, name)
+        dataset.drop_rejected(path / name, commit, slot)
+        commit_fd = lock_fd if beside else files.open_write(path / name)
+    except BaseException:
+        if beside:
+            os.close(lock_fd)
+        raise
     log_lock = -1 if beside else os.dup(lock_fd)
     sync_often = options.durability != "process"
     log = dataset.open_log(generation, slot, commit_fd, log_lock, commit.next_seq(), sync_often=sync_often)
     return Build(generation, log, options, shared=shared, beside=beside)
 
 
-def _take_build(path: Path) -> int | None:
+def _take_build(path: Path, options: Options) -> int | None:
     """The descriptor of an interrupted replacement's BUILD, with its lock; None where there is none."""
     build_path = path / format.BUILD
     try:
@@ -167,12 +173,21 @@ def _take_build(path: Path) -> int | None:
         raise LockTimeoutError(
             f"{build_path}: {files.lock_holder(build_path)} is replacing this dataset right now; wait for it, or end it"
         )
-    ended = {slot.generation for _, slot in read_commit(path).slots}
-    if read_commit(path, format.BUILD).slots[0][1].generation in ended:
+    try:
+        ended = {slot.generation for _, slot in read_commit(path).slots}
+        if read_commit(path, format.BUILD).slots[0][1].generation not in ended:
+            return fd
+        dataset.finish_switch(path)
+    except CorruptDatasetError:
+        if options.if_exists == "replace":
+            return fd  # to be dropped
         os.close(fd)
-        dataset.drop_build(path)
-        return None
-    return fd
+        raise
+    except BaseException:
+        os.close(fd)
+        raise
+    os.close(fd)
+    return None
 
 
 class Source(Protocol[T_co]):

@@ -10,6 +10,8 @@ from typing import Any, Final, Literal
 
 from mmap_ninja import _kernel, files, format
 from mmap_ninja.errors import (
+    CommitUncertainError,
+    CorruptDatasetError,
     ForkedHandleError,
     GenerationMovedError,
     LockTimeoutError,
@@ -84,11 +86,13 @@ class Dataset:
         nbytes = sum(e for file, e in zip(self.meta.files, self.extents, strict=True) if file.role == "data")
         return Snapshot(identity, self.meta.metadata, complete=bool(slot.flags & _kernel.COMPLETE), nbytes=nbytes)
 
-    def refresh(self) -> bool:
-        """Move to the newest commit; returns whether its generation is the same."""
+    def refresh(self) -> None:
+        """Move to the newest commit."""
         known = self.generation
         self._adopt(*newest(self.path, known=known))
-        return self.generation is known
+        if self.generation is not known and self._log is not None:
+            self._log.close()
+            self._log = None
 
     def pin(self, identity: Identity) -> None:
         """Go back to an earlier commit of the same generation.
@@ -106,19 +110,18 @@ class Dataset:
         slot.rows, slot.edits = rows, edits
         self._adopt(slot, self.generation, self.generation.extents(rows, edits))
 
-    def commit(self, parts: Parts, rows: int, *, durable: bool = False) -> bool:
-        """Append one batch to the newest commit and move to it; returns whether the generation is the same.
+    def commit(self, parts: Parts, rows: int, *, durable: bool = False) -> None:
+        """Append one batch to the newest commit and move to it.
 
         Args:
             parts: The bytes that each of the generation's files grows by; offsets count from the batch's start.
             rows: The samples in the batch.
             durable: Whether to wait until it is safe against power loss.
         """
-        same = True
         durable |= self.durability == "machine"
         for _ in range(_SWITCHES):
             if self._log is None:
-                same &= self._start_writing()
+                self._start_writing()
             assert self._log is not None  # noqa: S101 - for the type checker
             try:
                 self.rows, self.extents = self._log.commit(parts, rows, 0, 0, durable, None, self.lock_timeout)
@@ -128,12 +131,12 @@ class Dataset:
                 raise files.lock_timeout(self.path / format.LOCK, self.lock_timeout) from None
             else:
                 self._slot = None
-                return same
+                return
         raise StaleHandleError(f"{self.path}: was replaced {_SWITCHES} times during one commit; nothing was written")
 
-    def flush(self) -> bool:
-        """Make all that is committed safe against power loss; returns as `commit` does."""
-        return self.commit((), 0, durable=True)
+    def flush(self) -> None:
+        """Make all that is committed safe against power loss."""
+        self.commit((), 0, durable=True)
 
     def close(self) -> None:
         """Make this handle's commits durable, and let go of the log."""
@@ -149,16 +152,15 @@ class Dataset:
         finally:
             log.close()
 
-    def _start_writing(self) -> bool:
+    def _start_writing(self) -> None:
         with locked(self.path, self.lock_timeout) as lock_fd:
-            same = self.refresh()
+            self.refresh()
             commit = read_commit(self.path)
             drop_rejected(self.path / format.COMMIT, commit, self.slot)
             commit_fd = files.open_write(self.path / format.COMMIT)
             self._log = open_log(
                 self.generation, self.slot, commit_fd, os.dup(lock_fd), commit.next_seq(), sync_often=True
             )
-        return same
 
 
 @contextmanager
@@ -218,7 +220,9 @@ def is_vacant(path: Path) -> bool:
     """Whether a dataset could be made at a path: it is missing, or an empty directory."""
     if not path.exists():
         return True
-    return path.is_dir() and all(map(format.is_own_name, names := files.names(path))) and format.COMMIT not in names
+    if not path.is_dir() or _orphans(path):
+        return False
+    return all(map(format.is_own_name, names := files.names(path))) and format.COMMIT not in names
 
 
 def create(path: Path, kind: format.Kind, metadata: dict[str, Any], *, complete: bool, timeout: float) -> bool:
@@ -234,10 +238,23 @@ def create(path: Path, kind: format.Kind, metadata: dict[str, Any], *, complete:
     with _make_lock(path, timeout):
         if (path / format.COMMIT).exists():
             return False
+        if orphans := _orphans(path):
+            raise CorruptDatasetError(
+                f"{path}: holds samples in {orphans[:5]} but no {format.COMMIT} file that says how many; restore it "
+                "from a copy, or move these files away"
+            )
+        drop_build(path)  # the empty files of a creation that was interrupted
         flags = _kernel.COMPLETE if complete else 0
         os.close(start_generation(path, kind, metadata, format.COMMIT, flags))
         files.sync_directory(path.parent)
     return True
+
+
+def _orphans(path: Path) -> list[str]:
+    """The payloads in a directory without commit file that hold something: no interrupted creation leaves them."""
+    if (path / format.COMMIT).exists():
+        return []
+    return [name for name in files.names(path) if format.is_payload_name(name) and (path / name).stat().st_size > 0]
 
 
 def refuse_foreign(path: Path) -> None:
@@ -272,18 +289,23 @@ def start_generation(path: Path, kind: format.Kind, metadata: dict[str, Any], co
     new_path = path / f"{commit_name}.new"
     files.remove(new_path)
     fd = files.create(new_path)
-    slot = _kernel.Slot()
-    slot.seq, slot.generation, slot.flags = 1, meta.generation, flags
-    slot.uuid, slot.meta_digest = meta.uuid, _kernel.xxh64(encoded)
-    slot.boot, (slot.device, slot.inode) = files.boot_id(), files.identity(fd)
-    slot.digest = (
-        sum(_kernel.xxh64(format.FIRST_OFFSET, file.id << 48) for file in meta.files if file.role == "offsets") % 2**64
-    )
-    files.try_lock(fd, new_path)
-    files.write(fd, _all_slots(slot), 0, new_path)
-    files.sync(fd, new_path)
-    files.rename(new_path, path / commit_name)
-    files.sync_directory(path)
+    try:
+        slot = _kernel.Slot()
+        slot.seq, slot.generation, slot.flags = 1, meta.generation, flags
+        slot.uuid, slot.meta_digest = meta.uuid, _kernel.xxh64(encoded)
+        slot.boot, (slot.device, slot.inode) = files.boot_id(), files.identity(fd)
+        slot.digest = (
+            sum(_kernel.xxh64(format.FIRST_OFFSET, file.id << 48) for file in meta.files if file.role == "offsets")
+            % 2**64
+        )
+        files.try_lock(fd, new_path)
+        files.write(fd, _all_slots(slot), 0, new_path)
+        files.sync(fd, new_path)
+        files.rename(new_path, path / commit_name)
+        files.sync_directory(path)
+    except BaseException:
+        os.close(fd)
+        raise
     return fd
 
 
@@ -299,14 +321,34 @@ def replace(path: Path, slot: _kernel.Slot, timeout: float) -> None:
             older = {place: placed.seq for place, placed in commit.slots}
             first, second = sorted((2, 3), key=lambda place: older.get(place, 0))
             # The durable slot that is overwritten is the older one, and the other only once this is on the medium.
-            for places in ((first,), (0, 1, second)):
-                for place in places:
-                    slot.durable = place >= 2
-                    files.write(fd, _kernel.encode_slot(slot), place * _kernel.SLOT_STRIDE, commit_path)
+            _write_slot(fd, first, slot, commit_path)
+            try:
                 files.sync(fd, commit_path)
+                for place in (0, 1, second):
+                    _write_slot(fd, place, slot, commit_path)
+                files.sync(fd, commit_path)
+            except OSError as error:
+                raise CommitUncertainError(
+                    f"{commit_path}: switching to the finished build failed half way ({error}): whether it survives a "
+                    "power loss is unknown; check the disk, then build again with if_exists='resume'"
+                ) from None
         finally:
             os.close(fd)
         drop_build(path)
+
+
+def finish_switch(path: Path) -> None:
+    """End a `replace` that was interrupted after its first slot; under the lock."""
+    commit_path = path / format.COMMIT
+    place, slot = next(placed for placed in read_commit(path).slots if placed[1].durable)
+    fd = files.open_write(commit_path)
+    try:
+        # Written again, so that the sync has something to do: an earlier one may have failed, which is told only once.
+        _write_slot(fd, place, slot, commit_path)
+        files.sync(fd, commit_path)
+    finally:
+        os.close(fd)
+    drop_build(path)
 
 
 def drop_build(path: Path) -> None:
@@ -327,6 +369,11 @@ def remove_unnamed(path: Path) -> None:
     for name in files.names(path):
         if format.generation_of(name) is not None and name not in kept:
             files.remove(path / name)
+
+
+def _write_slot(fd: int, place: int, slot: _kernel.Slot, commit_path: Path) -> None:
+    slot.durable = place >= 2
+    files.write(fd, _kernel.encode_slot(slot), place * _kernel.SLOT_STRIDE, commit_path)
 
 
 def _all_slots(slot: _kernel.Slot) -> bytes:

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from mmap_ninja import _kernel
-from mmap_ninja.errors import LockTimeoutError, NotADatasetError, ReadOnlyError
+from mmap_ninja.errors import CorruptDatasetError, LockTimeoutError, NotADatasetError, ReadOnlyError
 
 _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -188,8 +188,20 @@ def lock_holder(path: Path) -> str:
 
 def _open_regular(path: Path | str, flags: int) -> int:
     # O_NONBLOCK: opening a FIFO must fail the check below, not wait for its other end.
-    fd = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        fd = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
+            raise _irregular(path) from None
+        raise
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
-        raise NotADatasetError(f"{path}: is no regular file")
+        raise _irregular(path)
     return fd
+
+
+def _irregular(path: Path | str) -> CorruptDatasetError:
+    return CorruptDatasetError(
+        f"{path}: is no regular file (a symbolic link, a directory, a pipe or a device), as a dataset's own files must "
+        "be; restore it from a copy"
+    )

@@ -21,6 +21,7 @@ KNOWN_FEATURES: Final = 0  # bit 0 is reserved: the dataset has edits
 COMMIT_SIZE: Final = _kernel.SLOTS * _kernel.SLOT_STRIDE
 META_SIZE_LIMIT: Final = 16 << 20
 META_DEPTH_LIMIT: Final = 32
+_METADATA_LIMIT: Final = META_SIZE_LIMIT // 2  # indented one level deeper in the meta file, beside the other keys
 COLUMN_LIMIT: Final = 65_535
 FIRST_OFFSET: Final = bytes(8)
 
@@ -28,7 +29,9 @@ Kind = Literal["strings", "bytes"]
 ColumnType = Literal["text", "binary"]
 Role = Literal["data", "offsets", "edits", "sums"]
 
-_FILE_NAME: Final = re.compile(r"(?:c(?P<column>\d+)\.(?P<of_column>data|offsets)|(?P<shared>edits|sums))-\d+")
+_FILE_NAME: Final = re.compile(
+    r"(?:c(?P<column>[0-9]{1,5})\.(?P<of_column>data|offsets)|(?P<shared>edits|sums))-[0-9]{1,20}"
+)
 _OWN_NAME: Final = re.compile(
     r"COMMIT|LOCK|BUILD|(?:COMMIT|BUILD)\.new|meta-\d+\.json"
     r"|(?:c\d+\.(?:data|offsets|shapes|nulls|sizes)|edits|sums)-\d+"
@@ -138,6 +141,11 @@ def is_own_name(name: str) -> bool:
     return _OWN_NAME.fullmatch(name) is not None
 
 
+def is_payload_name(name: str) -> bool:
+    """Whether a file of this name holds samples."""
+    return (match := _FILE_NAME.fullmatch(name)) is not None and match["of_column"] == "data"
+
+
 def generation_of(name: str) -> int | None:
     """The generation that a file's name says it was made for."""
     match = _GENERATION.search(name) if is_own_name(name) else None
@@ -149,10 +157,17 @@ def check_metadata(metadata: object) -> None:
     if not isinstance(metadata, dict):
         raise TypeError(f"metadata: expected a dict, got {type(metadata).__name__}")
     try:
-        document = json.loads(json.dumps(metadata, allow_nan=False))
-        _check_depth(document)
+        encoded = json.dumps(metadata, ensure_ascii=False, allow_nan=False, indent=1)
+        size = len(encoded.encode())
+        document = json.loads(encoded)
+        _check_depth(document, depth=1)  # as deep as it lies in the meta file
     except (TypeError, ValueError, RecursionError) as error:
-        raise type(error)(f"metadata: {error}; it must hold what JSON can") from None
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"metadata: {error}; it must hold what JSON can") from None
+    if size > _METADATA_LIMIT:
+        raise ValueError(
+            f"metadata: {size} bytes of JSON, expected at most {_METADATA_LIMIT}; store large values as files"
+        )
     if document != metadata:
         raise TypeError("metadata: it would come back changed from JSON; use str keys, lists instead of tuples")
 
@@ -200,7 +215,7 @@ def decode_meta(data: bytes, where: str) -> Meta:
     if not re.fullmatch("[0-9a-f]{32}", uuid):
         refuse(f"uuid {uuid!r:.80}", "32 hexadecimal digits")
     kind = document["kind"]
-    if kind not in _COLUMN_TYPES:
+    if type(kind) is not str or kind not in _COLUMN_TYPES:
         refuse(f"kind {kind!r:.80}", f"one of {sorted(_COLUMN_TYPES)}")
 
     columns = []
@@ -232,7 +247,7 @@ def decode_meta(data: bytes, where: str) -> Meta:
         )
     metadata = typed(document["metadata"], dict, "metadata")
     generation = unsigned(document["generation"], "generation")
-    return Meta(bytes.fromhex(uuid), generation, kind, tuple(columns), tuple(files), metadata)
+    return Meta(bytes.fromhex(uuid), generation, cast(Kind, kind), tuple(columns), tuple(files), metadata)
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeGuard
 
 from mmap_ninja import _kernel, files, format
 from mmap_ninja.errors import (
@@ -22,17 +22,18 @@ _U64: Final = 8
 class Generation:
     """The open, read-only files of one generation."""
 
-    def __init__(self, path: Path, meta: Meta, descriptors: list[int]) -> None:
+    def __init__(self, path: Path, meta: Meta, commit_identity: tuple[int, int]) -> None:
         self.path = path
         self.meta = meta
-        self.descriptors = descriptors
+        self.commit_identity = commit_identity  # device and inode of the commit file that named it
+        self.descriptors: list[int] = []
 
     def __del__(self) -> None:
         for descriptor in self.descriptors:
             os.close(descriptor)
 
     @classmethod
-    def open(cls, path: Path, slot: _kernel.Slot) -> "Generation":
+    def open(cls, path: Path, slot: _kernel.Slot, commit_identity: tuple[int, int]) -> "Generation":
         """Open the generation that a slot names.
 
         Raises:
@@ -52,7 +53,7 @@ class Generation:
                 f"{meta_path}: belongs to dataset {meta.uuid.hex()}, generation {meta.generation}, where the commit "
                 f"says {slot.uuid.hex()}, generation {slot.generation}; restore the directory from a copy"
             )
-        generation = cls(path, meta, [])
+        generation = cls(path, meta, commit_identity)
         for file in meta.files:
             generation.descriptors.append(files.open_read(f"{path}/{file.name}"))
         return generation
@@ -126,6 +127,19 @@ class CommitFile:
     slots: list[tuple[int, _kernel.Slot]]
     device: int
     inode: int
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """What tells this file from another one at its path."""
+        return self.device, self.inode
+
+    def is_of(self, known: Generation | None, slot: _kernel.Slot) -> TypeGuard[Generation]:
+        """Whether a slot speaks of the files that are open already; a copy of a dataset can have the same uuid."""
+        return known is not None and (known.commit_identity, known.meta.uuid, known.meta.generation) == (
+            self.identity,
+            slot.uuid,
+            slot.generation,
+        )
 
     def trusts(self, slot: _kernel.Slot) -> bool:
         """Whether a slot's data cannot have been lost: synced, or written to this very file since this boot."""
@@ -206,11 +220,7 @@ def newest(
                         f"{path}: the dataset uses features {slot.features:#x} (edits: {slot.edits}) that this "
                         "version of mmap_ninja does not know: upgrade mmap_ninja"
                     )
-                reuse = known is not None and (known.meta.uuid, known.meta.generation) == (
-                    slot.uuid,
-                    slot.generation,
-                )
-                generation = known if known is not None and reuse else Generation.open(path, slot)
+                generation = known if commit.is_of(known, slot) else Generation.open(path, slot, commit.identity)
                 if commit.trusts(slot) or generation.verifies(slot):
                     return slot, generation, generation.extents(slot.rows, slot.edits)
         except FileNotFoundError as error:

@@ -17,6 +17,7 @@ from mmap_ninja import build, format
 from mmap_ninja.build import IfExists, Indexable
 from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Dataset, Durability, Parts, Snapshot, create, is_vacant
 from mmap_ninja.errors import IncompleteDatasetWarning, ReadOnlyError
+from mmap_ninja.generation import Generation
 from mmap_ninja.sequence import PREVIEW_SAMPLES, Indices, SampleSequence, positions, preview_html
 
 T = TypeVar("T")
@@ -73,18 +74,19 @@ class DatasetHandle(SampleSequence[T]):
         self._writable = mode in _WRITABLE_MODES
         self._mutex = threading.RLock()
         self._dataset: Dataset | None = None
+        self._shown: Generation | None = None  # whose files are mapped
         self._view_of: Snapshot | None = None
         self._selection: Selection | None = None
         self._closed = False
 
-    def _show(self, dataset: Dataset, *, grown: bool = False) -> None:
-        """Read what an engine sees now; `grown`: of the generation that is read already."""
-        if grown:
+    def _show(self, dataset: Dataset) -> None:
+        """Read what an engine sees now."""
+        if dataset.generation is self._shown:
             self._grow(dataset.extents[0], dataset.rows)
             return
-        self._dataset = dataset
         data, offsets = dataset.generation.descriptors[:2]
         self._attach(data, dataset.extents[0], offsets, dataset.rows)
+        self._dataset, self._shown = dataset, dataset.generation
 
     def _warn_if_incomplete(self) -> None:
         if not self.complete:
@@ -133,7 +135,8 @@ class DatasetHandle(SampleSequence[T]):
         parts = self._encode(batch, self._path_text, 0)
         with self._mutex:
             dataset = self._writer()
-            self._show(dataset, grown=dataset.commit(parts, len(batch)))
+            dataset.commit(parts, len(batch))
+            self._show(dataset)
 
     def _writer(self) -> Dataset:
         """The engine, for a mutation; made now if the path held no dataset yet."""
@@ -157,7 +160,8 @@ class DatasetHandle(SampleSequence[T]):
         """
         with self._mutex:
             dataset = self._writer()
-            self._show(dataset, grown=dataset.flush())
+            dataset.flush()
+            self._show(dataset)
 
     def refresh(self) -> None:
         """Move to the newest commit, whoever made it.
@@ -170,14 +174,15 @@ class DatasetHandle(SampleSequence[T]):
             if self._closed or self._view_of is not None:
                 raise ValueError(f"{self.path}: a {'closed handle' if self._closed else 'view'} cannot be refreshed")
             if self._dataset is not None:
-                self._show(self._dataset, grown=self._dataset.refresh())
+                self._dataset.refresh()
+                self._show(self._dataset)
             elif not is_vacant(self.path):
                 self._show(Dataset(self.path, self._kind, self._durability, self._lock_timeout))
 
     def close(self) -> None:
         """Make this handle's commits durable and let go of the files; views of it stay valid."""
         with self._mutex:
-            dataset, self._dataset = self._dataset, None
+            dataset, self._dataset, self._shown = self._dataset, None, None
             self._closed = True
             self._detach()
             if dataset is not None:
