@@ -89,10 +89,8 @@ Status Log::commit(const CommitRequest& request) {
   if (Status status = lock(request.lock_seconds); !status.ok()) return status;
   Status status = adopt();
   if (status.ok()) status = append(request);
-  if (lock_fd_ >= 0) {
-    Status unlocked = io::unlock(lock_fd_);
-    if (status.ok()) status = unlocked;
-  }
+  // Its error is no news of the commit, which the caller would make again.
+  if (lock_fd_ >= 0) (void)io::unlock(lock_fd_);
   return status;
 }
 
@@ -217,22 +215,24 @@ Status Log::append(const CommitRequest& request) {
   std::vector<BlockSum> sums;
 
   Status status;
-  for (size_t k = 0; k < rules_.size() && status.ok(); ++k) {
+  for (size_t k = 0; k < rules_.size(); ++k) {
     Part part = k < request.parts.size() ? request.parts[k] : Part{nullptr, 0};
     if (rules_[k].extent == Extent::sums) part = {sums.data(), sums.size() * sizeof(BlockSum)};
+    if (rules_[k].extent == Extent::offsets && part.size != request.rows * sizeof(uint64_t))
+      return {.code = Code::bad_batch, .what = "offsets"};
+    if (part.size == 0) continue;
     if (rules_[k].extent == Extent::offsets) {
-      if (part.size != request.rows * sizeof(uint64_t)) return {.code = Code::bad_batch, .what = "offsets"};
       shifted_.resize(part.size / sizeof(uint64_t));
       memcpy(shifted_.data(), part.data, shifted_.size() * sizeof(uint64_t));
       uint64_t base = last_offset(k);
       for (uint64_t& end : shifted_) end += base;
       part.data = shifted_.data();
     }
-    if (part.size == 0) continue;
     uint64_t at = extent(k);
     if (uint64_t end = at; !grow(&end, part.size)) status = too_large();
     if (status.ok()) status = io::write_at(rules_[k].fd, part.data, part.size, at);
-    if (status.ok() && sync_often_ && part.size >= kBlock) io::start_writeback(rules_[k].fd, at, part.size);
+    if (!status.ok()) break;
+    if (sync_often_ && part.size >= kBlock) io::start_writeback(rules_[k].fd, at, part.size);
     if (rules_[k].extent != Extent::sums) tails[k].append(part.data, part.size, &sums);
   }
   if (!status.ok()) {

@@ -1,0 +1,273 @@
+// The commit engine without Python: what it writes, how writers see each other, and what it does when a call
+// fails.
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <string>
+#include <vector>
+
+#include "check.h"
+#include "io.h"
+#include "log.h"
+
+using namespace mmap_ninja;
+
+namespace {
+
+// One dataset's files in a directory of its own: payload, offsets, sums.
+struct Files {
+  std::string directory;
+
+  Files() {
+    char path[] = "/tmp/test_log-XXXXXX";
+    CHECK(mkdtemp(path) != nullptr);
+    directory = path;
+    Slot first{};
+    first.seq = 1;
+    first.generation = 1;
+    for (const char* name : {"COMMIT", "LOCK", "data", "offsets", "sums"}) {
+      int fd = ::open((directory + "/" + name).c_str(), O_RDWR | O_CREAT, 0600);
+      CHECK(fd >= 0);
+      if (name == std::string("offsets")) CHECK(io::write_at(fd, "\0\0\0\0\0\0\0", 8, 0).ok());
+      if (name == std::string("COMMIT")) {
+        CHECK(io::truncate(fd, CommitFile::kSize).ok());
+        for (int place = 0; place < CommitFile::kSlots; ++place) {
+          first.durable = place >= 2;
+          first.digest = xxh64("\0\0\0\0\0\0\0", 8, uint64_t{2} << 48);
+          SlotBytes bytes = encode_slot(first);
+          CHECK(
+              io::write_at(fd, bytes.data(), bytes.size(), static_cast<uint64_t>(place) * CommitFile::kStride)
+                  .ok());
+        }
+      }
+      close(fd);
+    }
+  }
+
+  ~Files() {
+    for (const char* name : {"COMMIT", "LOCK", "data", "offsets", "sums"})
+      unlink((directory + "/" + name).c_str());
+    rmdir(directory.c_str());
+  }
+
+  int open(const char* name) const {
+    int fd = ::open((directory + "/" + name).c_str(), O_RDWR);
+    CHECK(fd >= 0);
+    return fd;
+  }
+
+  Slot newest() const {
+    int fd = open("COMMIT");
+    Slot best{};
+    for (uint64_t place = 0; place < CommitFile::kSlots; ++place) {
+      SlotBytes bytes;
+      Slot slot;
+      uint16_t version;
+      CHECK(io::read_at(fd, bytes.data(), bytes.size(), place * CommitFile::kStride).ok());
+      if (decode_slot(bytes, &slot, &version) == SlotState::valid && slot.seq >= best.seq) best = slot;
+    }
+    close(fd);
+    return best;
+  }
+
+  Status start(Log* log) const {
+    std::vector<FileRule> rules{{1, Extent::payload, 1, 1, open("data")},
+                                {2, Extent::offsets, 8, 0, open("offsets")},
+                                {4, Extent::sums, 24, 0, open("sums")}};
+    Slot state = newest();
+    return log->open(std::move(rules), open("COMMIT"), open("LOCK"), state, state.seq + 1, true);
+  }
+
+  // The digest that a reader computes from the files must be the one that the writer carried along.
+  void check_digest() const {
+    Slot slot = newest();
+    uint64_t total = 0;
+    std::vector<BlockSum> complete;
+    auto offset = [&](uint64_t row) {
+      uint64_t value;
+      int fd = open("offsets");
+      CHECK(io::read_at(fd, &value, 8, row * 8).ok());
+      close(fd);
+      return value;
+    };
+    struct Range {
+      const char* name;
+      uint64_t id, durable, extent;
+    };
+    for (const Range& range : {Range{"data", 1, offset(slot.durable_rows), offset(slot.rows)},
+                               Range{"offsets", 2, (slot.durable_rows + 1) * 8, (slot.rows + 1) * 8}}) {
+      int fd = open(range.name);
+      uint64_t part;
+      CHECK(range_digest(range.id, fd, range.durable, range.extent, &part, &complete).ok());
+      total += part;
+      close(fd);
+    }
+    CHECK(total == slot.digest);
+  }
+};
+
+Status append(Log* log, const std::vector<std::string>& samples, CommitRequest request = {}) {
+  std::string payload;
+  std::vector<uint64_t> ends;
+  for (const std::string& sample : samples) {
+    payload += sample;
+    ends.push_back(payload.size());
+  }
+  const Part parts[] = {{payload.data(), payload.size()}, {ends.data(), ends.size() * sizeof(uint64_t)}};
+  request.parts = parts;
+  request.rows = samples.size();
+  return log->commit(request);
+}
+
+void test_appends_of_all_sizes_keep_the_digest_right() {
+  Files files;
+  Log log;
+  CHECK(files.start(&log).ok());
+  uint64_t bytes = 0, rows = 0;
+  for (uint64_t size : {0u, 1u, 100u, 65535u, 65536u, 65537u, 7u, 200000u, 8000u, 131072u}) {
+    CHECK(append(&log, {std::string(size, 'x'), "y"}).ok());
+    bytes += size + 1;
+    rows += 2;
+    CHECK(log.state().rows == rows && log.extent(0) == bytes && log.extent(1) == (rows + 1) * 8);
+    CHECK(log.extent(2) == (bytes / kBlock + (rows + 1) * 8 / kBlock) * sizeof(BlockSum));
+    files.check_digest();
+    if (size == 65537) CHECK(append(&log, {}, {.durable = true}).ok());
+    files.check_digest();
+  }
+}
+
+void test_two_writers_in_turn_see_each_other() {
+  Files files;
+  Log first, second;
+  CHECK(files.start(&first).ok() && files.start(&second).ok());
+  for (uint64_t turn = 0; turn < 60; ++turn) {
+    Log* log = turn % 2 ? &second : &first;
+    CHECK(append(log, {std::string(turn * 300, 'z')}, {.durable = turn % 7 == 6}).ok());
+    CHECK(log->state().rows == turn + 1);
+    files.check_digest();
+  }
+}
+
+void test_another_writers_commit_is_a_conflict_where_none_was_expected() {
+  Files files;
+  Log first, second;
+  CHECK(files.start(&first).ok() && files.start(&second).ok());
+  CHECK(append(&first, {"a"}, {.expected_rows = 0}).ok());
+  Status status = append(&second, {"b"}, {.expected_rows = 0});
+  CHECK(status.code == Code::conflict && status.found == 1 && status.expected == 0);
+  CHECK(append(&second, {"b"}, {.expected_rows = 1}).ok());
+}
+
+int failing_call = 0;  // counts down to the system call that fails
+int fail_with = 0;
+
+int64_t fail_one(const io::Call&) { return --failing_call == 0 ? -fail_with : 0; }
+
+void test_a_failing_call_leaves_nothing_and_the_next_append_works() {
+  for (int error : {ENOSPC, EIO, EFBIG}) {
+    for (int call = 2; call <= 6; ++call) {  // 1 takes the lock
+      Files files;
+      Log log;
+      CHECK(files.start(&log).ok() && append(&log, {"kept"}).ok());
+      failing_call = call;
+      fail_with = error;
+      io::set_hook(fail_one);
+      Status status = append(&log, {"lost", "lost too"});
+      io::set_hook(nullptr);
+      uint64_t rows = status.ok() ? 3 : 1;
+      CHECK(status.ok() || (status.code == Code::system && status.error == error));
+      CHECK(append(&log, {"next"}).ok() && files.newest().rows == rows + 1);
+      files.check_digest();
+    }
+  }
+}
+
+void test_a_failing_sync_ends_all_writing() {
+  Files files;
+  Log log, other;
+  CHECK(files.start(&log).ok() && files.start(&other).ok() && append(&log, {"kept"}).ok());
+  failing_call = 2;
+  fail_with = EIO;
+  io::set_hook(fail_one);
+  Status status = append(&log, {}, {.durable = true});
+  io::set_hook(nullptr);
+  CHECK(status.code == Code::uncertain);
+  CHECK(append(&log, {"x"}).code == Code::suspect && append(&other, {"x"}).code == Code::suspect);
+  CHECK(files.newest().rows == 1 && (files.newest().flags & kSuspect));
+}
+
+int64_t write_three_bytes(const io::Call& call) { return call.name == std::string("pwrite") ? 3 : 0; }
+
+void test_short_writes_are_continued() {
+  Files files;
+  Log log;
+  CHECK(files.start(&log).ok());
+  io::set_hook(write_three_bytes);
+  Status status = append(&log, {"a sample of more than three bytes", "and another"}, {.durable = true});
+  io::set_hook(nullptr);
+  CHECK(status.ok());
+  files.check_digest();
+}
+
+void test_a_taken_lock_times_out() {
+  Files files;
+  Log log;
+  CHECK(files.start(&log).ok());
+  int holder = files.open("LOCK");
+  bool taken;
+  CHECK(io::try_lock(holder, &taken).ok() && taken);
+  CHECK(append(&log, {"x"}, {.lock_seconds = 0.01}).code == Code::timed_out);
+  CHECK(io::unlock(holder).ok() && append(&log, {"x"}).ok());
+  close(holder);
+}
+
+void test_a_forked_child_may_not_write() {
+  Files files;
+  Log log;
+  CHECK(files.start(&log).ok());
+  pid_t child = fork();
+  if (child == 0) _exit(append(&log, {"x"}).code == Code::forked ? 0 : 1);
+  int status;
+  CHECK(waitpid(child, &status, 0) == child && status == 0);
+  CHECK(append(&log, {"x"}).ok());
+}
+
+void test_sizes_past_63_bits_are_refused() {
+  Files files;
+  Log log;
+  CHECK(files.start(&log).ok());
+  uint64_t end = 1;
+  const Part parts[] = {{"x", uint64_t{1} << 63}, {&end, 8}};
+  CHECK(log.commit({.parts = parts, .rows = 1}).code == Code::overflow);
+  const Part mismatched[] = {{"x", 1}, {&end, 8}};
+  CHECK(log.commit({.parts = mismatched, .rows = 2}).code == Code::bad_batch);
+}
+
+void test_a_closed_log_refuses() {
+  Files files;
+  Log log;
+  CHECK(files.start(&log).ok());
+  log.close();
+  log.close();
+  CHECK(append(&log, {"x"}).code == Code::closed);
+}
+
+}  // namespace
+
+int main() {
+  test_appends_of_all_sizes_keep_the_digest_right();
+  test_two_writers_in_turn_see_each_other();
+  test_another_writers_commit_is_a_conflict_where_none_was_expected();
+  test_a_failing_call_leaves_nothing_and_the_next_append_works();
+  test_a_failing_sync_ends_all_writing();
+  test_short_writes_are_continued();
+  test_a_taken_lock_times_out();
+  test_a_forked_child_may_not_write();
+  test_sizes_past_63_bits_are_refused();
+  test_a_closed_log_refuses();
+}
