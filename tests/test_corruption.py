@@ -625,7 +625,7 @@ def test_metadata_that_could_not_be_read_back_touches_nothing(tmp_path, metadata
 
 
 def test_largest_metadata_comes_back(tmp_path):
-    metadata = {"a": json.loads("[" * 30 + "]" * 30), "b": [0] * (1 << 20)}
+    metadata = {"a": json.loads("[" * 30 + "]" * 30), "b": [0] * (1 << 18)}
 
     StringsMmap.from_strings(tmp_path / "ds", SAMPLES, metadata=metadata)
 
