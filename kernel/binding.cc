@@ -35,9 +35,10 @@ nb::object errors(const char* name) { return nb::module_::import_("mmap_ninja.er
 }
 
 [[noreturn]] void raise_os_error(int error, const std::string& what, const std::string& path) {
-  nb::object exception =
-      nb::steal(PyObject_CallFunction(PyExc_OSError, "iss", error, (what + ": " + strerror(error)).c_str(), path.c_str()));
-  if (exception.is_valid()) PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(exception.ptr())), exception.ptr());
+  nb::object exception = nb::steal(PyObject_CallFunction(
+      PyExc_OSError, "iss", error, (what + ": " + strerror(error)).c_str(), path.c_str()));
+  if (exception.is_valid())
+    PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(exception.ptr())), exception.ptr());
   throw nb::python_error();
 }
 
@@ -49,14 +50,17 @@ nb::object errors(const char* name) { return nb::module_::import_("mmap_ninja.er
     case Code::system:
       raise_os_error(status.error, status.what, path);
     case Code::uncertain:
-      raise(errors("CommitUncertainError"),
-            path + ": " + status.what + " failed (" + strerror(status.error) +
-                "): whether the commits since the last durable one survive a power loss is unknown; this handle "
-                "writes no more: check the disk and the system log, then rebuild the dataset from its source");
+      raise(
+          errors("CommitUncertainError"),
+          path + ": " + status.what + " failed (" + strerror(status.error) +
+              "): whether the commits since the last durable one survive a power loss is unknown; this "
+              "handle "
+              "writes no more: check the disk and the system log, then rebuild the dataset from its source");
     case Code::suspect:
-      raise(errors("CommitUncertainError"),
-            path + ": a sync of this dataset failed before, so its last commits may be lost at a power loss; it can "
-                   "be read but not appended to: rebuild it from its source");
+      raise(errors("CommitUncertainError"), path +
+                                                ": a sync of this dataset failed before, so its last commits "
+                                                "may be lost at a power loss; it can "
+                                                "be read but not appended to: rebuild it from its source");
     case Code::closed:
       raise(nb::borrow(PyExc_ValueError), path + ": the dataset is closed; open it again to read it");
     case Code::row_range:
@@ -64,31 +68,37 @@ nb::object errors(const char* name) { return nb::module_::import_("mmap_ninja.er
                                               " is out of range for " + number(status.expected) + " samples");
     case Code::bad_offsets:
       raise(errors("CorruptDatasetError"),
-            path + ": " + row + " is said to lie at bytes " + number(status.found) + " to " + number(status.expected) +
+            path + ": " + row + " is said to lie at bytes " + number(status.found) + " to " +
+                number(status.expected) +
                 ", which are not in its payload; the offsets file is damaged: restore it from a copy");
     case Code::bad_text:
       raise(errors("CorruptDatasetError"), path + ": " + row + " is no valid UTF-8 from its byte " +
-                                               number(status.found) + " on; the payload is damaged: restore it from a copy");
+                                               number(status.found) +
+                                               " on; the payload is damaged: restore it from a copy");
     case Code::short_file:
-      raise(errors("DatasetTruncatedError"), path + ": its " + status.what + " file holds " + number(status.found) +
-                                                 " bytes where the commit needs " + number(status.expected) +
+      raise(errors("DatasetTruncatedError"), path + ": its " + status.what + " file holds " +
+                                                 number(status.found) + " bytes where the commit needs " +
+                                                 number(status.expected) +
                                                  "; it was truncated: restore it from a copy");
     case Code::timed_out:
       raise(errors("LockTimeoutError"), path);
     case Code::moved:
       raise(errors("GenerationMovedError"), path);
     case Code::conflict:
-      raise(errors("StaleHandleError"),
-            path + ": holds " + number(status.found) + " samples where this writer expected " + number(status.expected) +
-                ": another process appended meanwhile; nothing was written");
+      raise(errors("StaleHandleError"), path + ": holds " + number(status.found) +
+                                            " samples where this writer expected " + number(status.expected) +
+                                            ": another process appended meanwhile; nothing was written");
     case Code::forked:
-      raise(errors("ForkedHandleError"), path + ": this handle writes for process " + number(status.expected) +
+      raise(errors("ForkedHandleError"), path + ": this handle writes for process " +
+                                             number(status.expected) +
                                              ", from which this one was forked; open the dataset again here");
     case Code::deleted:
-      raise(errors("StaleHandleError"),
-            path + ": the dataset was deleted or replaced by another one; open the path again; nothing was written");
+      raise(errors("StaleHandleError"), path +
+                                            ": the dataset was deleted or replaced by another one; open the "
+                                            "path again; nothing was written");
     case Code::bad_batch:
-      raise(nb::borrow(PyExc_ValueError), path + ": the batch's " + status.what + " do not fit its number of samples");
+      raise(nb::borrow(PyExc_ValueError),
+            path + ": the batch's " + status.what + " do not fit its number of samples");
     case Code::overflow:
       raise(nb::borrow(PyExc_OverflowError), path + ": the " + status.what + " would pass 2^63 bytes");
     case Code::ok:
@@ -135,24 +145,31 @@ nb::object new_bytes(uint64_t size) {
   return bytes;
 }
 
-uint8_t* data_of_bytes(const nb::object& bytes) { return reinterpret_cast<uint8_t*>(PyBytes_AS_STRING(bytes.ptr())); }
+uint8_t* data_of_bytes(const nb::object& bytes) {
+  return reinterpret_cast<uint8_t*>(PyBytes_AS_STRING(bytes.ptr()));
+}
 
 // ---- samples: str and bytes from spans
 
-PyObject* decode_text(Span span, Status* status) {
-  PyObject* text = PyUnicode_New(static_cast<Py_ssize_t>(span.size), 127);
-  if (!text) return nullptr;
-  uint64_t ascii = copy_ascii(PyUnicode_1BYTE_DATA(text), span.data, span.size);
-  if (ascii == span.size) [[likely]] return text;
-  Py_DECREF(text);
-
+// `ascii`: whether the text before was, as this one then most likely is. It saves ASCII text a pass, and
+// other text an allocation in vain.
+PyObject* decode_text(Span span, bool* ascii, Status* status) {
+  if (*ascii) {
+    PyObject* text = PyUnicode_New(static_cast<Py_ssize_t>(span.size), 127);
+    if (!text) return nullptr;
+    if (copy_ascii(PyUnicode_1BYTE_DATA(text), span.data, span.size) == span.size) [[likely]]
+      return text;
+    Py_DECREF(text);
+  }
   TextMeasure measure = measure_utf8(span.data, span.size);
   if (!measure.valid) {
     *status = {.code = Code::bad_text, .found = measure.error_offset};
     return nullptr;
   }
+  *ascii = measure.ascii;
   constexpr Py_UCS4 kLargest[] = {0, 0xff, 0xffff, 0, 0x10ffff};
-  text = PyUnicode_New(static_cast<Py_ssize_t>(measure.num_chars), kLargest[measure.width]);
+  PyObject* text = PyUnicode_New(static_cast<Py_ssize_t>(measure.num_chars),
+                                 measure.ascii ? 127 : kLargest[measure.width]);
   if (!text) return nullptr;
   if (measure.width == 1) decode_latin1(span.data, span.size, PyUnicode_1BYTE_DATA(text));
   if (measure.width == 2) decode_ucs2(span.data, span.size, PyUnicode_2BYTE_DATA(text));
@@ -162,12 +179,6 @@ PyObject* decode_text(Span span, Status* status) {
 
 enum class SampleKind : uint8_t { text, binary };
 
-// A new reference, or nullptr with either `status` or a Python error set.
-PyObject* decode(SampleKind kind, Span span, Status* status) {
-  if (kind == SampleKind::text) return decode_text(span, status);
-  return PyBytes_FromStringAndSize(reinterpret_cast<const char*>(span.data), static_cast<Py_ssize_t>(span.size));
-}
-
 struct Samples {
   SampleKind kind;
   std::string path;
@@ -175,7 +186,15 @@ struct Samples {
   int payload_fd = -1;                 // of the generation that is read; not owned
   int offsets_fd = -1;
   bool cold = false;  // the last batch waited for the disk
+  bool ascii = true;  // the last text was ASCII
 };
+
+// A new reference, or nullptr with either `status` or a Python error set.
+PyObject* decode(Samples& samples, Span span, Status* status) {
+  if (samples.kind == SampleKind::text) return decode_text(span, &samples.ascii, status);
+  return PyBytes_FromStringAndSize(reinterpret_cast<const char*>(span.data),
+                                   static_cast<Py_ssize_t>(span.size));
+}
 
 const char* const kIndexing = "_get_many";  // what sequence.py makes of slices, lists and masks
 const char* const kPositions = "positions";
@@ -197,12 +216,13 @@ void set_error(const Status& status, const std::string& path) {
   }
 }
 
-PyObject* get(const Samples& samples, const Spans& spans, uint64_t position) {
+PyObject* get(Samples& samples, const Spans& spans, uint64_t position) {
   Span span;
   Status status = spans.at(position, &span);
   if (status.ok()) [[likely]] {
-    PyObject* sample = decode(samples.kind, span, &status);
-    if (sample || status.ok()) [[likely]] return sample;
+    PyObject* sample = decode(samples, span, &status);
+    if (sample || status.ok()) [[likely]]
+      return sample;
     status.row = spans.rows().row(position);
   }
   set_error(status, samples.path);
@@ -219,7 +239,8 @@ PyObject* subscript(PyObject* self, PyObject* key) {
   }
   if (!PyLong_CheckExact(key)) {
     bool is_array = PyArray_Check(key) && PyArray_NDIM(reinterpret_cast<PyArrayObject*>(key)) > 0;
-    if (!PyIndex_Check(key) || PyBool_Check(key) || is_array) return PyObject_CallMethod(self, kIndexing, "O", key);
+    if (!PyIndex_Check(key) || PyBool_Check(key) || is_array)
+      return PyObject_CallMethod(self, kIndexing, "O", key);
   }
   Py_ssize_t index = PyNumber_AsSsize_t(key, PyExc_IndexError);
   if (index == -1 && PyErr_Occurred()) return nullptr;
@@ -255,7 +276,8 @@ struct Iterator {
     Mapping& payload = *spans.payload();
     auto begin = static_cast<uint64_t>(span.data - payload.data());
     uint64_t end = std::min(begin + span.size + kStep / 2, spans.payload_size());
-    if (payload.is_populated(end)) [[likely]] return;
+    if (payload.is_populated(end)) [[likely]]
+      return;
     end = std::min(begin + span.size + kStep, spans.payload_size());
     nb::gil_scoped_release release;
     payload.will_need(end, std::min(end + kStep, spans.payload_size()));
@@ -338,10 +360,12 @@ double seconds() {
 }
 
 // Runs a batch read; where the last one waited for the disk, all its pages are asked for at once first.
-// Measured: 5x faster than faulting them in one by one when cold, up to 3x slower when warm, so it must adapt.
+// Measured: 5x faster than faulting them in one by one when cold, up to 3x slower when warm, so it must
+// adapt.
 template <typename Read>
 void adaptive(Samples& samples, const Spans& spans, const std::vector<uint64_t>& rows, Read read) {
-  constexpr double kWarmSample = 5e-6;  // a warm sample of 1.3 kB takes 0.5 us, a read from the fastest disk 15 us
+  constexpr double kWarmSample =
+      5e-6;  // a warm sample of 1.3 kB takes 0.5 us, a read from the fastest disk 15 us
   constexpr double kWarmByte = 1e-9;
   if (samples.cold) {
     nb::gil_scoped_release release;
@@ -362,7 +386,7 @@ nb::object take(Samples& samples, nb::handle indices) {
     uint64_t bytes = 0;
     status = visit(*spans, rows.data(), rows.size(), [&](uint64_t k, Span span) -> Status {
       Status decoded;
-      PyObject* sample = decode(samples.kind, span, &decoded);
+      PyObject* sample = decode(samples, span, &decoded);
       if (!sample && decoded.ok()) throw nb::python_error();
       if (!sample) {
         decoded.row = spans->rows().row(rows[k]);
@@ -440,7 +464,8 @@ void attach(Samples& samples, int payload_fd, uint64_t payload_size, int offsets
   std::shared_ptr<Mapping> payload, offsets;
   check(Mapping::open(payload_fd, payload_size, &payload), samples.path);
   check(Mapping::open(offsets_fd, (rows + 1) * sizeof(uint64_t), &offsets), samples.path);
-  samples.spans = std::make_shared<const Spans>(std::move(payload), std::move(offsets), payload_size, RowMap(rows));
+  samples.spans =
+      std::make_shared<const Spans>(std::move(payload), std::move(offsets), payload_size, RowMap(rows));
   samples.payload_fd = payload_fd;
   samples.offsets_fd = offsets_fd;
 }
@@ -466,12 +491,14 @@ void select_range(Samples& samples, const Samples& parent, int64_t start, int64_
   int64_t last = start + step * static_cast<int64_t>(count - 1);
   auto rows = static_cast<int64_t>(seen.count());
   if (std::min(start, last) < 0 || std::max(start, last) >= rows)
-    raise({.code = Code::row_range, .found = static_cast<uint64_t>(last), .expected = seen.count()}, samples.path);
+    raise({.code = Code::row_range, .found = static_cast<uint64_t>(last), .expected = seen.count()},
+          samples.path);
   if (seen.rows().is_contiguous())
     return share(samples, parent, RowMap(count, static_cast<int64_t>(seen.rows().row(0)) + start, step));
   std::shared_ptr<int64_t[]> chosen(new int64_t[count]);
   for (uint64_t k = 0; k < count; ++k)
-    chosen[k] = static_cast<int64_t>(seen.rows().row(static_cast<uint64_t>(start + static_cast<int64_t>(k) * step)));
+    chosen[k] =
+        static_cast<int64_t>(seen.rows().row(static_cast<uint64_t>(start + static_cast<int64_t>(k) * step)));
   share(samples, parent, RowMap(count, std::move(chosen)));
 }
 
@@ -487,12 +514,15 @@ void select_positions(Samples& samples, const Samples& parent, nb::handle indice
 // The offsets as a read-only array over the map, which it keeps alive.
 nb::object offsets_array(Samples& samples) {
   const Spans& seen = *open_spans(samples);
-  if (!seen.offsets() || !seen.rows().is_contiguous()) raise(nb::borrow(PyExc_AttributeError), samples.path + ": an empty handle and a view have no offsets; see byte_lengths");
+  if (!seen.offsets() || !seen.rows().is_contiguous())
+    raise(nb::borrow(PyExc_AttributeError),
+          samples.path + ": an empty handle and a view have no offsets; see byte_lengths");
   nb::capsule owner(new std::shared_ptr<Mapping>(seen.offsets()),
                     [](void* kept) noexcept { delete static_cast<std::shared_ptr<Mapping>*>(kept); });
   auto size = static_cast<npy_intp>(seen.count() + 1);
   auto data = const_cast<uint8_t*>(seen.offsets()->data());
-  nb::object array = nb::steal(PyArray_New(&PyArray_Type, 1, &size, NPY_UINT64, nullptr, data, 0, NPY_ARRAY_CARRAY_RO, nullptr));
+  nb::object array = nb::steal(
+      PyArray_New(&PyArray_Type, 1, &size, NPY_UINT64, nullptr, data, 0, NPY_ARRAY_CARRAY_RO, nullptr));
   if (!array.is_valid()) throw nb::python_error();
   if (PyArray_SetBaseObject(reinterpret_cast<PyArrayObject*>(array.ptr()), owner.release().ptr()) != 0)
     throw nb::python_error();
@@ -501,9 +531,11 @@ nb::object offsets_array(Samples& samples) {
 
 // ---- encoding batches
 
-[[noreturn]] void raise_wrong_type(const std::string& path, uint64_t sample, const char* expected, PyObject* got) {
-  raise(nb::borrow(PyExc_TypeError), path + ": sample " + std::to_string(sample) + ": expected " + expected + ", got " +
-                                         Py_TYPE(got)->tp_name + "; nothing of this batch was stored");
+[[noreturn]] void raise_wrong_type(const std::string& path, uint64_t sample, const char* expected,
+                                   PyObject* got) {
+  raise(nb::borrow(PyExc_TypeError), path + ": sample " + std::to_string(sample) + ": expected " + expected +
+                                         ", got " + Py_TYPE(got)->tp_name +
+                                         "; nothing of this batch was stored");
 }
 
 // The samples of a batch back to back, and where each ends: what a variable-length column appends.
@@ -518,15 +550,19 @@ nb::tuple encode_text(nb::list samples, const std::string& path, uint64_t first)
     auto length = static_cast<uint64_t>(PyUnicode_GET_LENGTH(text));
     EncodedSize size{true, length, 0};
     if (!PyUnicode_IS_ASCII(text)) {
-      if (PyUnicode_KIND(text) == PyUnicode_1BYTE_KIND) size = encoded_size_latin1(PyUnicode_1BYTE_DATA(text), length);
-      if (PyUnicode_KIND(text) == PyUnicode_2BYTE_KIND) size = encoded_size_ucs2(PyUnicode_2BYTE_DATA(text), length);
-      if (PyUnicode_KIND(text) == PyUnicode_4BYTE_KIND) size = encoded_size_ucs4(PyUnicode_4BYTE_DATA(text), length);
+      if (PyUnicode_KIND(text) == PyUnicode_1BYTE_KIND)
+        size = encoded_size_latin1(PyUnicode_1BYTE_DATA(text), length);
+      if (PyUnicode_KIND(text) == PyUnicode_2BYTE_KIND)
+        size = encoded_size_ucs2(PyUnicode_2BYTE_DATA(text), length);
+      if (PyUnicode_KIND(text) == PyUnicode_4BYTE_KIND)
+        size = encoded_size_ucs4(PyUnicode_4BYTE_DATA(text), length);
     }
     if (!size.valid)
-      raise(nb::borrow(PyExc_ValueError), path + ": sample " + std::to_string(first + k) + ": its character " +
-                                              std::to_string(size.error_index) +
-                                              " is a lone surrogate, which UTF-8 cannot hold; nothing of this batch "
-                                              "was stored: clean the text, or store bytes in a BytesMmap");
+      raise(nb::borrow(PyExc_ValueError),
+            path + ": sample " + std::to_string(first + k) + ": its character " +
+                std::to_string(size.error_index) +
+                " is a lone surrogate, which UTF-8 cannot hold; nothing of this batch "
+                "was stored: clean the text, or store bytes in a BytesMmap");
     total += size.size;
     end_of[k] = total;
   }
@@ -589,8 +625,8 @@ struct PyLog {
   Log log;
 };
 
-void open_log(PyLog* self, const std::string& path, nb::list rules, int commit_fd, int lock_fd, const Slot& state,
-              uint64_t next_seq, bool sync_often) {
+void open_log(PyLog* self, const std::string& path, nb::list rules, int commit_fd, int lock_fd,
+              const Slot& state, uint64_t next_seq, bool sync_often) {
   new (self) PyLog{path, {}};
   std::vector<FileRule> file_rules;
   for (nb::handle rule : rules) {
@@ -605,8 +641,8 @@ void open_log(PyLog* self, const std::string& path, nb::list rules, int commit_f
   check(status, path);
 }
 
-nb::tuple commit(PyLog& self, nb::tuple parts, uint64_t rows, uint64_t edits, uint32_t set_flags, bool durable,
-                nb::object expected_rows, double timeout) {
+nb::tuple commit(PyLog& self, nb::tuple parts, uint64_t rows, uint64_t edits, uint32_t set_flags,
+                 bool durable, nb::object expected_rows, double timeout) {
   std::vector<Buffer> buffers;
   std::vector<Part> spans;
   buffers.reserve(parts.size());
@@ -619,7 +655,8 @@ nb::tuple commit(PyLog& self, nb::tuple parts, uint64_t rows, uint64_t edits, ui
     buffers.emplace_back(part);
     spans.push_back({buffers.back().data(), buffers.back().size()});
   }
-  CommitRequest request{.parts = spans, .rows = rows, .edits = edits, .set_flags = set_flags, .durable = durable};
+  CommitRequest request{
+      .parts = spans, .rows = rows, .edits = edits, .set_flags = set_flags, .durable = durable};
   if (!expected_rows.is_none()) request.expected_rows = nb::cast<uint64_t>(expected_rows);
 
   // Waits in slices, so that ctrl-C gets through.
@@ -692,7 +729,8 @@ void define_io(nb::module_& m) {
   m.def("truncate", [](int fd, uint64_t size, const std::string& path) {
     without_gil(path, [&] { return io::truncate(fd, size); });
   });
-  m.def("sync_data", [](int fd, const std::string& path) { without_gil(path, [&] { return io::sync_data(fd); }); });
+  m.def("sync_data",
+        [](int fd, const std::string& path) { without_gil(path, [&] { return io::sync_data(fd); }); });
   m.def("sync_directory",
         [](int fd, const std::string& path) { without_gil(path, [&] { return io::sync_directory(fd); }); });
   m.def("make_directory",
@@ -731,10 +769,12 @@ void define_log(nb::module_& m) {
       .def_rw("inode", &Slot::inode)
       .def_rw("digest", &Slot::digest)
       .def_rw("meta_digest", &Slot::meta_digest)
-      .def_prop_rw("uuid", [](const Slot& slot) { return to_bytes(slot.uuid); },
-                   [](Slot& slot, nb::bytes id) { slot.uuid = to_id(id); })
-      .def_prop_rw("boot", [](const Slot& slot) { return to_bytes(slot.boot); },
-                   [](Slot& slot, nb::bytes id) { slot.boot = to_id(id); });
+      .def_prop_rw(
+          "uuid", [](const Slot& slot) { return to_bytes(slot.uuid); },
+          [](Slot& slot, nb::bytes id) { slot.uuid = to_id(id); })
+      .def_prop_rw(
+          "boot", [](const Slot& slot) { return to_bytes(slot.boot); },
+          [](Slot& slot, nb::bytes id) { slot.boot = to_id(id); });
   m.def("encode_slot", [](const Slot& slot) {
     SlotBytes bytes = encode_slot(slot);
     return nb::bytes(bytes.data(), bytes.size());
@@ -750,17 +790,18 @@ void define_log(nb::module_& m) {
     nb::object decoded = state == SlotState::valid ? nb::cast(slot) : nb::object(nb::none());
     return nb::make_tuple(names[static_cast<int>(state)], decoded, version);
   });
-  m.def("range_digest", [](uint64_t file, int fd, uint64_t durable, uint64_t extent, const std::string& path) {
-    uint64_t digest = 0;
-    std::vector<BlockSum> sums;
-    without_gil(path, [&] { return range_digest(file, fd, durable, extent, &digest, &sums); });
-    return nb::make_tuple(digest, nb::bytes(sums.data(), sums.size() * sizeof(BlockSum)));
-  });
+  m.def("range_digest",
+        [](uint64_t file, int fd, uint64_t durable, uint64_t extent, const std::string& path) {
+          uint64_t digest = 0;
+          std::vector<BlockSum> sums;
+          without_gil(path, [&] { return range_digest(file, fd, durable, extent, &digest, &sums); });
+          return nb::make_tuple(digest, nb::bytes(sums.data(), sums.size() * sizeof(BlockSum)));
+        });
   nb::class_<PyLog>(m, "Log")
       .def("__init__", &open_log, "path"_a, "rules"_a, "commit_fd"_a, "lock_fd"_a, "state"_a, "next_seq"_a,
            "sync_often"_a)
-      .def("commit", &commit, "parts"_a, "rows"_a, "edits"_a, "set_flags"_a, "durable"_a, "expected_rows"_a.none(),
-           "timeout"_a)
+      .def("commit", &commit, "parts"_a, "rows"_a, "edits"_a, "set_flags"_a, "durable"_a,
+           "expected_rows"_a.none(), "timeout"_a)
       .def("close", [](PyLog& self) { self.log.close(); })
       .def_prop_ro("state", [](const PyLog& self) { return self.log.state(); });
   m.attr("SLOT_SIZE") = Slot::kSize;
@@ -823,8 +864,11 @@ NB_MODULE(_kernel, m) {
     Buffer buffer(data);
     return crc32c(buffer.data(), buffer.size());
   });
-  m.def("xxh64", [](nb::handle data, uint64_t seed) {
-    Buffer buffer(data);
-    return xxh64(buffer.data(), buffer.size(), seed);
-  }, "data"_a, "seed"_a = 0);
+  m.def(
+      "xxh64",
+      [](nb::handle data, uint64_t seed) {
+        Buffer buffer(data);
+        return xxh64(buffer.data(), buffer.size(), seed);
+      },
+      "data"_a, "seed"_a = 0);
 }

@@ -67,7 +67,8 @@ Status write_at(int fd, const void* data, uint64_t size, uint64_t offset) {
 }
 
 Status truncate(int fd, uint64_t size) {
-  return call({"ftruncate", fd, nullptr, 0, nullptr, size}, [&] { return ::ftruncate(fd, static_cast<off_t>(size)); });
+  return call({"ftruncate", fd, nullptr, 0, nullptr, size},
+              [&] { return ::ftruncate(fd, static_cast<off_t>(size)); });
 }
 
 Status sync_data(int fd) {
@@ -103,7 +104,8 @@ Status remove_file(const char* path) {
   return call({"unlink", -1, path, 0, nullptr, 0}, [&] { return ::unlink(path); });
 }
 
-void start_writeback([[maybe_unused]] int fd, [[maybe_unused]] uint64_t offset, [[maybe_unused]] uint64_t size) {
+void start_writeback([[maybe_unused]] int fd, [[maybe_unused]] uint64_t offset,
+                     [[maybe_unused]] uint64_t size) {
 #if defined(__linux__)
   (void)::sync_file_range(fd, static_cast<off_t>(offset), static_cast<off_t>(size), SYNC_FILE_RANGE_WRITE);
 #endif
@@ -127,11 +129,12 @@ Status read_at(int fd, void* data, uint64_t size, uint64_t offset) {
   auto bytes = static_cast<uint8_t*>(data);
   uint64_t done = 0;
   while (done < size) {
-    ssize_t part = ::pread(fd, bytes + done, std::min(size - done, kLargestTransfer),
-                           static_cast<off_t>(offset + done));
+    ssize_t part =
+        ::pread(fd, bytes + done, std::min(size - done, kLargestTransfer), static_cast<off_t>(offset + done));
     if (part < 0 && errno == EINTR) continue;
     if (part < 0) return failure("pread", errno);
-    if (part == 0) return {.code = Code::short_file, .what = "file", .found = offset + done, .expected = offset + size};
+    if (part == 0)
+      return {.code = Code::short_file, .what = "file", .found = offset + done, .expected = offset + size};
     done += static_cast<uint64_t>(part);
   }
   return {};

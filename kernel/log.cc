@@ -17,7 +17,8 @@ namespace {
 
 // Counts the forks that led to this process: cheaper than a getpid per commit.
 std::atomic<uint64_t> forks{0};
-const int forks_counted = ::pthread_atfork(nullptr, nullptr, [] { forks.fetch_add(1, std::memory_order_relaxed); });
+const int forks_counted =
+    ::pthread_atfork(nullptr, nullptr, [] { forks.fetch_add(1, std::memory_order_relaxed); });
 
 Status status_of(int fd, struct stat* info) {
   if (::fstat(fd, info) != 0) return {.code = Code::system, .error = errno, .what = "fstat"};
@@ -51,8 +52,8 @@ void Log::close() {
   }
 }
 
-Status Log::open(std::vector<FileRule> rules, int commit_fd, int lock_fd, const Slot& state, uint64_t next_seq,
-                 bool sync_often) {
+Status Log::open(std::vector<FileRule> rules, int commit_fd, int lock_fd, const Slot& state,
+                 uint64_t next_seq, bool sync_often) {
   rules_ = std::move(rules);
   commit_fd_ = commit_fd;
   lock_fd_ = lock_fd;
@@ -70,7 +71,10 @@ Status Log::start(const Slot& state) {
   struct stat info;
   if (Status status = status_of(commit_fd_, &info); !status.ok()) return status;
   if (static_cast<uint64_t>(info.st_size) < CommitFile::kSize)
-    return {.code = Code::short_file, .what = "COMMIT", .found = static_cast<uint64_t>(info.st_size), .expected = CommitFile::kSize};
+    return {.code = Code::short_file,
+            .what = "COMMIT",
+            .found = static_cast<uint64_t>(info.st_size),
+            .expected = CommitFile::kSize};
   if (Status status = Mapping::open(commit_fd_, CommitFile::kSize, &commits_); !status.ok()) return status;
   device_ = static_cast<uint64_t>(info.st_dev);
   inode_ = static_cast<uint64_t>(info.st_ino);
@@ -78,7 +82,8 @@ Status Log::start(const Slot& state) {
 }
 
 Status Log::commit(const CommitRequest& request) {
-  if (forks.load(std::memory_order_relaxed) != forks_) return {.code = Code::forked, .expected = static_cast<uint64_t>(owner_)};
+  if (forks.load(std::memory_order_relaxed) != forks_)
+    return {.code = Code::forked, .expected = static_cast<uint64_t>(owner_)};
   if (poisoned_) return {.code = Code::suspect};
   if (commit_fd_ < 0) return {.code = Code::closed};
   if (Status status = lock(request.lock_seconds); !status.ok()) return status;
@@ -108,7 +113,8 @@ Status Log::lock(double seconds) {
 
 // Under the lock: make the newest commit, whoever made it, the state that this log appends to.
 Status Log::adopt() {
-  // LOCK, not COMMIT: asking for the times of a file makes its next write update them, which costs a microsecond.
+  // LOCK, not COMMIT: asking for the times of a file makes its next write update them, which costs a
+  // microsecond.
   struct stat info;
   if (Status status = status_of(lock_fd_ >= 0 ? lock_fd_ : commit_fd_, &info); !status.ok()) return status;
   if (info.st_nlink == 0) return {.code = Code::deleted};
@@ -135,9 +141,11 @@ Status Log::adopt() {
     found = true;
   }
   if (!found || newest.seq < state_.seq) return {.code = Code::moved};
-  if (newest.generation != state_.generation || newest.uuid != state_.uuid || newest.features != state_.features)
+  if (newest.generation != state_.generation || newest.uuid != state_.uuid ||
+      newest.features != state_.features)
     return {.code = Code::moved};
-  bool same_machine = newest.boot == boot_ && newest.boot != Id{} && newest.device == device_ && newest.inode == inode_;
+  bool same_machine =
+      newest.boot == boot_ && newest.boot != Id{} && newest.device == device_ && newest.inode == inode_;
   bool known = newest.seq == state_.seq;
   if (!newest.durable && !same_machine && !known) return {.code = Code::moved};
   if (newest.flags & kSuspect) return {.code = Code::suspect};
@@ -184,7 +192,8 @@ Status Log::load(const Slot& slot) {
     }
     tails.emplace_back(rules_[k].id, extent);
     durable_extents.push_back(durable);
-    if (Status status = Tail::read(rules_[k].id, rules_[k].fd, extent, &tails[k]); !status.ok()) return status;
+    if (Status status = Tail::read(rules_[k].id, rules_[k].fd, extent, &tails[k]); !status.ok())
+      return status;
     partial_sums += tails[k].digest();
   }
   tails_ = std::move(tails);
@@ -303,7 +312,8 @@ Status Log::write_slot(int index, const Slot& slot) {
 
 uint64_t Log::last_offset(size_t file) const {
   for (size_t k = 0; k < rules_.size(); ++k)
-    if (rules_[k].extent == Extent::payload && rules_[k].offsets == file) return tails_[k].extent() / rules_[k].unit;
+    if (rules_[k].extent == Extent::payload && rules_[k].offsets == file)
+      return tails_[k].extent() / rules_[k].unit;
   return 0;
 }
 
@@ -329,11 +339,16 @@ uint64_t Log::undurable_bytes() const {
 
 const char* extent_name(Extent extent) {
   switch (extent) {
-    case Extent::rows: return "rows";
-    case Extent::offsets: return "offsets";
-    case Extent::payload: return "data";
-    case Extent::edits: return "edits";
-    case Extent::sums: return "sums";
+    case Extent::rows:
+      return "rows";
+    case Extent::offsets:
+      return "offsets";
+    case Extent::payload:
+      return "data";
+    case Extent::edits:
+      return "edits";
+    case Extent::sums:
+      return "sums";
   }
   return "";
 }

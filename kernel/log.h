@@ -58,9 +58,9 @@ class Log {
   // Un-synced bytes after which a commit is made durable.
   static constexpr uint64_t kDurableEvery = uint64_t{64} << 20;
 
-  // `state` is a commit that the caller has accepted while it held the lock, `next_seq` the first unused number.
-  // A `lock_fd` of -1 means that the caller excludes other writers for the log's whole life.
-  // Takes ownership of all the descriptors, also when it fails.
+  // `state` is a commit that the caller has accepted while it held the lock, `next_seq` the first unused
+  // number. A `lock_fd` of -1 means that the caller excludes other writers for the log's whole life. Takes
+  // ownership of all the descriptors, also when it fails.
   Status open(std::vector<FileRule> rules, int commit_fd, int lock_fd, const Slot& state, uint64_t next_seq,
               bool sync_often);
 
@@ -75,7 +75,9 @@ class Log {
   const Slot& state() const { return state_; }
   size_t files() const { return rules_.size(); }
   // Committed bytes of a file.
-  uint64_t extent(size_t file) const { return rules_[file].extent == Extent::sums ? sums_extent() : tails_[file].extent(); }
+  uint64_t extent(size_t file) const {
+    return rules_[file].extent == Extent::sums ? sums_extent() : tails_[file].extent();
+  }
 
  private:
   Status start(const Slot& state);

@@ -25,8 +25,8 @@ class Mapping {
 
   // Whether a sequential reader has asked for all the pages up to `end` before.
   bool is_populated(uint64_t end) const { return populated_.load(std::memory_order_relaxed) >= end; }
-  // Reads [begin, end) in and fills its page tables in one call, so that a sequential reader takes no page faults.
-  // A hint: it reports no errors and raises no signals.
+  // Reads [begin, end) in and fills its page tables in one call, so that a sequential reader takes no page
+  // faults. A hint: it reports no errors and raises no signals.
   void populate(uint64_t begin, uint64_t end);
   // Starts reading a range into the page cache.
   void will_need(uint64_t begin, uint64_t end) const;

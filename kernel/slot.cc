@@ -41,14 +41,16 @@ SlotBytes encode_slot(const Slot& slot) {
   memcpy(bytes.data(), kMagic, sizeof kMagic);
   memcpy(bytes.data() + 8, &Slot::kVersion, 2);
   memcpy(bytes.data() + 10, slot.durable ? &kDurable : &kFast, 2);
-  visit_fields(fields, [&](size_t at, const void* field, size_t size) { memcpy(bytes.data() + at, field, size); });
+  visit_fields(fields,
+               [&](size_t at, const void* field, size_t size) { memcpy(bytes.data() + at, field, size); });
   uint32_t checksum = crc32c(bytes.data(), kChecksumAt);
   memcpy(bytes.data() + kChecksumAt, &checksum, 4);
   return bytes;
 }
 
 SlotState decode_slot(const SlotBytes& bytes, Slot* slot, uint16_t* version) {
-  if (std::all_of(bytes.begin(), bytes.end(), [](uint8_t byte) { return byte == 0; })) return SlotState::empty;
+  if (std::all_of(bytes.begin(), bytes.end(), [](uint8_t byte) { return byte == 0; }))
+    return SlotState::empty;
   uint32_t checksum;
   memcpy(&checksum, bytes.data() + kChecksumAt, 4);
   if (checksum != crc32c(bytes.data(), kChecksumAt)) return SlotState::torn;

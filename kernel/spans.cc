@@ -31,11 +31,15 @@ Status measure(const Spans& spans, const uint64_t* positions, uint64_t count, in
   return {};
 }
 
-Status gather(const Spans& spans, const uint64_t* positions, uint64_t count, const int64_t* offsets, uint8_t* values) {
+Status gather(const Spans& spans, const uint64_t* positions, uint64_t count, const int64_t* offsets,
+              uint8_t* values) {
   return visit(spans, positions, count, [&](uint64_t k, Span span) -> Status {
     // `measure` read the same offsets; a file that changed since must not move the copy out of its buffer.
     if (span.size != static_cast<uint64_t>(offsets[k + 1] - offsets[k]))
-      return {.code = Code::bad_offsets, .row = spans.rows().row(positions[k]), .found = 0, .expected = span.size};
+      return {.code = Code::bad_offsets,
+              .row = spans.rows().row(positions[k]),
+              .found = 0,
+              .expected = span.size};
     memcpy(values + offsets[k], span.data, span.size);
     return {};
   });

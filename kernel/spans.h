@@ -38,12 +38,13 @@ class RowMap {
   std::shared_ptr<const int64_t[]> rows_;
 };
 
-// What a handle sees of one variable-length column: immutable, shared by the handle, its iterators and its views.
-// `starts` and `ends` are the same array one apart in today's format; legacy directories have two.
+// What a handle sees of one variable-length column: immutable, shared by the handle, its iterators and its
+// views. `starts` and `ends` are the same array one apart in today's format; legacy directories have two.
 class Spans {
  public:
   // An empty handle has neither map.
-  Spans(std::shared_ptr<Mapping> payload, std::shared_ptr<Mapping> offsets, uint64_t payload_size, RowMap rows)
+  Spans(std::shared_ptr<Mapping> payload, std::shared_ptr<Mapping> offsets, uint64_t payload_size,
+        RowMap rows)
       : base_(payload ? payload->data() : nullptr),
         starts_(offsets ? reinterpret_cast<const uint64_t*>(offsets->data()) : nullptr),
         ends_(starts_ ? starts_ + 1 : nullptr),
@@ -82,7 +83,8 @@ class Spans {
   std::shared_ptr<Mapping> offsets_;
 };
 
-// Calls use(k, span) for the positions, prefetching ahead of it, until one fails. Positions must be < count().
+// Calls use(k, span) for the positions, prefetching ahead of it, until one fails. Positions must be <
+// count().
 template <typename Use>
 Status visit(const Spans& spans, const uint64_t* positions, uint64_t count, Use use) {
   // Measured on random batches of 256 samples of 1.3 kB: 92 -> 50 ms for 100,000 samples.
@@ -104,7 +106,8 @@ Status visit(const Spans& spans, const uint64_t* positions, uint64_t count, Use 
 Status measure(const Spans& spans, const uint64_t* positions, uint64_t count, int64_t* offsets);
 
 // Copies the samples at `positions` one after the other to `values`, which holds offsets[count] bytes.
-Status gather(const Spans& spans, const uint64_t* positions, uint64_t count, const int64_t* offsets, uint8_t* values);
+Status gather(const Spans& spans, const uint64_t* positions, uint64_t count, const int64_t* offsets,
+              uint8_t* values);
 
 // Asks the kernel for the pages of all the samples at once; worth it only when they are not in memory.
 void will_need(const Spans& spans, const uint64_t* positions, uint64_t count);

@@ -6,21 +6,21 @@ namespace mmap_ninja {
 
 enum class Code : uint8_t {
   ok,
-  system,      // a system call failed: `error` is its errno, `what` its name
-  closed,      // the handle was closed
-  row_range,   // index `found` where only `expected` samples are
-  bad_offsets, // sample `row` is said to lie at bytes [found, expected) of its payload
-  bad_text,    // sample `row` is no valid UTF-8 from its byte `found` on
-  short_file,  // `what` holds `found` bytes where the commit says `expected`
-  timed_out,   // the lock stayed taken until the deadline
-  moved,       // the newest commit is of another generation, or cannot be trusted without a digest
-  conflict,    // `found` rows are committed where the caller saw `expected`
-  forked,      // the writer belongs to another process, of id `expected`
-  deleted,     // the dataset's files were unlinked under the writer
-  suspect,     // a sync failed earlier, here or in another process
-  uncertain,   // a sync failed now: whether the last commits survive a power loss is unknown
-  bad_batch,   // the parts of a batch disagree on its rows
-  overflow,    // sizes add up to more than a file can hold
+  system,       // a system call failed: `error` is its errno, `what` its name
+  closed,       // the handle was closed
+  row_range,    // index `found` where only `expected` samples are
+  bad_offsets,  // sample `row` is said to lie at bytes [found, expected) of its payload
+  bad_text,     // sample `row` is no valid UTF-8 from its byte `found` on
+  short_file,   // `what` holds `found` bytes where the commit says `expected`
+  timed_out,    // the lock stayed taken until the deadline
+  moved,        // the newest commit is of another generation, or cannot be trusted without a digest
+  conflict,     // `found` rows are committed where the caller saw `expected`
+  forked,       // the writer belongs to another process, of id `expected`
+  deleted,      // the dataset's files were unlinked under the writer
+  suspect,      // a sync failed earlier, here or in another process
+  uncertain,    // a sync failed now: whether the last commits survive a power loss is unknown
+  bad_batch,    // the parts of a batch disagree on its rows
+  overflow,     // sizes add up to more than a file can hold
 };
 
 // The one error type of the kernel; the binding turns it into an exception.

@@ -24,7 +24,8 @@ inline Xxh64 block_hash(uint64_t file, uint64_t block) { return Xxh64(file << 48
 // The running hash of a file's last, partial block: what makes the digest O(batch) to carry along an append.
 class Tail {
  public:
-  Tail(uint64_t file, uint64_t extent) : file_(file), extent_(extent), hash_(block_hash(file, extent / kBlock)) {}
+  Tail(uint64_t file, uint64_t extent)
+      : file_(file), extent_(extent), hash_(block_hash(file, extent / kBlock)) {}
 
   uint64_t extent() const { return extent_; }
   // Bytes of the last block that are hashed so far.
@@ -43,8 +44,8 @@ class Tail {
   Xxh64 hash_;
 };
 
-// The digest of what one file holds in [durable, extent): the sum, mod 2^64, of the hashes of the blocks that this
-// range touches, each from its block's start to the end of the block or of the file.
+// The digest of what one file holds in [durable, extent): the sum, mod 2^64, of the hashes of the blocks that
+// this range touches, each from its block's start to the end of the block or of the file.
 Status range_digest(uint64_t file, int fd, uint64_t durable, uint64_t extent, uint64_t* digest,
                     std::vector<BlockSum>* complete);
 

@@ -20,8 +20,6 @@ constexpr size_t kLanes = sizeof(Bytes16);
 
 uint32_t num_bits(uint32_t mask) { return static_cast<uint32_t>(std::popcount(mask)); }
 
-// ---- copying ASCII
-
 template <typename Word>
 size_t copy_ascii_by_two_words(uint8_t* dst, const uint8_t* src, size_t size) {
   constexpr auto kHighBits = static_cast<Word>(0x8080808080808080);
@@ -52,8 +50,6 @@ size_t copy_ascii_block(uint8_t* dst, const uint8_t* src) {
   block.store(dst);
   return static_cast<size_t>(std::countr_zero(block.high_bits() | 1u << kLanes));
 }
-
-// ---- validation
 
 // A rule names two neighbouring bytes that are wrong together: the nibbles that the first byte's upper and
 // lower half and the second byte's upper half may have, as sets. It applies where all three sets hit.
@@ -167,8 +163,6 @@ size_t find_error(const uint8_t* src, size_t size) {
   return offset;
 }
 
-// ---- compressing
-
 constexpr auto kKeep = [] {
   std::array<std::array<uint8_t, 8>, 256> table{};
   for (size_t mask = 0; mask < 256; ++mask) {
@@ -186,8 +180,6 @@ Bytes16 keep_low(uint32_t mask) { return Bytes16::load_low(kKeep[mask & 0xFF].da
 Bytes16 keep_high(uint32_t mask) {
   return Bytes16::load_low(kKeep[mask >> 8 & 0xFF].data()) + Bytes16::splat(8);
 }
-
-// ---- decoding
 
 // The bytes of the sixteen characters that would start at each byte, by significance; unneeded ones stay
 // unused.
@@ -258,13 +250,13 @@ Unit* decode_block(const uint8_t* src, Unit* dst) {
       first = select(is_four, next1, first);
       before = select(is_four, next2, before);
       last = select(is_four, Bytes16::load(src + 3), last);
-      chars.byte2 = is_four & ((lead & Bytes16::splat(0x07)).template shift_left<2>() |
-                               (next1.template shift_right<4>() & Bytes16::splat(0x03)));
+      chars.byte2 = is_four & ((lead & Bytes16::splat(0x07)).shift_left<2>() |
+                               (next1.shift_right<4>() & Bytes16::splat(0x03)));
     }
     chars.byte0 = before.shift_left<6>() | (last & Bytes16::splat(0x3F));
     // The marker bits of a lead of two shift out or are masked: 110xxxxx >> 2 leaves 0xxx in the low nibble.
-    chars.byte1 = is_multi & ((before.shift_right<2>() & Bytes16::splat(0x0F)) |
-                              (is_three & first.template shift_left<4>()));
+    chars.byte1 =
+        is_multi & ((before.shift_right<2>() & Bytes16::splat(0x0F)) | (is_three & first.shift_left<4>()));
   }
   chars.byte0 = select(is_multi, chars.byte0, lead);
 
@@ -310,8 +302,6 @@ void decode(const uint8_t* src, size_t size, Unit* dst) {
   const size_t num_padding = num_decoded - size;
   std::memcpy(dst, units, (static_cast<size_t>(end - units) - num_padding) * sizeof(Unit));
 }
-
-// ---- encoding
 
 struct CodePoints {
   Bytes16 byte0, byte1, byte2, byte3;

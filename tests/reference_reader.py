@@ -1,5 +1,6 @@
 """Reads a dataset by docs/format.md alone: struct and json, nothing of mmap_ninja's, no map, no cleverness."""
 
+import itertools
 import json
 import re
 import struct
@@ -9,10 +10,26 @@ import google_crc32c
 import xxhash
 
 SLOT = struct.Struct("<8sHHIIIQQQQQQ16s16sQQQQ")
-FIELDS = (
-    "magic version kind features flags reserved seq generation rows edits durable_rows durable_edits uuid boot "
-    "device inode digest meta_digest"
-).split()
+FIELDS = [
+    "magic",
+    "version",
+    "kind",
+    "features",
+    "flags",
+    "reserved",
+    "seq",
+    "generation",
+    "rows",
+    "edits",
+    "durable_rows",
+    "durable_edits",
+    "uuid",
+    "boot",
+    "device",
+    "inode",
+    "digest",
+    "meta_digest",
+]
 FAST, DURABLE = 1, 2
 BLOCK = 65536
 
@@ -109,5 +126,5 @@ def read(directory: Path) -> list[str] | list[bytes]:
     assert offsets[0] == 0
     assert list(offsets) == sorted(offsets)
     payload = (directory / names["data"]).read_bytes()
-    samples = [payload[start:end] for start, end in zip(offsets, offsets[1:], strict=False)]
+    samples = [payload[start:end] for start, end in itertools.pairwise(offsets)]
     return [sample.decode() for sample in samples] if column["type"] == "text" else samples

@@ -64,7 +64,11 @@ def test_hex_dump_of_the_page_is_what_is_written(tmp_path, monkeypatch):
     dumps = re.findall(r"```hexdump (\S+) (\d+)\n(.*?)```", page, re.DOTALL)
     (meta,) = re.findall(r"```json meta-1.json\n(.*?)\n```", page, re.DOTALL)
 
-    assert [(name, int(offset)) for name, offset, _ in dumps] == [("COMMIT", 4096), ("c0.data-1", 0), ("c0.offsets-1", 0)]
+    assert [(name, int(offset)) for name, offset, _ in dumps] == [
+        ("COMMIT", 4096),
+        ("c0.data-1", 0),
+        ("c0.offsets-1", 0),
+    ]
     for name, offset, dump in dumps:
         cells = [cell for line in dump.splitlines() for cell in line.split("  ", 1)[1].split("  |")[0].split()]
         written = (tmp_path / "ds" / name).read_bytes()[int(offset) :]
@@ -127,7 +131,11 @@ def test_meta_of_a_newer_version_asks_for_an_upgrade(change):
 @given(
     st.fixed_dictionaries(
         {name: st.integers(0, 2**64 - 1) for name in ("seq", "generation", "rows", "edits", "digest", "inode")}
-        | {"flags": st.integers(0, 2**32 - 1), "durable": st.booleans(), "uuid": st.binary(min_size=16, max_size=16)}
+        | {
+            "flags": st.integers(0, 2**32 - 1),
+            "durable": st.booleans(),
+            "uuid": st.binary(min_size=16, max_size=16),
+        }
     )
 )
 def test_slot_round_trips(fields):

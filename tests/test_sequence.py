@@ -1,5 +1,6 @@
 """Indexing, views and batches: the list protocol that all kinds share."""
 
+import itertools
 import pickle
 
 import numpy as np
@@ -60,7 +61,7 @@ def test_take_matches_list(texts, indices):
     assert texts.__getitems__(indices) == expected
     assert list(texts.select(indices)) == expected
     values, offsets = texts.take_jagged(indices)
-    assert [values[a:b].tobytes().decode() for a, b in zip(offsets, offsets[1:], strict=False)] == expected
+    assert [values[a:b].tobytes().decode() for a, b in itertools.pairwise(offsets)] == expected
 
 
 def test_boolean_mask_selects(texts):

@@ -99,18 +99,17 @@ void test_every_short_input() {
 }
 
 void test_every_three_bytes_across_blocks() {
-  // Starts one and two bytes before the end of an unrolled step, with an ASCII byte or nothing behind.
+  // Starts one and two bytes before the end of an unrolled step. An ASCII byte ahead would only shorten it.
   for (size_t before : {62u, 63u}) {
-    for (size_t after : {0u, 1u}) {
-      Bytes bytes(before + 3 + after, 'a');
-      for (uint32_t value = 0; value < 1u << 24; ++value) {
-        for (size_t i = 0; i < 3; ++i) bytes[before + i] = static_cast<uint8_t>(value >> 8 * i);
-        const ReferenceText expected = reference_decode(bytes.data() + before, 3 + after);
-        const mmap_ninja::TextMeasure measure = mmap_ninja::measure_utf8(bytes.data(), bytes.size());
-        CHECK(measure.valid == expected.valid);
-        CHECK(measure.valid ? measure.num_chars == before + expected.text.size()
-                            : measure.error_offset == before + expected.error_offset);
-      }
+    Bytes bytes(before + 3, 'a');
+    for (uint32_t value = 0; value < 1u << 24; ++value) {
+      if ((value & 0x80) == 0) continue;
+      for (size_t i = 0; i < 3; ++i) bytes[before + i] = static_cast<uint8_t>(value >> 8 * i);
+      const ReferenceText expected = reference_decode(bytes.data() + before, 3);
+      const mmap_ninja::TextMeasure measure = mmap_ninja::measure_utf8(bytes.data(), bytes.size());
+      CHECK(measure.valid == expected.valid);
+      CHECK(measure.valid ? measure.num_chars == before + expected.text.size()
+                          : measure.error_offset == before + expected.error_offset);
     }
   }
 }

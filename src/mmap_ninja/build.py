@@ -72,7 +72,7 @@ class Build:
         """Samples committed so far."""
         return self._log.state.rows
 
-    def last_sample(self, sample_type: format.ColumnType) -> Any:  # noqa: ANN401 - of the dataset's kind
+    def last_sample(self, sample_type: format.ColumnType) -> Any:
         """The newest committed sample."""
         samples = _kernel.Samples(sample_type, str(self.generation.path))
         data, offsets = self.generation.descriptors[:2]
@@ -126,7 +126,7 @@ def begin(path: Path, kind: format.Kind, options: Options) -> Build | None:
             return _open(path, format.COMMIT, kind, lock_fd, options, shared=not first)
         build_fd = _take_build(path, options)
         if build_fd is None and options.if_exists == "resume":
-            slot, _ = newest(path)
+            slot, _, _ = newest(path)
             return None if slot.flags & _kernel.COMPLETE else _open(path, format.COMMIT, kind, lock_fd, options)
         if options.if_exists == "replace":
             if build_fd is not None:
@@ -145,7 +145,7 @@ def _open(
     assert lock_fd is not None  # noqa: S101 - for the type checker
     beside = name == format.BUILD
     try:
-        slot, generation = newest(path, name)
+        slot, generation, _ = newest(path, name)
         if generation.meta.kind != kind:
             raise TypeError(f"{path}: holds {generation.meta.kind}, not {kind}; use its own class, or another path")
         commit = read_commit(path, name)
@@ -247,11 +247,13 @@ class Indexed(Generic[T]):
 
 def _check_resumed(number: int, sample: object, count: int, last: object, path: Path) -> None:
     if number < count:
-        raise ValueError(f"{path}: the source ends before the {count} samples that are stored; resume with the same one")
+        raise ValueError(
+            f"{path}: the source ends before the {count} samples that are stored; resume with the same one"
+        )
     if sample != last:
         raise ValueError(
-            f"{path}: sample {count - 1} of the source is {sample!r:.80}, the stored one is {last!r:.80}: this is not the "
-            "source that the build was started with; resume with that one, or pass if_exists='replace'"
+            f"{path}: sample {count - 1} of the source is {sample!r:.80}, the stored one is {last!r:.80}: this is not "
+            "the source that the build was started with; resume with that one, or pass if_exists='replace'"
         )
 
 

@@ -30,7 +30,7 @@ class BytesMmap(SpansHandle[bytes]):
         out_dir: PathLike,
         samples: Sequence[bytes],
         mode: Mode | None = None,
-        verbose: bool = False,  # noqa: FBT001, FBT002 - as from_strings
+        verbose: bool = False,
         *,
         if_exists: IfExists = "replace",
         metadata: dict[str, Any] | None = None,

@@ -3,7 +3,7 @@
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -45,19 +45,26 @@ class Dataset:
     Not thread-safe: the handle above serialises its mutations.
     """
 
-    def __init__(self, path: Path, durability: Durability, lock_timeout: float) -> None:
+    def __init__(self, path: Path, kind: format.Kind | None, durability: Durability, lock_timeout: float) -> None:
         self.path = path
+        self.kind = kind  # that samples are read and encoded as; None: the dataset's own
         self.durability = durability
         self.lock_timeout = lock_timeout
         self._log: _kernel.Log | None = None
         self._adopt(*newest(path))
         self._reported = self.generation
 
-    def _adopt(self, slot: _kernel.Slot, generation: Generation) -> None:
+    def _adopt(self, slot: _kernel.Slot, generation: Generation, extents: list[int]) -> None:
+        # A replace may change the kind: nothing of the old one may be read as, or appended to, the new.
+        if self.kind not in (None, generation.meta.kind):
+            raise TypeError(
+                f"{self.path}: holds {generation.meta.kind}, not {self.kind}; mmap_ninja.open finds the class by itself"
+            )
+        self.kind = generation.meta.kind
         self._slot: _kernel.Slot | None = slot  # None: the log's
         self.generation = generation
         self.rows = slot.rows
-        self.extents = generation.extents(slot.rows, slot.edits)
+        self.extents = extents
 
     @property
     def slot(self) -> _kernel.Slot:
@@ -87,14 +94,8 @@ class Dataset:
 
     def _move(self) -> None:
         known = self.generation
-        slot, generation = newest(self.path, known=known)
-        if generation.meta.kind != known.meta.kind:
-            raise TypeError(
-                f"{self.path}: holds {generation.meta.kind}, not {known.meta.kind}, since it was replaced; "
-                "mmap_ninja.open finds the class by itself"
-            )
-        self._adopt(slot, generation)
-        if generation is not known and self._log is not None:
+        self._adopt(*newest(self.path, known=known))
+        if self.generation is not known and self._log is not None:
             self._log.close()
             self._log = None
 
@@ -118,7 +119,7 @@ class Dataset:
                 f"{generation} with {rows} was expected: it was replaced or rolled back; open the path again"
             )
         slot.rows, slot.edits = rows, edits
-        self._adopt(slot, self.generation)
+        self._adopt(slot, self.generation, self.generation.extents(rows, edits))
 
     def commit(self, parts: Parts, rows: int, *, durable: bool = False) -> bool:
         """Append one batch to the newest commit and move to it; returns whether the generation is the same.
@@ -156,7 +157,7 @@ class Dataset:
         state = log.state
         try:
             if (state.rows, state.edits) != (state.durable_rows, state.durable_edits):
-                log.commit((), 0, 0, 0, True, None, self.lock_timeout)  # noqa: FBT003 - positional in the kernel
+                log.commit((), 0, 0, 0, True, None, self.lock_timeout)
         except (ForkedHandleError, GenerationMovedError):
             pass  # they are the parent's commits, and its to flush; or what replaced them is durable already
         finally:
@@ -180,7 +181,9 @@ def locked(path: Path, timeout: float) -> Iterator[int]:
     try:
         fd = files.open_write(lock_path)
     except FileNotFoundError:
-        raise NotADatasetError(f"{lock_path}: is missing, so nothing can be written; restore it as an empty file") from None
+        raise NotADatasetError(
+            f"{lock_path}: is missing, so nothing can be written; restore it as an empty file"
+        ) from None
     try:
         with files.locked(fd, lock_path, timeout):
             yield fd
@@ -189,13 +192,18 @@ def locked(path: Path, timeout: float) -> Iterator[int]:
 
 
 def open_log(
-    generation: Generation, slot: _kernel.Slot, commit_fd: int, lock_fd: int, next_seq: int, *, sync_often: bool
+    generation: Generation,
+    slot: _kernel.Slot,
+    commit_fd: int,
+    lock_fd: int,
+    next_seq: int,
+    *,
+    sync_often: bool,
 ) -> _kernel.Log:
     """A log that appends to a generation; takes the two descriptors over. A `lock_fd` of -1: nobody else writes."""
     descriptors: list[int] = []
     try:
-        for file in generation.meta.files:
-            descriptors.append(files.open_write(generation.path / file.name))
+        descriptors.extend(files.open_write(generation.path / file.name) for file in generation.meta.files)
     except BaseException:
         for descriptor in (*descriptors, commit_fd, *((lock_fd,) if lock_fd >= 0 else ())):
             os.close(descriptor)
@@ -265,13 +273,12 @@ def refuse_foreign(path: Path) -> None:
     foreign = [name for name in files.names(path) if not format.is_own_name(name)]
     if foreign:
         raise NotADatasetError(
-            f"{path}: holds files that are no dataset's, {foreign[:5]} for one; choose a path of its own, or move them away"
+            f"{path}: holds files that are no dataset's, {foreign[:5]} for one; choose a path of its own, or move "
+            "them away"
         )
 
 
-def start_generation(
-    path: Path, kind: format.Kind, metadata: dict[str, Any], commit_name: str, flags: int
-) -> int:
+def start_generation(path: Path, kind: format.Kind, metadata: dict[str, Any], commit_name: str, flags: int) -> int:
     """Write the files of a new, empty generation, and a commit file that names it; under the lock.
 
     Returns the open descriptor of the commit file, which holds its lock.
@@ -298,7 +305,8 @@ def start_generation(
         slot.seq, slot.generation, slot.flags = 1, meta.generation, flags
         slot.uuid, slot.meta_digest = meta.uuid, _kernel.xxh64(encoded)
         slot.boot, (slot.device, slot.inode) = files.boot_id(), files.identity(fd)
-        slot.digest = sum(_kernel.xxh64(format.FIRST_OFFSET, file.id << 48) for file in meta.files if file.role == "offsets") % 2**64
+        offsets = [file for file in meta.files if file.role == "offsets"]
+        slot.digest = sum(_kernel.xxh64(format.FIRST_OFFSET, file.id << 48) for file in offsets) % 2**64
         files.try_lock(fd, new_path)
         files.write(fd, _all_slots(slot), 0, new_path)
         files.sync(fd, new_path)
@@ -387,9 +395,7 @@ def _all_slots(slot: _kernel.Slot) -> bytes:
 
 @contextmanager
 def _make_lock(path: Path, timeout: float) -> Iterator[None]:
-    try:
+    with suppress(FileExistsError):
         os.close(files.create(path / format.LOCK))
-    except FileExistsError:
-        pass
     with locked(path, timeout):
         yield

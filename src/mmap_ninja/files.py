@@ -9,7 +9,8 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 from mmap_ninja import _kernel
@@ -29,7 +30,7 @@ def watch(hook: Hook | None) -> None:
     _kernel.set_io_hook(hook)
 
 
-def open_read(path: Path) -> int:
+def open_read(path: Path | str) -> int:
     """Open a regular file for reading; symbolic links, FIFOs and devices are refused."""
     return _open_regular(path, os.O_RDONLY)
 
@@ -67,14 +68,10 @@ def read_only(path: Path, error: OSError) -> ReadOnlyError:
 
 
 def read(path: Path, limit: int) -> bytes:
-    """The whole content of a small file, at most `limit` + 1 bytes of it."""
+    """The content of a small file that nobody changes, at most `limit` + 1 bytes of it."""
     fd = open_read(path)
     try:
-        parts = []
-        while limit >= 0 and (part := os.read(fd, limit + 1)):
-            parts.append(part)
-            limit -= len(part)
-        return b"".join(parts)
+        return os.pread(fd, min(os.fstat(fd).st_size, limit + 1), 0)
     finally:
         os.close(fd)
 
@@ -123,10 +120,8 @@ def rename(source: Path, target: Path) -> None:
 
 def remove(path: Path) -> None:
     """Unlink a file; it is no error if it is gone already."""
-    try:
+    with suppress(FileNotFoundError):
         _kernel.remove_file(str(path))
-    except FileNotFoundError:
-        pass
 
 
 def names(path: Path) -> list[str]:
@@ -140,6 +135,7 @@ def identity(fd: int) -> tuple[int, int]:
     return info.st_dev, info.st_ino
 
 
+@cache
 def boot_id() -> bytes:
     """16 bytes that change with every boot of this machine; zero where the system tells none."""
     return _kernel.boot_id()
@@ -171,7 +167,8 @@ def locked(fd: int, path: Path, timeout: float) -> Iterator[None]:
 def lock_timeout(path: Path, timeout: float) -> LockTimeoutError:
     """The error for a lock that stayed taken; names the process that holds it where the system tells."""
     return LockTimeoutError(
-        f"{path}: {lock_holder(path)} has held the lock for {timeout:g} s; wait for it, end it, or open with a longer lock_timeout",
+        f"{path}: {lock_holder(path)} has held the lock for {timeout:g} s; wait for it, end it, or open with a longer "
+        "lock_timeout"
     )
 
 
@@ -189,7 +186,7 @@ def lock_holder(path: Path) -> str:
     return "another process"
 
 
-def _open_regular(path: Path, flags: int) -> int:
+def _open_regular(path: Path | str, flags: int) -> int:
     # O_NONBLOCK: opening a FIFO must fail the check below, not wait for its other end.
     try:
         fd = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)

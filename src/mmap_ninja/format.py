@@ -179,7 +179,7 @@ def decode_meta(data: bytes, where: str) -> Meta:
     def refuse(found: object, expected: str) -> NoReturn:
         raise CorruptDatasetError(f"{where}: {found} where {expected} was expected; restore the file from a copy")
 
-    def typed(value: object, kind: type, name: str) -> Any:  # noqa: ANN401 - JSON
+    def typed(value: object, kind: type, name: str) -> Any:
         if type(value) is not kind:
             refuse(f"{name} is {value!r:.80}", kind.__name__)
         return value
@@ -194,13 +194,12 @@ def decode_meta(data: bytes, where: str) -> Meta:
         refuse(f"{len(data)} bytes", f"at most {META_SIZE_LIMIT}")
     try:
         document = json.loads(data.decode(), object_pairs_hook=_unique_keys, parse_constant=_no_constant)
-        _check_depth(document)
     except (ValueError, RecursionError) as error:
         refuse(f"invalid JSON ({error})", "a JSON object")
     if type(document) is not dict:
         refuse(type(document).__name__, "a JSON object")
     version = document.get("format")
-    if type(version) is int and version > FORMAT_VERSION or document.get("features"):
+    if (type(version) is int and version > FORMAT_VERSION) or document.get("features"):
         raise FormatVersionError(
             f"{where}: format version {version}, features {document.get('features')!r}; this version of mmap_ninja "
             f"reads format {FORMAT_VERSION} without features: upgrade mmap_ninja"
@@ -238,8 +237,15 @@ def decode_meta(data: bytes, where: str) -> Meta:
         files.append(FileEntry(unsigned(entry["id"], "file id"), cast(Role, role), column, name))
     expected = [("data", columns[0].id), ("offsets", columns[0].id), ("edits", None), ("sums", None)]
     if [(file.role, file.column) for file in files] != expected or len({file.id for file in files}) != len(files):
-        refuse(f"files {[file.name for file in files]!r:.200}", "one data, offsets, edits and sums file, in this order")
+        refuse(
+            f"files {[file.name for file in files]!r:.200}",
+            "one data, offsets, edits and sums file, in this order",
+        )
     metadata = typed(document["metadata"], dict, "metadata")
+    try:
+        _check_depth(metadata, depth=1)  # all else has a fixed depth, and is checked
+    except ValueError as error:
+        refuse(f"metadata {error}", "JSON of less depth")
     generation = unsigned(document["generation"], "generation")
     return Meta(bytes.fromhex(uuid), generation, kind, tuple(columns), tuple(files), metadata)
 

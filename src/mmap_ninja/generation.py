@@ -55,7 +55,7 @@ class Generation:
             )
         generation = cls(path, meta, commit_identity)
         for file in meta.files:
-            generation.descriptors.append(files.open_read(path / file.name))
+            generation.descriptors.append(files.open_read(f"{path}/{file.name}"))
         return generation
 
     def descriptor(self, role: format.Role, column: int | None = None) -> int:
@@ -87,7 +87,7 @@ class Generation:
             self._require(index, size >= extents[index], extents[index])
         return extents
 
-    def _require(self, index: int, holds: bool, expected: int) -> None:  # noqa: FBT001 - one caller's condition
+    def _require(self, index: int, holds: bool, expected: int) -> None:
         if not holds:
             path = self.path / self.meta.files[index].name
             found = os.fstat(self.descriptors[index]).st_size
@@ -174,7 +174,9 @@ def read_commit(path: Path, name: str = format.COMMIT) -> CommitFile:
         slots, states = [], []
         for place in range(_kernel.SLOTS):
             start = place * _kernel.SLOT_STRIDE
-            state, slot, version = _kernel.decode_slot(data[start : start + _kernel.SLOT_SIZE].ljust(_kernel.SLOT_SIZE, b"\0"))
+            state, slot, version = _kernel.decode_slot(
+                data[start : start + _kernel.SLOT_SIZE].ljust(_kernel.SLOT_SIZE, b"\0")
+            )
             if state == "newer":
                 raise FormatVersionError(
                     f"{commit_path}: written in format version {version}; this version of mmap_ninja reads version "
@@ -198,8 +200,8 @@ def read_commit(path: Path, name: str = format.COMMIT) -> CommitFile:
 
 def newest(
     path: Path, name: str = format.COMMIT, known: Generation | None = None
-) -> tuple[_kernel.Slot, Generation]:
-    """The newest commit that can be trusted, with its files open and at least as long as it says.
+) -> tuple[_kernel.Slot, Generation, list[int]]:
+    """The newest commit that can be trusted, the open files of its generation, and how long it says that they are.
 
     Where it is of the `known` generation, that one's files are used again.
 
@@ -219,11 +221,8 @@ def newest(
                         "version of mmap_ninja does not know: upgrade mmap_ninja"
                     )
                 generation = known if commit.is_of(known, slot) else Generation.open(path, slot, commit.identity)
-                if commit.trusts(slot):
-                    generation.extents(slot.rows, slot.edits)
-                    return slot, generation
-                if generation.verifies(slot):
-                    return slot, generation
+                if commit.trusts(slot) or generation.verifies(slot):
+                    return slot, generation, generation.extents(slot.rows, slot.edits)
         except FileNotFoundError as error:
             missing = error
             time.sleep(50e-6 * 2**attempt)
@@ -246,7 +245,9 @@ def _no_dataset(path: Path) -> NotADatasetError:
     if not path.is_dir():
         return NotADatasetError(f"{path}: is a file, not the directory of a dataset")
     if (path / "type.ninja").exists():
-        return NotADatasetError(f"{path}: was written by mmap_ninja 0.x, whose directories this version cannot read yet")
+        return NotADatasetError(
+            f"{path}: was written by mmap_ninja 0.x, whose directories this version cannot read yet"
+        )
     found = files.names(path)
     what = f"holds {found[:5]} but no {format.COMMIT} file" if found else "is an empty directory"
     return NotADatasetError(f"{path}: {what}; it is no dataset of mmap_ninja")

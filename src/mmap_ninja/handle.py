@@ -48,7 +48,7 @@ class DatasetHandle(SampleSequence[T]):
         if self._writable and is_vacant(self.path):
             self._attach_nothing()
         else:
-            self._show(Dataset(self.path, durability, lock_timeout))
+            self._show(Dataset(self.path, self._kind, durability, lock_timeout))
             self._warn_if_incomplete()
 
     @classmethod
@@ -82,10 +82,6 @@ class DatasetHandle(SampleSequence[T]):
         if grown:
             self._grow(dataset.extents[0], dataset.rows)
             return
-        if dataset.meta.kind != self._kind:
-            raise TypeError(
-                f"{self.path}: holds {dataset.meta.kind}, not {self._kind}; mmap_ninja.open finds the class by itself"
-            )
         self._dataset = dataset
         data, offsets = dataset.generation.descriptors[:2]
         self._attach(data, dataset.extents[0], offsets, dataset.rows)
@@ -111,7 +107,7 @@ class DatasetHandle(SampleSequence[T]):
         """
         self._commit([sample])
 
-    def extend(self, samples: Iterable[T], verbose: bool = False) -> None:  # noqa: FBT001, FBT002 - inherited
+    def extend(self, samples: Iterable[T], verbose: bool = False) -> None:
         """Add samples at the end, all or none of them, in one commit.
 
         Args:
@@ -149,7 +145,7 @@ class DatasetHandle(SampleSequence[T]):
             raise ValueError(f"{self.path}: the dataset is closed; open it again to write to it")
         if self._dataset is None:
             create(self.path, self._kind, {}, complete=True, timeout=self._lock_timeout)
-            self._show(Dataset(self.path, self._durability, self._lock_timeout))
+            self._show(Dataset(self.path, self._kind, self._durability, self._lock_timeout))
         assert self._dataset is not None  # noqa: S101 - for the type checker
         return self._dataset
 
@@ -176,7 +172,7 @@ class DatasetHandle(SampleSequence[T]):
             if self._dataset is not None:
                 self._show(self._dataset, grown=self._dataset.refresh())
             elif not is_vacant(self.path):
-                self._show(Dataset(self.path, self._durability, self._lock_timeout))
+                self._show(Dataset(self.path, self._kind, self._durability, self._lock_timeout))
 
     def close(self) -> None:
         """Make this handle's commits durable and let go of the files; views of it stay valid."""
@@ -264,7 +260,7 @@ class DatasetHandle(SampleSequence[T]):
         out_dir: PathLike,
         sample_generator: Iterable[T],
         batch_size: int = 1024,
-        verbose: bool = False,  # noqa: FBT001, FBT002 - inherited
+        verbose: bool = False,
         *,
         mode: Mode | None = None,
         if_exists: IfExists = "replace",
@@ -309,7 +305,7 @@ class DatasetHandle(SampleSequence[T]):
         indexable: Indexable[T],
         batch_size: int = 1024,
         n_jobs: int | None = None,
-        verbose: bool = False,  # noqa: FBT001, FBT002 - inherited
+        verbose: bool = False,
         *,
         mode: Mode | None = None,
         if_exists: IfExists = "replace",
@@ -368,7 +364,7 @@ def reopen(
     path, mode, durability, lock_timeout = options
     if identity is None:
         return cls(path, mode, durability=durability, lock_timeout=lock_timeout)
-    dataset = Dataset(Path(path), durability, lock_timeout)
+    dataset = Dataset(Path(path), cls._kind, durability, lock_timeout)
     dataset.pin(identity)
     handle = cls._over(dataset, mode)
     if selection is None:

@@ -11,7 +11,7 @@ from mmap_ninja.strings import StringsMmap
 _CLASSES: Final[dict[str, type[DatasetHandle[Any]]]] = {"strings": StringsMmap, "bytes": BytesMmap}
 
 
-def open(  # noqa: A001 - read as mmap_ninja.open
+def open(
     path: PathLike,
     mode: Mode | None = None,
     *,
@@ -37,7 +37,7 @@ def open(  # noqa: A001 - read as mmap_ninja.open
         >>> mmap_ninja.open("reviews")[1]
         'bad'
     """
-    dataset = Dataset(Path(path).absolute(), durability, lock_timeout)
+    dataset = Dataset(Path(path).absolute(), None, durability, lock_timeout)
     handle = _CLASSES[dataset.meta.kind]._over(dataset, mode)
     handle._warn_if_incomplete()
     return handle

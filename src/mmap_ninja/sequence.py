@@ -17,7 +17,7 @@ PREVIEW_SAMPLES = 5
 _PREVIEW_CHARACTERS = 200
 
 
-def positions(key: Any, count: int) -> _Positions:  # noqa: ANN401 - whatever a caller puts between the brackets
+def positions(key: Any, count: int) -> _Positions:
     """A slice, a list of indices, an index array or a boolean mask as an int64 array.
 
     Negative indices stay; the kernel resolves and checks them.
@@ -61,7 +61,7 @@ class SampleSequence(_kernel.Samples, Generic[T]):
         def __getitem__(self, key: SupportsIndex | Indices, /) -> T | list[T]: ...
         def __iter__(self) -> Iterator[T]: ...
 
-    def _get_many(self, key: Any) -> list[T]:  # noqa: ANN401 - called by the kernel for all but integers
+    def _get_many(self, key: Any) -> list[T]:
         return self.take(key)
 
     def take(self, indices: Indices) -> list[T]:

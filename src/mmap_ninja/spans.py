@@ -1,6 +1,6 @@
 """What strings and bytes share: samples that are runs of bytes, which can be read without an object for each."""
 
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt

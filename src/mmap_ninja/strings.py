@@ -47,7 +47,7 @@ class StringsMmap(SpansHandle[str]):
         mode: Mode | None = None,
         starts_key: str = "starts",
         ends_key: str = "ends",
-        verbose: bool = False,  # noqa: FBT001, FBT002 - inherited
+        verbose: bool = False,
         *,
         if_exists: IfExists = "replace",
         metadata: dict[str, Any] | None = None,

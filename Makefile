@@ -1,0 +1,97 @@
+# Every recipe of the project; `make help` lists them. Each makes what it needs by itself, in .venv and build.
+# GNU make 3.81 (macOS) is enough.
+
+PYTHON ?= python3
+DATA ?=
+TEST_JOBS ?= 2
+FUZZ_SECONDS ?= 60
+
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check
+PIP_FAILED := { echo "make: pip failed, its reason stands above. Where no package index can be reached:"; \
+	echo "   mend: connect this machine, or name an index that it reaches: export PIP_INDEX_URL=..."; exit 1; } >&2
+PREREQUISITES := @sh tools/prerequisites.sh "$(PYTHON)"
+
+SOURCES := pyproject.toml CMakeLists.txt README.md LICENSE $(shell find src kernel -type f \
+	! -path '*/__pycache__/*' ! -path 'kernel/tests/*' 2>/dev/null)
+CXX_SOURCES := $(wildcard kernel/*.cc kernel/*.h kernel/tests/*.cc kernel/tests/*.h)
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL: # two pips must not write to one environment
+.PHONY: help demo test lint format types sanitize fuzz wheel clean
+
+help: ## list the recipes
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.installed ## convert a folder of text files, iterate, append: make demo DATA=folder
+	@$(PY) examples/demo.py $(if $(DATA),"$(DATA)")
+
+test: $(VENV)/.installed $(VENV)/.group-test ## the test suite; TEST_JOBS=2 at a time, ARGS="-k name"
+	$(PY) -m pytest -n $(TEST_JOBS) $(ARGS)
+
+lint: $(VENV)/.group-lint ## style and spelling, changes nothing
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+	$(VENV)/bin/codespell
+	$(if $(CXX_SOURCES),$(VENV)/bin/clang-format --dry-run -Werror $(CXX_SOURCES))
+
+format: $(VENV)/.group-lint ## mend what lint can mend by itself
+	$(PY) -m ruff check --fix
+	$(PY) -m ruff format
+	$(if $(CXX_SOURCES),$(VENV)/bin/clang-format -i $(CXX_SOURCES))
+
+types: $(VENV)/.installed $(VENV)/.group-lint ## mypy --strict on src
+	$(PY) -m mypy
+
+sanitize: $(VENV)/.group-kernel ## the kernel's own tests under ASan and UBSan
+	$(VENV)/bin/cmake -S . -B build/sanitize -DMMAP_NINJA_KERNEL_TESTS=ON -DMMAP_NINJA_SANITIZE=ON
+	$(VENV)/bin/cmake --build build/sanitize --parallel 2
+	$(VENV)/bin/ctest --test-dir build/sanitize --output-on-failure --no-tests=error
+
+FUZZ_CXX ?= clang++
+fuzz: $(VENV)/.group-kernel ## the kernel's fuzz targets, each for FUZZ_SECONDS=60, with clang
+	@echo 'extern "C" int LLVMFuzzerTestOneInput(const char*, unsigned long) { return 0; }' \
+		| $(FUZZ_CXX) -x c++ -fsanitize=fuzzer,address,undefined -o /dev/null - 2>/dev/null \
+		|| { echo "missing: clang with libFuzzer ($(FUZZ_CXX))"; \
+		echo "   mend: apt install clang libclang-rt-dev, dnf install clang compiler-rt, or brew install llvm;"; \
+		echo "         where PATH does not lead to it: make fuzz FUZZ_CXX=/path/to/clang++"; exit 1; } >&2
+	$(VENV)/bin/cmake -S . -B build/fuzz -DMMAP_NINJA_KERNEL_TESTS=ON -DMMAP_NINJA_SANITIZE=ON \
+		-DCMAKE_CXX_COMPILER="$(FUZZ_CXX)"
+	$(VENV)/bin/cmake --build build/fuzz --parallel 2
+	@set -e; for source in kernel/tests/fuzz_*.cc; do \
+		name=$$(basename $$source .cc); mkdir -p build/fuzz/$$name-corpus; \
+		echo "== $$name for $(FUZZ_SECONDS) s"; \
+		build/fuzz/kernel/tests/$$name -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=build/fuzz/ \
+			-verbosity=0 -print_final_stats=1 build/fuzz/$$name-corpus; \
+	done
+
+wheel: $(VENV)/.group-wheel ## an sdist, and a wheel built from it, into dist
+	$(PREREQUISITES)
+	$(PY) -m build
+
+clean: ## remove all that the recipes made
+	rm -rf .venv .venv-* build dist demo_mmap .hypothesis .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+-include benchmarks/bench.mk
+
+# Stamps: what is installed into .venv, and when. An edited source is built and installed again.
+
+$(VENV)/.pip:
+	$(PREREQUISITES)
+	@echo "== making $(VENV) with $(PYTHON)"
+	@"$(PYTHON)" -m venv --clear $(VENV)
+	@$(PIP_INSTALL) "pip>=25.1" || $(PIP_FAILED) # the first that knows dependency groups
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.pip $(SOURCES)
+	$(PREREQUISITES)
+	@echo "== building and installing mmap_ninja"
+	@$(PIP_INSTALL) . || $(PIP_FAILED)
+	@touch $@
+
+$(VENV)/.group-%: $(VENV)/.pip pyproject.toml
+	@echo "== installing the dependency group $*"
+	@$(PIP_INSTALL) --group $* || $(PIP_FAILED)
+	@touch $@

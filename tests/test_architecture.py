@@ -1,0 +1,104 @@
+"""Imports point down the layers, frameworks stay out, and importing is quick."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import mmap_ninja
+
+PACKAGE = Path(mmap_ninja.__file__).parent
+
+# Lower layers first; modules of one line may not import each other.
+LAYERS = [
+    {"_kernel", "errors"},
+    {"format", "files"},
+    {"generation"},
+    {"dataset"},
+    {"build", "sequence"},
+    {"handle"},
+    {"spans"},
+    {"strings", "bytes"},
+    {"opening"},
+    {"string"},
+    {"__init__"},
+]
+ALLOWED_OUTSIDE = {"numpy", "tqdm"}
+
+
+def level(module):
+    return next(k for k, layer in enumerate(LAYERS) if module in layer)
+
+
+def imports(path):
+    """The modules of this package, and of others, that a file imports."""
+    own, others = set(), set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == "mmap_ninja":
+            own |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            head, _, tail = node.module.partition(".")
+            (own if head == "mmap_ninja" else others).add(tail if head == "mmap_ninja" else head)
+        elif isinstance(node, ast.Import):
+            others |= {alias.name.partition(".")[0] for alias in node.names}
+    return own, others
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.stem)
+def test_imports_point_down(path):
+    own, others = imports(path)
+
+    assert {module for module in own if level(module) >= level(path.stem)} == set()
+    assert others - set(sys.stdlib_module_names) <= ALLOWED_OUTSIDE
+
+
+@pytest.mark.parametrize("module", ["format"])
+def test_format_does_no_io(module):
+    _, others = imports(PACKAGE / f"{module}.py")
+
+    assert others.isdisjoint({"os", "pathlib", "io", "mmap", "shutil"})
+
+
+def test_only_files_calls_the_kernels_system_calls():
+    calls = {
+        "create_file", "write_at", "truncate", "sync_data", "sync_directory", "make_directory", "rename_file",
+        "remove_file", "try_lock", "unlock", "set_io_hook",
+    }  # fmt: skip
+
+    for path in PACKAGE.glob("*.py"):
+        used = {
+            node.attr
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "_kernel"
+        }
+        assert path.stem == "files" or used.isdisjoint(calls), path.name
+
+
+def test_mutating_calls_of_the_standard_library_are_not_used():
+    forbidden = {"mkdir", "unlink", "rename", "replace", "rmdir", "write_bytes", "write_text", "truncate", "fsync",
+                 "pwrite", "link_to", "symlink_to", "touch", "makedirs", "ftruncate"}  # fmt: skip
+
+    for path in PACKAGE.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os":
+                assert node.attr not in forbidden, f"{path.name}: os.{node.attr}"
+
+
+def test_import_takes_no_framework_and_little_time():
+    code = (
+        "import sys, time, numpy; start = time.perf_counter(); import mmap_ninja;"
+        "frameworks = {'torch', 'jax', 'pandas', 'pyarrow', 'IPython'} & set(sys.modules);"
+        "print(time.perf_counter() - start < 2, sorted(frameworks))"
+    )
+
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+    assert output.strip() == "True []"
+
+
+def test_all_is_sorted_and_true():
+    assert sorted(mmap_ninja.__all__) == mmap_ninja.__all__
+    assert all(hasattr(mmap_ninja, name) for name in mmap_ninja.__all__)
+    assert (PACKAGE / "py.typed").exists()
