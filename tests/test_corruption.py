@@ -737,6 +737,21 @@ def test_deleted_dataset_stays_readable_and_refuses_the_writer(path):
     assert not path.exists()
 
 
+def test_commit_file_put_in_place_of_the_writers_refuses_the_append(path):
+    """A bug once: the writer went on in the unlinked file, as after an rsync, and its samples were lost."""
+    texts = StringsMmap(path)
+    texts.append("six")
+    shutil.copy(path / "COMMIT", path / "COMMIT.new")
+    os.rename(path / "COMMIT.new", path / "COMMIT")
+
+    with pytest.raises(StaleHandleError, match="was deleted or replaced by another one; open the path again; nothing"):
+        texts.append("lost")
+    texts.refresh()
+    texts.append("seven")
+
+    assert list(texts) == list(StringsMmap(path)) == [*SAMPLES, "six", "seven"]
+
+
 def test_handle_writes_again_after_refresh_of_a_recreated_path(path):
     """A bug once: the log of the deleted dataset refused every append, also after the refresh."""
     texts = StringsMmap(path)
