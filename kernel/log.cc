@@ -1,6 +1,7 @@
 #include "log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -29,6 +30,21 @@ Status file_size(int fd, uint64_t* size) {
   struct stat info;
   if (Status status = status_of(fd, &info); !status.ok()) return status;
   *size = static_cast<uint64_t>(info.st_size);
+  return {};
+}
+
+// Asks for no times: a file whose times were asked for updates them at its next write, which costs a microsecond.
+Status is_unlinked(int fd, bool* unlinked) {
+#if defined(__linux__)
+  struct statx info;
+  if (::statx(fd, "", AT_EMPTY_PATH, STATX_NLINK, &info) != 0)
+    return {.code = Code::system, .error = errno, .what = "statx"};
+  *unlinked = info.stx_nlink == 0;
+#else
+  struct stat info;
+  if (Status status = status_of(fd, &info); !status.ok()) return status;
+  *unlinked = info.st_nlink == 0;
+#endif
   return {};
 }
 
@@ -111,11 +127,14 @@ Status Log::lock(double seconds) {
 
 // Under the lock: make the newest commit, whoever made it, the state that this log appends to.
 Status Log::adopt() {
-  // LOCK, not COMMIT: asking for the times of a file makes its next write update them, which costs a
-  // microsecond.
-  struct stat info;
-  if (Status status = status_of(lock_fd_ >= 0 ? lock_fd_ : commit_fd_, &info); !status.ok()) return status;
-  if (info.st_nlink == 0) return {.code = Code::deleted};
+  // A LOCK or COMMIT that lost its name, as when the directory was deleted or rsync put a copy in its place:
+  // nobody would see the commit.
+  for (int fd : {lock_fd_, commit_fd_}) {
+    bool unlinked = false;
+    if (fd < 0) continue;
+    if (Status status = is_unlinked(fd, &unlinked); !status.ok()) return status;
+    if (unlinked) return {.code = Code::deleted};
+  }
   // Under the lock nobody writes the slots, so the map cannot show one torn; it saves a pread of all four.
   const uint8_t* bytes = commits_->data();
   bool changed = false;

@@ -294,10 +294,8 @@ def start_generation(path: Path, kind: format.Kind, metadata: dict[str, Any], co
         slot.seq, slot.generation, slot.flags = 1, meta.generation, flags
         slot.uuid, slot.meta_digest = meta.uuid, _kernel.xxh64(encoded)
         slot.boot, (slot.device, slot.inode) = files.boot_id(), files.identity(fd)
-        slot.digest = (
-            sum(_kernel.xxh64(format.FIRST_OFFSET, file.id << 48) for file in meta.files if file.role == "offsets")
-            % 2**64
-        )
+        offsets = [file for file in meta.files if file.role == "offsets"]
+        slot.digest = sum(_kernel.xxh64(format.FIRST_OFFSET, file.id << 48) for file in offsets) % 2**64
         files.try_lock(fd, new_path)
         files.write(fd, _all_slots(slot), 0, new_path)
         files.sync(fd, new_path)

@@ -246,6 +246,10 @@ def decode_meta(data: bytes, where: str) -> Meta:
             "one data, offsets, edits and sums file, in this order",
         )
     metadata = typed(document["metadata"], dict, "metadata")
+    try:
+        _check_depth(metadata, depth=1)  # all else has a fixed depth, and is checked
+    except ValueError as error:
+        refuse(f"metadata {error}", "JSON of less depth")
     generation = unsigned(document["generation"], "generation")
     return Meta(bytes.fromhex(uuid), generation, cast(Kind, kind), tuple(columns), tuple(files), metadata)
 

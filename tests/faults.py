@@ -1,0 +1,174 @@
+"""Damage and crashes on purpose: what the tests of corruption, crashes and concurrency share."""
+
+import contextlib
+import os
+import pickle
+import signal
+import traceback
+import warnings
+from pathlib import Path
+
+from mmap_ninja import IncompleteDatasetWarning, StringsMmap, _kernel, files
+
+DATA, OFFSETS, META = "c0.data-1", "c0.offsets-1", "meta-1.json"
+
+
+def opened(path):
+    """An open dataset, whether its build has ended or not."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", IncompleteDatasetWarning)
+        return StringsMmap(path)
+
+
+def slot_places(name="COMMIT"):
+    """Where the slots of a commit file start."""
+    return [place * _kernel.SLOT_STRIDE for place in range(_kernel.SLOTS)]
+
+
+def overwrite(path, offset, data):
+    """Change bytes of a file in place."""
+    with open(path, "r+b") as file:
+        file.seek(offset)
+        file.write(data)
+
+
+def flip_bit(path, offset, bit=0):
+    """Flip one bit of a file in place."""
+    with open(path, "rb") as file:
+        file.seek(offset)
+        byte = file.read(1)[0]
+    overwrite(path, offset, bytes([byte ^ 1 << bit]))
+
+
+def slots(path, name="COMMIT"):
+    """The slots of a commit file, by place; None where there is no valid one."""
+    data = (Path(path) / name).read_bytes()
+    return [_kernel.decode_slot(data[at : at + _kernel.SLOT_SIZE])[1] for at in slot_places()]
+
+
+def change_slots(path, change, name="COMMIT"):
+    """Let `change` edit every valid slot, and store them with the right checksums."""
+    for at, slot in zip(slot_places(), slots(path, name), strict=True):
+        if slot is not None:
+            change(slot)
+            overwrite(Path(path) / name, at, _kernel.encode_slot(slot))
+
+
+def replace_meta(path, content):
+    """Give the first generation another meta file, which all slots vouch for."""
+    (Path(path) / META).write_bytes(content)
+
+    def vouch(slot):
+        slot.meta_digest = _kernel.xxh64(content)
+
+    change_slots(path, vouch)
+
+
+@contextlib.contextmanager
+def watched(hook):
+    """Pass the system calls that change files through `hook`."""
+    files.watch(hook)
+    try:
+        yield
+    finally:
+        files.watch(None)
+
+
+def is_unlock(call, offset):
+    """Whether a watched call lets go of a lock, which no system refuses."""
+    return call == "flock" and offset == 1
+
+
+class At:
+    """A hook that does something at the n-th call that changes a file; `fired` tells whether there was one."""
+
+    def __init__(self, number, action, *, only=lambda call, offset: not is_unlock(call, offset)):
+        self.number = number
+        self.action = action
+        self.only = only
+        self.seen = 0
+        self.fired = False
+        self.call = None
+
+    def __call__(self, call, where, offset, size, data):
+        if not self.only(call, offset):
+            return None
+        self.seen += 1
+        if self.seen != self.number:
+            return None
+        self.fired = True
+        self.call = call
+        return self.action(size)
+
+
+def fork(function):
+    """Run a function in a forked child; its process id, and the read end of a pipe with its pickled result."""
+    reading, writing = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # a fork of a process with threads: the child only computes
+        pid = os.fork()
+    if pid:
+        os.close(writing)
+        return pid, reading
+    status = 1
+    try:
+        os.close(reading)
+        with contextlib.suppress(BrokenPipeError), os.fdopen(writing, "wb") as pipe:
+            pickle.dump(function(), pipe)
+        status = 0
+    except BaseException:  # the child must not go on with the parent's tests, whatever happens
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+def result_of(child):
+    """What the function of a forked child returned."""
+    pid, reading = child
+    with os.fdopen(reading, "rb") as pipe:
+        content = pipe.read()
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    assert status == 0, f"the child ended with {status}"
+    return pickle.loads(content)
+
+
+def in_child(function):
+    """What a function returns when it runs in a forked child."""
+    return result_of(fork(function))
+
+
+def killed_at(number, action):
+    """Kill a forked child at its n-th system call that changes a file; the last value that it acknowledged.
+
+    Returns:
+        `(killed, acknowledged)`: `killed` is False where the action ended before that call.
+    """
+    reading, writing = os.pipe()
+
+    def child():
+        os.close(reading)
+        files.watch(At(number, lambda _size: os.kill(os.getpid(), signal.SIGKILL), only=lambda _call, _offset: True))
+        action(lambda value: os.write(writing, pickle.dumps(value)))
+
+    pid, results = fork(child)
+    os.close(writing)
+    os.close(results)
+    acknowledged = None
+    with os.fdopen(reading, "rb") as pipe, contextlib.suppress(EOFError):
+        while True:
+            acknowledged = pickle.load(pipe)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    assert status in (0, -signal.SIGKILL), f"the child ended with {status}"
+    return status != 0, acknowledged
+
+
+def as_nobody(function):
+    """What a function returns in a child without root's right to write everywhere."""
+
+    def child():
+        if os.getuid() == 0:
+            os.setgid(65534)
+            os.setuid(65534)
+        return function()
+
+    return in_child(child)
