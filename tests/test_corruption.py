@@ -10,8 +10,6 @@ import subprocess
 import sys
 
 import pytest
-
-import mmap_ninja
 from faults import (
     DATA,
     META,
@@ -26,6 +24,8 @@ from faults import (
     slot_places,
     slots,
 )
+
+import mmap_ninja
 from mmap_ninja import (
     BytesMmap,
     CorruptDatasetError,
@@ -268,7 +268,26 @@ def test_truncated_commit_is_refused_or_harmless_at_many_lengths(path):
     content = (path / "COMMIT").read_bytes()
     refused = []
 
-    for length in [0, 1, 8, 255, 256, 257, 4095, 4096, 4097, 4351, 4352, 8192, 8447, 8448, 12_288, 12_543, 12_544, 16_383]:
+    for length in [
+        0,
+        1,
+        8,
+        255,
+        256,
+        257,
+        4095,
+        4096,
+        4097,
+        4351,
+        4352,
+        8192,
+        8447,
+        8448,
+        12_288,
+        12_543,
+        12_544,
+        16_383,
+    ]:
         (path / "COMMIT").write_bytes(content[:length])
         if refuses_all_but(path, [SAMPLES]):
             refused.append(length)
@@ -316,7 +335,9 @@ def test_missing_lock_reads_but_refuses_to_append(path):
     os.remove(path / "LOCK")
     texts = StringsMmap(path)
 
-    with pytest.raises(NotADatasetError, match="LOCK: is missing, so nothing can be written; restore it as an empty file"):
+    with pytest.raises(
+        NotADatasetError, match="LOCK: is missing, so nothing can be written; restore it as an empty file"
+    ):
         texts.append("lost")
 
     assert list(texts) == SAMPLES
@@ -342,7 +363,9 @@ def test_offset_that_runs_backwards_raises_on_access(path, read):
     overwrite(path / OFFSETS, 2 * 8, struct.pack("<Q", 2))
     texts = StringsMmap(path)
 
-    with pytest.raises(CorruptDatasetError, match="sample 1 is said to lie at bytes 5 to 2, .*; the offsets file is damaged"):
+    with pytest.raises(
+        CorruptDatasetError, match="sample 1 is said to lie at bytes 5 to 2, .*; the offsets file is damaged"
+    ):
         read(texts)
 
     assert [texts[0], texts[3], texts[4]] == [SAMPLES[0], SAMPLES[3], SAMPLES[4]]
@@ -462,7 +485,9 @@ def test_invalid_utf8_raises_and_names_the_sample(path, read, bad):
     overwrite(path / DATA, 5 + 1, bad)
     texts = StringsMmap(path)
 
-    with pytest.raises(CorruptDatasetError, match="ds: sample 1 is no valid UTF-8 from its byte 1 on; the payload is damaged"):
+    with pytest.raises(
+        CorruptDatasetError, match="ds: sample 1 is no valid UTF-8 from its byte 1 on; the payload is damaged"
+    ):
         READS[read](texts)
 
     assert texts[0] == SAMPLES[0]
@@ -844,7 +869,15 @@ def test_views_iterators_and_pickles_survive_close(path):
 
 
 UNINITIALISED = {
-    "StringsMmap.__new__(StringsMmap)": ["it[0]", "it[:]", "len(it)", "iter(it)", "it.take([0])", "it.append('x')", "'x' in it"],
+    "StringsMmap.__new__(StringsMmap)": [
+        "it[0]",
+        "it[:]",
+        "len(it)",
+        "iter(it)",
+        "it.take([0])",
+        "it.append('x')",
+        "'x' in it",
+    ],
     "_kernel.Samples.__new__(_kernel.Samples)": ["it[0]", "len(it)", "iter(it)", "it._detach()"],
     "_kernel.Log.__new__(_kernel.Log)": ["it.state", "it.close()"],
     "_kernel.SamplesIterator.__new__(_kernel.SamplesIterator)": ["next(it)", "it.__length_hint__()"],

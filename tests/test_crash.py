@@ -8,8 +8,8 @@ import shutil
 import warnings
 
 import pytest
-
 from faults import At, change_slots, killed_at, opened, overwrite, slots, watched
+
 from mmap_ninja import (
     CommitUncertainError,
     CorruptDatasetError,
@@ -502,8 +502,9 @@ def test_rejected_commit_does_not_come_back_when_its_bytes_do(tmp_path, reboot):
     overwrite(tmp_path / "c0.data-1", 9, b"R")
 
     reboot()
-    with pytest.raises(OSError, match="No space left"), watched(
-        At(1, fail_with(errno.ENOSPC), only=lambda call, offset: call == "pwrite" and 0 < offset < 100)
+    with (
+        pytest.raises(OSError, match="No space left"),
+        watched(At(1, fail_with(errno.ENOSPC), only=lambda call, offset: call == "pwrite" and 0 < offset < 100)),
     ):
         StringsMmap(tmp_path).append("never stored")
     overwrite(tmp_path / "c0.data-1", 9, b"r")
@@ -547,7 +548,9 @@ def test_damage_to_both_durable_slots_and_the_tail_is_refused(tmp_path, reboot):
 
     reboot()
 
-    with pytest.raises(CorruptDatasetError, match="no durable commit is intact, and the data of the others does not match"):
+    with pytest.raises(
+        CorruptDatasetError, match="no durable commit is intact, and the data of the others does not match"
+    ):
         StringsMmap(tmp_path)
 
 
@@ -611,10 +614,10 @@ def disk_states(calls, start):
     """
     synced = dict(start)  # name: content
     pending = []  # (name, offset, data)
-    for call, path, offset, size, data in [*calls, ("end", "", 0, 0, None)]:
-        for fates in itertools.product((0.0, 0.5, 1.0), repeat=min(len(pending), 4)):
+    for call, path, offset, _, data in [*calls, ("end", "", 0, 0, None)]:
+        for last_fates in itertools.product((0.0, 0.5, 1.0), repeat=min(len(pending), 4)):
             # Beyond four un-synced writes: those before the last four have arrived.
-            fates = (1.0,) * (len(pending) - len(fates)) + fates
+            fates = (1.0,) * (len(pending) - len(last_fates)) + last_fates
             state = dict(synced)
             for (name, at, written), fate in zip(pending, fates, strict=True):
                 part = written[: int(len(written) * fate)]
