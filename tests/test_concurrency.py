@@ -521,20 +521,22 @@ def test_reader_beside_replacements_sees_whole_generations(path):
 
 
 def test_appender_beside_a_replacement_goes_on_in_the_new_generation(path):
-    count = 3000
-
     def append():
         texts = StringsMmap(path)
-        for number in range(count):
-            texts.append(sample(number))
-        return len(texts)
+        count, switched = 0, False
+        while not switched or count < 100:
+            length = len(texts)
+            texts.append(sample(count))
+            count += 1
+            switched |= len(texts) < length
+        return count, len(texts)
 
     child = fork(append)
     while len(opened(path)) < len(OLD) + 10:
         pass
     StringsMmap.from_generator(path, iter(NEW), batch_size=2)
 
-    length = result_of(child)
+    count, length = result_of(child)
     texts = list(StringsMmap(path))
     assert texts[: len(NEW)] == NEW
     assert texts[len(NEW) :] == [sample(number) for number in range(count - len(texts) + len(NEW), count)]
@@ -643,7 +645,7 @@ def test_operations_leak_no_memory(path):
             texts.take_jagged(indices)
             iter(texts).__next__()
             texts.byte_lengths
-            assert "zwölf" not in texts
+            assert "zwölf" in texts
             texts.select(indices)[0]
             with contextlib.suppress(IndexError):
                 texts[10**9]
