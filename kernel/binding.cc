@@ -539,14 +539,14 @@ nb::object offsets_array(Samples& samples) {
 }
 
 // The samples of a batch back to back, and where each ends: what a variable-length column appends.
-nb::tuple encode_text(nb::list samples, const std::string& path, uint64_t first) {
+nb::tuple encode_text(nb::list samples, nb::str path, uint64_t first) {
   size_t count = samples.size();
   nb::object ends = new_bytes(count * sizeof(uint64_t));
   auto end_of = reinterpret_cast<uint64_t*>(data_of_bytes(ends));
   uint64_t total = 0;
   for (size_t k = 0; k < count; ++k) {
     PyObject* text = PyList_GET_ITEM(samples.ptr(), static_cast<Py_ssize_t>(k));
-    if (!PyUnicode_Check(text)) raise_wrong_type(path, first + k, "str", text);
+    if (!PyUnicode_Check(text)) raise_wrong_type(path.c_str(), first + k, "str", text);
     auto length = static_cast<uint64_t>(PyUnicode_GET_LENGTH(text));
     EncodedSize size{true, length, 0};
     if (!PyUnicode_IS_ASCII(text)) {
@@ -559,7 +559,7 @@ nb::tuple encode_text(nb::list samples, const std::string& path, uint64_t first)
     }
     if (!size.valid)
       raise(nb::borrow(PyExc_ValueError),
-            path + ": sample " + std::to_string(first + k) + ": its character " +
+            std::string(path.c_str()) + ": sample " + std::to_string(first + k) + ": its character " +
                 std::to_string(size.error_index) +
                 " is a lone surrogate, which UTF-8 cannot hold; nothing of this batch "
                 "was stored: clean the text, or store bytes in a BytesMmap");
@@ -585,7 +585,7 @@ nb::tuple encode_text(nb::list samples, const std::string& path, uint64_t first)
   return nb::make_tuple(payload, ends);
 }
 
-nb::tuple encode_binary(nb::list samples, const std::string& path, uint64_t first) {
+nb::tuple encode_binary(nb::list samples, nb::str path, uint64_t first) {
   size_t count = samples.size();
   std::vector<Buffer> buffers;
   buffers.reserve(count);
@@ -595,7 +595,7 @@ nb::tuple encode_binary(nb::list samples, const std::string& path, uint64_t firs
   for (size_t k = 0; k < count; ++k) {
     PyObject* sample = PyList_GET_ITEM(samples.ptr(), static_cast<Py_ssize_t>(k));
     if (!PyBytes_Check(sample) && !PyByteArray_Check(sample) && !PyMemoryView_Check(sample))
-      raise_wrong_type(path, first + k, "bytes", sample);
+      raise_wrong_type(path.c_str(), first + k, "bytes", sample);
     buffers.emplace_back(sample);
     total += buffers.back().size();
     end_of[k] = total;

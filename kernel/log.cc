@@ -33,7 +33,8 @@ Status file_size(int fd, uint64_t* size) {
   return {};
 }
 
-// Asks for no times: a file whose times were asked for updates them at its next write, which costs a microsecond.
+// Asks for no times: a file whose times were asked for updates them at its next write, which costs a
+// microsecond.
 Status is_unlinked(int fd, bool* unlinked) {
 #if defined(__linux__)
   struct statx info;

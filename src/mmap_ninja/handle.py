@@ -140,17 +140,18 @@ class DatasetHandle(SampleSequence[T]):
 
     def _writer(self) -> Dataset:
         """The engine, for a mutation; made now if the path held no dataset yet."""
+        if self._writable and self._dataset is not None:
+            return self._dataset
         if self._view_of is not None:
             raise ReadOnlyError(f"{self.path}: a view is read-only; change the dataset that it was selected from")
         if not self._writable:
             raise ReadOnlyError(f"{self.path}: opened with mode {self.mode!r}; open it without a mode to write")
         if self._closed:
             raise ValueError(f"{self.path}: the dataset is closed; open it again to write to it")
-        if self._dataset is None:
-            create(self.path, self._kind, {}, complete=True, timeout=self._lock_timeout)
-            self._show(Dataset(self.path, self._kind, self._durability, self._lock_timeout))
-        assert self._dataset is not None  # noqa: S101 - for the type checker
-        return self._dataset
+        create(self.path, self._kind, {}, complete=True, timeout=self._lock_timeout)
+        dataset = Dataset(self.path, self._kind, self._durability, self._lock_timeout)
+        self._show(dataset)
+        return dataset
 
     def flush(self) -> None:
         """Wait until all that is committed is safe against power loss; moves to the newest commit.
