@@ -9,17 +9,17 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 
 #include "io.h"
 
 namespace mmap_ninja {
 namespace {
 
-// Counts the forks that led to this process: cheaper than a getpid per commit.
-std::atomic<uint64_t> forks{0};
-const int forks_counted =
-    ::pthread_atfork(nullptr, nullptr, [] { forks.fetch_add(1, std::memory_order_relaxed); });
+// The open logs, which a forked child must let go of: it would keep the parent's lock alive after the parent.
+std::vector<Log*> open_logs;
+const int fork_handled = ::pthread_atfork(nullptr, nullptr, [] {
+  for (std::vector<Log*> logs = std::move(open_logs); Log* log : logs) log->abandon();
+});
 
 Status status_of(int fd, struct stat* info) {
   if (::fstat(fd, info) != 0) return {.code = Code::system, .error = errno, .what = "fstat"};
@@ -58,7 +58,13 @@ Status too_large() { return {.code = Code::overflow, .what = "dataset"}; }
 
 }  // namespace
 
+void Log::abandon() {
+  abandoned_ = true;
+  close();
+}
+
 void Log::close() {
+  std::erase(open_logs, this);
   for (const FileRule& rule : rules_) ::close(rule.fd);
   rules_.clear();
   commits_.reset();  // a map keeps its file open, and with it the file's lock
@@ -75,7 +81,7 @@ Status Log::open(std::vector<FileRule> rules, int commit_fd, int lock_fd, const 
   commit_fd_ = commit_fd;
   lock_fd_ = lock_fd;
   owner_ = ::getpid();
-  forks_ = forks.load(std::memory_order_relaxed);
+  open_logs.push_back(this);
   sync_often_ = sync_often;
   next_seq_ = next_seq;
   Status status = start(state);
@@ -99,8 +105,7 @@ Status Log::start(const Slot& state) {
 }
 
 Status Log::commit(const CommitRequest& request) {
-  if (forks.load(std::memory_order_relaxed) != forks_)
-    return {.code = Code::forked, .expected = static_cast<uint64_t>(owner_)};
+  if (abandoned_) return {.code = Code::forked, .expected = static_cast<uint64_t>(owner_)};
   if (poisoned_) return {.code = Code::suspect};
   if (commit_fd_ < 0) return {.code = Code::closed};
   if (Status status = lock(request.lock_seconds); !status.ok()) return status;

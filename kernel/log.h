@@ -52,7 +52,7 @@ struct CommitRequest {
 };
 
 // The commit engine of one generation: appends to its files under LOCK and publishes them in one slot.
-// Not thread-safe; its owner serialises calls, and must not call it in a forked child.
+// Not thread-safe: its owner serialises calls, and the opening and closing of all logs of the process.
 class Log {
  public:
   // Un-synced bytes after which a commit is made durable.
@@ -72,6 +72,8 @@ class Log {
   Status commit(const CommitRequest& request);
   // Lets go of the descriptors, and of a lock that only they held; nothing can be committed afterwards.
   void close();
+  // What a forked child does with its parent's logs: closes them, and never unlocks.
+  void abandon();
   const Slot& state() const { return state_; }
   size_t files() const { return rules_.size(); }
   // Committed bytes of a file.
@@ -102,7 +104,7 @@ class Log {
   int lock_fd_ = -1;
   std::shared_ptr<Mapping> commits_;  // of the commit file
   pid_t owner_ = 0;
-  uint64_t forks_ = 0;
+  bool abandoned_ = false;
   bool sync_often_ = true;
   bool poisoned_ = false;
   Slot state_;

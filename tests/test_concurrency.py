@@ -666,3 +666,48 @@ def test_operations_leak_no_memory(path):
         return resident_bytes() - before
 
     assert in_child(measured) < 3 << 20
+
+
+def test_forked_child_does_not_keep_the_lock_of_a_parent_that_died_in_a_commit(path):
+    def parent():
+        texts = StringsMmap(path)
+        texts.append("first")
+
+        def die(call, *_):
+            if call == "pwrite":
+                grandchild = os.fork()
+                if grandchild == 0:
+                    time.sleep(20)
+                    os._exit(0)
+                (path.parent / "grandchild").write_text(str(grandchild))
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        files.watch(die)
+        texts.append("lost")
+
+    child = os.fork()
+    if child == 0:
+        parent()
+        os._exit(1)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+
+    try:
+        texts = StringsMmap(path, lock_timeout=1)
+        texts.append("second")
+    finally:
+        os.kill(int((path.parent / "grandchild").read_text()), signal.SIGKILL)
+
+    assert texts[-2:] == ["first", "second"]
+
+
+def test_writer_goes_on_after_its_lock_file_was_replaced(path):
+    texts = StringsMmap(path)
+    texts.append("first")
+    (path / "LOCK").unlink()
+    (path / "LOCK").touch()
+
+    with pytest.raises(StaleHandleError, match="was deleted or replaced"):
+        texts.append("refused")
+    texts.append("second")
+
+    assert texts[-2:] == ["first", "second"]

@@ -136,7 +136,9 @@ def test_lost_commit_is_not_taken_for_an_empty_dataset(path):
 
     with pytest.raises(NotADatasetError, match="but no COMMIT file"):
         StringsMmap(path)
-    with pytest.raises(CorruptDatasetError, match=r"holds samples in \['c0.data-1'\] but no COMMIT file"):
+    with pytest.raises(
+        CorruptDatasetError, match=r"holds samples in \['c0.data-1', 'c0.offsets-1'\] but no COMMIT file"
+    ):
         StringsMmap.from_strings(path, ["new"])
 
     assert (path / DATA).read_bytes() == before

@@ -129,6 +129,12 @@ class Dataset:
                 self._slot, self._log = self.slot, None
             except LockTimeoutError:
                 raise files.lock_timeout(self.path / format.LOCK, self.lock_timeout) from None
+            except StaleHandleError:
+                self._slot, self._log = (
+                    self.slot,
+                    None,
+                )  # of files that were deleted; the next commit opens the new ones
+                raise
             else:
                 self._slot = None
                 return
@@ -251,10 +257,10 @@ def create(path: Path, kind: format.Kind, metadata: dict[str, Any], *, complete:
 
 
 def _orphans(path: Path) -> list[str]:
-    """The payloads in a directory without commit file that hold something: no interrupted creation leaves them."""
+    """The files with samples in a directory without commit file: no interrupted creation leaves them."""
     if (path / format.COMMIT).exists():
         return []
-    return [name for name in files.names(path) if format.is_payload_name(name) and (path / name).stat().st_size > 0]
+    return [name for name in files.names(path) if format.holds_samples(name, (path / name).stat().st_size)]
 
 
 def refuse_foreign(path: Path) -> None:

@@ -141,9 +141,11 @@ def is_own_name(name: str) -> bool:
     return _OWN_NAME.fullmatch(name) is not None
 
 
-def is_payload_name(name: str) -> bool:
-    """Whether a file of this name holds samples."""
-    return (match := _FILE_NAME.fullmatch(name)) is not None and match["of_column"] == "data"
+def holds_samples(name: str, size: int) -> bool:
+    """Whether a file of this name and size holds more than what it was created with."""
+    match = _FILE_NAME.fullmatch(name)
+    empty = {"data": 0, "offsets": len(FIRST_OFFSET)}
+    return match is not None and match["of_column"] in empty and size > empty[match["of_column"]]
 
 
 def generation_of(name: str) -> int | None:
