@@ -306,7 +306,6 @@ PyObject* iterator_next(PyObject* self) {
   // Taken before the GIL is released below: other threads may share the iterator.
   uint64_t position = iterator->next++;
   if (position % 16 == 0) iterator->read_ahead(spans, position);
-  if (position + 1 < spans.count()) spans.prefetch_payload(position + 1);
   return get(iterator->samples, spans, position);
 }
 
