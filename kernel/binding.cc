@@ -240,7 +240,7 @@ PyObject* subscript(PyObject* self, PyObject* key) {
   if (!PyLong_CheckExact(key)) {
     bool is_array = PyArray_Check(key) && PyArray_NDIM(reinterpret_cast<PyArrayObject*>(key)) > 0;
     if (!PyIndex_Check(key) || PyBool_Check(key) || is_array)
-      return PyObject_CallMethod(self, kIndexing, "O", key);
+      return PyObject_CallMethod(self, kIndexing, "(O)", key);  // a tuple is one argument, too
   }
   Py_ssize_t index = PyNumber_AsSsize_t(key, PyExc_IndexError);
   if (index == -1 && PyErr_Occurred()) return nullptr;
@@ -840,9 +840,9 @@ void define_samples(nb::module_& m) {
       .def("_select_range", &select_range)
       .def("_select_positions", &select_positions)
       .def("_find", &find_bytes)
-      .def("_prefetch", &prefetch)
-      .def("_take", &take)
-      .def("_take_jagged", &take_jagged)
+      .def("_prefetch", &prefetch, nb::arg().none())
+      .def("_take", &take, nb::arg().none())
+      .def("_take_jagged", &take_jagged, nb::arg().none())
       .def("_byte_lengths", &byte_lengths)
       .def("_offsets", &offsets_array);
 }

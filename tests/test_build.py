@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+import mmap_ninja as mn
 from mmap_ninja import (
     BytesMmap,
     IncompleteDatasetWarning,
@@ -334,3 +335,30 @@ def test_other_keys_and_jobs_are_refused(tmp_path):
         StringsMmap.from_strings(tmp_path / "ds", OLD, None, "s", "e")
     with pytest.raises(ValueError, match="n_jobs=4: this version builds in one process"):
         StringsMmap.from_indexable(tmp_path / "ds", OLD, 2, 4)
+
+
+@pytest.mark.parametrize("if_exists", ["append", "resume"])
+def test_other_metadata_than_the_datasets_is_refused(tmp_path, if_exists):
+    StringsMmap.from_strings(tmp_path / "ds", OLD, metadata={"a": 1})
+
+    with pytest.raises(ValueError, match="has the metadata {'a': 1}, which cannot change to {'a': 2}"):
+        StringsMmap.from_strings(tmp_path / "ds", NEW, if_exists=if_exists, metadata={"a": 2})
+
+    assert list(StringsMmap.from_strings(tmp_path / "ds", OLD, if_exists="resume", metadata={"a": 1})) == OLD
+
+
+def test_source_that_is_not_iterable_leaves_nothing(tmp_path):
+    with pytest.raises(TypeError, match="not iterable"):
+        StringsMmap.from_generator(tmp_path / "ds", lambda: iter(NEW))
+
+    assert os.listdir(tmp_path) == []
+
+
+def test_warning_points_at_the_line_that_opens(tmp_path):
+    start_build(tmp_path / "ds")
+
+    with pytest.warns(IncompleteDatasetWarning) as warned:
+        StringsMmap(tmp_path / "ds")
+        mn.open(tmp_path / "ds")
+
+    assert {warning.filename for warning in warned} == {__file__}

@@ -2,6 +2,8 @@
 
 import itertools
 import pickle
+import random
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -33,10 +35,15 @@ def test_index_past_64_bits_raises_index_error(texts, index):
         texts[index]
 
 
-@pytest.mark.parametrize("index", [1.0, "1", None, True, np.True_, b"1", {}, object()])
+@pytest.mark.parametrize("index", [1.0, "1", None, True, np.True_, b"1", {}, {1}, object(), (0, 1)])
 def test_index_of_another_type_raises(texts, index):
-    with pytest.raises((TypeError, IndexError)):
+    with pytest.raises(TypeError, match="^index .*: (expected an integer, a slice|samples have one dimension)"):
         texts[index]
+
+
+def test_dataset_is_a_sequence_to_the_standard_library(texts):
+    assert isinstance(texts, Sequence)
+    assert sorted(random.Random(0).sample(texts, 10)) == TEXTS
 
 
 @pytest.mark.parametrize(

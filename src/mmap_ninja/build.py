@@ -126,8 +126,11 @@ def begin(path: Path, kind: format.Kind, options: Options) -> Build | None:
             return _open(path, format.COMMIT, kind, lock_fd, options, shared=not first)
         build_fd = _take_build(path, options)
         if build_fd is None and options.if_exists == "resume":
-            slot, _, _ = newest(path)
-            return None if slot.flags & _kernel.COMPLETE else _open(path, format.COMMIT, kind, lock_fd, options)
+            slot, generation, _ = newest(path)
+            if slot.flags & _kernel.COMPLETE:
+                _check_same(generation, kind, options)
+                return None
+            return _open(path, format.COMMIT, kind, lock_fd, options)
         if options.if_exists == "replace":
             if build_fd is not None:
                 os.close(build_fd)
@@ -146,8 +149,7 @@ def _open(
     beside = name == format.BUILD
     try:
         slot, generation, _ = newest(path, name)
-        if generation.meta.kind != kind:
-            raise TypeError(f"{path}: holds {generation.meta.kind}, not {kind}; use its own class, or another path")
+        _check_same(generation, kind, options)
         commit = read_commit(path, name)
         dataset.drop_rejected(path / name, commit, slot)
         commit_fd = lock_fd if beside else files.open_write(path / name)
@@ -159,6 +161,18 @@ def _open(
     sync_often = options.durability != "process"
     log = dataset.open_log(generation, slot, commit_fd, log_lock, commit.next_seq(), sync_often=sync_often)
     return Build(generation, log, options, shared=shared, beside=beside)
+
+
+def _check_same(generation: Generation, kind: format.Kind, options: Options) -> None:
+    """Raise where a build would go on in a dataset that is not what it makes."""
+    path, meta = generation.path, generation.meta
+    if meta.kind != kind:
+        raise TypeError(f"{path}: holds {meta.kind}, not {kind}; use its own class, or another path")
+    if options.metadata is not None and options.metadata != meta.metadata:
+        raise ValueError(
+            f"{path}: has the metadata {meta.metadata!r:.200}, which cannot change to {options.metadata!r:.200}; "
+            "leave it out, or pass if_exists='replace'"
+        )
 
 
 def _take_build(path: Path, options: Options) -> int | None:
@@ -207,17 +221,16 @@ class Iterated(Generic[T]):
     """Samples from any iterable, which starts again from its first sample when a build is resumed."""
 
     def __init__(self, samples: Iterable[T], total: int | None = None) -> None:
-        self._samples = samples
+        self._samples = iter(samples)  # now: what is not iterable must not leave a dataset behind
         self.total = len(samples) if total is None and isinstance(samples, Sized) else total
 
     def after(self, count: int, last: object, path: Path) -> Iterator[T]:
         """The samples from position `count` on."""
-        iterator = iter(self._samples)
-        skipped = collections.deque(enumerate(itertools.islice(iterator, count), 1), maxlen=1)
+        skipped = collections.deque(enumerate(itertools.islice(self._samples, count), 1), maxlen=1)
         if count:
             number, sample = skipped[0] if skipped else (0, None)
             _check_resumed(number, sample, count, last, path)
-        return iterator
+        return self._samples
 
 
 class Indexed(Generic[T]):
@@ -253,7 +266,8 @@ def _check_resumed(number: int, sample: object, count: int, last: object, path: 
     if sample != last:
         raise ValueError(
             f"{path}: sample {count - 1} of the source is {sample!r:.80}, the stored one is {last!r:.80}: this is not "
-            "the source that the build was started with; resume with that one, or pass if_exists='replace'"
+            "the source that the build was started with, or something else was appended since; resume with that "
+            "source, or pass if_exists='replace'"
         )
 
 

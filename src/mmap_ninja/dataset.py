@@ -176,6 +176,8 @@ def locked(path: Path, timeout: float) -> Iterator[int]:
     try:
         fd = files.open_write(lock_path)
     except FileNotFoundError:
+        if not path.is_dir():
+            raise NotADatasetError(f"{path}: was deleted; nothing was written") from None
         raise NotADatasetError(
             f"{lock_path}: is missing, so nothing can be written; restore it as an empty file"
         ) from None
@@ -268,7 +270,7 @@ def refuse_foreign(path: Path) -> None:
     foreign = [name for name in files.names(path) if not format.is_own_name(name)]
     if foreign:
         raise NotADatasetError(
-            f"{path}: holds files that are no dataset's, {foreign[:5]} for one; choose a path of its own, or move "
+            f"{path}: holds files that are no dataset's, {foreign[:5]} for example; choose a path of its own, or move "
             "them away"
         )
 

@@ -62,8 +62,8 @@ def create(path: Path) -> int:
 def read_only(path: Path, error: OSError) -> ReadOnlyError:
     """The error for a file or directory that may be read only."""
     return ReadOnlyError(
-        f"{path}: cannot be written ({os.strerror(error.errno or 0)}); reading works: "
-        "to append, get write permission for the dataset's directory and files, or copy it",
+        f"{path}: cannot be written ({os.strerror(error.errno or 0)}); what is there can be read: to write, get write "
+        "permission for the directory and its files, work on a copy, or choose another path"
     )
 
 

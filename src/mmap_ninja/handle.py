@@ -50,7 +50,7 @@ class DatasetHandle(SampleSequence[T]):
             self._attach_nothing()
         else:
             self._show(Dataset(self.path, self._kind, durability, lock_timeout))
-            self._warn_if_incomplete()
+            self._warn_if_incomplete(stacklevel=4)  # the kind's constructor calls this one
 
     @classmethod
     def _over(cls, dataset: Dataset, mode: Mode | None) -> Self:
@@ -88,13 +88,13 @@ class DatasetHandle(SampleSequence[T]):
         self._attach(data, dataset.extents[0], offsets, dataset.rows)
         self._dataset, self._shown = dataset, dataset.generation
 
-    def _warn_if_incomplete(self) -> None:
+    def _warn_if_incomplete(self, *, stacklevel: int) -> None:
         if not self.complete:
             warnings.warn(
                 f"{self.path}: the build of this dataset has not ended; it shows the {len(self)} samples committed so "
                 "far; go on with if_exists='resume'",
                 IncompleteDatasetWarning,
-                stacklevel=3,
+                stacklevel=stacklevel,
             )
 
     def append(self, sample: T) -> None:
@@ -288,7 +288,8 @@ class DatasetHandle(SampleSequence[T]):
             mode: The mode of the handle that is returned.
             if_exists: What to do where there is a dataset already: build a new one beside it and switch to it at the
                 end; raise; add to it; or go on with an interrupted build, for which the iterable starts again from
-                its first sample (a finished dataset is returned as it is).
+                its first sample (a finished dataset is returned as it is). What others append to a dataset while it
+                is replaced goes with the old data.
             total: Number of samples, for the progress bar, where the iterable has no length.
             metadata: What the property of this name gives back: a dict that JSON can hold.
             durability: None: safe against power loss when this returns. "process": without that wait, where no

@@ -39,5 +39,5 @@ def open(
     """
     dataset = Dataset(Path(path).absolute(), None, durability, lock_timeout)
     handle = _CLASSES[dataset.meta.kind]._over(dataset, mode)
-    handle._warn_if_incomplete()
+    handle._warn_if_incomplete(stacklevel=3)
     return handle

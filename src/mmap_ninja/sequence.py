@@ -28,7 +28,7 @@ def positions(key: Any, count: int) -> _Positions:
     """
     if isinstance(key, slice):
         return np.arange(*key.indices(count), dtype=np.int64)
-    if isinstance(key, str | bytes) or not hasattr(key, "__len__"):
+    if isinstance(key, str | bytes | set | frozenset | dict) or not hasattr(key, "__len__"):
         raise TypeError(f"index {key!r:.80}: expected an integer, a slice, or a list or array of integers or booleans")
     indices = np.asarray(key)
     if indices.ndim != 1:
@@ -62,6 +62,8 @@ class SampleSequence(_kernel.Samples, Generic[T]):
         def __iter__(self) -> Iterator[T]: ...
 
     def _get_many(self, key: Any) -> list[T]:
+        if isinstance(key, tuple):
+            raise TypeError(f"index {key!r:.80}: samples have one dimension; give several indices as a list")
         return self.take(key)
 
     def take(self, indices: Indices) -> list[T]:
@@ -125,6 +127,9 @@ class SampleSequence(_kernel.Samples, Generic[T]):
             indices: A slice, indices in any order and number, or a boolean mask.
         """
         raise NotImplementedError
+
+
+Sequence.register(SampleSequence)  # not inherited: the kernel's type has a metaclass of its own
 
 
 def preview_html(title: str, samples: Sequence[object], total: int) -> str:
