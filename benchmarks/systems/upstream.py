@@ -1,0 +1,66 @@
+"""The ancestor, mmap_ninja 0.9.0 from PyPI."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mmap_ninja.string import StringsMmap
+from systems.jagged import join
+
+DISTRIBUTION = "mmap_ninja"
+SETTINGS = (
+    "`for t in texts`, `texts[i]`, `texts[idx]` (its list index, given an ndarray, which it takes "
+    "fastest); jagged: `texts[idx]`, each `str` encoded, joined, offsets by `cumsum`; built by "
+    "`from_generator` with batches of 1024; it never syncs"
+)
+BATCH_TYPE = np.ndarray
+LIMITS: dict[str, int] = {}
+
+
+class Handle:
+    """An open `StringsMmap` of 0.9.0."""
+
+    def __init__(self, path: Path) -> None:
+        self.texts = StringsMmap(path)
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def iterate(self) -> int:
+        total = 0
+        for text in self.texts:
+            total += len(text)
+        return total
+
+    def random_one(self, indices: list[int]) -> int:
+        texts = self.texts
+        total = 0
+        for index in indices:
+            total += len(texts[index])
+        return total
+
+    def random_batches(self, batches: Sequence[np.ndarray]) -> int:
+        texts = self.texts
+        return sum(sum(map(len, texts[batch])) for batch in batches)
+
+    def jagged_batches(self, batches: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for batch in batches:
+            yield join([text.encode() for text in self.texts[batch]])
+
+    def append(self, text: str) -> None:
+        self.texts.append(text)
+
+    def samples(self) -> Iterable[str]:
+        return self.texts
+
+    def picklable(self) -> object:
+        return self.texts
+
+
+def build(texts: list[str], path: Path) -> None:
+    StringsMmap.from_generator(out_dir=path, sample_generator=iter(texts), batch_size=1024, verbose=False)
+
+
+def open(path: Path) -> Handle:
+    return Handle(path)

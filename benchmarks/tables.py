@@ -1,0 +1,177 @@
+"""The tables of RESULTS.md; every number in them comes from the results."""
+
+from collections.abc import Sequence
+
+from figures import Figure, Figures
+
+MICRO = 1e6
+MIB = 1 << 20
+UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (0.0, "ns"))
+
+
+def seconds(value: float | None) -> str:
+    """Show a duration in the unit that fits it."""
+    if value is None:
+        return "-"
+    limit, unit = next((limit, unit) for limit, unit in UNITS if value >= limit)
+    return f"{value / (limit or 1e-9):.3g} {unit}"
+
+
+def micros(value: float) -> str:
+    """Show a time per sample."""
+    return f"{value * MICRO:.3f}" if value < 10 / MICRO else f"{value * MICRO:.3g}"
+
+
+def times(value: float | None) -> str:
+    """Show a ratio."""
+    return "-" if value is None else f"{value:.3g}x"
+
+
+def header(*columns: str) -> list[str]:
+    """Start a Markdown table."""
+    return [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+
+
+def per_sample(figures: Figures, measure: str, systems: Sequence[str], reference: str = "ours") -> list[str]:
+    """Compare the systems in one read measure."""
+    lines = header(
+        "system",
+        "median, µs per sample",
+        "min - max",
+        "first pass",
+        "ratio to ours",
+        "samples per pass",
+        "passes",
+    )
+    whole = max((f.count for s in systems if (f := figures.figure(measure, s))), default=0)
+    for system in systems:
+        figure = figures.figure(measure, system)
+        if figure is None:
+            lines += (
+                [f"| {system} | failed: {error} | | | | | |"]
+                if (error := figures.error(measure, system))
+                else []
+            )
+            continue
+        part = " (a part)" if figure.count < whole else ""
+        lines.append(
+            f"| {system} | {micros(figure.median)} | {micros(figure.low)} - {micros(figure.high)} "
+            f"| {micros(figure.first)} | {times(figures.ratio(measure, system, reference))} "
+            f"| {figure.count}{part} | {figure.passes} |"
+        )
+    return lines
+
+
+def cold(figures: Figures, measure: str, systems: Sequence[str]) -> list[str]:
+    """Compare the systems in one cold measure, with what the disk really delivered."""
+    lines = header(
+        "system",
+        "median, µs per sample",
+        "min - max",
+        "ratio to ours",
+        "samples per pass",
+        "read from disk, MiB",
+    )
+    for system in systems:
+        if (figure := figures.figure(measure, system)) is None:
+            continue
+        disk = figures.value(measure, system, "disk_bytes") or 0
+        lines.append(
+            f"| {system} | {micros(figure.median)} | {micros(figure.low)} - {micros(figure.high)} "
+            f"| {times(figures.ratio(measure, system))} | {figure.count} | {disk / MIB:.0f} |"
+        )
+    return lines
+
+
+def builds(figures: Figures, systems: Sequence[str]) -> list[str]:
+    """Compare whole builds."""
+    rows: list[tuple[str, Figure | None]] = [("ours, durable (default)", figures.figure("build", "ours"))]
+    rows.append(("ours, no final sync", figures.figure("build_unsynced", "ours")))
+    rows += [(system, figures.figure("build", system)) for system in systems if system not in {"ours", "ram"}]
+    lines = header("system", "median", "min - max", "ratio to ours, durable", "on disk / payload")
+    described = figures.section.get("systems", {})
+    for label, figure in rows:
+        if figure is None:
+            continue
+        whole = [seconds(value * figure.count) for value in (figure.median, figure.low, figure.high)]
+        ours = figures.median("build", "ours")
+        about = described.get(label.split(",")[0], {})
+        size = about.get("size_bytes", 0) / about["payload_bytes"] if about.get("payload_bytes") else 0
+        ratio = times(figure.median / ours) if ours else "-"
+        lines.append(
+            f"| {label} | {whole[0]} | {whole[1]} - {whole[2]} | {ratio} | {f'{size:.2f}' if size else '-'} |"
+        )
+    return lines
+
+
+def appends(figures: Figures, systems: Sequence[str]) -> list[str]:
+    """Compare one append at several sizes of the dataset."""
+    lines = header("system", "at samples", "median", "first append", "ratio to ours")
+    for measure in ("append_1e3", "append_1e5"):
+        for system in systems:
+            if figure := figures.figure(measure, system):
+                base = figures.value(measure, system, "base")
+                lines.append(
+                    f"| {system} | {base:.0f} | {seconds(figure.median)} | {seconds(figure.first)} "
+                    f"| {times(figures.ratio(measure, system))} |"
+                )
+    return lines
+
+
+def opening(figures: Figures, systems: Sequence[str]) -> list[str]:
+    """Compare opening a dataset and reading one sample, the memory it takes, and the size of its pickle."""
+    lines = header("system", "open + 1 sample", "first open", "private memory, KiB", "pickle")
+    for system in systems:
+        figure = figures.figure("open", system)
+        if figure is None:
+            continue
+        memory = (figures.value("open", system, "private_bytes") or 0) / 1024
+        size = figures.value("pickle", system, "pickle_bytes")
+        failed = [r["pickle_error"] for r in figures.select("pickle", system) if "pickle_error" in r]
+        shown = f"{size:.0f} bytes" if size is not None else (failed or ["-"])[0]
+        lines.append(
+            f"| {system} | {seconds(figure.median)} | {seconds(figure.first)} | {memory:.0f} | {shown} |"
+        )
+    return lines
+
+
+def alternation(figures: Figures) -> list[str]:
+    """Show the cost per append of two alternating processes."""
+    results = figures.select("alternate", "ours")
+    if not results:
+        return ["Not measured."]
+    lines = header("un-synced tail, MiB", "one append, median of rounds")
+    for position, tail in enumerate(results[0]["tail_mib"]):
+        points = sorted(result["seconds"][position] for result in results)
+        lines.append(f"| {tail} | {seconds(points[len(points) // 2])} |")
+    return lines
+
+
+def scaling(figures: Figures) -> list[str]:
+    """Show each system at each size."""
+    lines = header(
+        "samples",
+        "system",
+        "build",
+        "on disk, MiB",
+        "open + 1 sample",
+        "private memory, KiB",
+        "random `[i]`",
+        "first pass",
+        "append",
+    )
+    keys = dict.fromkeys((result["num_samples"], result["system"]) for result in figures.results)
+    for num_samples, system in keys:
+        where = {"num_samples": num_samples}
+        opened, read = (figures.figure(step, system, **where) for step in ("open", "random"))
+        cells = [
+            seconds(figures.value("build", system, "seconds", **where)),
+            f"{(figures.value('build', system, 'size_bytes', **where) or 0) / MIB:.1f}",
+            seconds(opened.median if opened else None),
+            f"{(figures.value('open', system, 'private_bytes', **where) or 0) / 1024:.0f}",
+            seconds(read.median if read else None),
+            seconds(read.first if read else None),
+            seconds(figures.median("append", system, **where)),
+        ]
+        lines.append(f"| {num_samples:,} | {system} | {' | '.join(cells)} |")
+    return lines

@@ -1,0 +1,87 @@
+"""The benchmark scripts run, on a few samples and without any peer."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
+TEXTS = ["plain", "", "café", "two\r\nlines", "★ 10/10", "x" * 3000]
+MEASURES = {
+    *(
+        "iterate",
+        "random",
+        "batches",
+        "jagged",
+        "demo",
+        "build",
+        "build_unsynced",
+        "append_1e3",
+        "append_1e5",
+    ),
+    *("open", "pickle", "alternate", "cold_iterate", "cold_batches"),
+}
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="reads /proc")
+
+
+def run(script: str, *arguments: object) -> str:
+    command = [sys.executable, BENCHMARKS / script, *arguments]
+    done = subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, env=os.environ, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def results(folder: Path, section: str) -> list[dict]:
+    return json.loads((folder / "results.json").read_text())[section]["results"]
+
+
+@pytest.fixture
+def folder_of_texts(tmp_path: Path) -> Path:
+    folder = tmp_path / "texts" / "deep"
+    folder.mkdir(parents=True)
+    for index in range(600):
+        (folder / f"{index:03d}.txt").write_bytes(TEXTS[index % len(TEXTS)].encode())
+    (folder / "latin1.txt").write_bytes("café".encode("latin-1"))
+    return tmp_path / "texts"
+
+
+def test_bench_strings_measures_our_system(tmp_path: Path, folder_of_texts: Path) -> None:
+    output = tmp_path / "output"
+
+    run("bench_strings.py", "--data", folder_of_texts, "--rounds", 1, "--systems", "ours,ram,files,pwrite",
+        "--output", output)  # fmt: skip
+
+    found = results(output, "strings")
+    assert [result for result in found if "error" in result] == []
+    ours = {result["measure"] for result in found if result["system"] == "ours"}
+    assert ours == MEASURES
+    report = (output / "RESULTS.md").read_text()
+    assert "| `for t in texts` vs `bytes.decode()` over a list in RAM | at least 1x | " in report
+    assert str(tmp_path) not in report
+
+
+def test_bench_scaling_then_strings_share_one_report(tmp_path: Path) -> None:
+    run("bench_scaling.py", "--sizes", "100,1000", "--systems", "ours", "--output", tmp_path)
+    run("bench_strings.py", "--data", "generated", "--samples", 300, "--rounds", 1, "--quick",
+        "--systems", "ours", "--measures", "iterate", "--output", tmp_path)  # fmt: skip
+
+    assert [result for result in results(tmp_path, "scaling") if "error" in result] == []
+    report = (tmp_path / "RESULTS.md").read_text()
+    assert "| 1,000 | ours |" in report
+    assert "## Iterate: `for t in texts`" in report
+
+
+def test_bench_strings_unknown_system_is_refused() -> None:
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "bench_strings.py"), "--systems", "ours,nobody"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 2
+    assert "'nobody' is unknown (expected some of ours, upstream, " in done.stderr
