@@ -725,9 +725,6 @@ void define_io(nb::module_& m) {
     Buffer buffer(data);
     without_gil(path, [&] { return io::write_at(fd, buffer.data(), buffer.size(), offset); });
   });
-  m.def("truncate", [](int fd, uint64_t size, const std::string& path) {
-    without_gil(path, [&] { return io::truncate(fd, size); });
-  });
   m.def("sync_data",
         [](int fd, const std::string& path) { without_gil(path, [&] { return io::sync_data(fd); }); });
   m.def("sync_directory",
@@ -809,7 +806,6 @@ void define_log(nb::module_& m) {
   m.attr("BLOCK") = kBlock;
   m.attr("COMPLETE") = static_cast<uint32_t>(kComplete);
   m.attr("SUSPECT") = static_cast<uint32_t>(kSuspect);
-  m.attr("UNSEALED") = static_cast<uint32_t>(kUnsealed);
 }
 
 void define_samples(nb::module_& m) {

@@ -22,7 +22,6 @@ COMMIT_SIZE: Final = _kernel.SLOTS * _kernel.SLOT_STRIDE
 META_SIZE_LIMIT: Final = 16 << 20
 META_DEPTH_LIMIT: Final = 32
 _METADATA_LIMIT: Final = META_SIZE_LIMIT // 2  # indented one level deeper in the meta file, beside the other keys
-COLUMN_LIMIT: Final = 65_535
 FIRST_OFFSET: Final = bytes(8)
 
 Kind = Literal["strings", "bytes"]

@@ -58,10 +58,6 @@ class Generation:
             generation.descriptors.append(files.open_read(f"{path}/{file.name}"))
         return generation
 
-    def descriptor(self, role: format.Role, column: int | None = None) -> int:
-        """The descriptor of one file; it stays the generation's."""
-        return self.descriptors[self.meta.index(role, column)]
-
     def extents(self, rows: int, edits: int) -> list[int]:
         """How many bytes of each file belong to a commit of so many rows and edits.
 
