@@ -26,19 +26,11 @@ REPEATS = {"build": 1, "open": 3, "random": 2, "append": 1}
 
 def arguments() -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--sizes", default=SIZES, help="comma-separated; multiples of 100, above 10^6 of 10^6"
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", default=SIZES, help="comma-separated; multiples of 100, above 10^6 of 10^6")
     parser.add_argument("--systems", default=DEFAULT_SYSTEMS, help="comma-separated")
-    parser.add_argument(
-        "--python", action="append", default=[], metavar="ENVIRONMENT=PATH", help="an interpreter"
-    )
-    parser.add_argument(
-        "--output", type=Path, default=HERE, help="folder of the results; benchmarks by default"
-    )
+    parser.add_argument("--python", action="append", default=[], metavar="ENVIRONMENT=PATH", help="an interpreter")
+    parser.add_argument("--output", type=Path, default=HERE, help="folder of the results; benchmarks by default")
     options = parser.parse_args()
     options.systems = choose(parser, options.systems, SYSTEMS)
     options.sizes = [int(size) for size in options.sizes.split(",")]
@@ -50,9 +42,7 @@ def measure(python: str, name: str, num_samples: int, scratch: Path) -> list[Res
     results = []
     for step in STEPS:  # the first builds the dataset, the last removes it
         for _ in range(REPEATS[step]):
-            task = Task(
-                name, "scale", scratch=str(scratch), options={"num_samples": num_samples, "step": step}
-            )
+            task = Task(name, "scale", scratch=str(scratch), options={"num_samples": num_samples, "step": step})
             result = run(python, task)
             progress(f"{num_samples} samples, {step} {name}: {shown(result)}")
             results.append({"system": name, "measure": step, "num_samples": num_samples} | result)

@@ -50,21 +50,15 @@ ONCE = {("files", "build"), ("files", "cold_iterate"), ("files", "open"), ("litd
 
 def arguments() -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", help="a folder of *.txt files, or 'generated'")
     parser.add_argument("--samples", type=int, help="use the first so many texts")
     parser.add_argument("--rounds", type=int, help="5, or 2 with --quick")
     parser.add_argument("--systems", default=",".join(SYSTEMS), help="comma-separated; all by default")
     parser.add_argument("--measures", default=",".join(PLAN), help="comma-separated; all by default")
     parser.add_argument("--quick", action="store_true", help="fewer rounds and passes, nothing cold")
-    parser.add_argument(
-        "--python", action="append", default=[], metavar="ENVIRONMENT=PATH", help="an interpreter"
-    )
-    parser.add_argument(
-        "--output", type=Path, help="folder of the results; benchmarks, or the cache with --quick"
-    )
+    parser.add_argument("--python", action="append", default=[], metavar="ENVIRONMENT=PATH", help="an interpreter")
+    parser.add_argument("--output", type=Path, help="folder of the results; benchmarks, or the cache with --quick")
     options = parser.parse_args()
     options.systems = choose(parser, options.systems, SYSTEMS)
     options.measures = choose(parser, options.measures, PLAN)
@@ -123,9 +117,7 @@ class Run:
                 for name in turn:
                     if self.wanted(number, measure, name):
                         result = run(self.pythons[name], self.task(name, measure))
-                        progress(
-                            f"round {number + 1}/{self.options.rounds} {measure} {name}: {shown(result)}"
-                        )
+                        progress(f"round {number + 1}/{self.options.rounds} {measure} {name}: {shown(result)}")
                         if "unsupported" in result:
                             self.unsupported.add((name, measure))
                         else:
@@ -152,9 +144,7 @@ class Run:
 def shown(result: Result) -> str:
     """Put one result into a few words."""
     if "later" not in result:
-        return ", ".join(
-            f"{key} {value}" for key, value in result.items() if key not in {"settings", "limits"}
-        )
+        return ", ".join(f"{key} {value}" for key, value in result.items() if key not in {"settings", "limits"})
     later = sorted(result["later"])
     return f"first {result['first']:.4g} s, later {later[len(later) // 2]:.4g} s"
 

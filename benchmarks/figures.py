@@ -37,9 +37,7 @@ class Figures:
 
     def error(self, measure: str, system: str) -> str | None:
         """Return why a measure failed, if it never succeeded."""
-        failed = [
-            r for r in self.results if r["measure"] == measure and r["system"] == system and "error" in r
-        ]
+        failed = [r for r in self.results if r["measure"] == measure and r["system"] == system and "error" in r]
         return failed[0]["error"] if failed and not self.select(measure, system) else None
 
     def figure(self, measure: str, system: str, **where: object) -> Figure | None:
@@ -57,9 +55,7 @@ class Figures:
         figure = self.figure(measure, system, **where)
         return figure.median if figure else None
 
-    def ratio(
-        self, measure: str, system: str, reference: str = "ours", *, of: str | None = None
-    ) -> float | None:
+    def ratio(self, measure: str, system: str, reference: str = "ours", *, of: str | None = None) -> float | None:
         """Return how many times the reference's time another system takes, in `of` where measures differ."""
         return divide(self.median(measure, system), self.median(of or measure, reference))
 

@@ -46,9 +46,7 @@ def size_bytes(path: Path) -> int:
 
 def warm(path: Path) -> None:
     """Read every file once, so that the page cache holds the dataset."""
-    with mmap.mmap(
-        -1, 1 << 20
-    ) as buffer:  # given back whole: no free heap that a later measure could hide in
+    with mmap.mmap(-1, 1 << 20) as buffer:  # given back whole: no free heap that a later measure could hide in
         for file in files_of(path):
             with file.open("rb", buffering=0) as handle:
                 while handle.readinto(buffer):

@@ -122,10 +122,7 @@ def _settings(figures: Figures) -> list[str]:
 
 
 def _scaling(figures: Figures) -> list[str]:
-    note = (
-        "Tiny samples of 1 or 2 bytes, the same 100 texts over and over; peers up to 10^6 samples.\n\n"
-        + MEMORY
-    )
+    note = "Tiny samples of 1 or 2 bytes, the same 100 texts over and over; peers up to 10^6 samples.\n\n" + MEMORY
     return [
         _section("Scaling", tables.scaling(figures), note),
         _section("The run of the scaling table", _run(figures.section["run"])),

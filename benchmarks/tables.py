@@ -47,11 +47,7 @@ def per_sample(figures: Figures, measure: str, systems: Sequence[str], reference
     for system in systems:
         figure = figures.figure(measure, system)
         if figure is None:
-            lines += (
-                [f"| {system} | failed: {error} | | | | | |"]
-                if (error := figures.error(measure, system))
-                else []
-            )
+            lines += [f"| {system} | failed: {error} | | | | | |"] if (error := figures.error(measure, system)) else []
             continue
         part = " (a part)" if figure.count < whole else ""
         lines.append(
@@ -98,9 +94,7 @@ def builds(figures: Figures, systems: Sequence[str]) -> list[str]:
         about = described.get(label.split(",")[0], {})
         size = about.get("size_bytes", 0) / about["payload_bytes"] if about.get("payload_bytes") else 0
         ratio = times(figure.median / ours) if ours else "-"
-        lines.append(
-            f"| {label} | {whole[0]} | {whole[1]} - {whole[2]} | {ratio} | {f'{size:.2f}' if size else '-'} |"
-        )
+        lines.append(f"| {label} | {whole[0]} | {whole[1]} - {whole[2]} | {ratio} | {f'{size:.2f}' if size else '-'} |")
     return lines
 
 
@@ -129,9 +123,7 @@ def opening(figures: Figures, systems: Sequence[str]) -> list[str]:
         size = figures.value("pickle", system, "pickle_bytes")
         failed = [r["pickle_error"] for r in figures.select("pickle", system) if "pickle_error" in r]
         shown = f"{size:.0f} bytes" if size is not None else (failed or ["-"])[0]
-        lines.append(
-            f"| {system} | {seconds(figure.median)} | {seconds(figure.first)} | {memory:.0f} | {shown} |"
-        )
+        lines.append(f"| {system} | {seconds(figure.median)} | {seconds(figure.first)} | {memory:.0f} | {shown} |")
     return lines
 
 

@@ -56,6 +56,12 @@ nb::object errors(const char* name) { return nb::module_::import_("mmap_ninja.er
               "): whether the commits since the last durable one survive a power loss is unknown; this "
               "handle "
               "writes no more: check the disk and the system log, then rebuild the dataset from its source");
+    case Code::bad_digest:
+      raise(
+          errors("CorruptDatasetError"),
+          path +
+              ": the last bytes of its files are not those that its durable commit was made of; nothing was "
+              "written: restore it from a copy");
     case Code::suspect:
       raise(errors("CommitUncertainError"), path +
                                                 ": a sync of this dataset failed before, so its last commits "
@@ -183,10 +189,8 @@ struct Samples {
   SampleKind kind;
   std::string path;
   std::shared_ptr<const Spans> spans;  // none: closed
-  int payload_fd = -1;                 // of the generation that is read; not owned
-  int offsets_fd = -1;
-  bool cold = false;  // the last batch waited for the disk
-  bool ascii = true;  // the last text was ASCII
+  bool cold = false;                   // the last batch waited for the disk
+  bool ascii = true;                   // the last text was ASCII
 };
 
 // A new reference, or nullptr with either `status` or a Python error set.
@@ -232,18 +236,19 @@ PyObject* get(Samples& samples, const Spans& spans, uint64_t position) {
 PyObject* subscript(PyObject* self, PyObject* key) {
   Samples* samples = samples_of(self);
   if (!samples) return nullptr;
-  const Spans* spans = samples->spans.get();
+  if (!PyLong_CheckExact(key)) {
+    bool is_array = PyArray_Check(key) && PyArray_NDIM(reinterpret_cast<PyArrayObject*>(key)) > 0;
+    // "(O)": a tuple is one argument, too.
+    if (!PyIndex_Check(key) || PyBool_Check(key) || is_array)
+      return PyObject_CallMethod(self, kIndexing, "(O)", key);
+  }
+  Py_ssize_t index = PyNumber_AsSsize_t(key, PyExc_IndexError);
+  if (index == -1 && PyErr_Occurred()) return nullptr;
+  const Spans* spans = samples->spans.get();  // after the key's own code, which may have closed the handle
   if (!spans) [[unlikely]] {
     set_error({.code = Code::closed}, samples->path);
     return nullptr;
   }
-  if (!PyLong_CheckExact(key)) {
-    bool is_array = PyArray_Check(key) && PyArray_NDIM(reinterpret_cast<PyArrayObject*>(key)) > 0;
-    if (!PyIndex_Check(key) || PyBool_Check(key) || is_array)
-      return PyObject_CallMethod(self, kIndexing, "(O)", key);  // a tuple is one argument, too
-  }
-  Py_ssize_t index = PyNumber_AsSsize_t(key, PyExc_IndexError);
-  if (index == -1 && PyErr_Occurred()) return nullptr;
   auto count = static_cast<Py_ssize_t>(spans->count());
   Py_ssize_t position = index < 0 ? index + count : index;
   if (position < 0 || position >= count) [[unlikely]] {
@@ -276,7 +281,7 @@ struct Iterator {
     Mapping& payload = *spans.payload();
     auto begin = static_cast<uint64_t>(span.data - payload.data());
     uint64_t end = std::min(begin + span.size + kStep / 2, spans.payload_size());
-    if (payload.is_populated(end)) [[likely]]
+    if (payload.is_populated(begin, end)) [[likely]]
       return;
     end = std::min(begin + span.size + kStep, spans.payload_size());
     nb::gil_scoped_release release;
@@ -292,7 +297,12 @@ PyObject* iterate(PyObject* self) {
     set_error({.code = Code::closed}, samples->path);
     return nullptr;
   }
-  return nb::cast(Iterator{*samples}).release().ptr();
+  try {
+    return nb::cast(Iterator{*samples}).release().ptr();
+  } catch (const std::exception& error) {
+    PyErr_SetString(PyExc_MemoryError, error.what());
+    return nullptr;
+  }
 }
 
 PyObject* iterator_next(PyObject* self) {
@@ -305,6 +315,12 @@ PyObject* iterator_next(PyObject* self) {
   if (iterator->next >= spans.count()) return nullptr;
   // Taken before the GIL is released below: other threads may share the iterator.
   uint64_t position = iterator->next++;
+  if (position % 256 == 0) {
+    if (Status status = spans.check_size(); !status.ok()) {
+      set_error(status, iterator->samples.path);
+      return nullptr;
+    }
+  }
   if (position % 16 == 0) iterator->read_ahead(spans, position);
   return get(iterator->samples, spans, position);
 }
@@ -333,7 +349,11 @@ std::vector<uint64_t> positions(const Spans& spans, nb::handle key, const std::s
       PyObject* item = PyList_GET_ITEM(key.ptr(), k);
       if (!PyLong_CheckExact(item)) break;
       int64_t index = PyLong_AsLongLong(item);
-      if (index == -1 && PyErr_Occurred()) throw nb::python_error();
+      if (index == -1 && PyErr_Occurred()) {
+        PyErr_Clear();
+        raise(nb::borrow(PyExc_IndexError),
+              "an index past 64 bits is out of range for " + std::to_string(count) + " samples");
+      }
       add(index);
     }
     if (result.size() == static_cast<size_t>(size)) return result;
@@ -366,6 +386,7 @@ void adaptive(Samples& samples, const Spans& spans, const std::vector<uint64_t>&
   constexpr double kWarmSample =
       5e-6;  // a warm sample of 1.3 kB takes 0.5 us, a read from the fastest disk 15 us
   constexpr double kWarmByte = 1e-9;
+  check(spans.check_size(), samples.path);
   if (samples.cold) {
     nb::gil_scoped_release release;
     will_need(spans, rows.data(), rows.size());
@@ -378,10 +399,12 @@ void adaptive(Samples& samples, const Spans& spans, const std::vector<uint64_t>&
 nb::object take(Samples& samples, nb::handle indices) {
   std::shared_ptr<const Spans> spans = open_spans(samples);
   std::vector<uint64_t> rows = positions(*spans, indices, samples.path);
-  nb::object list = nb::steal(PyList_New(static_cast<Py_ssize_t>(rows.size())));
-  if (!list.is_valid()) throw nb::python_error();
+  nb::object list;
   Status status;
   adaptive(samples, *spans, rows, [&] {
+    // Made here: the collector must not see it half filled while other threads run.
+    list = nb::steal(PyList_New(static_cast<Py_ssize_t>(rows.size())));
+    if (!list.is_valid()) throw nb::python_error();
     uint64_t bytes = 0;
     status = visit(*spans, rows.data(), rows.size(), [&](uint64_t k, Span span) -> Status {
       Status decoded;
@@ -406,10 +429,14 @@ nb::tuple take_jagged(Samples& samples, nb::handle indices) {
   std::vector<uint64_t> rows = positions(*spans, indices, samples.path);
   nb::object offsets = new_array(rows.size() + 1, NPY_INT64);
   auto ends = data_of<int64_t>(offsets);
-  check(measure(*spans, rows.data(), rows.size(), ends), samples.path);
+  Status status;
+  {
+    nb::gil_scoped_release release;
+    status = measure(*spans, rows.data(), rows.size(), ends);
+  }
+  check(status, samples.path);
   nb::object values = new_array(static_cast<uint64_t>(ends[rows.size()]), NPY_UINT8);
   auto bytes = data_of<uint8_t>(values);
-  Status status;
   adaptive(samples, *spans, rows, [&] {
     nb::gil_scoped_release release;
     status = gather(*spans, rows.data(), rows.size(), ends, bytes);
@@ -428,6 +455,7 @@ void prefetch(Samples& samples, nb::handle indices) {
 
 nb::object byte_lengths(Samples& samples) {
   std::shared_ptr<const Spans> spans = open_spans(samples);
+  check(spans->check_size(), samples.path);
   nb::object lengths = new_array(spans->count(), NPY_INT64);
   auto values = data_of<int64_t>(lengths);
   Status status;
@@ -445,6 +473,7 @@ nb::object byte_lengths(Samples& samples) {
 
 int64_t find_bytes(Samples& samples, nb::bytes wanted, uint64_t begin, uint64_t end) {
   std::shared_ptr<const Spans> spans = open_spans(samples);
+  check(spans->check_size(), samples.path);
   end = std::min(end, spans->count());
   Span span{reinterpret_cast<const uint8_t*>(wanted.c_str()), wanted.size()};
   uint64_t position = begin;
@@ -459,22 +488,29 @@ int64_t find_bytes(Samples& samples, nb::bytes wanted, uint64_t begin, uint64_t 
 
 // ---- what a handle sees
 
+void show(Samples& samples, std::shared_ptr<Mapping> payload, uint64_t payload_size,
+          std::shared_ptr<Mapping> offsets, uint64_t rows) {
+  samples.spans =
+      std::make_shared<const Spans>(std::move(payload), std::move(offsets), payload_size, RowMap(rows));
+}
+
+uint64_t offsets_size(uint64_t rows) { return (rows + 1) * sizeof(uint64_t); }
+
 void attach(Samples& samples, int payload_fd, uint64_t payload_size, int offsets_fd, uint64_t rows) {
   std::shared_ptr<Mapping> payload, offsets;
   check(Mapping::open(payload_fd, payload_size, &payload), samples.path);
-  check(Mapping::open(offsets_fd, (rows + 1) * sizeof(uint64_t), &offsets), samples.path);
-  samples.spans =
-      std::make_shared<const Spans>(std::move(payload), std::move(offsets), payload_size, RowMap(rows));
-  samples.payload_fd = payload_fd;
-  samples.offsets_fd = offsets_fd;
+  check(Mapping::open(offsets_fd, offsets_size(rows), &offsets), samples.path);
+  show(samples, std::move(payload), payload_size, std::move(offsets), rows);
 }
 
 // The same files at a later commit: maps again only where they have outgrown their reservation.
 void grow(Samples& samples, uint64_t payload_size, uint64_t rows) {
   const Spans& seen = *open_spans(samples);
-  if (payload_size > seen.payload()->capacity() || (rows + 1) * sizeof(uint64_t) > seen.offsets()->capacity())
-    return attach(samples, samples.payload_fd, payload_size, samples.offsets_fd, rows);
-  samples.spans = std::make_shared<const Spans>(seen.payload(), seen.offsets(), payload_size, RowMap(rows));
+  std::shared_ptr<Mapping> payload = seen.payload(), offsets = seen.offsets();
+  if (payload_size > payload->capacity()) check(payload->reopen(payload_size, &payload), samples.path);
+  if (offsets_size(rows) > offsets->capacity())
+    check(offsets->reopen(offsets_size(rows), &offsets), samples.path);
+  show(samples, std::move(payload), payload_size, std::move(offsets), rows);
 }
 
 void share(Samples& samples, const Samples& parent, RowMap rows) {
@@ -513,9 +549,14 @@ void select_positions(Samples& samples, const Samples& parent, nb::handle indice
 // The offsets as a read-only array over the map, which it keeps alive.
 nb::object offsets_array(Samples& samples) {
   const Spans& seen = *open_spans(samples);
-  if (!seen.offsets() || !seen.rows().is_contiguous())
+  if (!seen.rows().is_contiguous())
     raise(nb::borrow(PyExc_AttributeError),
-          samples.path + ": an empty handle and a view have no offsets; see byte_lengths");
+          samples.path + ": a view has no offsets of its own; see byte_lengths");
+  if (!seen.offsets()) {
+    nb::object zero = new_array(1, NPY_UINT64);
+    *data_of<uint64_t>(zero) = 0;
+    return zero;
+  }
   nb::capsule owner(new std::shared_ptr<Mapping>(seen.offsets()),
                     [](void* kept) noexcept { delete static_cast<std::shared_ptr<Mapping>*>(kept); });
   auto size = static_cast<npy_intp>(seen.count() + 1);
@@ -622,22 +663,20 @@ Id to_id(nb::bytes bytes) {
 struct PyLog {
   std::string path;
   Log log;
+  Slot published;  // the log's state, copied while the GIL is held: a commit changes it without
 };
 
 void open_log(PyLog* self, const std::string& path, nb::list rules, int commit_fd, int lock_fd,
               const Slot& state, uint64_t next_seq, bool sync_often) {
-  new (self) PyLog{path, {}};
+  new (self) PyLog{path, {}, {}};
   std::vector<FileRule> file_rules;
   for (nb::handle rule : rules) {
     auto [id, extent, unit, offsets, fd] = nb::cast<std::tuple<uint64_t, int, uint64_t, uint32_t, int>>(rule);
     file_rules.push_back({id, static_cast<Extent>(extent), unit, offsets, fd});
   }
-  Status status;
-  {
-    nb::gil_scoped_release release;
-    status = self->log.open(std::move(file_rules), commit_fd, lock_fd, state, next_seq, sync_often);
-  }
-  check(status, path);
+  // With the GIL, which serialises the opening and closing of all logs, as they ask.
+  check(self->log.open(std::move(file_rules), commit_fd, lock_fd, state, next_seq, sync_often), path);
+  self->published = self->log.state();
 }
 
 nb::tuple commit(PyLog& self, nb::tuple parts, uint64_t rows, uint64_t edits, uint32_t set_flags,
@@ -672,9 +711,10 @@ nb::tuple commit(PyLog& self, nb::tuple parts, uint64_t rows, uint64_t edits, ui
       continue;
     }
     check(status, self.path);
+    self.published = self.log.state();
     nb::list extents;
     for (size_t k = 0; k < self.log.files(); ++k) extents.append(self.log.extent(k));
-    return nb::make_tuple(self.log.state().rows, extents);
+    return nb::make_tuple(self.published.rows, extents);
   }
 }
 
@@ -799,7 +839,7 @@ void define_log(nb::module_& m) {
       .def("commit", &commit, "parts"_a, "rows"_a, "edits"_a, "set_flags"_a, "durable"_a,
            "expected_rows"_a.none(), "timeout"_a)
       .def("close", [](PyLog& self) { self.log.close(); })
-      .def_prop_ro("state", [](const PyLog& self) { return self.log.state(); });
+      .def_prop_ro("state", [](const PyLog& self) { return self.published; });
   m.attr("SLOT_SIZE") = Slot::kSize;
   m.attr("SLOT_STRIDE") = CommitFile::kStride;
   m.attr("SLOTS") = CommitFile::kSlots;

@@ -35,16 +35,18 @@ Status file_size(int fd, uint64_t* size) {
 
 // Asks for no times: a file whose times were asked for updates them at its next write, which costs a
 // microsecond.
-Status is_unlinked(int fd, bool* unlinked) {
+Status links_and_size(int fd, uint64_t* links, uint64_t* size) {
 #if defined(__linux__)
   struct statx info;
-  if (::statx(fd, "", AT_EMPTY_PATH, STATX_NLINK, &info) != 0)
+  if (::statx(fd, "", AT_EMPTY_PATH, STATX_NLINK | STATX_SIZE, &info) != 0)
     return {.code = Code::system, .error = errno, .what = "statx"};
-  *unlinked = info.stx_nlink == 0;
+  *links = info.stx_nlink;
+  *size = info.stx_size;
 #else
   struct stat info;
   if (Status status = status_of(fd, &info); !status.ok()) return status;
-  *unlinked = info.st_nlink == 0;
+  *links = static_cast<uint64_t>(info.st_nlink);
+  *size = static_cast<uint64_t>(info.st_size);
 #endif
   return {};
 }
@@ -136,10 +138,12 @@ Status Log::adopt() {
   // A LOCK or COMMIT that lost its name, as when the directory was deleted or rsync put a copy in its place:
   // nobody would see the commit.
   for (int fd : {lock_fd_, commit_fd_}) {
-    bool unlinked = false;
     if (fd < 0) continue;
-    if (Status status = is_unlinked(fd, &unlinked); !status.ok()) return status;
-    if (unlinked) return {.code = Code::deleted};
+    uint64_t links, size;
+    if (Status status = links_and_size(fd, &links, &size); !status.ok()) return status;
+    if (links == 0) return {.code = Code::deleted};
+    if (fd == commit_fd_ && size < CommitFile::kSize)
+      return {.code = Code::short_file, .what = "COMMIT", .found = size, .expected = CommitFile::kSize};
   }
   // Under the lock nobody writes the slots, so the map cannot show one torn; it saves a pread of all four.
   const uint8_t* bytes = commits_->data();
@@ -159,6 +163,7 @@ Status Log::adopt() {
     SlotState decoded = decode_slot(seen[k], &slot, &version);
     if (decoded == SlotState::newer) return {.code = Code::moved};
     if (decoded != SlotState::valid) continue;
+    if (slot.flags & kSuspect) return {.code = Code::suspect};
     seqs[k] = slot.seq;
     if (!found || slot.seq > newest.seq || (slot.seq == newest.seq && slot.durable)) newest = slot;
     found = true;
@@ -171,7 +176,6 @@ Status Log::adopt() {
       newest.boot == boot_ && newest.boot != Id{} && newest.device == device_ && newest.inode == inode_;
   bool known = newest.seq == state_.seq;
   if (!newest.durable && !same_machine && !known) return {.code = Code::moved};
-  if (newest.flags & kSuspect) return {.code = Code::suspect};
   if (!known) {
     if (Status status = load(newest); !status.ok()) return status;
   }
@@ -205,7 +209,7 @@ Status Log::committed_extent(size_t file, uint64_t rows, uint64_t edits, uint64_
 Status Log::load(const Slot& slot) {
   std::vector<Tail> tails;
   std::vector<uint64_t> durable_extents;
-  uint64_t partial_sums = 0;
+  uint64_t partial_sums = 0, durable_blocks = 0;
   for (size_t k = 0; k < rules_.size(); ++k) {
     uint64_t extent = 0, durable = 0;
     if (rules_[k].extent != Extent::sums) {
@@ -215,6 +219,8 @@ Status Log::load(const Slot& slot) {
     }
     tails.emplace_back(rules_[k].id, extent);
     durable_extents.push_back(durable);
+    durable_blocks += durable / kBlock;
+    if (rules_[k].extent == Extent::sums) durable_extents.back() = durable_blocks * sizeof(BlockSum);
     if (Status status = Tail::read(rules_[k].id, rules_[k].fd, extent, &tails[k]); !status.ok())
       return status;
     partial_sums += tails[k].digest();
@@ -222,7 +228,12 @@ Status Log::load(const Slot& slot) {
   tails_ = std::move(tails);
   durable_extents_ = std::move(durable_extents);
   full_sums_ = slot.digest - partial_sums;
+  bool all_durable = slot.durable_rows == slot.rows && slot.durable_edits == slot.edits;
+  // Damage at the end of a file must not get into the sum of the block that the next append completes.
+  if (all_durable && full_sums_ != 0) return {.code = Code::bad_digest};
   state_ = slot;
+  flags_durable_ = slot.durable;
+  commit_synced_ = false;
   return {};
 }
 
@@ -232,7 +243,8 @@ Status Log::append(const CommitRequest& request) {
   Slot next = state_;
   next.flags |= request.set_flags;
   bool unchanged = request.rows == 0 && request.edits == 0 && next.flags == state_.flags;
-  bool all_durable = state_.durable_rows == state_.rows && state_.durable_edits == state_.edits;
+  bool all_durable =
+      state_.durable_rows == state_.rows && state_.durable_edits == state_.edits && flags_durable_;
   if (unchanged && (!request.durable || all_durable)) return {};
   if (!grow(&next.rows, request.rows) || !grow(&next.edits, request.edits)) return too_large();
 
@@ -292,37 +304,48 @@ Status Log::publish(Slot next, bool durable) {
     next.durable_edits = next.edits;
     next.digest = partial_sums;
     next.durable = true;
-    Status status;
-    for (const FileRule& rule : rules_)
-      if (status.ok()) status = io::sync_data(rule.fd);
-    if (status.ok()) status = write_slot(seqs_[2] <= seqs_[3] ? 2 : 3, next);
-    if (status.ok()) status = io::sync_data(commit_fd_);
-    if (!status.ok()) {
-      // The system may have dropped the pages that it failed to write, and reports that only once:
-      // neither this handle nor another may build on them.
-      poisoned_ = true;
-      Slot suspect = state_;
-      suspect.seq = next.seq + 1;
-      suspect.flags |= kSuspect;
-      suspect.durable = false;
-      suspect.boot = boot_;
-      suspect.device = device_;
-      suspect.inode = inode_;
-      (void)write_slot(seqs_[0] <= seqs_[1] ? 0 : 1, suspect);
-      status.code = Code::uncertain;
-      return status;
+    for (size_t k = 0; k < rules_.size(); ++k) {
+      if (extent(k) == durable_extents_[k]) continue;
+      if (Status status = io::sync_data(rules_[k].fd); !status.ok()) return poison(status, next);
     }
+    // The other durable slot may be a dead writer's, not yet on the medium: then this one is not overwritten.
+    if (!commit_synced_) {
+      if (Status status = io::sync_data(commit_fd_); !status.ok()) return poison(status, next);
+    }
+    if (Status status = write_slot(seqs_[2] <= seqs_[3] ? 2 : 3, next); !status.ok()) return status;
+    if (Status status = io::sync_data(commit_fd_); !status.ok()) return poison(status, next);
+    commit_synced_ = true;
     full_sums_ = 0;
-    for (size_t k = 0; k < tails_.size(); ++k) durable_extents_[k] = tails_[k].extent();
+    for (size_t k = 0; k < tails_.size(); ++k) durable_extents_[k] = extent(k);
   }
   next.durable = false;
   next.digest = full_sums_ + partial_sums;
   Status status = write_slot(seqs_[0] <= seqs_[1] ? 0 : 1, next);
   // A durable slot has published the commit already: an error now would make the caller append it twice.
   if (!status.ok() && !durable) return status;
+  flags_durable_ = durable || (flags_durable_ && next.flags == state_.flags);
   state_ = next;
   ++next_seq_;
   return {};
+}
+
+// The system may have dropped the pages that it failed to write, and reports that only once: neither this log
+// nor another may build on them. Publishes the last commit again, marked, and returns what the caller is
+// told.
+Status Log::poison(Status status, const Slot& failed) {
+  poisoned_ = true;
+  Slot suspect = failed;
+  suspect.seq = failed.seq + 1;
+  suspect.flags = state_.flags | kSuspect;
+  suspect.rows = state_.rows;
+  suspect.edits = state_.edits;
+  suspect.durable_rows = state_.durable_rows;
+  suspect.durable_edits = state_.durable_edits;
+  suspect.digest = state_.digest;
+  suspect.durable = false;
+  (void)write_slot(seqs_[0] <= seqs_[1] ? 0 : 1, suspect);
+  status.code = Code::uncertain;
+  return status;
 }
 
 Status Log::write_slot(int index, const Slot& slot) {
@@ -358,7 +381,7 @@ uint64_t Log::sums_extent() const {
 
 uint64_t Log::undurable_bytes() const {
   uint64_t bytes = 0;
-  for (size_t k = 0; k < tails_.size(); ++k) bytes += tails_[k].extent() - durable_extents_[k];
+  for (size_t k = 0; k < tails_.size(); ++k) bytes += extent(k) - durable_extents_[k];
   return bytes;
 }
 

@@ -88,6 +88,7 @@ class Log {
   Status load(const Slot& slot);
   Status append(const CommitRequest& request);
   Status publish(Slot next, bool durable);
+  Status poison(Status status, const Slot& failed);
   Status write_slot(int index, const Slot& slot);
   Status committed_extent(size_t file, uint64_t rows, uint64_t edits, uint64_t* extent) const;
   uint64_t last_offset(size_t file) const;
@@ -107,6 +108,8 @@ class Log {
   bool abandoned_ = false;
   bool sync_often_ = true;
   bool poisoned_ = false;
+  bool flags_durable_ = false;  // whether the state's flags stand in a durable slot
+  bool commit_synced_ = false;  // whether all durable slots are known to be on the medium
   Slot state_;
   uint64_t next_seq_ = 0;
   std::array<SlotBytes, CommitFile::kSlots> seen_{};

@@ -1,7 +1,10 @@
 #include "mapping.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <new>
@@ -9,7 +12,7 @@
 namespace mmap_ninja {
 namespace {
 
-constexpr uint64_t kPage = 4096;
+const uint64_t page = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
 #if defined(__linux__)
 constexpr uint64_t kReserve = uint64_t{1} << 30;
 #endif
@@ -22,7 +25,7 @@ void* map(int fd, uint64_t size) { return ::mmap(nullptr, size, PROT_READ, MAP_S
 }  // namespace
 
 Status Mapping::open(int fd, uint64_t size, std::shared_ptr<Mapping>* mapping) {
-  uint64_t capacity = (std::max<uint64_t>(size, 1) + kPage - 1) / kPage * kPage;
+  uint64_t capacity = (std::max<uint64_t>(size, 1) + page - 1) / page * page;
   void* data = MAP_FAILED;
 #if defined(__linux__)
   // Address space costs nothing, unless a limit (RLIMIT_AS) says otherwise: then map only what is there.
@@ -32,28 +35,47 @@ Status Mapping::open(int fd, uint64_t size, std::shared_ptr<Mapping>* mapping) {
 #endif
   if (data == MAP_FAILED) data = map(fd, capacity);
   if (data == MAP_FAILED) return {.code = Code::system, .error = errno, .what = "mmap"};
-  auto owner = new (std::nothrow) Mapping(static_cast<const uint8_t*>(data), capacity);
+  int own_fd = ::fcntl(fd, F_DUPFD_CLOEXEC, 0);
+  int error = own_fd < 0 ? errno : ENOMEM;
+  auto owner =
+      own_fd < 0 ? nullptr : new (std::nothrow) Mapping(static_cast<const uint8_t*>(data), capacity, own_fd);
   if (owner == nullptr) {
+    if (own_fd >= 0) ::close(own_fd);
     ::munmap(data, capacity);
-    return {.code = Code::system, .error = ENOMEM, .what = "mmap"};
+    return {.code = Code::system, .error = error, .what = "mmap"};
   }
   mapping->reset(owner);
   return {};
 }
 
-Mapping::~Mapping() { ::munmap(const_cast<uint8_t*>(data_), capacity_); }
+Mapping::~Mapping() {
+  ::munmap(const_cast<uint8_t*>(data_), capacity_);
+  ::close(fd_);
+}
+
+Status Mapping::check_size(uint64_t size) const {
+  struct stat info;
+  if (::fstat(fd_, &info) != 0) return {.code = Code::system, .error = errno, .what = "fstat"};
+  auto found = static_cast<uint64_t>(info.st_size);
+  if (found < size) return {.code = Code::short_file, .what = "data", .found = found, .expected = size};
+  return {};
+}
 
 void Mapping::populate(uint64_t begin, uint64_t end) {
-  begin = begin / kPage * kPage;
-  end = std::min((end + kPage - 1) / kPage * kPage, capacity_);
+  begin = begin / page * page;
+  end = std::min((end + page - 1) / page * page, capacity_);
   if (begin >= end) return;
   (void)::madvise(const_cast<uint8_t*>(data_) + begin, end - begin, MADV_POPULATE_READ);
-  populated_.store(end, std::memory_order_relaxed);
+  // What was asked for before is kept only where this goes on after it.
+  if (begin > populated_end_.load(std::memory_order_relaxed) ||
+      begin < populated_begin_.load(std::memory_order_relaxed))
+    populated_begin_.store(begin, std::memory_order_relaxed);
+  populated_end_.store(end, std::memory_order_relaxed);
 }
 
 void Mapping::will_need(uint64_t begin, uint64_t end) const {
-  begin = begin / kPage * kPage;
-  end = std::min((end + kPage - 1) / kPage * kPage, capacity_);
+  begin = begin / page * page;
+  end = std::min((end + page - 1) / page * page, capacity_);
   if (begin < end) (void)::madvise(const_cast<uint8_t*>(data_) + begin, end - begin, MADV_WILLNEED);
 }
 

@@ -58,6 +58,9 @@ class Spans {
   const std::shared_ptr<Mapping>& payload() const { return payload_; }
   const std::shared_ptr<Mapping>& offsets() const { return offsets_; }
   uint64_t payload_size() const { return payload_size_; }
+  // Once per batch: whether somebody truncated the payload under the map. Costs nothing per sample, and
+  // guards no view.
+  Status check_size() const { return payload_ ? payload_->check_size(payload_size_) : Status{}; }
 
   // The sample at `position` < count(). Offsets come from disk: they are checked here, on every access.
   Status at(uint64_t position, Span* span) const {

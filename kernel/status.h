@@ -17,6 +17,7 @@ enum class Code : uint8_t {
   conflict,     // `found` rows are committed where the caller saw `expected`
   forked,       // the writer belongs to another process, of id `expected`
   deleted,      // the dataset's files were unlinked under the writer
+  bad_digest,   // the ends of the files are not what the durable commit says
   suspect,      // a sync failed earlier, here or in another process
   uncertain,    // a sync failed now: whether the last commits survive a power loss is unknown
   bad_batch,    // the parts of a batch disagree on its rows

@@ -30,9 +30,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), re
 
 def run(script: str, *arguments: object) -> str:
     command = [sys.executable, BENCHMARKS / script, *arguments]
-    done = subprocess.run(
-        [str(part) for part in command], capture_output=True, text=True, env=os.environ, check=False
-    )
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, env=os.environ, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -362,3 +362,12 @@ def test_warning_points_at_the_line_that_opens(tmp_path):
         mn.open(tmp_path / "ds")
 
     assert {warning.filename for warning in warned} == {__file__}
+
+
+def test_append_to_an_interrupted_build_leaves_it_interrupted(tmp_path):
+    start_build(tmp_path / "ds")
+
+    with pytest.warns(IncompleteDatasetWarning):
+        dataset = StringsMmap.from_generator(tmp_path / "ds", ["more"], if_exists="append")
+
+    assert not dataset.complete

@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from faults import (
     DATA,
@@ -38,6 +39,7 @@ from mmap_ninja import (
     StringsMmap,
     _kernel,
 )
+from mmap_ninja.generation import read_commit
 
 SAMPLES = ["first", "größer", "", "the fourth", "日本"]
 READS = {
@@ -896,3 +898,54 @@ def test_uninitialised_object_raises_instead_of_crashing(make):
 
     assert result.returncode == 0, result.stderr
     assert len(result.stdout.split()) == len(UNINITIALISED[make])
+
+
+@pytest.mark.parametrize("rows", [2**60, 2**63, 2**64 - 1])
+def test_slot_of_impossibly_many_rows_is_refused(path, rows):
+    slots = read_commit(path).slots
+    with (path / "COMMIT").open("r+b") as commit:
+        for place, slot in slots:
+            slot.rows = rows
+            commit.seek(place * _kernel.SLOT_STRIDE)
+            commit.write(_kernel.encode_slot(slot))
+
+    with pytest.raises(CorruptDatasetError, match=f"speaks of {rows} samples"):
+        StringsMmap(path)
+
+
+def test_batches_of_a_payload_truncated_under_the_handle_raise(path):
+    texts, numbers = StringsMmap(path), np.arange(len(SAMPLES))
+    os.truncate(path / "c0.data-1", 0)
+
+    for read in (
+        lambda: texts.take(numbers),
+        lambda: texts.take_jagged(numbers),
+        lambda: list(texts),
+        lambda: "x" in texts,
+        lambda: texts.byte_lengths,
+        lambda: texts[:],
+    ):
+        with pytest.raises(DatasetTruncatedError, match="its data file holds 0 bytes where the commit needs"):
+            read()
+
+
+def test_commit_file_truncated_under_a_writer_raises(path):
+    texts = StringsMmap(path)
+    texts.append("x")
+    os.truncate(path / "COMMIT", 4096)
+
+    with pytest.raises(DatasetTruncatedError, match="its COMMIT file holds 4096 bytes"):
+        texts.append("y")
+
+
+def test_index_whose_own_code_closes_the_dataset_raises(path):
+    """A bug once: the samples were read through a map that was gone."""
+    texts = StringsMmap(path)
+
+    class Closing:
+        def __index__(self):
+            texts.close()
+            return 0
+
+    with pytest.raises(ValueError, match="closed"):
+        texts[Closing()]

@@ -389,3 +389,15 @@ def test_slots_are_written_in_turn_and_numbered(path):
         changed = [place for place in range(4) if before[place] != after[place]]
         assert changed == [min((0, 1), key=lambda place: before[place])]
         assert after[changed[0]] == max(before.values()) + 1
+
+
+def test_flush_of_a_missing_path_touches_nothing(tmp_path):
+    StringsMmap(tmp_path / "ds").flush()
+
+    assert os.listdir(tmp_path) == []
+
+
+def test_offsets_of_an_empty_handle_are_empty(tmp_path):
+    dataset = StringsMmap(tmp_path / "ds")
+
+    assert (dataset.starts.tolist(), dataset.ends.tolist(), dataset.byte_lengths.tolist()) == ([], [], [])

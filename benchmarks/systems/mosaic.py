@@ -12,9 +12,7 @@ try:
     import torchvision  # noqa: F401
 except RuntimeError:
     for operator in ("nms", "qnms"):
-        torch.library.define(
-            f"torchvision::{operator}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-        )
+        torch.library.define(f"torchvision::{operator}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 from streaming import MDSWriter, StreamingDataset
 
 DISTRIBUTION = "mosaicml-streaming"

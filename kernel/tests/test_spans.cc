@@ -108,7 +108,7 @@ void test_a_map_shows_what_is_appended_within_its_capacity() {
   CHECK(pwrite(fd, more.data(), more.size(), 2) == 10000);
   if (mapping->capacity() >= 10002) {
     mapping->populate(0, 10002);
-    CHECK(mapping->is_populated(10002) && memcmp(mapping->data() + 2, more.data(), more.size()) == 0);
+    CHECK(mapping->is_populated(0, 10002) && memcmp(mapping->data() + 2, more.data(), more.size()) == 0);
   }
   close(fd);
 }

@@ -92,20 +92,22 @@ class Build:
 
     def finish(self) -> None:
         """Mark the dataset complete, make it durable, and put it in the place of the one it replaces."""
-        # The files of a replaced dataset are removed, so those of the new one must be on the medium first.
-        self._commit((), 0, _kernel.COMPLETE, durable=self._options.durability != "process" or self._beside)
+        # An interrupted first build that is only added to stays interrupted. The files of a replaced dataset are
+        # removed, so those of the new one must be on the medium first.
+        flags = 0 if self._shared else _kernel.COMPLETE
+        self._commit((), 0, flags, durable=self._options.durability != "process" or self._beside)
         if self._beside:
             dataset.replace(self.generation.path, self._log.state, self._options.lock_timeout)
 
     def _commit(self, parts: Parts, rows: int, flags: int, *, durable: bool) -> None:
-        expected = None if self._shared else self.rows
-        path = self.generation.path
+        path, expected_rows = self.generation.path, None if self._shared else self.rows
+        timeout = self._options.lock_timeout
         try:
-            self._log.commit(parts, rows, 0, flags, durable, expected, self._options.lock_timeout)
+            dataset.log_commit(
+                self._log, path, timeout, parts, rows, flags=flags, durable=durable, expected_rows=expected_rows
+            )
         except GenerationMovedError:
             raise StaleHandleError(f"{path}: was replaced during this build, whose batches are gone") from None
-        except LockTimeoutError:
-            raise files.lock_timeout(path / format.LOCK, self._options.lock_timeout) from None
 
 
 def begin(path: Path, kind: format.Kind, options: Options) -> Build | None:

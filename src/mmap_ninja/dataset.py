@@ -70,7 +70,7 @@ class Dataset:
         """The commit that the handle sees."""
         if self._slot is None:
             assert self._log is not None  # noqa: S101 - for the type checker
-            self._slot = self._log.state
+            return self._log.state
         return self._slot
 
     @property
@@ -124,11 +124,11 @@ class Dataset:
                 self._start_writing()
             assert self._log is not None  # noqa: S101 - for the type checker
             try:
-                self.rows, self.extents = self._log.commit(parts, rows, 0, 0, durable, None, self.lock_timeout)
+                self.rows, self.extents = log_commit(
+                    self._log, self.path, self.lock_timeout, parts, rows, durable=durable
+                )
             except GenerationMovedError:
                 self._slot, self._log = self.slot, None
-            except LockTimeoutError:
-                raise files.lock_timeout(self.path / format.LOCK, self.lock_timeout) from None
             except StaleHandleError:
                 self._slot, self._log = (
                     self.slot,
@@ -152,7 +152,7 @@ class Dataset:
         state = log.state
         try:
             if (state.rows, state.edits) != (state.durable_rows, state.durable_edits):
-                log.commit((), 0, 0, 0, True, None, self.lock_timeout)
+                log_commit(log, self.path, self.lock_timeout, durable=True)
         except (ForkedHandleError, GenerationMovedError):
             pass  # they are the parent's commits, and its to flush; or what replaced them is durable already
         finally:
@@ -173,19 +173,44 @@ class Dataset:
 def locked(path: Path, timeout: float) -> Iterator[int]:
     """Hold a dataset's LOCK; gives its descriptor, which is closed at the end."""
     lock_path = path / format.LOCK
+    while True:
+        try:
+            fd = files.open_write(lock_path)
+        except FileNotFoundError:
+            if not path.is_dir():
+                raise NotADatasetError(f"{path}: was deleted; nothing was written") from None
+            raise NotADatasetError(
+                f"{lock_path}: is missing, so nothing can be written; restore it as an empty file"
+            ) from None
+        try:
+            with files.locked(fd, lock_path, timeout):
+                if files.is_at(fd, lock_path):
+                    yield fd
+                    return
+        finally:
+            os.close(fd)
+
+
+def log_commit(
+    log: _kernel.Log,
+    path: Path,
+    timeout: float,
+    parts: Parts = (),
+    rows: int = 0,
+    *,
+    flags: int = 0,
+    durable: bool = False,
+    expected_rows: int | None = None,
+) -> tuple[int, list[int]]:
+    """One commit; returns the rows and the extents of the files after it.
+
+    Raises:
+        LockTimeoutError: if another process held the lock; it is named where the system tells.
+    """
     try:
-        fd = files.open_write(lock_path)
-    except FileNotFoundError:
-        if not path.is_dir():
-            raise NotADatasetError(f"{path}: was deleted; nothing was written") from None
-        raise NotADatasetError(
-            f"{lock_path}: is missing, so nothing can be written; restore it as an empty file"
-        ) from None
-    try:
-        with files.locked(fd, lock_path, timeout):
-            yield fd
-    finally:
-        os.close(fd)
+        return log.commit(parts, rows, 0, flags, durable, expected_rows, timeout)
+    except LockTimeoutError:
+        raise files.lock_timeout(path / format.LOCK, timeout) from None
 
 
 def open_log(
@@ -214,6 +239,11 @@ def open_log(
 
 def drop_rejected(commit_path: Path, commit: CommitFile, accepted: _kernel.Slot) -> None:
     """Zero the slots that are newer than the accepted one: their data did not survive. Under the lock."""
+    if commit.suspect:
+        raise CommitUncertainError(
+            f"{commit_path}: a sync of this dataset failed before, so its last commits may be lost; it can be read but "
+            "not appended to: rebuild it from its source"
+        )
     rejected = [place for place, slot in commit.slots if slot.seq > accepted.seq]
     if rejected:
         fd = files.open_write(commit_path)

@@ -141,6 +141,15 @@ def boot_id() -> bytes:
     return _kernel.boot_id()
 
 
+def is_at(fd: int, path: Path) -> bool:
+    """Whether an open file is still the one at its path."""
+    try:
+        info = path.stat()
+    except FileNotFoundError:
+        return False
+    return identity(fd) == (info.st_dev, info.st_ino)
+
+
 def try_lock(fd: int, path: Path) -> bool:
     """Take the exclusive lock of an open file if it is free."""
     return _kernel.try_lock(fd, str(path))

@@ -17,6 +17,7 @@ from mmap_ninja.format import Meta, Rule
 
 _ATTEMPTS: Final = 10  # a slot can be torn under a reader, a generation can be switched; twice in a row is rare
 _U64: Final = 8
+_MOST_ROWS: Final = 2**60  # more would have offsets past 2^63 bytes
 
 
 class Generation:
@@ -64,6 +65,8 @@ class Generation:
         Raises:
             DatasetTruncatedError: if a file is shorter than that.
         """
+        if rows >= _MOST_ROWS:
+            raise CorruptDatasetError(f"{self.path}: its commit speaks of {rows} samples; restore it from a copy")
         rules = self.meta.extents()
         extents: list[int] = []
         for index, rule in enumerate(rules):
@@ -137,11 +140,16 @@ class CommitFile:
             slot.generation,
         )
 
+    @property
+    def suspect(self) -> bool:
+        """Whether a sync of the dataset failed: what is not durable may be lost although the system runs on."""
+        return any(slot.flags & _kernel.SUSPECT for _, slot in self.slots)
+
     def trusts(self, slot: _kernel.Slot) -> bool:
         """Whether a slot's data cannot have been lost: synced, or written to this very file since this boot."""
         boot = files.boot_id()
-        same_boot = slot.boot == boot != bytes(16)
-        return slot.durable or (same_boot and (slot.device, slot.inode) == (self.device, self.inode))
+        same_boot = slot.boot == boot != bytes(16) and not self.suspect
+        return slot.durable or (same_boot and (slot.device, slot.inode) == self.identity)
 
     def next_seq(self) -> int:
         """The first commit number that no slot has."""
@@ -157,6 +165,7 @@ def read_commit(path: Path, name: str = format.COMMIT) -> CommitFile:
         FormatVersionError: if the newest version that wrote it is newer than this one.
     """
     commit_path = path / name
+    before = b""
     for attempt in range(_ATTEMPTS):
         try:
             fd = files.open_read(commit_path)
@@ -181,9 +190,11 @@ def read_commit(path: Path, name: str = format.COMMIT) -> CommitFile:
             states.append(state)
             if slot is not None:
                 slots.append((place, slot))
-        if slots:
+        # Two slots can be torn under one slow read, which must not go back to a commit before both: look again.
+        if slots and ("torn" not in states or data == before):
             slots.sort(key=lambda placed: (placed[1].seq, placed[1].durable), reverse=True)
             return CommitFile(slots, device, inode)
+        before = data
         time.sleep(50e-6 * 2**attempt)
     if len(data) < format.COMMIT_SIZE:
         raise DatasetTruncatedError(

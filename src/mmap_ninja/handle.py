@@ -53,10 +53,10 @@ class DatasetHandle(SampleSequence[T]):
             self._warn_if_incomplete(stacklevel=4)  # the kind's constructor calls this one
 
     @classmethod
-    def _over(cls, dataset: Dataset, mode: Mode | None) -> Self:
+    def _over(cls, dataset: Dataset, out_dir: PathLike, mode: Mode | None) -> Self:
         """A handle on an engine that is open already."""
         handle = cls.__new__(cls)
-        handle._set_up(dataset.path, mode, dataset.durability, dataset.lock_timeout)
+        handle._set_up(out_dir, mode, dataset.durability, dataset.lock_timeout)
         handle._show(dataset)
         return handle
 
@@ -160,6 +160,8 @@ class DatasetHandle(SampleSequence[T]):
             CommitUncertainError: if the system could not write it.
         """
         with self._mutex:
+            if self._dataset is None and self._writable and not self._closed and self._view_of is None:
+                return  # nothing is at the path yet
             dataset = self._writer()
             dataset.flush()
             self._show(dataset)
@@ -208,17 +210,18 @@ class DatasetHandle(SampleSequence[T]):
         """
         view = type(self).__new__(type(self))
         view._set_up(self.out_dir, self.mode, self._durability, self._lock_timeout)
-        base: Selection = range(len(self)) if self._selection is None else self._selection
-        if isinstance(indices, slice):
-            chosen = range(len(self))[indices]
-            view._select_range(self, chosen.start, chosen.step, len(chosen))
-            view._selection = base[indices]
-        else:
-            at = positions(indices, len(self))
-            view._select_positions(self, at)
-            at = np.where(at < 0, at + len(self), at)
-            view._selection = base.start + base.step * at if isinstance(base, range) else base[at]
-        view._view_of = self._snapshot
+        with self._mutex:  # the samples and the snapshot that the view is pickled with must be of one commit
+            view._view_of, count = self._snapshot, len(self)
+            base: Selection = range(count) if self._selection is None else self._selection
+            if isinstance(indices, slice):
+                chosen = range(count)[indices]
+                view._select_range(self, chosen.start, chosen.step, len(chosen))
+                view._selection = base[indices]
+            else:
+                at = positions(indices, count)
+                at = np.where(at < 0, at + count, at)
+                view._select_positions(self, at)
+                view._selection = base.start + base.step * at if isinstance(base, range) else base[at]
         return view
 
     @property
@@ -292,8 +295,9 @@ class DatasetHandle(SampleSequence[T]):
                 is replaced goes with the old data.
             total: Number of samples, for the progress bar, where the iterable has no length.
             metadata: What the property of this name gives back: a dict that JSON can hold.
-            durability: None: safe against power loss when this returns. "process": without that wait, where no
-                dataset is replaced. "machine": safe after every batch.
+            durability: None: safe against power loss when this returns. "process": without any wait, where no
+                dataset is replaced; until a `flush`, each open after a reboot, or of a copy, then checks all that
+                was written. "machine": safe after every batch.
             lock_timeout: Seconds to wait for other processes' commits.
 
         Raises:
@@ -373,7 +377,7 @@ def reopen(
         return cls(path, mode, durability=durability, lock_timeout=lock_timeout)
     dataset = Dataset(Path(path), cls._kind, durability, lock_timeout)
     dataset.pin(identity)
-    handle = cls._over(dataset, mode)
+    handle = cls._over(dataset, path, mode)
     if selection is None:
         return handle
     if isinstance(selection, range):

@@ -1,5 +1,6 @@
 """`open`: a dataset of any kind, by its path."""
 
+import os
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,7 +38,7 @@ def open(
         >>> mmap_ninja.open("reviews")[1]
         'bad'
     """
-    dataset = Dataset(Path(path).absolute(), None, durability, lock_timeout)
-    handle = _CLASSES[dataset.meta.kind]._over(dataset, mode)
+    dataset = Dataset(Path(os.path.abspath(path)), None, durability, lock_timeout)
+    handle = _CLASSES[dataset.meta.kind]._over(dataset, path, mode)
     handle._warn_if_incomplete(stacklevel=3)
     return handle
