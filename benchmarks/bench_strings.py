@@ -34,6 +34,7 @@ PLAN: dict[str, tuple[int, tuple[str, ...] | None, Result]] = {
     "cold_iterate": (3, None, {}),
     "cold_batches": (3, None, {"samples": 20_224}),  # 79 batches
 }
+QUICK_SAMPLES = 25_000
 COLD = {"cold_iterate", "cold_batches"}
 # What a system is left out of: a floor for builds only, a ceiling for reads only, second ways to read.
 NO_PART = {
@@ -52,16 +53,19 @@ def arguments() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", help="a folder of *.txt files, or 'generated'")
-    parser.add_argument("--samples", type=int, help="use the first so many texts")
+    parser.add_argument("--samples", type=int, help="use the first so many texts; 25000 with --quick")
     parser.add_argument("--rounds", type=int, help="5, or 2 with --quick")
     parser.add_argument("--systems", default=",".join(SYSTEMS), help="comma-separated; all by default")
     parser.add_argument("--measures", default=",".join(PLAN), help="comma-separated; all by default")
-    parser.add_argument("--quick", action="store_true", help="fewer rounds and passes, nothing cold")
+    parser.add_argument(
+        "--quick", action="store_true", help="a quarter of the texts, fewer rounds and passes, nothing cold"
+    )
     parser.add_argument("--python", action="append", default=[], metavar="ENVIRONMENT=PATH", help="an interpreter")
     parser.add_argument("--output", type=Path, help="folder of the results; benchmarks, or the cache with --quick")
     options = parser.parse_args()
     options.systems = choose(parser, options.systems, SYSTEMS)
     options.measures = choose(parser, options.measures, PLAN)
+    options.samples = options.samples or (QUICK_SAMPLES if options.quick else None)
     options.rounds = options.rounds or (2 if options.quick else 5)
     options.output = options.output or (CACHE / "quick" if options.quick else HERE)
     return options
