@@ -14,6 +14,7 @@ BENCH_DATA := $(if $(DATA),--data "$(DATA)")
 bench: .venv-bench/.ours .venv-bench/.peers .venv-bench-upstream/.peers .venv-bench-mds/.peers ## all systems, about 25 minutes; writes benchmarks/RESULTS.md
 	.venv-bench/bin/python benchmarks/bench_scaling.py
 	.venv-bench/bin/python benchmarks/bench_strings.py --rounds $(BENCH_ROUNDS) $(BENCH_DATA)
+	.venv-bench/bin/python benchmarks/quote.py
 
 bench-daily: .venv-bench/.ours .venv-bench-upstream/.peers ## ours, upstream, RAM and files only, under 2 minutes
 	.venv-bench/bin/python benchmarks/bench_strings.py --quick --systems ours,upstream,ram,files $(BENCH_DATA)

@@ -160,24 +160,30 @@ uint8_t* data_of_bytes(const nb::object& bytes) {
 // `ascii`: whether the text before was, as this one then most likely is. It saves ASCII text a pass, and
 // other text an allocation in vain.
 PyObject* decode_text(Span span, bool* ascii, Status* status) {
+  uint64_t prefix = 0;  // known to be ASCII
   if (*ascii) {
     PyObject* text = PyUnicode_New(static_cast<Py_ssize_t>(span.size), 127);
     if (!text) return nullptr;
-    if (copy_ascii(PyUnicode_1BYTE_DATA(text), span.data, span.size) == span.size) [[likely]]
+    prefix = copy_ascii(PyUnicode_1BYTE_DATA(text), span.data, span.size);
+    if (prefix == span.size) [[likely]]
       return text;
     Py_DECREF(text);
   }
-  TextMeasure measure = measure_utf8(span.data, span.size);
+  const uint8_t* rest = span.data + prefix;
+  TextMeasure measure = measure_utf8(rest, span.size - prefix);
   if (!measure.valid) {
-    *status = {.code = Code::bad_text, .found = measure.error_offset};
+    *status = {.code = Code::bad_text, .found = prefix + measure.error_offset};
     return nullptr;
   }
   *ascii = measure.ascii;
   constexpr Py_UCS4 kLargest[] = {0, 0xff, 0xffff, 0, 0x10ffff};
-  PyObject* text = PyUnicode_New(static_cast<Py_ssize_t>(measure.num_chars),
+  PyObject* text = PyUnicode_New(static_cast<Py_ssize_t>(prefix + measure.num_chars),
                                  measure.ascii ? 127 : kLargest[measure.width]);
   if (!text) return nullptr;
-  if (measure.width == 1) decode_latin1(span.data, span.size, PyUnicode_1BYTE_DATA(text));
+  if (measure.width == 1) {
+    memcpy(PyUnicode_1BYTE_DATA(text), span.data, prefix);
+    decode_latin1(rest, span.size - prefix, PyUnicode_1BYTE_DATA(text) + prefix);
+  }
   if (measure.width == 2) decode_ucs2(span.data, span.size, PyUnicode_2BYTE_DATA(text));
   if (measure.width == 4) decode_ucs4(span.data, span.size, PyUnicode_4BYTE_DATA(text));
   return text;

@@ -103,6 +103,8 @@ META = json.loads(format.new_meta("strings", 1, bytes(16), {}).encode())
         ({"columns": [{"id": 0, "name": "", "type": "binary"}]}, "one text column for kind 'strings'"),
         ({"files": []}, "one data, offsets, edits and sums file"),
         ({"files": META["files"][::-1]}, "in this order"),
+        ({"files": [META["files"][0] | {"id": 0}, *META["files"][1:]]}, "file id 0 where 1 to 65535"),
+        ({"files": [META["files"][0] | {"id": 65536}, *META["files"][1:]]}, "file id 65536 where 1 to 65535"),
         ({"metadata": []}, "metadata is \\[\\] where dict"),
         ({"extra": 1}, "keys"),
     ],

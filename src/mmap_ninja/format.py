@@ -22,6 +22,7 @@ COMMIT_SIZE: Final = _kernel.SLOTS * _kernel.SLOT_STRIDE
 META_SIZE_LIMIT: Final = 16 << 20
 META_DEPTH_LIMIT: Final = 32
 _METADATA_LIMIT: Final = META_SIZE_LIMIT // 2  # indented one level deeper in the meta file, beside the other keys
+FILE_ID_LIMIT: Final = 65_535  # it shares 64 bits with the block number in the seed of a sum
 FIRST_OFFSET: Final = bytes(8)
 
 Kind = Literal["strings", "bytes"]
@@ -239,7 +240,9 @@ def decode_meta(data: bytes, where: str) -> Meta:
         role = match["of_column"] or match["shared"] if match else None
         if not match or role != entry["role"] or column != entry["column"]:
             refuse(f"file {entry!r:.200}", "a name that says the file's role and column")
-        files.append(FileEntry(unsigned(entry["id"], "file id"), cast(Role, role), column, name))
+        if not 1 <= unsigned(entry["id"], "file id") <= FILE_ID_LIMIT:
+            refuse(f"file id {entry['id']}", f"1 to {FILE_ID_LIMIT}")
+        files.append(FileEntry(entry["id"], cast(Role, role), column, name))
     expected = [("data", columns[0].id), ("offsets", columns[0].id), ("edits", None), ("sums", None)]
     if [(file.role, file.column) for file in files] != expected or len({file.id for file in files}) != len(files):
         refuse(
