@@ -2,6 +2,7 @@
 
 import json
 import re
+import textwrap
 
 import tables
 from figures import Figures
@@ -28,17 +29,15 @@ def quote() -> None:
 
 def _strings(figures: Figures) -> list[str]:
     run = figures.section["run"]
-    lines = [
+    said = (
         f"One run of `make bench` on the IMDB reviews ({run['processor']}, {run['cores']} cores, warm page cache): "
-        "microseconds per",
-        "review, medians; random access shuffles all of them. [benchmarks/RESULTS.md](benchmarks/RESULTS.md) has the "
-        "spread, cold",
-        "reads, versions, settings, and what is not compared.",
-        "",
-        "![Time per sample of each system](benchmarks/results.svg)",
-        "",
-        *tables.header("", *(title for _, title in MEASURES), "one `append`"),
-    ]
+        "microseconds per review, medians; random access shuffles all of them. "
+        "[benchmarks/RESULTS.md](benchmarks/RESULTS.md) has the spread, cold reads, builds, versions, settings, and "
+        "what is not compared."
+    )
+    lines = [*textwrap.wrap(said, 120, break_long_words=False, break_on_hyphens=False), ""]
+    lines += ["![Time per sample of each system](benchmarks/results.svg)", ""]
+    lines += tables.header("", *(title for _, title in MEASURES), "one `append`")
     for system in figures.section["systems"]:
         found = [figures.median(measure, system) for measure, _ in MEASURES]
         if system == "pwrite" or not any(found):
@@ -56,10 +55,8 @@ def _scaling(figures: Figures) -> list[str]:
     append = figures.median("append", "ours", num_samples=LARGE)
     if opened is None or private is None or append is None:
         return []
-    return [
-        f"At 10^8 samples, opening takes {tables.seconds(opened)} and {private / 1e3:.0f} kB of private memory, "
-        f"one append {tables.seconds(append)}.",
-    ]
+    said = f"opening takes {tables.seconds(opened)} and {private / 1e3:.0f} kB of private memory, "
+    return [f"At 10^8 samples, {said}one append {tables.seconds(append)}."]
 
 
 if __name__ == "__main__":
