@@ -55,7 +55,7 @@ def _scaling(figures: Figures) -> list[str]:
     append = figures.median("append", "ours", num_samples=LARGE)
     if opened is None or private is None or append is None:
         return []
-    said = f"opening takes {tables.seconds(opened)} and {private / 1e3:.0f} kB of private memory, "
+    said = f"opening takes {tables.seconds(opened)} and {private / 1e3:.1f} kB of private memory, "
     return [f"At 10^8 samples, {said}one append {tables.seconds(append)}."]
 
 
