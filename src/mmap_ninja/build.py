@@ -15,10 +15,11 @@ from typing import Any, Generic, Literal, Protocol, Self, TypeVar, get_args
 
 from tqdm.auto import tqdm
 
-from mmap_ninja import _kernel, dataset, files, format
-from mmap_ninja.dataset import Durability, Parts
+from mmap_ninja import _kernel, directory, files, format, writing
+from mmap_ninja.dataset import Durability
 from mmap_ninja.errors import CorruptDatasetError, GenerationMovedError, LockTimeoutError, StaleHandleError
 from mmap_ninja.generation import Generation, newest, read_commit
+from mmap_ninja.writing import Parts
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -97,13 +98,13 @@ class Build:
         flags = 0 if self._shared else _kernel.COMPLETE
         self._commit((), 0, flags, durable=self._options.durability != "process" or self._beside)
         if self._beside:
-            dataset.replace(self.generation.path, self._log.state, self._options.lock_timeout)
+            directory.replace(self.generation.path, self._log.state, self._options.lock_timeout)
 
     def _commit(self, parts: Parts, rows: int, flags: int, *, durable: bool) -> None:
         path, expected_rows = self.generation.path, None if self._shared else self.rows
         timeout = self._options.lock_timeout
         try:
-            dataset.log_commit(
+            writing.log_commit(
                 self._log, path, timeout, parts, rows, flags=flags, durable=durable, expected_rows=expected_rows
             )
         except GenerationMovedError:
@@ -120,10 +121,10 @@ def begin(path: Path, kind: format.Kind, options: Options) -> Build | None:
     """
     options.check()
     metadata = options.metadata or {}
-    first = dataset.create(path, kind, metadata, complete=False, timeout=options.lock_timeout)
+    first = directory.create(path, kind, metadata, complete=False, timeout=options.lock_timeout)
     if options.if_exists == "error" and not first:
         raise FileExistsError(f"{path}: holds a dataset already; choose another path, or pass if_exists='replace'")
-    with dataset.locked(path, options.lock_timeout) as lock_fd:
+    with writing.locked(path, options.lock_timeout) as lock_fd:
         if first or options.if_exists == "append":
             return _open(path, format.COMMIT, kind, lock_fd, options, shared=not first)
         build_fd = _take_build(path, options)
@@ -136,10 +137,10 @@ def begin(path: Path, kind: format.Kind, options: Options) -> Build | None:
         if options.if_exists == "replace":
             if build_fd is not None:
                 os.close(build_fd)
-                dataset.drop_build(path)
-            dataset.refuse_foreign(path)
+                directory.drop_build(path)
+            directory.refuse_foreign(path)
             read_commit(path)  # one that cannot be switched must be known now, not when the build ends
-            build_fd = dataset.start_generation(path, kind, metadata, format.BUILD, 0)
+            build_fd = directory.start_generation(path, kind, metadata, format.BUILD, 0)
         return _open(path, format.BUILD, kind, build_fd, options)
 
 
@@ -153,7 +154,7 @@ def _open(
         slot, generation, _ = newest(path, name)
         _check_same(generation, kind, options)
         commit = read_commit(path, name)
-        dataset.drop_rejected(path / name, commit, slot)
+        writing.drop_rejected(path / name, commit, slot)
         commit_fd = lock_fd if beside else files.open_write(path / name)
     except BaseException:
         if beside:
@@ -161,7 +162,7 @@ def _open(
         raise
     log_lock = -1 if beside else os.dup(lock_fd)
     sync_often = options.durability != "process"
-    log = dataset.open_log(generation, slot, commit_fd, log_lock, commit.next_seq(), sync_often=sync_often)
+    log = writing.open_log(generation, slot, commit_fd, log_lock, commit.next_seq(), sync_often=sync_often)
     return Build(generation, log, options, shared=shared, beside=beside)
 
 
@@ -193,7 +194,7 @@ def _take_build(path: Path, options: Options) -> int | None:
         ended = {slot.generation for _, slot in read_commit(path).slots}
         if read_commit(path, format.BUILD).slots[0][1].generation not in ended:
             return fd
-        dataset.finish_switch(path)
+        directory.finish_switch(path)
     except CorruptDatasetError:
         if options.if_exists == "replace":
             return fd  # to be dropped

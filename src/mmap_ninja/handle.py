@@ -15,10 +15,12 @@ from tqdm.auto import tqdm
 
 from mmap_ninja import build, format
 from mmap_ninja.build import IfExists, Indexable
-from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Dataset, Durability, Parts, Snapshot, create, is_vacant
+from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Dataset, Durability, Snapshot
+from mmap_ninja.directory import create, is_vacant
 from mmap_ninja.errors import IncompleteDatasetWarning, ReadOnlyError
 from mmap_ninja.generation import Generation
 from mmap_ninja.sequence import PREVIEW_SAMPLES, Indices, SampleSequence, positions, preview_html
+from mmap_ninja.writing import Parts
 
 T = TypeVar("T")
 PathLike = str | os.PathLike[str]

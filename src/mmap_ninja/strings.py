@@ -5,9 +5,10 @@ from typing import Any, Self
 
 from mmap_ninja import _kernel
 from mmap_ninja.build import IfExists
-from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Durability, Parts
+from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Durability
 from mmap_ninja.handle import Mode, PathLike
 from mmap_ninja.spans import SpansHandle, check_keys
+from mmap_ninja.writing import Parts
 
 
 class StringsMmap(SpansHandle[str]):

@@ -1,0 +1,97 @@
+"""Writing side of the engine: the lock of a dataset, and the kernel's log that appends to one generation."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mmap_ninja import _kernel, files, format
+from mmap_ninja.errors import CommitUncertainError, LockTimeoutError, NotADatasetError
+from mmap_ninja.generation import CommitFile, Generation
+
+Parts = tuple[bytes | None, ...]  # per file of the generation, in its order; files beyond the last do not grow
+
+
+@contextmanager
+def locked(path: Path, timeout: float) -> Iterator[int]:
+    """Hold a dataset's LOCK; gives its descriptor, which is closed at the end."""
+    lock_path = path / format.LOCK
+    while True:
+        try:
+            fd = files.open_write(lock_path)
+        except FileNotFoundError:
+            if not path.is_dir():
+                raise NotADatasetError(f"{path}: was deleted; nothing was written") from None
+            raise NotADatasetError(
+                f"{lock_path}: is missing, so nothing can be written; restore it as an empty file"
+            ) from None
+        try:
+            with files.locked(fd, lock_path, timeout):
+                if files.is_at(fd, lock_path):
+                    yield fd
+                    return
+        finally:
+            os.close(fd)
+
+
+def log_commit(
+    log: _kernel.Log,
+    path: Path,
+    timeout: float,
+    parts: Parts = (),
+    rows: int = 0,
+    *,
+    flags: int = 0,
+    durable: bool = False,
+    expected_rows: int | None = None,
+) -> tuple[int, list[int]]:
+    """One commit; returns the rows and the extents of the files after it.
+
+    Raises:
+        LockTimeoutError: if another process held the lock; it is named where the system tells.
+    """
+    try:
+        return log.commit(parts, rows, 0, flags, durable, expected_rows, timeout)
+    except LockTimeoutError:
+        raise files.lock_timeout(path / format.LOCK, timeout) from None
+
+
+def open_log(
+    generation: Generation,
+    slot: _kernel.Slot,
+    commit_fd: int,
+    lock_fd: int,
+    next_seq: int,
+    *,
+    sync_often: bool,
+) -> _kernel.Log:
+    """A log that appends to a generation; takes the two descriptors over. A `lock_fd` of -1: nobody else writes."""
+    descriptors: list[int] = []
+    try:
+        descriptors.extend(files.open_write(generation.path / file.name) for file in generation.meta.files)
+    except BaseException:
+        for descriptor in (*descriptors, commit_fd, *((lock_fd,) if lock_fd >= 0 else ())):
+            os.close(descriptor)
+        raise
+    rules = [
+        (file.id, int(extent.rule), extent.unit, extent.offsets, descriptor)
+        for file, extent, descriptor in zip(generation.meta.files, generation.meta.extents(), descriptors, strict=True)
+    ]
+    return _kernel.Log(str(generation.path), rules, commit_fd, lock_fd, slot, next_seq, sync_often)
+
+
+def drop_rejected(commit_path: Path, commit: CommitFile, accepted: _kernel.Slot) -> None:
+    """Zero the slots that are newer than the accepted one: their data did not survive. Under the lock."""
+    if commit.suspect:
+        raise CommitUncertainError(
+            f"{commit_path}: a sync of this dataset failed before, so its last commits may be lost; it can be read but "
+            "not appended to: rebuild it from its source"
+        )
+    rejected = [place for place, slot in commit.slots if slot.seq > accepted.seq]
+    if rejected:
+        fd = files.open_write(commit_path)
+        try:
+            for place in rejected:
+                files.write(fd, bytes(_kernel.SLOT_SIZE), place * _kernel.SLOT_STRIDE, commit_path)
+        finally:
+            os.close(fd)
