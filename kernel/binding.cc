@@ -44,73 +44,95 @@ nb::object errors(const char* name) { return nb::module_::import_("mmap_ninja.er
 
 // The one translation of native errors. `path` is the dataset's, or the file's that a call was about.
 [[noreturn]] void raise(const Status& status, const std::string& path) {
-  auto number = [](uint64_t value) { return std::to_string(value); };
-  auto row = "sample " + number(status.row);
+  const std::string what = status.what, row = "sample " + std::to_string(status.row);
+  const std::string found = std::to_string(status.found), expected = std::to_string(status.expected);
+  const char* type = nullptr;  // one of mmap_ninja.errors, or else
+  PyObject* builtin = PyExc_SystemError;
+  std::string text = path + ": ";
   switch (status.code) {
     case Code::system:
-      raise_os_error(status.error, status.what, path);
+      raise_os_error(status.error, what, path);
     case Code::uncertain:
-      raise(
-          errors("CommitUncertainError"),
-          path + ": " + status.what + " failed (" + strerror(status.error) +
-              "): whether the commits since the last durable one survive a power loss is unknown; this "
-              "handle "
-              "writes no more: check the disk and the system log, then rebuild the dataset from its source");
-    case Code::bad_digest:
-      raise(
-          errors("CorruptDatasetError"),
-          path +
-              ": the last bytes of its files are not those that its durable commit was made of; nothing was "
-              "written: restore it from a copy");
+      type = "CommitUncertainError";
+      text +=
+          what + " failed (" + strerror(status.error) + "): whether the commits since the last durable one ";
+      text +=
+          "survive a power loss is unknown; this handle writes no more: check the disk and the system log, ";
+      text += "then rebuild the dataset from its source";
+      break;
     case Code::suspect:
-      raise(errors("CommitUncertainError"), path +
-                                                ": a sync of this dataset failed before, so its last commits "
-                                                "may be lost at a power loss; it can "
-                                                "be read but not appended to: rebuild it from its source");
-    case Code::closed:
-      raise(nb::borrow(PyExc_ValueError), path + ": the dataset is closed; open it again to read it");
-    case Code::row_range:
-      raise(nb::borrow(PyExc_IndexError), "index " + std::to_string(static_cast<int64_t>(status.found)) +
-                                              " is out of range for " + number(status.expected) + " samples");
+      type = "CommitUncertainError";
+      text +=
+          "a sync of this dataset failed before, so its last commits may be lost at a power loss; it can be ";
+      text += "read but not appended to: rebuild it from its source";
+      break;
+    case Code::bad_digest:
+      type = "CorruptDatasetError";
+      text += "the last bytes of its files are not those that its durable commit was made of; nothing was ";
+      text += "written: restore it from a copy";
+      break;
     case Code::bad_offsets:
-      raise(errors("CorruptDatasetError"),
-            path + ": " + row + " is said to lie at bytes " + number(status.found) + " to " +
-                number(status.expected) +
-                ", which are not in its payload; the offsets file is damaged: restore it from a copy");
+      type = "CorruptDatasetError";
+      text +=
+          row + " is said to lie at bytes " + found + " to " + expected + ", which are not in its payload; ";
+      text += "the offsets file is damaged: restore it from a copy";
+      break;
     case Code::bad_text:
-      raise(errors("CorruptDatasetError"), path + ": " + row + " is no valid UTF-8 from its byte " +
-                                               number(status.found) +
-                                               " on; the payload is damaged: restore it from a copy");
+      type = "CorruptDatasetError";
+      text +=
+          row + " is no valid UTF-8 from its byte " + found + " on; the payload is damaged: restore it from ";
+      text += "a copy";
+      break;
     case Code::short_file:
-      raise(errors("DatasetTruncatedError"), path + ": its " + status.what + " file holds " +
-                                                 number(status.found) + " bytes where the commit needs " +
-                                                 number(status.expected) +
-                                                 "; it was truncated: restore it from a copy");
-    case Code::timed_out:
-      raise(errors("LockTimeoutError"), path);
-    case Code::moved:
-      raise(errors("GenerationMovedError"), path);
+      type = "DatasetTruncatedError";
+      text +=
+          "its " + what + " file holds " + found + " bytes where the commit needs " + expected + "; it was ";
+      text += "truncated: restore it from a copy";
+      break;
     case Code::conflict:
-      raise(errors("StaleHandleError"), path + ": holds " + number(status.found) +
-                                            " samples where this writer expected " + number(status.expected) +
-                                            ": another process appended meanwhile; nothing was written");
-    case Code::forked:
-      raise(errors("ForkedHandleError"), path + ": this handle writes for process " +
-                                             number(status.expected) +
-                                             ", from which this one was forked; open the dataset again here");
+      type = "StaleHandleError";
+      text += "holds " + found + " samples where this writer expected " + expected +
+              ": another process appended ";
+      text += "meanwhile; nothing was written";
+      break;
     case Code::deleted:
-      raise(errors("StaleHandleError"), path +
-                                            ": the dataset was deleted or replaced by another one; open the "
-                                            "path again; nothing was written");
+      type = "StaleHandleError";
+      text += "the dataset was deleted or replaced by another one; open the path again; nothing was written";
+      break;
+    case Code::forked:
+      type = "ForkedHandleError";
+      text += "this handle writes for process " + expected +
+              ", from which this one was forked; open the dataset ";
+      text += "again here";
+      break;
+    case Code::timed_out:  // the engine knows who holds the lock, and how to go on
+      type = "LockTimeoutError";
+      break;
+    case Code::moved:
+      type = "GenerationMovedError";
+      break;
+    case Code::closed:
+      builtin = PyExc_ValueError;
+      text += "the dataset is closed; open it again to read it";
+      break;
+    case Code::row_range:
+      builtin = PyExc_IndexError;
+      text =
+          "index " + std::to_string(static_cast<int64_t>(status.found)) + " is out of range for " + expected;
+      text += " samples";
+      break;
     case Code::bad_batch:
-      raise(nb::borrow(PyExc_ValueError),
-            path + ": the batch's " + status.what + " do not fit its number of samples");
+      builtin = PyExc_ValueError;
+      text += "the batch's " + what + " do not fit its number of samples";
+      break;
     case Code::overflow:
-      raise(nb::borrow(PyExc_OverflowError), path + ": the " + status.what + " would pass 2^63 bytes");
+      builtin = PyExc_OverflowError;
+      text += "the " + what + " would pass 2^63 bytes";
+      break;
     case Code::ok:
       break;
   }
-  raise(nb::borrow(PyExc_SystemError), path + ": unknown status");
+  raise(type ? errors(type) : nb::borrow(builtin), text);
 }
 
 void check(const Status& status, const std::string& path) {
@@ -607,8 +629,8 @@ nb::tuple encode_text(nb::list samples, nb::str path, uint64_t first) {
       raise(nb::borrow(PyExc_ValueError),
             std::string(path.c_str()) + ": sample " + std::to_string(first + k) + ": its character " +
                 std::to_string(size.error_index) +
-                " is a lone surrogate, which UTF-8 cannot hold; nothing of this batch "
-                "was stored: clean the text, or store bytes in a BytesMmap");
+                " is a lone surrogate, which UTF-8 cannot hold; nothing of this batch was "
+                "stored: clean the text, or store bytes in a BytesMmap");
     total += size.size;
     end_of[k] = total;
   }
