@@ -118,11 +118,8 @@ class Dataset:
                 )
             except GenerationMovedError:
                 self._slot, self._log = self.slot, None
-            except StaleHandleError:
-                self._slot, self._log = (
-                    self.slot,
-                    None,
-                )  # of files that were deleted; the next commit opens the new ones
+            except StaleHandleError:  # its files were deleted; the next commit opens those at the path
+                self._slot, self._log = self.slot, None
                 raise
             else:
                 self._slot = None
