@@ -21,7 +21,11 @@ from mmap_ninja import (
     LockTimeoutError,
     StaleHandleError,
     StringsMmap,
+    _kernel,
     files,
+    format,
+    generation,
+    writing,
 )
 
 OLD = ["one", "zwölf", ""]
@@ -711,3 +715,41 @@ def test_writer_goes_on_after_its_lock_file_was_replaced(path):
     texts.append("second")
 
     assert texts[-2:] == ["first", "second"]
+
+
+def test_lock_file_replaced_before_it_was_taken_is_opened_again(path, monkeypatch):
+    lock_path = path / "LOCK"
+    take = files.try_lock
+
+    def replace_first(fd, where):
+        monkeypatch.setattr(files, "try_lock", take)
+        lock_path.unlink()
+        lock_path.touch()
+        return take(fd, where)
+
+    monkeypatch.setattr(files, "try_lock", replace_first)
+
+    with writing.locked(path, 1) as fd:
+        assert files.is_at(fd, lock_path)
+
+
+def test_reader_that_sees_both_fast_slots_torn_looks_again(path, monkeypatch):
+    """Two commits during one slow read tear both; the durable slots are older than both."""
+    texts = StringsMmap(path)
+    texts.append("newest")
+    whole = os.pread
+    reads = []
+
+    def torn_first(fd, size, offset):
+        data = whole(fd, size, offset)
+        if size == format.COMMIT_SIZE:
+            reads.append(size)
+            if len(reads) == 1:
+                return bytes(byte ^ (at % _kernel.SLOT_STRIDE == 30 and at < 8192) for at, byte in enumerate(data))
+        return data
+
+    monkeypatch.setattr(generation.os, "pread", torn_first)
+    reader = StringsMmap(path)
+
+    assert reader[-1] == "newest"
+    assert len(reads) == 2
