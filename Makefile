@@ -15,7 +15,7 @@ PREREQUISITES := @sh tools/prerequisites.sh "$(PYTHON)"
 
 SOURCES := pyproject.toml CMakeLists.txt README.md LICENSE $(shell find src kernel -type f \
 	! -path '*/__pycache__/*' ! -path 'kernel/tests/*' 2>/dev/null)
-CXX_SOURCES := $(wildcard kernel/*.cc kernel/*.h kernel/tests/*.cc kernel/tests/*.h)
+CXX_SOURCES := $(wildcard kernel/*.cc kernel/*.h kernel/*/*.cc kernel/*/*.h)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # two pips must not write to one environment

@@ -219,10 +219,10 @@ Status Log::load(const Slot& slot) {
     }
     tails.emplace_back(rules_[k].id, extent);
     durable_extents.push_back(durable);
-    durable_blocks += durable / kBlock;
+    if (rules_[k].sealed) durable_blocks += durable / kBlock;
     if (rules_[k].extent == Extent::sums) durable_extents.back() = durable_blocks * sizeof(BlockSum);
-    if (Status status = Tail::read(rules_[k].id, rules_[k].fd, extent, &tails[k]); !status.ok())
-      return status;
+    Status status = Tail::read(rules_[k].id, rules_[k].fd, extent, rules_[k].sealed, &tails[k]);
+    if (!status.ok()) return status;
     partial_sums += tails[k].digest();
   }
   tails_ = std::move(tails);
@@ -257,6 +257,10 @@ Status Log::append(const CommitRequest& request) {
     if (rules_[k].extent == Extent::sums) part = {sums.data(), sums.size() * sizeof(BlockSum)};
     if (rules_[k].extent == Extent::offsets && part.size != request.rows * sizeof(uint64_t))
       return {.code = Code::bad_batch, .what = "offsets"};
+    uint64_t fixed = 0;
+    if (rules_[k].extent == Extent::rows &&
+        (__builtin_mul_overflow(request.rows, rules_[k].unit, &fixed) || part.size != fixed))
+      return {.code = Code::bad_batch, .what = "rows"};
     if (part.size == 0) continue;
     if (rules_[k].extent == Extent::offsets) {
       shifted_.resize(part.size / sizeof(uint64_t));
@@ -375,7 +379,7 @@ void Log::give_back_space() {
 
 uint64_t Log::sums_extent() const {
   uint64_t blocks = 0;
-  for (const Tail& tail : tails_) blocks += tail.extent() / kBlock;
+  for (const Tail& tail : tails_) blocks += tail.blocks();
   return blocks * sizeof(BlockSum);
 }
 

@@ -31,7 +31,8 @@ struct FileRule {
   Extent extent;
   uint64_t unit;
   uint32_t offsets;
-  int fd;  // owned by the log from `Log::open` on
+  bool sealed;  // its blocks have sums, and its end is in the digest
+  int fd;       // owned by the log from `Log::open` on
 };
 
 // What one commit appends to one file. For an offsets file: u64 ends that count from the batch's own start.

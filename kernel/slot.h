@@ -10,7 +10,6 @@ using Id = std::array<uint8_t, 16>;
 enum SlotFlags : uint32_t {
   kComplete = 1,  // the build that made this generation ended
   kSuspect = 2,   // a sync failed: what was not durable may be lost
-  kUnsealed = 4,  // a column was handed out as a writable memmap
 };
 
 // One commit, as docs/format.md lays it out.

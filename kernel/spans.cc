@@ -16,7 +16,8 @@ void Spans::prefetch_payload(uint64_t position) const {
   for (const uint8_t* line = span.data; line < end; line += kLine) __builtin_prefetch(line);
 }
 
-Status measure(const Spans& spans, const uint64_t* positions, uint64_t count, int64_t* offsets) {
+Status measure(const Spans& spans, const uint64_t* positions, uint64_t count, uint64_t unit,
+               int64_t* offsets) {
   constexpr uint64_t kAhead = 16;
   uint64_t total = 0;
   offsets[0] = 0;
@@ -26,23 +27,53 @@ Status measure(const Spans& spans, const uint64_t* positions, uint64_t count, in
     if (Status status = spans.at(positions[k], &span); !status.ok()) return status;
     if (__builtin_add_overflow(total, span.size, &total) || total > INT64_MAX)
       return {.code = Code::overflow, .what = "batch"};
-    offsets[k + 1] = static_cast<int64_t>(total);
+    offsets[k + 1] = static_cast<int64_t>(total / unit);
   }
   return {};
 }
 
-Status gather(const Spans& spans, const uint64_t* positions, uint64_t count, const int64_t* offsets,
-              uint8_t* values) {
+Status gather(const Spans& spans, const uint64_t* positions, uint64_t count, uint64_t unit,
+              const int64_t* offsets, uint8_t* values) {
   return visit(spans, positions, count, [&](uint64_t k, Span span) -> Status {
     // `measure` read the same offsets; a file that changed since must not move the copy out of its buffer.
-    if (span.size != static_cast<uint64_t>(offsets[k + 1] - offsets[k]))
+    if (span.size != static_cast<uint64_t>(offsets[k + 1] - offsets[k]) * unit)
       return {.code = Code::bad_offsets,
               .row = spans.rows().row(positions[k]),
               .found = 0,
               .expected = span.size};
-    memcpy(values + offsets[k], span.data, span.size);
+    memcpy(values + static_cast<uint64_t>(offsets[k]) * unit, span.data, span.size);
     return {};
   });
+}
+
+namespace {
+
+// A copy whose size the compiler knows is a move or two.
+template <uint64_t size>
+void gather_small(const Spans& spans, const uint64_t* positions, uint64_t count, uint8_t* values) {
+  const uint8_t* base = spans.payload()->data();
+  for (uint64_t k = 0; k < count; ++k)
+    memcpy(values + k * size, base + spans.rows().row(positions[k]) * size, size);
+}
+
+}  // namespace
+
+void gather_rows(const Spans& spans, const uint64_t* positions, uint64_t count, uint8_t* values) {
+  switch (uint64_t size = spans.unit()) {
+    case 1:
+      return gather_small<1>(spans, positions, count, values);
+    case 2:
+      return gather_small<2>(spans, positions, count, values);
+    case 4:
+      return gather_small<4>(spans, positions, count, values);
+    case 8:
+      return gather_small<8>(spans, positions, count, values);
+    default:
+      (void)visit(spans, positions, count, [&](uint64_t k, Span span) -> Status {
+        memcpy(values + k * size, span.data, size);
+        return {};
+      });
+  }
 }
 
 void will_need(const Spans& spans, const uint64_t* positions, uint64_t count) {

@@ -26,6 +26,7 @@ class RowMap {
 
   uint64_t count() const { return count_; }
   bool is_contiguous() const { return !rows_ && step_ == 1; }
+  bool is_mapped() const { return rows_ != nullptr; }
   uint64_t row(uint64_t position) const {
     if (rows_) return static_cast<uint64_t>(rows_[position]);
     return static_cast<uint64_t>(start_ + static_cast<int64_t>(position) * step_);
@@ -38,26 +39,38 @@ class RowMap {
   std::shared_ptr<const int64_t[]> rows_;
 };
 
-// What a handle sees of one variable-length column: immutable, shared by the handle, its iterators and its
-// views. `starts` and `ends` are the same array one apart in today's format; legacy directories have two.
+// Where rows start and end in a payload, in its units: u64 each. Today's format has one file of them, `ends`
+// being `starts` one later; the directories of 0.x have two. Neither: all rows have the same size.
+struct Index {
+  std::shared_ptr<Mapping> starts;
+  std::shared_ptr<Mapping> ends;
+  uint64_t lead = 0;  // bytes before the first end
+};
+
+// What a handle sees of one payload: immutable, shared by the handle, its iterators and its views.
 class Spans {
  public:
-  // An empty handle has neither map.
-  Spans(std::shared_ptr<Mapping> payload, std::shared_ptr<Mapping> offsets, uint64_t payload_size,
-        RowMap rows)
+  // `unit`: bytes that the index counts in, or of a row where there is none. An empty handle has no maps.
+  Spans(std::shared_ptr<Mapping> payload, uint64_t payload_size, uint64_t unit, Index index, RowMap rows)
       : base_(payload ? payload->data() : nullptr),
-        starts_(offsets ? reinterpret_cast<const uint64_t*>(offsets->data()) : nullptr),
-        ends_(starts_ ? starts_ + 1 : nullptr),
+        starts_(index.starts ? reinterpret_cast<const uint64_t*>(index.starts->data()) : nullptr),
+        ends_(index.ends ? reinterpret_cast<const uint64_t*>(index.ends->data() + index.lead) : nullptr),
+        unit_(unit),
+        payload_units_(unit ? payload_size / unit : 0),
         payload_size_(payload_size),
         rows_(std::move(rows)),
         payload_(std::move(payload)),
-        offsets_(std::move(offsets)) {}
+        index_(std::move(index)) {}
+
+  // The same payload, other rows.
+  Spans with_rows(RowMap rows) const { return {payload_, payload_size_, unit_, index_, std::move(rows)}; }
 
   uint64_t count() const { return rows_.count(); }
   const RowMap& rows() const { return rows_; }
   const std::shared_ptr<Mapping>& payload() const { return payload_; }
-  const std::shared_ptr<Mapping>& offsets() const { return offsets_; }
+  const Index& index() const { return index_; }
   uint64_t payload_size() const { return payload_size_; }
+  uint64_t unit() const { return unit_; }
   // Once per batch: whether somebody truncated the payload under the map. Costs nothing per sample, and
   // guards no view.
   Status check_size() const { return payload_ ? payload_->check_size(payload_size_) : Status{}; }
@@ -65,25 +78,33 @@ class Spans {
   // The sample at `position` < count(). Offsets come from disk: they are checked here, on every access.
   Status at(uint64_t position, Span* span) const {
     uint64_t row = rows_.row(position);
+    if (!starts_) {  // whoever opened it has seen that the committed rows lie in the payload
+      *span = {base_ + row * unit_, unit_};
+      return {};
+    }
     uint64_t start = starts_[row], end = ends_[row];
-    if (start > end || end > payload_size_) [[unlikely]]
+    if (start > end || end > payload_units_) [[unlikely]]
       return {.code = Code::bad_offsets, .row = row, .found = start, .expected = end};
-    *span = {base_ + start, end - start};
+    *span = {base_ + start * unit_, (end - start) * unit_};
     return {};
   }
 
   // Brings the offsets of a later sample, or the first lines of its payload, into the CPU's cache.
-  void prefetch_offsets(uint64_t position) const { __builtin_prefetch(starts_ + rows_.row(position)); }
+  void prefetch_offsets(uint64_t position) const {
+    if (starts_) __builtin_prefetch(starts_ + rows_.row(position));
+  }
   void prefetch_payload(uint64_t position) const;
 
  private:
   const uint8_t* base_;
   const uint64_t* starts_;
   const uint64_t* ends_;
+  uint64_t unit_;
+  uint64_t payload_units_;
   uint64_t payload_size_;
   RowMap rows_;
   std::shared_ptr<Mapping> payload_;
-  std::shared_ptr<Mapping> offsets_;
+  Index index_;
 };
 
 // Calls use(k, span) for the positions, prefetching ahead of it, until one fails. Positions must be <
@@ -105,12 +126,16 @@ Status visit(const Spans& spans, const uint64_t* positions, uint64_t count, Use 
   return {};
 }
 
-// Fills offsets[0..count] with the running sizes of the samples at `positions`.
-Status measure(const Spans& spans, const uint64_t* positions, uint64_t count, int64_t* offsets);
+// Fills offsets[0..count] with the running sizes of the samples at `positions`, in units of `unit` bytes.
+Status measure(const Spans& spans, const uint64_t* positions, uint64_t count, uint64_t unit,
+               int64_t* offsets);
 
-// Copies the samples at `positions` one after the other to `values`, which holds offsets[count] bytes.
-Status gather(const Spans& spans, const uint64_t* positions, uint64_t count, const int64_t* offsets,
-              uint8_t* values);
+// Copies the samples at `positions` one after the other to `values`, which holds offsets[count] units.
+Status gather(const Spans& spans, const uint64_t* positions, uint64_t count, uint64_t unit,
+              const int64_t* offsets, uint8_t* values);
+
+// Copies rows of one size to `values`, which holds `count` of them.
+void gather_rows(const Spans& spans, const uint64_t* positions, uint64_t count, uint8_t* values);
 
 // Asks the kernel for the pages of all the samples at once; worth it only when they are not in memory.
 void will_need(const Spans& spans, const uint64_t* positions, uint64_t count);

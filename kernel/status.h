@@ -10,6 +10,7 @@ enum class Code : uint8_t {
   closed,       // the handle was closed
   row_range,    // index `found` where only `expected` samples are
   bad_offsets,  // sample `row` is said to lie at bytes [found, expected) of its payload
+  bad_shape,    // sample `row` has a shape that its `found` elements do not fit
   bad_text,     // sample `row` is no valid UTF-8 from its byte `found` on
   short_file,   // `what` holds `found` bytes where the commit says `expected`
   timed_out,    // the lock stayed taken until the deadline

@@ -7,6 +7,10 @@
 namespace mmap_ninja {
 
 void Tail::append(const void* data, uint64_t size, std::vector<BlockSum>* sums) {
+  if (!sealed_) {
+    extent_ += size;
+    return;
+  }
   auto bytes = static_cast<const uint8_t*>(data);
   while (size > 0) {
     uint64_t part = std::min(size, kBlock - partial());
@@ -21,8 +25,9 @@ void Tail::append(const void* data, uint64_t size, std::vector<BlockSum>* sums) 
   }
 }
 
-Status Tail::read(uint64_t file, int fd, uint64_t extent, Tail* tail) {
-  *tail = Tail(file, extent);
+Status Tail::read(uint64_t file, int fd, uint64_t extent, bool sealed, Tail* tail) {
+  *tail = Tail(file, extent, sealed);
+  if (!sealed) return {};
   uint64_t partial = extent % kBlock;
   std::vector<uint8_t> bytes(partial);
   if (Status status = io::read_at(fd, bytes.data(), partial, extent - partial); !status.ok()) return status;

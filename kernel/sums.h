@@ -24,23 +24,27 @@ inline Xxh64 block_hash(uint64_t file, uint64_t block) { return Xxh64(file << 48
 // The running hash of a file's last, partial block: what makes the digest O(batch) to carry along an append.
 class Tail {
  public:
-  Tail(uint64_t file, uint64_t extent)
-      : file_(file), extent_(extent), hash_(block_hash(file, extent / kBlock)) {}
+  // Of a file that is not `sealed`, only the extent is known: others may change its bytes in place.
+  Tail(uint64_t file, uint64_t extent, bool sealed = true)
+      : file_(file), extent_(extent), sealed_(sealed), hash_(block_hash(file, extent / kBlock)) {}
 
   uint64_t extent() const { return extent_; }
   // Bytes of the last block that are hashed so far.
   uint64_t partial() const { return extent_ % kBlock; }
-  uint64_t digest() const { return partial() == 0 ? 0 : hash_.digest(); }
+  uint64_t digest() const { return partial() == 0 || !sealed_ ? 0 : hash_.digest(); }
+  // Complete blocks, each of which has a sum.
+  uint64_t blocks() const { return sealed_ ? extent_ / kBlock : 0; }
 
   // Hashes bytes appended at extent(); each block that they complete goes to `sums`.
   void append(const void* data, uint64_t size, std::vector<BlockSum>* sums);
 
   // A tail at `extent` of a file that another writer has grown: reads its partial block back.
-  static Status read(uint64_t file, int fd, uint64_t extent, Tail* tail);
+  static Status read(uint64_t file, int fd, uint64_t extent, bool sealed, Tail* tail);
 
  private:
   uint64_t file_;
   uint64_t extent_;
+  bool sealed_;
   Xxh64 hash_;
 };
 

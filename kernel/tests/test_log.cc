@@ -76,9 +76,9 @@ struct Files {
   }
 
   Status start(Log* log) const {
-    std::vector<FileRule> rules{{1, Extent::payload, 1, 1, open("data")},
-                                {2, Extent::offsets, 8, 0, open("offsets")},
-                                {4, Extent::sums, 24, 0, open("sums")}};
+    std::vector<FileRule> rules{{1, Extent::payload, 1, 1, true, open("data")},
+                                {2, Extent::offsets, 8, 0, true, open("offsets")},
+                                {4, Extent::sums, 24, 0, false, open("sums")}};
     Slot state = newest();
     return log->open(std::move(rules), open("COMMIT"), open("LOCK"), state, state.seq + 1, true);
   }

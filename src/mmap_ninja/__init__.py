@@ -2,6 +2,7 @@
 
 from importlib.metadata import version as _version
 
+from mmap_ninja.arrays import ArrayMmap
 from mmap_ninja.bytes import BytesMmap
 from mmap_ninja.errors import (
     CommitUncertainError,
@@ -17,11 +18,13 @@ from mmap_ninja.errors import (
     StaleHandleError,
 )
 from mmap_ninja.opening import open
+from mmap_ninja.ragged_arrays import RaggedMmap
 from mmap_ninja.strings import StringsMmap
 
 __version__ = _version("mmap_ninja")
 
 __all__ = [
+    "ArrayMmap",
     "BytesMmap",
     "CommitUncertainError",
     "CorruptDatasetError",
@@ -32,6 +35,7 @@ __all__ = [
     "LockTimeoutError",
     "MmapNinjaError",
     "NotADatasetError",
+    "RaggedMmap",
     "ReadOnlyError",
     "StaleHandleError",
     "StringsMmap",

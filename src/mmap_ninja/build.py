@@ -5,20 +5,23 @@ commits to BUILD, beside the old data, and becomes the dataset with one switch a
 """
 
 import collections
+import functools
 import itertools
 import operator
 import os
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, Self, TypeVar, get_args
 
+import numpy as np
+import numpy.typing as npt
 from tqdm.auto import tqdm
 
 from mmap_ninja import _kernel, directory, files, format, writing
-from mmap_ninja.dataset import Durability
-from mmap_ninja.errors import CorruptDatasetError, GenerationMovedError, LockTimeoutError, StaleHandleError
-from mmap_ninja.generation import Generation, newest, read_commit
+from mmap_ninja.dataset import Columns, Dataset, Durability, Encode
+from mmap_ninja.errors import CorruptDatasetError, LockTimeoutError
+from mmap_ninja.generation import Generation, read_commit
 from mmap_ninja.writing import Parts
 
 T = TypeVar("T")
@@ -55,63 +58,67 @@ class Options:
         format.check_metadata(self.metadata or {})
 
 
+# Descriptors of BUILD files, each with its lock: a forked child must not keep that alive.
+_held: set[int] = set()
+
+
+def _let_go() -> None:
+    while _held:
+        os.close(_held.pop())
+
+
+os.register_at_fork(after_in_child=_let_go)
+
+
 class Build:
     """A build in progress: where its batches go, and how many samples are there already."""
 
-    def __init__(
-        self, generation: Generation, log: _kernel.Log, options: Options, *, shared: bool, beside: bool
-    ) -> None:
-        self.generation = generation
-        self.skip = log.state.rows if options.if_exists == "resume" else 0  # of the source's samples
-        self._log = log
+    def __init__(self, dataset: Dataset, options: Options, *, build_fd: int | None, shared: bool) -> None:
+        self.skip = dataset.rows if options.if_exists == "resume" else 0  # of the source's samples
+        self.dataset = dataset
         self._options = options
+        self._build_fd = build_fd  # of a replacement, which becomes the dataset at its end
+        if build_fd is not None:
+            _held.add(build_fd)
         self._shared = shared  # other processes may append between two batches
-        self._beside = beside  # replaces a dataset at its end
 
     @property
     def rows(self) -> int:
         """Samples committed so far."""
-        return self._log.state.rows
-
-    def last_sample(self, sample_type: format.ColumnType) -> Any:
-        """The newest committed sample."""
-        samples = _kernel.Samples(sample_type, str(self.generation.path))
-        data, offsets = self.generation.descriptors[:2]
-        samples._attach(data, self.generation.extents(self.rows, 0)[0], offsets, self.rows)
-        return samples[-1]
+        return self.dataset.rows
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         # Not left to the garbage collector: a traceback would keep the lock of an interrupted build.
-        self._log.close()
+        self.dataset.drop_log()
+        if self._build_fd is not None and self._build_fd in _held:
+            _held.remove(self._build_fd)
+            os.close(self._build_fd)
 
-    def append(self, parts: Parts, rows: int) -> None:
+    def append(self, encode: Encode, rows: int) -> None:
         """Commit one batch."""
-        self._commit(parts, rows, 0, durable=self._options.durability == "machine")
+        durable = self._options.durability == "machine"
+        self.dataset.commit(encode, rows, durable=durable, alone=not self._shared)
 
     def finish(self) -> None:
         """Mark the dataset complete, make it durable, and put it in the place of the one it replaces."""
         # An interrupted first build that is only added to stays interrupted. The files of a replaced dataset are
         # removed, so those of the new one must be on the medium first.
-        flags = 0 if self._shared else _kernel.COMPLETE
-        self._commit((), 0, flags, durable=self._options.durability != "process" or self._beside)
-        if self._beside:
-            directory.replace(self.generation.path, self._log.state, self._options.lock_timeout)
-
-    def _commit(self, parts: Parts, rows: int, flags: int, *, durable: bool) -> None:
-        path, expected_rows = self.generation.path, None if self._shared else self.rows
-        timeout = self._options.lock_timeout
-        try:
-            writing.log_commit(
-                self._log, path, timeout, parts, rows, flags=flags, durable=durable, expected_rows=expected_rows
-            )
-        except GenerationMovedError:
-            raise StaleHandleError(f"{path}: was replaced during this build, whose batches are gone") from None
+        beside = self._build_fd is not None
+        self.dataset.commit(
+            lambda columns: (columns, ()),
+            0,
+            durable=self._options.durability != "process" or beside,
+            flags=0 if self._shared else _kernel.COMPLETE,
+            alone=not self._shared,
+        )
+        if beside:
+            directory.replace(self.dataset.path, self.dataset.slot, self._options.lock_timeout)
 
 
-def begin(path: Path, kind: format.Kind, options: Options) -> Build | None:
+def begin(path: Path, kind: format.Kind, columns: Columns, options: Options) -> Build | None:
     """Start a build, or go on with one; None where `if_exists="resume"` finds a finished dataset.
 
     Raises:
@@ -120,57 +127,58 @@ def begin(path: Path, kind: format.Kind, options: Options) -> Build | None:
         LockTimeoutError: if another process is replacing the dataset right now.
     """
     options.check()
-    metadata = options.metadata or {}
-    first = directory.create(path, kind, metadata, complete=False, timeout=options.lock_timeout)
+    metadata, timeout = options.metadata or {}, options.lock_timeout
+    first = directory.create(path, kind, columns, metadata, complete=False, timeout=timeout)
     if options.if_exists == "error" and not first:
         raise FileExistsError(f"{path}: holds a dataset already; choose another path, or pass if_exists='replace'")
-    with writing.locked(path, options.lock_timeout) as lock_fd:
-        if first or options.if_exists == "append":
-            return _open(path, format.COMMIT, kind, lock_fd, options, shared=not first)
+    if first or options.if_exists == "append":
+        return _open(path, kind, columns, None, options, shared=not first)
+    with writing.locked(path, timeout):
         build_fd = _take_build(path, options)
-        if build_fd is None and options.if_exists == "resume":
-            slot, generation, _ = newest(path)
-            if slot.flags & _kernel.COMPLETE:
-                _check_same(generation, kind, options)
-                return None
-            return _open(path, format.COMMIT, kind, lock_fd, options)
         if options.if_exists == "replace":
             if build_fd is not None:
                 os.close(build_fd)
                 directory.drop_build(path)
             directory.refuse_foreign(path)
             read_commit(path)  # one that cannot be switched must be known now, not when the build ends
-            build_fd = directory.start_generation(path, kind, metadata, format.BUILD, 0)
-        return _open(path, format.BUILD, kind, build_fd, options)
+            build_fd = directory.start_generation(path, kind, columns, metadata, format.BUILD, 0)
+    build = _open(path, kind, columns, build_fd, options, shared=False)
+    if build_fd is None and build.dataset.snapshot.complete:
+        return None
+    return build
 
 
 def _open(
-    path: Path, name: str, kind: format.Kind, lock_fd: int | None, options: Options, *, shared: bool = False
+    path: Path, kind: format.Kind, columns: Columns, build_fd: int | None, options: Options, *, shared: bool
 ) -> Build:
-    """A build that commits to COMMIT under its lock, or to BUILD, whose own descriptor is its lock."""
-    assert lock_fd is not None  # noqa: S101 - for the type checker
-    beside = name == format.BUILD
     try:
-        slot, generation, _ = newest(path, name)
-        _check_same(generation, kind, options)
-        commit = read_commit(path, name)
-        writing.drop_rejected(path / name, commit, slot)
-        commit_fd = lock_fd if beside else files.open_write(path / name)
+        dataset = Dataset(
+            path,
+            None,
+            "process",
+            options.lock_timeout,
+            build_fd=build_fd,
+            sync_often=options.durability != "process",
+        )
+        _check_same(dataset.generation, kind, columns, options)
     except BaseException:
-        if beside:
-            os.close(lock_fd)
+        if build_fd is not None:
+            os.close(build_fd)
         raise
-    log_lock = -1 if beside else os.dup(lock_fd)
-    sync_often = options.durability != "process"
-    log = writing.open_log(generation, slot, commit_fd, log_lock, commit.next_seq(), sync_often=sync_often)
-    return Build(generation, log, options, shared=shared, beside=beside)
+    return Build(dataset, options, build_fd=build_fd, shared=shared)
 
 
-def _check_same(generation: Generation, kind: format.Kind, options: Options) -> None:
+def _check_same(generation: Generation, kind: format.Kind, columns: Columns, options: Options) -> None:
     """Raise where a build would go on in a dataset that is not what it makes."""
     path, meta = generation.path, generation.meta
     if meta.kind != kind:
         raise TypeError(f"{path}: holds {meta.kind}, not {kind}; use its own class, or another path")
+    for asked, found in zip(columns, meta.columns, strict=True):
+        dtypes = [getattr(column.type, "dtype", None) for column in (asked, found)]
+        if None not in dtypes and dtypes[0] != dtypes[1]:
+            raise TypeError(
+                f"{path}: holds {dtypes[1]}, not {dtypes[0]}; leave the dtype out, or pass if_exists='replace'"
+            )
     if options.metadata is not None and options.metadata != meta.metadata:
         raise ValueError(
             f"{path}: has the metadata {meta.metadata!r:.200}, which cannot change to {options.metadata!r:.200}; "
@@ -212,8 +220,8 @@ class Source(Protocol[T_co]):
 
     total: int | None
 
-    def after(self, count: int, last: object, path: Path) -> Iterator[T_co]:
-        """The samples from position `count` on.
+    def batches(self, size: int, count: int, last: object, path: Path) -> Iterator[Sequence[T_co]]:
+        """The samples from position `count` on, `size` at a time.
 
         Raises:
             ValueError: if the source is shorter, or its sample before that position is not equal to `last`.
@@ -227,13 +235,13 @@ class Iterated(Generic[T]):
         self._samples = iter(samples)  # now: what is not iterable must not leave a dataset behind
         self.total = len(samples) if total is None and isinstance(samples, Sized) else total
 
-    def after(self, count: int, last: object, path: Path) -> Iterator[T]:
-        """The samples from position `count` on."""
+    def batches(self, size: int, count: int, last: object, path: Path) -> Iterator[list[T]]:
+        """The samples from position `count` on, `size` at a time."""
         skipped = collections.deque(enumerate(itertools.islice(self._samples, count), 1), maxlen=1)
         if count:
             number, sample = skipped[0] if skipped else (0, None)
             _check_resumed(number, sample, count, last, path)
-        return self._samples
+        return _batched(self._samples, size)
 
 
 class Indexed(Generic[T]):
@@ -243,12 +251,12 @@ class Indexed(Generic[T]):
         self._source = source
         self.total = len(source) if isinstance(source, Sized) else None
 
-    def after(self, count: int, last: object, path: Path) -> Iterator[T]:
-        """The samples from position `count` on."""
+    def batches(self, size: int, count: int, last: object, path: Path) -> Iterator[list[T]]:
+        """The samples from position `count` on, `size` at a time."""
         if count:
             before = list(itertools.islice(self._from(count - 1), 1))
             _check_resumed(count - 1 + len(before), before[0] if before else None, count, last, path)
-        return self._from(count)
+        return _batched(self._from(count), size)
 
     def _from(self, start: int) -> Iterator[T]:
         for index in itertools.count(start) if self.total is None else range(start, self.total):
@@ -261,12 +269,39 @@ class Indexed(Generic[T]):
             yield sample
 
 
+class Sliced:
+    """Samples that lie in one array."""
+
+    def __init__(self, array: npt.NDArray[Any]) -> None:
+        self._array = array
+        self.total = len(array)
+
+    def batches(self, size: int, count: int, last: object, path: Path) -> Iterator[npt.NDArray[Any]]:
+        """The samples from position `count` on, `size` at a time."""
+        if count:
+            number = min(count, self.total)
+            _check_resumed(number, self._array[number - 1] if number else None, count, last, path)
+        return (self._array[first : first + size] for first in range(count, self.total, size))
+
+
+def _batched(samples: Iterator[T], size: int) -> Iterator[list[T]]:
+    while batch := list(itertools.islice(samples, size)):
+        yield batch
+
+
+def _same(sample: object, stored: object) -> bool:
+    if not isinstance(stored, np.ndarray | np.generic):
+        return sample == stored
+    array = np.asarray(sample)  # of the dtype before it was stored
+    return array.shape == stored.shape and array.astype(stored.dtype).tobytes() == stored.tobytes()
+
+
 def _check_resumed(number: int, sample: object, count: int, last: object, path: Path) -> None:
     if number < count:
         raise ValueError(
             f"{path}: the source ends before the {count} samples that are stored; resume with the same one"
         )
-    if sample != last:
+    if not _same(sample, last):
         raise ValueError(
             f"{path}: sample {count - 1} of the source is {sample!r:.80}, the stored one is {last!r:.80}: this is not "
             "the source that the build was started with, or something else was appended since; resume with that "
@@ -276,15 +311,25 @@ def _check_resumed(number: int, sample: object, count: int, last: object, path: 
 
 def run(
     build: Build,
-    samples: Iterator[T],
-    encode: Callable[[list[T], str, int], Parts],
+    batches: Iterator[Sequence[T]],
+    encode: Callable[[Columns, Sequence[T], str, int], tuple[Columns, Parts]],
     total: int | None,
     options: Options,
 ) -> None:
     """Commit batch after batch, then finish; an error in the source leaves the finished batches committed."""
-    path = str(build.generation.path)
+    path = str(build.dataset.path)
     with tqdm(total=total, initial=build.skip, unit=" samples", disable=not options.verbose) as progress:
-        while batch := list(itertools.islice(samples, options.batch_size)):
-            build.append(encode(batch, path, build.rows), len(batch))
+        for batch in batches:
+            build.append(functools.partial(_encode, encode, batch, path, build.rows), len(batch))
             progress.update(len(batch))
         build.finish()
+
+
+def _encode(
+    encode: Callable[[Columns, Sequence[T], str, int], tuple[Columns, Parts]],
+    batch: Sequence[T],
+    path: str,
+    first: int,
+    columns: Columns,
+) -> tuple[Columns, Parts]:
+    return encode(columns, batch, path, first)

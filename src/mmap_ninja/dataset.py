@@ -1,18 +1,23 @@
 """The commit engine of one dataset: what a handle sees, and how it appends to it."""
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from mmap_ninja import _kernel, files, format
+from mmap_ninja import _kernel, directory, files, format
 from mmap_ninja.errors import ForkedHandleError, GenerationMovedError, StaleHandleError
-from mmap_ninja.format import Meta
+from mmap_ninja.format import Column, Meta
 from mmap_ninja.generation import Generation, newest, read_commit
 from mmap_ninja.writing import Parts, drop_rejected, locked, log_commit, open_log
 
 Durability = Literal["process", "machine"]
 Identity = tuple[bytes, int, int, int]  # uuid, generation, rows, edits: what a pickled handle comes back to
+Columns = tuple[Column, ...]
+# A batch's bytes for each of the generation's files, and the columns that they fit: those given, or wider ones.
+Encode = Callable[[Columns], tuple[Columns, Parts]]
 
 DEFAULT_LOCK_TIMEOUT: Final = 60.0
 _SWITCHES: Final = 100  # generations that may be switched under one commit before it gives up
@@ -32,15 +37,42 @@ class Dataset:
     """One dataset directory as a handle sees it: a commit, its generation's files, and a log to append to.
 
     Not thread-safe: the handle above serialises its mutations.
+
+    Args:
+        path: The directory.
+        kind: What samples are read and encoded as; None: the dataset's own kind.
+        durability: What a commit survives at once.
+        lock_timeout: Seconds to wait for other processes' commits.
+        build_fd: Of the BUILD file to commit to instead of COMMIT; it holds the lock, and stays the caller's.
+        sync_often: Whether commits are made durable as their bytes add up.
     """
 
-    def __init__(self, path: Path, kind: format.Kind | None, durability: Durability, lock_timeout: float) -> None:
+    def __init__(
+        self,
+        path: Path,
+        kind: format.Kind | None,
+        durability: Durability,
+        lock_timeout: float,
+        *,
+        build_fd: int | None = None,
+        sync_often: bool = True,
+    ) -> None:
         self.path = path
-        self.kind = kind  # that samples are read and encoded as; None: the dataset's own
+        self.kind = kind
         self.durability = durability
         self.lock_timeout = lock_timeout
+        self._build_fd = build_fd
+        self._name = format.COMMIT if build_fd is None else format.BUILD
+        self._sync_often = sync_often
         self._log: _kernel.Log | None = None
-        self._adopt(*newest(path))
+        self._adopt(*newest(path, self._name))
+
+    def drop_log(self) -> None:
+        """Let go of the log, and with it of a lock that it holds, as it is."""
+        if self._log is not None:
+            self._slot = self.slot
+            self._log.close()
+            self._log = None
 
     def _adopt(self, slot: _kernel.Slot, generation: Generation, extents: list[int]) -> None:
         # A replace may change the kind: nothing of the old one may be read as, or appended to, the new.
@@ -78,10 +110,9 @@ class Dataset:
     def refresh(self) -> None:
         """Move to the newest commit."""
         known = self.generation
-        self._adopt(*newest(self.path, known=known))
-        if self.generation is not known and self._log is not None:
-            self._log.close()
-            self._log = None
+        self._adopt(*newest(self.path, self._name, known))
+        if self.generation is not known:
+            self.drop_log()
 
     def pin(self, identity: Identity) -> None:
         """Go back to an earlier commit of the same generation.
@@ -99,22 +130,52 @@ class Dataset:
         slot.rows, slot.edits = rows, edits
         self._adopt(slot, self.generation, self.generation.extents(rows, edits))
 
-    def commit(self, parts: Parts, rows: int, *, durable: bool = False) -> None:
+    def commit(
+        self,
+        encode: Encode,
+        rows: int,
+        *,
+        durable: bool = False,
+        flags: int = 0,
+        alone: bool = False,
+    ) -> None:
         """Append one batch to the newest commit and move to it.
 
         Args:
-            parts: The bytes that each of the generation's files grows by; offsets count from the batch's start.
+            encode: Gives the batch; called again where the columns have changed meanwhile. Offsets count from the
+                batch's start.
             rows: The samples in the batch.
             durable: Whether to wait until it is safe against power loss.
+            flags: What the commit marks the dataset with.
+            alone: Whether what others did since is an error.
+
+        Raises:
+            StaleHandleError: if the dataset was deleted, or others changed it where that is an error.
         """
         durable |= self.durability == "machine"
+        uuid, expected_rows = self.meta.uuid, self.rows if alone else None
+        encoded: tuple[Columns, Parts] | None = None
         for _ in range(_SWITCHES):
+            if alone and self.meta.uuid != uuid:
+                raise StaleHandleError(f"{self.path}: was replaced during this build, whose batches are gone")
+            if encoded is None or encoded[0] != self.meta.columns:
+                encoded = encode(self.meta.columns)
+            if encoded[0] != self.meta.columns:
+                self.evolve(encoded[0])
+                continue
             if self._log is None:
                 self._start_writing()
-            assert self._log is not None  # noqa: S101 - for the type checker
+                continue  # with a look at what was found under the lock
             try:
                 self.rows, self.extents = log_commit(
-                    self._log, self.path, self.lock_timeout, parts, rows, durable=durable
+                    self._log,
+                    self.path,
+                    self.lock_timeout,
+                    encoded[1],
+                    rows,
+                    flags=flags,
+                    durable=durable,
+                    expected_rows=expected_rows,
                 )
             except GenerationMovedError:
                 self._slot, self._log = self.slot, None
@@ -126,9 +187,31 @@ class Dataset:
                 return
         raise StaleHandleError(f"{self.path}: was replaced {_SWITCHES} times during one commit; nothing was written")
 
+    def evolve(self, columns: Columns) -> None:
+        """Give the samples other columns, durably: a new generation, to which the handle moves.
+
+        Where others have changed the columns meanwhile, it only moves to theirs.
+        """
+        before = self.meta.columns
+        for _ in range(_SWITCHES):
+            self.flush()
+            with locked(self.path, self.lock_timeout):
+                self.refresh()
+                slot = self.slot
+                if self.meta.columns != before:
+                    return
+                if (slot.rows, slot.edits) != (slot.durable_rows, slot.durable_edits):
+                    continue  # another process appended since the flush
+                with self._commit_file() as commit_fd:
+                    drop_rejected(self.path / self._name, read_commit(self.path, self._name), slot)
+                    directory.evolve(self.generation, slot, columns, commit_fd, self._name)
+                self.refresh()
+                return
+        raise StaleHandleError(f"{self.path}: others appended without end; nothing was written")
+
     def flush(self) -> None:
         """Make all that is committed safe against power loss."""
-        self.commit((), 0, durable=True)
+        self.commit(_nothing, 0, durable=True)
 
     def close(self) -> None:
         """Make this handle's commits durable, and let go of the log."""
@@ -144,12 +227,35 @@ class Dataset:
         finally:
             log.close()
 
+    @contextmanager
+    def _commit_file(self) -> Iterator[int]:
+        """The open commit file, while whoever asks holds the lock."""
+        if self._build_fd is not None:
+            yield self._build_fd
+            return
+        fd = files.open_write(self.path / self._name)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
     def _start_writing(self) -> None:
         with locked(self.path, self.lock_timeout) as lock_fd:
             self.refresh()
-            commit = read_commit(self.path)
-            drop_rejected(self.path / format.COMMIT, commit, self.slot)
-            commit_fd = files.open_write(self.path / format.COMMIT)
-            self._log = open_log(
-                self.generation, self.slot, commit_fd, os.dup(lock_fd), commit.next_seq(), sync_often=True
-            )
+            commit = read_commit(self.path, self._name)
+            drop_rejected(self.path / self._name, commit, self.slot)
+            with self._commit_file() as commit_fd:
+                # The lock of a BUILD is its own, and held all the time.
+                log_lock = os.dup(lock_fd) if self._build_fd is None else -1
+                self._log = open_log(
+                    self.generation,
+                    self.slot,
+                    os.dup(commit_fd),
+                    log_lock,
+                    commit.next_seq(),
+                    sync_often=self._sync_often,
+                )
+
+
+def _nothing(columns: Columns) -> tuple[Columns, Parts]:
+    return columns, ()

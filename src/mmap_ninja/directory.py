@@ -2,15 +2,21 @@
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+import numpy as np
 
 from mmap_ninja import _kernel, files, format
+from mmap_ninja.columns import Ragged
 from mmap_ninja.errors import CommitUncertainError, CorruptDatasetError, NotADatasetError
-from mmap_ninja.generation import read_commit
+from mmap_ninja.format import Column
+from mmap_ninja.generation import CommitFile, Generation, block_sums, read_commit
 from mmap_ninja.writing import locked
+
+_ROWS_AT_ONCE: Final = 1 << 16  # of shapes that are written anew
 
 
 def is_vacant(path: Path) -> bool:
@@ -22,7 +28,15 @@ def is_vacant(path: Path) -> bool:
     return all(map(format.is_own_name, names := files.names(path))) and format.COMMIT not in names
 
 
-def create(path: Path, kind: format.Kind, metadata: dict[str, Any], *, complete: bool, timeout: float) -> bool:
+def create(
+    path: Path,
+    kind: format.Kind,
+    columns: tuple[Column, ...],
+    metadata: dict[str, Any],
+    *,
+    complete: bool,
+    timeout: float,
+) -> bool:
     """Make an empty dataset at a path that holds none, durably; returns False if another process was faster.
 
     Raises:
@@ -42,7 +56,7 @@ def create(path: Path, kind: format.Kind, metadata: dict[str, Any], *, complete:
             )
         drop_build(path)  # the empty files of a creation that was interrupted
         flags = _kernel.COMPLETE if complete else 0
-        os.close(start_generation(path, kind, metadata, format.COMMIT, flags))
+        os.close(start_generation(path, kind, columns, metadata, format.COMMIT, flags))
         files.sync_directory(path.parent)
     return True
 
@@ -64,23 +78,23 @@ def refuse_foreign(path: Path) -> None:
         )
 
 
-def start_generation(path: Path, kind: format.Kind, metadata: dict[str, Any], commit_name: str, flags: int) -> int:
+def start_generation(
+    path: Path,
+    kind: format.Kind,
+    columns: tuple[Column, ...],
+    metadata: dict[str, Any],
+    commit_name: str,
+    flags: int,
+) -> int:
     """Write the files of a new, empty generation, and a commit file that names it; under the lock.
 
     Returns the open descriptor of the commit file, which holds its lock.
     """
-    taken = [format.generation_of(name) or 0 for name in files.names(path)]
-    meta = format.new_meta(kind, max(taken, default=0) + 1, uuid.uuid4().bytes, metadata)
+    meta = format.new_meta(kind, _next_generation(path), uuid.uuid4().bytes, columns, metadata)
+    for file in meta.files:
+        _write_file(path / file.name, [format.FIRST_OFFSET] if file.role == "offsets" else [])
     encoded = meta.encode()
-    contents = {file.name: format.FIRST_OFFSET if file.role == "offsets" else b"" for file in meta.files}
-    contents[format.meta_name(meta.generation)] = encoded
-    for name, content in contents.items():
-        fd = files.create(path / name)
-        try:
-            files.write(fd, content, 0, path / name)
-            files.sync(fd, path / name)
-        finally:
-            os.close(fd)
+    _write_file(path / format.meta_name(meta.generation), [encoded])
 
     # Temp and rename: whoever sees the commit file sees it whole. The lock is taken before it can be seen.
     new_path = path / f"{commit_name}.new"
@@ -107,29 +121,96 @@ def start_generation(path: Path, kind: format.Kind, metadata: dict[str, Any], co
 def replace(path: Path, slot: _kernel.Slot, timeout: float) -> None:
     """Make the finished BUILD's commit the dataset's newest, durably, and remove what it replaces."""
     with locked(path, timeout):
-        commit = read_commit(path)
         commit_path = path / format.COMMIT
         fd = files.open_write(commit_path)
         try:
-            slot.seq = commit.next_seq()
-            slot.boot, (slot.device, slot.inode) = files.boot_id(), files.identity(fd)
-            older = {place: placed.seq for place, placed in commit.slots}
-            first, second = sorted((2, 3), key=lambda place: older.get(place, 0))
-            # The durable slot that is overwritten is the older one, and the other only once this is on the medium.
-            _write_slot(fd, first, slot, commit_path)
-            try:
-                files.sync(fd, commit_path)
-                for place in (0, 1, second):
-                    _write_slot(fd, place, slot, commit_path)
-                files.sync(fd, commit_path)
-            except OSError as error:
-                raise CommitUncertainError(
-                    f"{commit_path}: switching to the finished build failed half way ({error}): whether it survives a "
-                    "power loss is unknown; check the disk, then build again with if_exists='resume'"
-                ) from None
+            _switch(fd, commit_path, read_commit(path), slot)
         finally:
             os.close(fd)
         drop_build(path)
+
+
+def evolve(
+    generation: Generation, slot: _kernel.Slot, columns: tuple[Column, ...], commit_fd: int, commit_name: str
+) -> None:
+    """Go on with the same samples under other columns: a new generation that shares the files that fit; under the lock.
+
+    `slot` is the newest of the open commit file; all that it speaks of must be durable.
+    """
+    path, old = generation.path, generation.meta
+    extents = generation.extents(slot.rows, slot.edits)
+    before = {column.id: column.type.files() for column in old.columns}
+    after = {column.id: column.type.files() for column in columns}
+    kept = tuple(
+        file
+        for file in old.files
+        if file.column is None
+        or file.role in ("data", "offsets")
+        or before[file.column].get(file.role) == after[file.column].get(file.role)
+    )
+    number = _next_generation(path)
+    meta = format.new_meta(old.kind, number, old.uuid, columns, old.metadata, kept)
+    descriptors = dict(zip(old.files, generation.descriptors, strict=True))
+    lengths = dict(zip(old.files, extents, strict=True))
+    opened: list[int] = []
+    try:
+        for file in meta.files:
+            if file in descriptors:
+                continue
+            _write_file(path / file.name, _shape_rows(generation, columns, file, slot.rows))
+            opened.append(files.open_read(path / file.name))
+            descriptors[file], lengths[file] = opened[-1], os.fstat(opened[-1]).st_size
+
+        # Sums of files that are no longer there, or may change in place now, go; those of new files come.
+        sealed = {file for file, rule in zip(meta.files, meta.extents(), strict=True) if rule.sealed}
+        sums_file = meta.files[-1]
+        stored = os.pread(descriptors[sums_file], lengths[sums_file], 0)
+        ids = {file.id for file in sealed.intersection(kept)}
+        sums = b"".join(entry for entry in block_sums(stored) if int.from_bytes(entry[:8], "little") in ids)
+        digest = 0
+        for file in meta.files:
+            if file not in sealed:
+                continue
+            start = lengths[file] if file in kept else 0
+            part, complete = _kernel.range_digest(
+                file.id, descriptors[file], start, lengths[file], str(path / file.name)
+            )
+            digest += part - sum(int.from_bytes(entry[16:], "little") for entry in block_sums(complete))
+            sums += complete
+        if sums != stored:
+            others = tuple(file for file in meta.files if file != sums_file)
+            meta = format.new_meta(old.kind, number, old.uuid, columns, old.metadata, others)
+            _write_file(path / meta.files[-1].name, [sums])
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+    encoded = meta.encode()
+    _write_file(path / format.meta_name(number), [encoded])
+    files.sync_directory(path)
+    slot.generation, slot.meta_digest, slot.digest = number, _kernel.xxh64(encoded), digest % 2**64
+    slot.durable_rows, slot.durable_edits = slot.rows, slot.edits
+    _switch(commit_fd, path / commit_name, read_commit(path, commit_name), slot)
+    remove_unnamed(path)
+
+
+def _shape_rows(
+    generation: Generation, columns: tuple[Column, ...], file: format.FileEntry, rows: int
+) -> Iterator[bytes]:
+    """The rows of a new shapes file, made of what the generation's files say of the shapes."""
+    old = next(column.type for column in generation.meta.columns if column.id == file.column)
+    new = next(column.type for column in columns if column.id == file.column)
+    assert isinstance(old, Ragged) and isinstance(new, Ragged)  # noqa: S101, PT018 - no other type has shapes
+    meta, width = generation.meta, old.shape_width
+    for first in range(0, rows, _ROWS_AT_ONCE):
+        count = min(_ROWS_AT_ONCE, rows - first)
+        offsets_fd = generation.descriptors[meta.index("offsets", file.column)]
+        offsets = np.frombuffer(os.pread(offsets_fd, (count + 1) * 8, first * 8), np.uint64)
+        stored = np.empty((count, 0), np.uint64)
+        if width:
+            shapes_fd = generation.descriptors[meta.index("shapes", file.column)]
+            stored = np.frombuffer(os.pread(shapes_fd, count * width * 8, first * width * 8), np.uint64)
+            stored = stored.reshape(count, width)
+        yield new.widened(old, stored, np.diff(offsets)).tobytes()
 
 
 def finish_switch(path: Path) -> None:
@@ -164,6 +245,44 @@ def remove_unnamed(path: Path) -> None:
     for name in files.names(path):
         if format.generation_of(name) is not None and name not in kept:
             files.remove(path / name)
+
+
+def _next_generation(path: Path) -> int:
+    taken = [format.generation_of(name) or 0 for name in files.names(path)]
+    return max(taken, default=0) + 1
+
+
+def _write_file(path: Path, contents: Iterable[bytes]) -> None:
+    """Make a file of a new generation, durably."""
+    fd = files.create(path)
+    try:
+        at = 0
+        for content in contents:
+            files.write(fd, content, at, path)
+            at += len(content)
+        files.sync(fd, path)
+    finally:
+        os.close(fd)
+
+
+def _switch(fd: int, commit_path: Path, commit: CommitFile, slot: _kernel.Slot) -> None:
+    """Make `slot` the newest in all places of an open commit file, durably."""
+    slot.seq = commit.next_seq()
+    slot.boot, (slot.device, slot.inode) = files.boot_id(), files.identity(fd)
+    older = {place: placed.seq for place, placed in commit.slots}
+    first, second = sorted((2, 3), key=lambda place: older.get(place, 0))
+    # The durable slot that is overwritten is the older one, and the other only once this is on the medium.
+    _write_slot(fd, first, slot, commit_path)
+    try:
+        files.sync(fd, commit_path)
+        for place in (0, 1, second):
+            _write_slot(fd, place, slot, commit_path)
+        files.sync(fd, commit_path)
+    except OSError as error:
+        raise CommitUncertainError(
+            f"{commit_path}: switching to the new generation failed half way ({error}): whether it survives a power "
+            "loss is unknown; check the disk, then do the same again (a build: with if_exists='resume')"
+        ) from None
 
 
 def _write_slot(fd: int, place: int, slot: _kernel.Slot, commit_path: Path) -> None:

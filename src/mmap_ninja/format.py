@@ -6,10 +6,10 @@ The slots of the commit file are laid out by the kernel, which reads and writes 
 import json
 import re
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Any, Final, Literal, NoReturn, cast
 
 from mmap_ninja import _kernel
+from mmap_ninja.columns import Array, Binary, ColumnType, Ragged, Role, Rule, Text, decode_type
 from mmap_ninja.errors import CorruptDatasetError, FormatVersionError
 
 COMMIT: Final = "COMMIT"
@@ -25,19 +25,23 @@ _METADATA_LIMIT: Final = META_SIZE_LIMIT // 2  # indented one level deeper in th
 FILE_ID_LIMIT: Final = 65_535  # it shares 64 bits with the block number in the seed of a sum
 FIRST_OFFSET: Final = bytes(8)
 
-Kind = Literal["strings", "bytes"]
-ColumnType = Literal["text", "binary"]
-Role = Literal["data", "offsets", "edits", "sums"]
+Kind = Literal["strings", "bytes", "array", "ragged"]
 
+LEGACY_DATA: Final = "data.ninja"  # the payload of a 0.x directory that was upgraded
 _FILE_NAME: Final = re.compile(
-    r"(?:c(?P<column>[0-9]{1,5})\.(?P<of_column>data|offsets)|(?P<shared>edits|sums))-[0-9]{1,20}"
+    r"(?:c(?P<column>[0-9]{1,5})\.(?P<of_column>data|offsets|shapes)|(?P<shared>edits|sums))-[0-9]{1,20}"
 )
 _OWN_NAME: Final = re.compile(
     r"COMMIT|LOCK|BUILD|(?:COMMIT|BUILD)\.new|meta-\d+\.json"
     r"|(?:c\d+\.(?:data|offsets|shapes|nulls|sizes)|edits|sums)-\d+"
 )
 _GENERATION: Final = re.compile(r"-(\d+)(?:\.json)?$")
-_COLUMN_TYPES: Final[dict[str, ColumnType]] = {"strings": "text", "bytes": "binary"}
+_COLUMN_TYPES: Final[dict[str, type[ColumnType]]] = {
+    "strings": Text,
+    "bytes": Binary,
+    "array": Array,
+    "ragged": Ragged,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +63,6 @@ class FileEntry:
     name: str
 
 
-class Rule(IntEnum):
-    """How a file's length follows from a commit's rows and edits: the kernel's `Extent`, in its order."""
-
-    ROWS = 0  # rows * unit
-    OFFSETS = 1  # (rows + 1) * unit
-    PAYLOAD = 2  # offsets[rows] * unit
-    EDITS = 3  # edits * unit
-    SUMS = 4  # unit for each complete block of the files above
-
-
 @dataclass(frozen=True, slots=True)
 class Extent:
     """The length rule of one file."""
@@ -76,6 +70,7 @@ class Extent:
     rule: Rule
     unit: int
     offsets: int  # index of the offsets file that a payload's length is read from
+    sealed: bool  # its complete blocks have sums, and its end is in the digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +90,19 @@ class Meta:
 
     def extents(self) -> list[Extent]:
         """The length rule of each of `files`, in their order."""
-        units = {"offsets": (Rule.OFFSETS, 8), "edits": (Rule.EDITS, 32), "sums": (Rule.SUMS, 24)}
+        columns = {column.id: column.type for column in self.columns}
         extents = []
         for file in self.files:
-            if file.role == "data":
-                extents.append(Extent(Rule.PAYLOAD, 1, self.index("offsets", file.column)))
+            if file.role == "edits":
+                extents.append(Extent(Rule.EDITS, 32, 0, sealed=True))
+            elif file.role == "sums":
+                extents.append(Extent(Rule.SUMS, 24, 0, sealed=False))
             else:
-                extents.append(Extent(*units[file.role], 0))
+                column = columns[cast(int, file.column)]
+                rule, unit = column.files()[file.role]
+                offsets = self.index("offsets", file.column) if rule is Rule.PAYLOAD else 0
+                unsealed = isinstance(column, Array) and not column.sealed
+                extents.append(Extent(rule, unit, offsets, sealed=not unsealed))
         return extents
 
     def encode(self) -> bytes:
@@ -112,23 +113,40 @@ class Meta:
             "uuid": self.uuid.hex(),
             "generation": self.generation,
             "kind": self.kind,
-            "columns": [{"id": c.id, "name": c.name, "type": c.type} for c in self.columns],
+            "columns": [
+                {"id": c.id, "name": c.name, "type": c.type.name, **c.type.to_json()} for c in self.columns
+            ],
             "files": [{"id": f.id, "role": f.role, "column": f.column, "name": f.name} for f in self.files],
             "metadata": self.metadata,
         }
         return json.dumps(document, ensure_ascii=False, allow_nan=False, indent=1).encode()
 
 
-def new_meta(kind: Kind, generation: int, uuid: bytes, metadata: dict[str, Any]) -> Meta:
-    """The meta of a fresh generation of a one-column dataset."""
+def new_meta(
+    kind: Kind,
+    generation: int,
+    uuid: bytes,
+    columns: tuple[Column, ...],
+    metadata: dict[str, Any],
+    kept: tuple[FileEntry, ...] = (),
+) -> Meta:
+    """The meta of a generation that goes on with the `kept` files of another, and has new ones for the rest."""
     # Payload before offsets before sums: the order in which a commit writes them.
-    files = (
-        FileEntry(1, "data", 0, f"c0.data-{generation}"),
-        FileEntry(2, "offsets", 0, f"c0.offsets-{generation}"),
-        FileEntry(3, "edits", None, f"edits-{generation}"),
-        FileEntry(4, "sums", None, f"sums-{generation}"),
-    )
-    return Meta(uuid, generation, kind, (Column(0, "", _COLUMN_TYPES[kind]),), files, metadata)
+    roles: list[tuple[Role, int | None]] = [(role, column.id) for column in columns for role in column.type.files()]
+    entries = {(file.role, file.column): file for file in kept}
+    next_id = max((file.id for file in kept), default=0) + 1
+    for role, column in [*roles, ("edits", None), ("sums", None)]:
+        if (role, column) not in entries:
+            stem = role if column is None else f"c{column}.{role}"
+            entries[role, column] = FileEntry(next_id, role, column, f"{stem}-{generation}")
+            next_id += 1
+    order = [*roles, ("edits", None), ("sums", None)]
+    return Meta(uuid, generation, kind, columns, tuple(entries[key] for key in order), metadata)
+
+
+def first_columns(kind: Kind) -> tuple[Column, ...]:
+    """The columns of an empty dataset of a one-column kind."""
+    return (Column(0, "", _COLUMN_TYPES[kind]()),)
 
 
 def meta_name(generation: int) -> str:
@@ -144,7 +162,7 @@ def is_own_name(name: str) -> bool:
 def holds_samples(name: str, size: int) -> bool:
     """Whether a file of this name and size holds more than what it was created with."""
     match = _FILE_NAME.fullmatch(name)
-    empty = {"data": 0, "offsets": len(FIRST_OFFSET)}
+    empty = {"data": 0, "offsets": len(FIRST_OFFSET), "shapes": 0}
     return match is not None and match["of_column"] in empty and size > empty[match["of_column"]]
 
 
@@ -222,13 +240,17 @@ def decode_meta(data: bytes, where: str) -> Meta:
 
     columns = []
     for entry in typed(document["columns"], list, "columns"):
-        if set(typed(entry, dict, "column")) != {"id", "name", "type"}:
+        if not {"id", "name", "type"} <= set(typed(entry, dict, "column")):
             refuse(f"column {entry!r:.80}", "id, name and type")
-        if entry["type"] not in _COLUMN_TYPES.values():
-            refuse(f"column type {entry['type']!r:.80}", f"one of {sorted(_COLUMN_TYPES.values())}")
-        columns.append(Column(unsigned(entry["id"], "column id"), typed(entry["name"], str, "name"), entry["type"]))
-    if [column.type for column in columns] != [_COLUMN_TYPES[kind]]:
-        refuse(f"columns {columns!r:.200}", f"one {_COLUMN_TYPES[kind]} column for kind {kind!r}")
+        try:
+            column_type = decode_type(entry)
+        except (ValueError, TypeError, RecursionError) as error:
+            refuse(f"column type {error}", "one that this version knows")
+        except ImportError as error:
+            raise ImportError(f"{where}: its dtype needs a package that is not installed ({error})") from None
+        columns.append(Column(unsigned(entry["id"], "column id"), typed(entry["name"], str, "name"), column_type))
+    if [type(column.type) for column in columns] != [_COLUMN_TYPES[kind]]:
+        refuse(f"columns {columns!r:.200}", f"one {_COLUMN_TYPES[kind].name} column for kind {kind!r}")
 
     files = []
     for entry in typed(document["files"], list, "files"):
@@ -238,16 +260,18 @@ def decode_meta(data: bytes, where: str) -> Meta:
         match = _FILE_NAME.fullmatch(name)
         column = int(match["column"]) if match and match["column"] else None
         role = match["of_column"] or match["shared"] if match else None
-        if not match or role != entry["role"] or column != entry["column"]:
+        if name == LEGACY_DATA:
+            role, column = "data", columns[0].id
+        if role is None or role != entry["role"] or column != entry["column"]:
             refuse(f"file {entry!r:.200}", "a name that says the file's role and column")
         if not 1 <= unsigned(entry["id"], "file id") <= FILE_ID_LIMIT:
             refuse(f"file id {entry['id']}", f"1 to {FILE_ID_LIMIT}")
         files.append(FileEntry(entry["id"], cast(Role, role), column, name))
-    expected = [("data", columns[0].id), ("offsets", columns[0].id), ("edits", None), ("sums", None)]
+    expected = [*((role, c.id) for c in columns for role in c.type.files()), ("edits", None), ("sums", None)]
     if [(file.role, file.column) for file in files] != expected or len({file.id for file in files}) != len(files):
         refuse(
             f"files {[file.name for file in files]!r:.200}",
-            "one data, offsets, edits and sums file, in this order",
+            f"files of the roles {[role for role, _ in expected]}, in this order",
         )
     metadata = typed(document["metadata"], dict, "metadata")
     try:

@@ -13,7 +13,8 @@ from mmap_ninja.errors import (
     FormatVersionError,
     NotADatasetError,
 )
-from mmap_ninja.format import Meta, Rule
+from mmap_ninja.columns import Rule
+from mmap_ninja.format import Meta
 
 _ATTEMPTS: Final = 10  # a slot can be torn under a reader, a generation can be switched; twice in a row is rare
 _U64: Final = 8
@@ -79,8 +80,11 @@ class Generation:
                     units = rows + 1
                 case Rule.EDITS:
                     units = edits
+                case Rule.ROWS:
+                    units = rows
                 case _:
-                    units = sum(extent // _kernel.BLOCK for extent in extents)
+                    summed = (extent for rule, extent in zip(rules, extents, strict=False) if rule.sealed)
+                    units = sum(extent // _kernel.BLOCK for extent in summed)
             extents.append(units * rule.unit)
             size = os.fstat(self.descriptors[index]).st_size
             self._require(index, size >= extents[index], extents[index])
@@ -107,15 +111,20 @@ class Generation:
             return False
         digest = 0
         sums: set[bytes] = set()
+        rules = self.meta.extents()
         for index, file in enumerate(self.meta.files):
+            if not rules[index].sealed and file.role != "sums":
+                if extents[index] > durable[index]:
+                    return False  # nothing tells whether these bytes survived
+                continue
             if file.role == "sums":
                 written = os.pread(self.descriptors[index], extents[index] - durable[index], durable[index])
-                return digest % 2**64 == slot.digest and sums == set(_block_sums(written))
+                return digest % 2**64 == slot.digest and sums == set(block_sums(written))
             part, complete = _kernel.range_digest(
                 file.id, self.descriptors[index], durable[index], extents[index], str(self.path / file.name)
             )
             digest += part
-            sums.update(_block_sums(complete))
+            sums.update(block_sums(complete))
         return False
 
 
@@ -241,7 +250,8 @@ def newest(
     raise CorruptDatasetError(f"{path}: its commit names a file that is missing ({missing}); restore it from a copy")
 
 
-def _block_sums(data: bytes) -> list[bytes]:
+def block_sums(data: bytes) -> list[bytes]:
+    """The entries of a sums file: `{u64 file, u64 block, u64 sum}` each."""
     size = 24
     return [data[at : at + size] for at in range(0, len(data), size)]
 

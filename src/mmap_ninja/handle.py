@@ -4,7 +4,7 @@ import copy
 import os
 import threading
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Literal, Self, TypeVar, get_args
@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from mmap_ninja import build, format
 from mmap_ninja.build import IfExists, Indexable
-from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Dataset, Durability, Snapshot
+from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Columns, Dataset, Durability, Snapshot
 from mmap_ninja.directory import create, is_vacant
 from mmap_ninja.errors import IncompleteDatasetWarning, ReadOnlyError
 from mmap_ninja.generation import Generation
@@ -37,7 +37,7 @@ class DatasetHandle(SampleSequence[T]):
     """
 
     _kind: ClassVar[format.Kind]
-    _sample: ClassVar[format.ColumnType]
+    _sample: ClassVar[str]  # what the kernel calls it
 
     def __init__(
         self,
@@ -74,6 +74,7 @@ class DatasetHandle(SampleSequence[T]):
         self._durability: Durability = durability
         self._lock_timeout = lock_timeout
         self._writable = mode in _WRITABLE_MODES
+        self._give_copies(mode == "c")
         self._mutex = threading.RLock()
         self._dataset: Dataset | None = None
         self._shown: Generation | None = None  # whose files are mapped
@@ -86,9 +87,21 @@ class DatasetHandle(SampleSequence[T]):
         if dataset.generation is self._shown:
             self._grow(dataset.extents[0], dataset.rows)
             return
-        data, offsets = dataset.generation.descriptors[:2]
-        self._attach(data, dataset.extents[0], offsets, dataset.rows)
+        self._attach_files(dataset)
         self._dataset, self._shown = dataset, dataset.generation
+
+    def _attach_files(self, dataset: Dataset) -> None:
+        """Map the files of a generation that was not shown before."""
+        data, offsets = dataset.generation.descriptors[:2]
+        self._attach(data, dataset.extents[0], 1, offsets, dataset.rows)
+
+    @property
+    def _configuration(self) -> dict[str, Any]:
+        """What a kind's constructor takes beyond the common options, for views and pickles."""
+        return {}
+
+    def _configure(self, configuration: dict[str, Any]) -> None:
+        """Take over another handle's `_configuration`."""
 
     def _warn_if_incomplete(self, *, stacklevel: int) -> None:
         if not self.complete:
@@ -129,15 +142,19 @@ class DatasetHandle(SampleSequence[T]):
         return self
 
     @classmethod
-    def _encode(cls, batch: list[T], path: str, first: int) -> Parts:
-        """The bytes that each file of the generation grows by; `first` is the first sample's number in messages."""
+    def _encode(cls, columns: Columns, batch: Sequence[T], path: str, first: int) -> tuple[Columns, Parts]:
+        """The bytes that each file of the generation grows by, and the columns that they fit: those given, or wider.
+
+        `first` is the first sample's number in messages.
+        """
         raise NotImplementedError
 
-    def _commit(self, batch: list[T]) -> None:
-        parts = self._encode(batch, self._path_text, 0)
+    def _commit(self, batch: Sequence[T]) -> None:
+        if self._dataset is None:  # an error must leave nothing, not even an empty dataset
+            self._encode(format.first_columns(self._kind), batch, self._path_text, 0)
         with self._mutex:
             dataset = self._writer()
-            dataset.commit(parts, len(batch))
+            dataset.commit(lambda columns: self._encode(columns, batch, self._path_text, 0), len(batch))
             self._show(dataset)
 
     def _writer(self) -> Dataset:
@@ -150,7 +167,8 @@ class DatasetHandle(SampleSequence[T]):
             raise ReadOnlyError(f"{self.path}: opened with mode {self.mode!r}; open it without a mode to write")
         if self._closed:
             raise ValueError(f"{self.path}: the dataset is closed; open it again to write to it")
-        create(self.path, self._kind, {}, complete=True, timeout=self._lock_timeout)
+        columns = format.first_columns(self._kind)
+        create(self.path, self._kind, columns, {}, complete=True, timeout=self._lock_timeout)
         dataset = Dataset(self.path, self._kind, self._durability, self._lock_timeout)
         self._show(dataset)
         return dataset
@@ -212,6 +230,7 @@ class DatasetHandle(SampleSequence[T]):
         """
         view = type(self).__new__(type(self))
         view._set_up(self.out_dir, self.mode, self._durability, self._lock_timeout)
+        view._configure(self._configuration)
         with self._mutex:  # the samples and the snapshot that the view is pickled with must be of one commit
             view._view_of, count = self._snapshot, len(self)
             base: Selection = range(count) if self._selection is None else self._selection
@@ -245,7 +264,12 @@ class DatasetHandle(SampleSequence[T]):
     @property
     def nbytes(self) -> int:
         """Bytes of the samples, without their offsets."""
-        return self._snapshot.nbytes if self._view_of is None else int(self._byte_lengths().sum())
+        return self._snapshot.nbytes if self._view_of is None else int(self._sizes().sum()) * self._unit
+
+    @property
+    def _unit(self) -> int:
+        """Bytes that the kernel counts the sizes of samples in."""
+        return 1
 
     def __repr__(self) -> str:
         what = "closed" if self._closed else f"{len(self)} samples"
@@ -263,7 +287,7 @@ class DatasetHandle(SampleSequence[T]):
         if self._closed:
             raise ValueError(f"{self.path}: the dataset is closed; a closed handle cannot be pickled")
         options = (str(self.path), self.mode, self._durability, self._lock_timeout)
-        return reopen, (type(self), options, self._snapshot.identity, self._selection)
+        return reopen, (type(self), options, self._snapshot.identity, self._selection, self._configuration)
 
     @classmethod
     def from_generator(
@@ -349,16 +373,26 @@ class DatasetHandle(SampleSequence[T]):
         return cls._build(out_dir, build.Indexed(indexable), mode, options)
 
     @classmethod
-    def _build(cls, out_dir: PathLike, source: build.Source[T], mode: Mode | None, options: build.Options) -> Self:
+    def _build(
+        cls,
+        out_dir: PathLike,
+        source: build.Source[T],
+        mode: Mode | None,
+        options: build.Options,
+        column: format.ColumnType | None = None,
+        configuration: dict[str, Any] | None = None,
+    ) -> Self:
         check_mode(mode)
         path = Path(os.path.abspath(out_dir))
-        started = build.begin(path, cls._kind, options)
+        columns = format.first_columns(cls._kind) if column is None else (format.Column(0, "", column),)
+        started = build.begin(path, cls._kind, columns, options)
         if started is not None:
             with started:
-                last = started.last_sample(cls._sample) if started.skip else None
-                samples = source.after(started.skip, last, path)
-                build.run(started, samples, cls._encode, source.total, options)
-        return cls(out_dir, mode, durability=options.durability or "process", lock_timeout=options.lock_timeout)
+                last = cls._over(started.dataset, path, "c")[-1] if started.skip else None
+                batches = source.batches(options.batch_size, started.skip, last, path)
+                build.run(started, batches, cls._encode, source.total, options)
+        durability = options.durability or "process"
+        return cls(out_dir, mode=mode, durability=durability, lock_timeout=options.lock_timeout, **configuration or {})
 
 
 def check_mode(mode: str | None) -> None:
@@ -372,14 +406,16 @@ def reopen(
     options: tuple[str, Mode | None, Durability, float],
     identity: tuple[bytes, int, int, int] | None,
     selection: Selection | None,
+    configuration: dict[str, Any],
 ) -> DatasetHandle[Any]:
     """A pickled handle, on exactly the snapshot that it had."""
     path, mode, durability, lock_timeout = options
     if identity is None:
-        return cls(path, mode, durability=durability, lock_timeout=lock_timeout)
+        return cls(path, mode=mode, durability=durability, lock_timeout=lock_timeout, **configuration)
     dataset = Dataset(Path(path), cls._kind, durability, lock_timeout)
     dataset.pin(identity)
     handle = cls._over(dataset, path, mode)
+    handle._configure(configuration)
     if selection is None:
         return handle
     if isinstance(selection, range):

@@ -4,12 +4,19 @@ import os
 from pathlib import Path
 from typing import Any, Final
 
+from mmap_ninja.arrays import ArrayMmap
 from mmap_ninja.bytes import BytesMmap
 from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Dataset, Durability
 from mmap_ninja.handle import DatasetHandle, Mode, PathLike
+from mmap_ninja.ragged_arrays import RaggedMmap
 from mmap_ninja.strings import StringsMmap
 
-_CLASSES: Final[dict[str, type[DatasetHandle[Any]]]] = {"strings": StringsMmap, "bytes": BytesMmap}
+_CLASSES: Final[dict[str, type[DatasetHandle[Any]]]] = {
+    "strings": StringsMmap,
+    "bytes": BytesMmap,
+    "array": ArrayMmap,
+    "ragged": RaggedMmap,
+}
 
 
 def open(

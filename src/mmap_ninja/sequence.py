@@ -88,8 +88,8 @@ class SampleSequence(_kernel.Samples, Generic[T]):
         """Start reading the samples at these positions from disk, for a `take` that follows; returns at once."""
         self._prefetch(indices)
 
-    def _key_bytes(self, value: object) -> bytes | None:
-        """The stored form of a sample, or None for a value that no sample can be."""
+    def _matches(self, value: object, start: int, stop: int) -> Iterator[int]:
+        """Positions of the samples in a range that are equal to a value, in their order."""
         raise NotImplementedError
 
     def index(self, value: object, start: int = 0, stop: int | None = None) -> int:
@@ -99,23 +99,16 @@ class SampleSequence(_kernel.Samples, Generic[T]):
             ValueError: if there is none.
         """
         first, end, _ = slice(start, stop).indices(len(self))
-        wanted = self._key_bytes(value)
-        found = -1 if wanted is None else self._find(wanted, first, end)
-        if found < 0:
-            raise ValueError(f"{value!r:.80} is not among the samples {first} to {end}")
-        return found
+        for position in self._matches(value, first, end):
+            return position
+        raise ValueError(f"{value!r:.80} is not among the samples {first} to {end}")
 
     def __contains__(self, value: object) -> bool:
-        wanted = self._key_bytes(value)
-        return wanted is not None and self._find(wanted, 0, len(self)) >= 0
+        return any(True for _ in self._matches(value, 0, len(self)))
 
     def count(self, value: object) -> int:
         """How many samples are equal to `value`."""
-        wanted = self._key_bytes(value)
-        number, at = 0, -1
-        while wanted is not None and (at := self._find(wanted, at + 1, len(self))) >= 0:
-            number += 1
-        return number
+        return sum(1 for _ in self._matches(value, 0, len(self)))
 
     def __reversed__(self) -> Iterator[T]:
         return iter(self.select(slice(None, None, -1)))

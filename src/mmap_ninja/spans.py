@@ -1,5 +1,6 @@
 """What strings and bytes share: samples that are runs of bytes, which can be read without an object for each."""
 
+from collections.abc import Iterator
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -43,20 +44,30 @@ class SpansHandle(DatasetHandle[T]):
         """
         return self._take_jagged(indices)
 
+    def _key_bytes(self, value: object) -> bytes | None:
+        """The stored form of a sample, or None for a value that no sample can be."""
+        raise NotImplementedError
+
+    def _matches(self, value: object, start: int, stop: int) -> Iterator[int]:
+        wanted = self._key_bytes(value)
+        while wanted is not None and (start := self._find(wanted, start, stop)) >= 0:
+            yield start
+            start += 1
+
     @property
     def byte_lengths(self) -> npt.NDArray[np.int64]:
         """Bytes of each sample: int64 `[n]`, a new array."""
-        return self._byte_lengths()
+        return self._sizes()
 
     @property
     def starts(self) -> npt.NDArray[np.uint64]:
         """Where each sample starts in the payload, in bytes: uint64 `[n]`, read-only, over the map."""
-        return self._offsets()[:-1]
+        return self._bounds()[0]
 
     @property
     def ends(self) -> npt.NDArray[np.uint64]:
         """Where each sample ends in the payload, in bytes: uint64 `[n]`, read-only, over the map."""
-        return self._offsets()[1:]
+        return self._bounds()[1]
 
 
 def check_keys(starts_key: object, ends_key: object) -> None:

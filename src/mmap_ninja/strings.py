@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from mmap_ninja import _kernel
 from mmap_ninja.build import IfExists
-from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Durability
+from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Columns, Durability
 from mmap_ninja.handle import Mode, PathLike
 from mmap_ninja.spans import SpansHandle, check_keys
 from mmap_ninja.writing import Parts
@@ -69,8 +69,8 @@ class StringsMmap(SpansHandle[str]):
         )
 
     @classmethod
-    def _encode(cls, batch: list[str], path: str, first: int) -> Parts:
-        return _kernel.encode_text(batch, path, first)
+    def _encode(cls, columns: Columns, batch: Sequence[str], path: str, first: int) -> tuple[Columns, Parts]:
+        return columns, _kernel.encode_text(batch, path, first)
 
     def _key_bytes(self, value: object) -> bytes | None:
         if not isinstance(value, str):

@@ -9,7 +9,8 @@ from mmap_ninja import _kernel, files, format
 from mmap_ninja.errors import CommitUncertainError, LockTimeoutError, NotADatasetError
 from mmap_ninja.generation import CommitFile, Generation
 
-Parts = tuple[bytes | None, ...]  # per file of the generation, in its order; files beyond the last do not grow
+Part = bytes | memoryview | None
+Parts = tuple[Part, ...]  # per file of the generation, in its order; files beyond the last do not grow
 
 
 @contextmanager
@@ -74,7 +75,7 @@ def open_log(
             os.close(descriptor)
         raise
     rules = [
-        (file.id, int(extent.rule), extent.unit, extent.offsets, descriptor)
+        (file.id, int(extent.rule), extent.unit, extent.offsets, extent.sealed, descriptor)
         for file, extent, descriptor in zip(generation.meta.files, generation.meta.extents(), descriptors, strict=True)
     ]
     return _kernel.Log(str(generation.path), rules, commit_fd, lock_fd, slot, next_seq, sync_often)

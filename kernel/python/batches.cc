@@ -1,0 +1,496 @@
+// Whole batches: many samples in one call.
+
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+#include <string.h>
+#include <time.h>
+
+#include <algorithm>
+
+#include "samples.h"
+
+namespace mmap_ninja {
+namespace {
+
+using ColumnPtr = std::shared_ptr<const Column>;
+
+double seconds() {
+  timespec now;
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
+}
+
+// Runs a batch read; where the last one waited for the disk, all its pages are asked for at once first.
+// Measured: 5x faster than faulting them in one by one when cold, up to 3x slower when warm, so it must
+// adapt.
+template <typename Read>
+void adaptive(Samples& samples, const Spans& spans, const std::vector<uint64_t>& rows, Read read) {
+  constexpr double kWarmSample =
+      5e-6;  // a warm sample of 1.3 kB takes 0.5 us, a read from the fastest disk 15 us
+  constexpr double kWarmByte = 1e-9;
+  check(spans.check_size(), samples.path);
+  if (samples.cold) {
+    nb::gil_scoped_release release;
+    will_need(spans, rows.data(), rows.size());
+  }
+  double begin = seconds();
+  auto bytes = static_cast<double>(read());
+  samples.cold = seconds() - begin > static_cast<double>(rows.size()) * kWarmSample + bytes * kWarmByte;
+}
+
+[[noreturn]] void raise_value(const std::string& path, const std::string& message) {
+  raise(nb::borrow(PyExc_ValueError), path + ": " + message);
+}
+
+std::string sample_name(const Column& column, uint64_t position) {
+  return "sample " + std::to_string(column.spans.rows().row(position));
+}
+
+// A list of owned samples.
+nb::object take(Samples& samples, nb::handle indices) {
+  ColumnPtr column = open_column(samples);
+  std::vector<uint64_t> rows = positions(column->spans, indices, samples.path);
+  nb::object list;
+  Status status;
+  adaptive(samples, column->spans, rows, [&] {
+    // Made here: the collector must not see it half filled while other threads run.
+    list = owned(PyList_New(static_cast<Py_ssize_t>(rows.size())));
+    uint64_t bytes = 0;
+    status = visit(column->spans, rows.data(), rows.size(), [&](uint64_t k, Span span) -> Status {
+      Status decoded;
+      PyObject* sample = decode(samples, *column, rows[k], span, true, &decoded);
+      if (!sample && decoded.ok()) throw nb::python_error();
+      if (!sample) {
+        decoded.row = column->spans.rows().row(rows[k]);
+        return decoded;
+      }
+      PyList_SET_ITEM(list.ptr(), static_cast<Py_ssize_t>(k), sample);
+      bytes += span.size;
+      return {};
+    });
+    return bytes;
+  });
+  check(status, samples.path);
+  return list;
+}
+
+// Memory that a batch read may fill: an array of this dtype and shape, in C order.
+class Target {
+ public:
+  Target(const Samples& samples, nb::handle out, const std::vector<npy_intp>& shape) : shape_(shape) {
+    if (out.is_none()) {
+      array_ = filled_ = new_samples(samples, shape);
+      return;
+    }
+    if (!PyArray_Check(out.ptr()))
+      raise(nb::borrow(PyExc_TypeError), samples.path + ": out: expected an ndarray");
+    PyArrayObject* array = array_of(out);
+    bool same_shape = PyArray_NDIM(array) == static_cast<int>(shape.size()) &&
+                      std::equal(shape.begin(), shape.end(), PyArray_DIMS(array));
+    auto descr = reinterpret_cast<PyArray_Descr*>(samples.dtype.ptr());
+    if (!same_shape || !PyArray_EquivTypes(PyArray_DESCR(array), descr))
+      raise_value(samples.path, "out: expected " + describe(samples.dtype, tuple_of(shape)) + ", got " +
+                                    describe(out.attr("dtype"), out.attr("shape")));
+    if (!PyArray_ISWRITEABLE(array)) raise_value(samples.path, "out: is read-only");
+    array_ = nb::borrow(out);
+    filled_ = PyArray_ISCARRAY(array) ? array_ : new_samples(samples, shape);
+  }
+
+  uint8_t* data() const { return data_of<uint8_t>(filled_); }
+  bool is_empty() const { return PyArray_SIZE(array_of(filled_)) == 0; }
+
+  nb::object finish() const {
+    if (!filled_.is(array_) && PyArray_CopyInto(array_of(array_), array_of(filled_)) != 0)
+      throw nb::python_error();
+    return array_;
+  }
+
+ private:
+  static nb::object tuple_of(const std::vector<npy_intp>& shape) {
+    nb::list extents;
+    for (npy_intp extent : shape) extents.append(extent);
+    return nb::tuple(extents);
+  }
+  static std::string describe(nb::handle dtype, nb::handle shape) {
+    return std::string(nb::str(dtype).c_str()) + " of shape " + nb::str(shape).c_str();
+  }
+
+  std::vector<npy_intp> shape_;
+  nb::object array_;   // what the caller gets
+  nb::object filled_;  // what is filled: the same, or a copy in C order
+};
+
+// Samples of one shape as one array.
+nb::object take_rows(Samples& samples, nb::handle indices, nb::handle out) {
+  ColumnPtr column = open_column(samples);
+  std::vector<uint64_t> rows = positions(column->spans, indices, samples.path);
+  std::vector<npy_intp> shape{static_cast<npy_intp>(rows.size())};
+  for (int k = 0; k < samples.shape.rank; ++k)
+    shape.push_back(static_cast<npy_intp>(samples.shape.dims[static_cast<size_t>(k)]));
+  Target target(samples, out, shape);
+  if (!target.is_empty()) {
+    adaptive(samples, column->spans, rows, [&] {
+      nb::gil_scoped_release release;
+      gather_rows(column->spans, rows.data(), rows.size(), target.data());
+      return rows.size() * column->spans.unit();
+    });
+  }
+  return target.finish();
+}
+
+// The shapes of ragged samples that a batch is made of. They must have one rank, of at least 1.
+struct BatchShapes {
+  size_t rank = 0;
+  std::vector<int64_t> dims;  // [samples, rank]
+
+  const int64_t* of(size_t sample) const { return dims.data() + sample * rank; }
+};
+
+BatchShapes shapes_of(const Samples& samples, const Column& column, const std::vector<uint64_t>& rows,
+                      const std::string& operation) {
+  BatchShapes shapes;
+  Shape shape;
+  for (size_t k = 0; k < rows.size(); ++k) {
+    Span span;
+    Status status = column.spans.at(rows[k], &span);
+    if (status.ok()) status = column.shapes.at(rows[k], span.size / column.spans.unit(), &shape);
+    check(status, samples.path);
+    auto rank = static_cast<size_t>(shape.rank);
+    if (rank == 0)
+      raise_value(samples.path,
+                  operation + ": " + sample_name(column, rows[k]) + " is a scalar, which has no length");
+    if (k == 0) {
+      shapes.rank = rank;
+      shapes.dims.reserve(rows.size() * rank);
+    }
+    if (rank != shapes.rank)
+      raise_value(samples.path, operation + ": " + sample_name(column, rows[k]) + " has rank " +
+                                    std::to_string(rank) + " where the batch's first has rank " +
+                                    std::to_string(shapes.rank) + "; see take");
+    shapes.dims.insert(shapes.dims.end(), shape.dims.begin(), shape.dims.begin() + shape.rank);
+  }
+  return shapes;
+}
+
+nb::tuple take_jagged_bytes(Samples& samples, const Column& column, const std::vector<uint64_t>& rows,
+                            nb::object offsets, nb::object values, const int64_t* ends, uint64_t unit) {
+  Status status;
+  auto bytes = data_of<uint8_t>(values);
+  adaptive(samples, column.spans, rows, [&] {
+    nb::gil_scoped_release release;
+    status = gather(column.spans, rows.data(), rows.size(), unit, ends, bytes);
+    return static_cast<uint64_t>(ends[rows.size()]) * unit;
+  });
+  check(status, samples.path);
+  return nb::make_tuple(values, offsets);
+}
+
+// Samples back to back, and where each ends: bytes, or elements of arrays of equal trailing dimensions.
+nb::tuple take_jagged(Samples& samples, nb::handle indices) {
+  ColumnPtr column = open_column(samples);
+  std::vector<uint64_t> rows = positions(column->spans, indices, samples.path);
+  nb::object offsets = new_array(rows.size() + 1, NPY_INT64);
+  auto ends = data_of<int64_t>(offsets);
+  uint64_t unit = column->spans.unit();
+  std::vector<npy_intp> shape{0};
+  bool is_flat = samples.kind != SampleKind::ragged || column->shapes.form() == ShapeForm::flat;
+  if (!is_flat && !rows.empty()) {
+    BatchShapes shapes = shapes_of(samples, *column, rows, "take_jagged");
+    for (size_t k = 0; k < rows.size(); ++k) {
+      if (!std::equal(shapes.of(0) + 1, shapes.of(0) + shapes.rank, shapes.of(k) + 1))
+        raise_value(samples.path,
+                    "take_jagged: " + sample_name(*column, rows[k]) +
+                        " has other trailing dimensions than the batch's first; see take, take_padded");
+    }
+    for (size_t d = 1; d < shapes.rank; ++d) {
+      shape.push_back(static_cast<npy_intp>(shapes.of(0)[d]));
+      unit *= static_cast<uint64_t>(shapes.of(0)[d]);
+    }
+    if (unit == 0) {  // nothing but lengths
+      ends[0] = 0;
+      for (size_t k = 0; k < rows.size(); ++k) ends[k + 1] = ends[k] + shapes.of(k)[0];
+      shape[0] = static_cast<npy_intp>(ends[rows.size()]);
+      return nb::make_tuple(new_samples(samples, shape), offsets);
+    }
+  }
+  Status status;
+  {
+    nb::gil_scoped_release release;
+    status = measure(column->spans, rows.data(), rows.size(), std::max<uint64_t>(unit, 1), ends);
+  }
+  check(status, samples.path);
+  shape[0] = static_cast<npy_intp>(ends[rows.size()]);
+  nb::object values = samples.kind == SampleKind::ragged
+                          ? new_samples(samples, shape)
+                          : new_array(static_cast<uint64_t>(shape[0]), NPY_UINT8);
+  return take_jagged_bytes(samples, *column, rows, offsets, values, ends, std::max<uint64_t>(unit, 1));
+}
+
+// Samples in the corners of boxes of one shape, the rest filled. `lengths` and `multiples`: per dimension, 0
+// where it is as large as the batch needs.
+nb::tuple take_padded(Samples& samples, nb::handle indices, nb::handle fill,
+                      const std::vector<int64_t>& lengths, const std::vector<int64_t>& multiples,
+                      nb::handle out) {
+  ColumnPtr column = open_column(samples);
+  std::vector<uint64_t> rows = positions(column->spans, indices, samples.path);
+  BatchShapes shapes = shapes_of(samples, *column, rows, "take_padded");
+  // Of an empty batch, only what was asked for is known.
+  size_t rank = rows.empty() ? std::max<size_t>({lengths.size(), multiples.size(), 1}) : shapes.rank;
+  if (lengths.size() > rank || multiples.size() > rank)
+    raise_value(samples.path, "take_padded: length and multiple_of speak of more than the " +
+                                  std::to_string(rank) + " dimensions of the samples");
+  Box box{static_cast<int>(rank), {}, column->spans.unit(), data_of<uint8_t>(fill)};
+  std::vector<npy_intp> shape{static_cast<npy_intp>(rows.size())};
+  for (size_t d = 0; d < rank; ++d) {
+    int64_t extent = d < lengths.size() && lengths[d] >= 0 ? lengths[d] : 0;
+    if (d >= lengths.size() || lengths[d] < 0)
+      for (size_t k = 0; k < rows.size(); ++k) extent = std::max(extent, shapes.of(k)[d]);
+    int64_t multiple = d < multiples.size() ? std::max<int64_t>(multiples[d], 1) : 1;
+    int64_t rest = extent % multiple;
+    if (rest != 0 && __builtin_add_overflow(extent, multiple - rest, &extent))
+      raise({.code = Code::overflow, .what = "batch"}, samples.path);
+    box.dims[d] = extent;
+    shape.push_back(static_cast<npy_intp>(extent));
+  }
+  Target target(samples, out, shape);
+  std::vector<npy_intp> lengths_shape{shape[0]};
+  if (rank > 1) lengths_shape.push_back(static_cast<npy_intp>(rank));
+  nb::object valid =
+      owned(PyArray_SimpleNew(static_cast<int>(lengths_shape.size()), lengths_shape.data(), NPY_INT64));
+  auto valid_of = data_of<int64_t>(valid);
+  for (size_t k = 0; k < rows.size(); ++k)
+    for (size_t d = 0; d < rank; ++d) *valid_of++ = std::min(shapes.of(k)[d], box.dims[d]);
+  Status status;
+  if (!target.is_empty()) {
+    uint64_t size = static_cast<uint64_t>(PyArray_NBYTES(array_of(target.finish()))) / rows.size();
+    adaptive(samples, column->spans, rows, [&] {
+      nb::gil_scoped_release release;
+      Shape now;
+      status = visit(column->spans, rows.data(), rows.size(), [&](uint64_t k, Span span) -> Status {
+        // Measured before: a file that changed since must not move the copy out of its span.
+        Status same = column->shapes.at(rows[k], span.size / box.unit, &now);
+        if (!same.ok()) return same;
+        if (now.rank != box.rank || !std::equal(now.dims.begin(), now.dims.begin() + now.rank, shapes.of(k)))
+          return {.code = Code::bad_shape,
+                  .row = column->spans.rows().row(rows[k]),
+                  .found = span.size / box.unit};
+        pad(box, now, span.data, target.data() + k * size);
+        return {};
+      });
+      return rows.size() * size;
+    });
+  }
+  check(status, samples.path);
+  return nb::make_tuple(target.finish(), valid);
+}
+
+// Runs of `length` elements that start at `starts` in the payload, as an array [len(starts), length].
+nb::object take_windows(Samples& samples, nb::handle starts, uint64_t length, nb::handle out) {
+  ColumnPtr column = open_column(samples);
+  const Spans& spans = column->spans;
+  auto count = static_cast<size_t>(PyArray_SIZE(array_of(starts)));
+  auto begin = data_of<const int64_t>(starts);
+  uint64_t units = spans.payload_size() / spans.unit();
+  for (size_t k = 0; k < count; ++k)
+    if (begin[k] < 0 || length > units || static_cast<uint64_t>(begin[k]) > units - length)
+      raise(
+          {.code = Code::bad_offsets, .row = k, .found = static_cast<uint64_t>(begin[k]), .expected = units},
+          samples.path);
+  Target target(samples, out, {static_cast<npy_intp>(count), static_cast<npy_intp>(length)});
+  check(spans.check_size(), samples.path);
+  if (!target.is_empty()) {
+    nb::gil_scoped_release release;
+    constexpr size_t kAhead = 4;
+    uint64_t size = length * spans.unit();
+    const uint8_t* base = spans.payload()->data();
+    for (size_t k = 0; k < count; ++k) {
+      if (k + kAhead < count)
+        for (uint64_t line = 0; line < std::min<uint64_t>(size, 1024); line += 64)
+          __builtin_prefetch(base + static_cast<uint64_t>(begin[k + kAhead]) * spans.unit() + line);
+      memcpy(target.data() + k * size, base + static_cast<uint64_t>(begin[k]) * spans.unit(), size);
+    }
+  }
+  return target.finish();
+}
+
+void prefetch(Samples& samples, nb::handle indices) {
+  ColumnPtr column = open_column(samples);
+  std::vector<uint64_t> rows = positions(column->spans, indices, samples.path);
+  nb::gil_scoped_release release;
+  will_need(column->spans, rows.data(), rows.size());
+}
+
+// How long each sample is, in units of its payload.
+nb::object sizes(Samples& samples) {
+  ColumnPtr column = open_column(samples);
+  const Spans& spans = column->spans;
+  check(spans.check_size(), samples.path);
+  nb::object lengths = new_array(spans.count(), NPY_INT64);
+  auto values = data_of<int64_t>(lengths);
+  Status status;
+  {
+    nb::gil_scoped_release release;
+    uint64_t unit = std::max<uint64_t>(spans.unit(), 1);
+    for (uint64_t k = 0; k < spans.count() && status.ok(); ++k) {
+      Span span;
+      status = spans.at(k, &span);
+      if (status.ok()) values[k] = static_cast<int64_t>(span.size / unit);
+    }
+  }
+  check(status, samples.path);
+  return lengths;
+}
+
+// Where each sample starts in the payload, in its units.
+nb::object element_starts(Samples& samples) {
+  ColumnPtr column = open_column(samples);
+  const Spans& spans = column->spans;
+  nb::object starts = new_array(spans.count(), NPY_INT64);
+  auto values = data_of<int64_t>(starts);
+  for (uint64_t k = 0; k < spans.count(); ++k) {
+    Span span;
+    check(spans.at(k, &span), samples.path);
+    values[k] =
+        static_cast<int64_t>(static_cast<uint64_t>(span.data - spans.payload()->data()) / spans.unit());
+  }
+  return starts;
+}
+
+Shape shape_at(const Samples& samples, const Column& column, uint64_t position) {
+  Span span;
+  Shape shape;
+  Status status = column.spans.at(position, &span);
+  if (status.ok()) status = column.shapes.at(position, span.size / column.spans.unit(), &shape);
+  check(status, samples.path);
+  return shape;
+}
+
+// The shape of a ragged sample; the position must be in range.
+nb::tuple shape_of(Samples& samples, uint64_t position) {
+  ColumnPtr column = open_column(samples);
+  if (position >= column->spans.count())
+    raise({.code = Code::row_range, .found = position, .expected = column->spans.count()}, samples.path);
+  Shape shape = shape_at(samples, *column, position);
+  nb::list extents;
+  for (int k = 0; k < shape.rank; ++k) extents.append(shape.dims[static_cast<size_t>(k)]);
+  return nb::tuple(extents);
+}
+
+// The first `columns` extents of every sample, or the rank of each where none are asked for.
+nb::object shape_table(Samples& samples, uint64_t columns) {
+  ColumnPtr column = open_column(samples);
+  uint64_t count = column->spans.count(), width = std::max<uint64_t>(columns, 1);
+  const npy_intp dims[] = {static_cast<npy_intp>(count), static_cast<npy_intp>(width)};
+  nb::object table = owned(PyArray_SimpleNew(2, dims, NPY_INT64));
+  auto row = data_of<int64_t>(table);
+  for (uint64_t k = 0; k < count; ++k, row += width) {
+    Shape shape = shape_at(samples, *column, k);
+    if (columns == 0) *row = shape.rank;
+    for (size_t d = 0; d < columns; ++d) row[d] = d < static_cast<size_t>(shape.rank) ? shape.dims[d] : -1;
+  }
+  return table;
+}
+
+int64_t find_bytes(Samples& samples, nb::bytes wanted, uint64_t begin, uint64_t end) {
+  ColumnPtr column = open_column(samples);
+  check(column->spans.check_size(), samples.path);
+  end = std::min(end, column->spans.count());
+  Span span{reinterpret_cast<const uint8_t*>(wanted.c_str()), wanted.size()};
+  uint64_t position = begin;
+  Status status;
+  if (begin < end) {
+    nb::gil_scoped_release release;
+    status = find(column->spans, span, begin, end, &position);
+  }
+  check(status, samples.path);
+  return position < end ? static_cast<int64_t>(position) : -1;
+}
+
+// A read-only array over a map, which it keeps alive.
+nb::object over(const std::shared_ptr<Mapping>& mapping, nb::object dtype, uint64_t lead,
+                const std::vector<npy_intp>& shape, const npy_intp* strides) {
+  auto data = const_cast<uint8_t*>(mapping->data()) + lead;
+  auto descr = reinterpret_cast<PyArray_Descr*>(dtype.release().ptr());
+  nb::object array = owned(PyArray_NewFromDescr(&PyArray_Type, descr, static_cast<int>(shape.size()),
+                                                shape.data(), strides, data, 0, nullptr));
+  nb::capsule owner(new std::shared_ptr<Mapping>(mapping),
+                    [](void* kept) noexcept { delete static_cast<std::shared_ptr<Mapping>*>(kept); });
+  if (PyArray_SetBaseObject(array_of(array), owner.release().ptr()) != 0) throw nb::python_error();
+  return array;
+}
+
+// Where the samples start and end in the payload, over the map.
+nb::tuple bounds(Samples& samples) {
+  ColumnPtr column = open_column(samples);
+  const RowMap& rows = column->spans.rows();
+  if (!rows.is_contiguous())
+    raise(nb::borrow(PyExc_AttributeError),
+          samples.path + ": a view by steps or indices has no starts and ends of its own");
+  const Index& index = column->spans.index();
+  if (!index.starts) {
+    nb::object none = new_array(0, NPY_UINT64);
+    return nb::make_tuple(none, none);
+  }
+  uint64_t first = rows.count() == 0 ? 0 : rows.row(0) * sizeof(uint64_t);
+  const std::vector<npy_intp> shape{static_cast<npy_intp>(rows.count())};
+  auto u64 = [] { return owned(reinterpret_cast<PyObject*>(PyArray_DescrFromType(NPY_UINT64))); };
+  return nb::make_tuple(over(index.starts, u64(), first, shape, nullptr),
+                        over(index.ends, u64(), index.lead + first, shape, nullptr));
+}
+
+// All elements of the payload in their order, over the map.
+nb::object flat(Samples& samples) {
+  ColumnPtr column = open_column(samples);
+  const Spans& spans = column->spans;
+  if (!spans.payload()) return new_samples(samples, {0});
+  auto itemsize = static_cast<uint64_t>(nb::cast<int64_t>(samples.dtype.attr("itemsize")));
+  return over(spans.payload(), samples.dtype, 0, {static_cast<npy_intp>(spans.payload_size() / itemsize)},
+              nullptr);
+}
+
+// All samples of one shape as one array over the map; a view by indices has none.
+nb::object whole(Samples& samples) {
+  ColumnPtr column = open_column(samples);
+  const Spans& spans = column->spans;
+  auto count = static_cast<npy_intp>(spans.count());
+  std::vector<npy_intp> shape{count};
+  for (int k = 0; k < samples.shape.rank; ++k)
+    shape.push_back(static_cast<npy_intp>(samples.shape.dims[static_cast<size_t>(k)]));
+  if (!spans.payload() || count == 0) return new_samples(samples, shape);
+  const RowMap& rows = spans.rows();
+  auto first = static_cast<int64_t>(rows.row(0));
+  int64_t step = count > 1 ? static_cast<int64_t>(rows.row(1)) - first : 1;
+  if (rows.is_mapped()) return nb::none();
+  auto unit = static_cast<npy_intp>(spans.unit());
+  std::vector<npy_intp> strides(shape.size());
+  strides[0] = unit * static_cast<npy_intp>(step);
+  auto inner = static_cast<npy_intp>(nb::cast<int64_t>(samples.dtype.attr("itemsize")));
+  for (size_t k = shape.size() - 1; k > 0; --k) {
+    strides[k] = samples.strides.empty() ? inner : samples.strides[k - 1];
+    inner *= shape[k];
+  }
+  return over(spans.payload(), samples.dtype, static_cast<uint64_t>(first) * spans.unit(), shape,
+              strides.data());
+}
+
+}  // namespace
+
+void define_batches(nb::class_<Samples>& samples) {
+  samples.def("_take", &take, nb::arg().none())
+      .def("_take_rows", &take_rows, nb::arg().none(), nb::arg().none())
+      .def("_take_jagged", &take_jagged, nb::arg().none())
+      .def("_take_padded", &take_padded, nb::arg().none(), nb::arg(), nb::arg(), nb::arg(), nb::arg().none())
+      .def("_take_windows", &take_windows, nb::arg(), nb::arg(), nb::arg().none())
+      .def("_prefetch", &prefetch, nb::arg().none())
+      .def("_find", &find_bytes)
+      .def("_sizes", &sizes)
+      .def("_element_starts", &element_starts)
+      .def("_shape_of", &shape_of)
+      .def("_shape_table", &shape_table)
+      .def("_bounds", &bounds)
+      .def("_flat", &flat)
+      .def("_whole", &whole);
+}
+
+}  // namespace mmap_ninja

@@ -1,0 +1,222 @@
+// The commit engine and the seam of system calls, as Python sees them.
+
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "checksum.h"
+#include "io.h"
+#include "log.h"
+#include "python.h"
+#include "slot.h"
+#include "sums.h"
+
+using namespace nanobind::literals;
+
+namespace mmap_ninja {
+namespace {
+
+nb::bytes to_bytes(const Id& id) { return nb::bytes(id.data(), id.size()); }
+
+Id to_id(nb::bytes bytes) {
+  Id id{};
+  if (bytes.size() != id.size()) raise(nb::borrow(PyExc_ValueError), "an id has 16 bytes");
+  memcpy(id.data(), bytes.c_str(), id.size());
+  return id;
+}
+
+struct PyLog {
+  std::string path;
+  Log log;
+  Slot published;  // the log's state, copied while the GIL is held: a commit changes it without
+};
+
+void open_log(PyLog* self, const std::string& path, nb::list rules, int commit_fd, int lock_fd,
+              const Slot& state, uint64_t next_seq, bool sync_often) {
+  new (self) PyLog{path, {}, {}};
+  std::vector<FileRule> file_rules;
+  for (nb::handle rule : rules) {
+    auto [id, extent, unit, offsets, sealed, fd] =
+        nb::cast<std::tuple<uint64_t, int, uint64_t, uint32_t, bool, int>>(rule);
+    file_rules.push_back({id, static_cast<Extent>(extent), unit, offsets, sealed, fd});
+  }
+  // With the GIL, which serialises the opening and closing of all logs, as they ask.
+  check(self->log.open(std::move(file_rules), commit_fd, lock_fd, state, next_seq, sync_often), path);
+  self->published = self->log.state();
+}
+
+nb::tuple commit(PyLog& self, nb::tuple parts, uint64_t rows, uint64_t edits, uint32_t set_flags,
+                 bool durable, nb::object expected_rows, double timeout) {
+  std::vector<Buffer> buffers;
+  std::vector<Part> spans;
+  buffers.reserve(parts.size());
+  spans.reserve(parts.size());
+  for (nb::handle part : parts) {
+    if (part.is_none()) {
+      spans.push_back({nullptr, 0});
+      continue;
+    }
+    buffers.emplace_back(part);
+    spans.push_back({buffers.back().data(), buffers.back().size()});
+  }
+  CommitRequest request{
+      .parts = spans, .rows = rows, .edits = edits, .set_flags = set_flags, .durable = durable};
+  if (!expected_rows.is_none()) request.expected_rows = nb::cast<uint64_t>(expected_rows);
+
+  // Waits in slices, so that ctrl-C gets through.
+  constexpr double kSlice = 0.05;
+  for (double waited = 0;; waited += kSlice) {
+    request.lock_seconds = std::min(kSlice, std::max(timeout - waited, 0.0));
+    Status status;
+    {
+      nb::gil_scoped_release release;
+      status = self.log.commit(request);
+    }
+    if (status.code == Code::timed_out && waited < timeout) {
+      if (PyErr_CheckSignals() != 0) throw nb::python_error();
+      continue;
+    }
+    check(status, self.path);
+    self.published = self.log.state();
+    nb::list extents;
+    for (size_t k = 0; k < self.log.files(); ++k) extents.append(self.log.extent(k));
+    return nb::make_tuple(self.published.rows, extents);
+  }
+}
+
+// ---- the seam
+
+PyObject* io_hook = nullptr;
+
+int64_t call_hook(const io::Call& call) {
+  nb::gil_scoped_acquire acquire;
+  try {
+    nb::object where = call.path ? nb::object(nb::str(call.path)) : nb::object(nb::int_(call.fd));
+    bool has_data = call.data != nullptr;
+    nb::object data = has_data ? nb::object(nb::bytes(call.data, call.size)) : nb::object(nb::none());
+    nb::object verdict = nb::borrow(io_hook)(call.name, where, call.offset, call.size, data);
+    return verdict.is_none() ? 0 : nb::cast<int64_t>(verdict);
+  } catch (nb::python_error& error) {
+    if (!error.matches(PyExc_OSError)) std::terminate();
+    nb::object number = error.value().attr("errno");
+    return -nb::cast<int64_t>(number);
+  }
+}
+
+void set_io_hook(nb::object hook) {
+  io::set_hook(nullptr);
+  Py_XDECREF(io_hook);
+  io_hook = hook.is_none() ? nullptr : hook.release().ptr();
+  if (io_hook) io::set_hook(call_hook);
+}
+
+template <typename Function>
+void without_gil(const std::string& path, Function function) {
+  Status status;
+  {
+    nb::gil_scoped_release release;
+    status = function();
+  }
+  check(status, path);
+}
+
+}  // namespace
+
+void define_io(nb::module_& m) {
+  m.def("set_io_hook", &set_io_hook, "hook"_a.none());
+  m.def("create_file", [](const std::string& path) {
+    int fd = -1;
+    without_gil(path, [&] { return io::create_file(path.c_str(), &fd); });
+    return fd;
+  });
+  m.def("write_at", [](int fd, nb::handle data, uint64_t offset, const std::string& path) {
+    Buffer buffer(data);
+    without_gil(path, [&] { return io::write_at(fd, buffer.data(), buffer.size(), offset); });
+  });
+  m.def("sync_data",
+        [](int fd, const std::string& path) { without_gil(path, [&] { return io::sync_data(fd); }); });
+  m.def("sync_directory",
+        [](int fd, const std::string& path) { without_gil(path, [&] { return io::sync_directory(fd); }); });
+  m.def("make_directory",
+        [](const std::string& path) { without_gil(path, [&] { return io::make_directory(path.c_str()); }); });
+  m.def("rename_file", [](const std::string& from, const std::string& to) {
+    without_gil(from, [&] { return io::rename_file(from.c_str(), to.c_str()); });
+  });
+  m.def("remove_file",
+        [](const std::string& path) { without_gil(path, [&] { return io::remove_file(path.c_str()); }); });
+  m.def("try_lock", [](int fd, const std::string& path) {
+    bool taken = false;
+    check(io::try_lock(fd, &taken), path);
+    return taken;
+  });
+  m.def("unlock", [](int fd, const std::string& path) { check(io::unlock(fd), path); });
+  m.def("boot_id", [] {
+    Id id;
+    io::boot_id(id.data());
+    return to_bytes(id);
+  });
+}
+
+void define_log(nb::module_& m) {
+  nb::class_<Slot>(m, "Slot")
+      .def(nb::init<>())
+      .def_rw("durable", &Slot::durable)
+      .def_rw("features", &Slot::features)
+      .def_rw("flags", &Slot::flags)
+      .def_rw("seq", &Slot::seq)
+      .def_rw("generation", &Slot::generation)
+      .def_rw("rows", &Slot::rows)
+      .def_rw("edits", &Slot::edits)
+      .def_rw("durable_rows", &Slot::durable_rows)
+      .def_rw("durable_edits", &Slot::durable_edits)
+      .def_rw("device", &Slot::device)
+      .def_rw("inode", &Slot::inode)
+      .def_rw("digest", &Slot::digest)
+      .def_rw("meta_digest", &Slot::meta_digest)
+      .def_prop_rw(
+          "uuid", [](const Slot& slot) { return to_bytes(slot.uuid); },
+          [](Slot& slot, nb::bytes id) { slot.uuid = to_id(id); })
+      .def_prop_rw(
+          "boot", [](const Slot& slot) { return to_bytes(slot.boot); },
+          [](Slot& slot, nb::bytes id) { slot.boot = to_id(id); });
+  m.def("encode_slot", [](const Slot& slot) {
+    SlotBytes bytes = encode_slot(slot);
+    return nb::bytes(bytes.data(), bytes.size());
+  });
+  m.def("decode_slot", [](nb::bytes bytes) {
+    SlotBytes raw;
+    if (bytes.size() != raw.size()) raise(nb::borrow(PyExc_ValueError), "a slot has 256 bytes");
+    memcpy(raw.data(), bytes.c_str(), raw.size());
+    Slot slot;
+    uint16_t version = 0;
+    const char* const names[] = {"valid", "empty", "torn", "foreign", "newer"};
+    SlotState state = decode_slot(raw, &slot, &version);
+    nb::object decoded = state == SlotState::valid ? nb::cast(slot) : nb::object(nb::none());
+    return nb::make_tuple(names[static_cast<int>(state)], decoded, version);
+  });
+  m.def("range_digest",
+        [](uint64_t file, int fd, uint64_t durable, uint64_t extent, const std::string& path) {
+          uint64_t digest = 0;
+          std::vector<BlockSum> sums;
+          without_gil(path, [&] { return range_digest(file, fd, durable, extent, &digest, &sums); });
+          return nb::make_tuple(digest, nb::bytes(sums.data(), sums.size() * sizeof(BlockSum)));
+        });
+  nb::class_<PyLog>(m, "Log")
+      .def("__init__", &open_log, "path"_a, "rules"_a, "commit_fd"_a, "lock_fd"_a, "state"_a, "next_seq"_a,
+           "sync_often"_a)
+      .def("commit", &commit, "parts"_a, "rows"_a, "edits"_a, "set_flags"_a, "durable"_a,
+           "expected_rows"_a.none(), "timeout"_a)
+      .def("close", [](PyLog& self) { self.log.close(); })
+      .def_prop_ro("state", [](const PyLog& self) { return self.published; });
+  m.attr("SLOT_SIZE") = Slot::kSize;
+  m.attr("SLOT_STRIDE") = CommitFile::kStride;
+  m.attr("SLOTS") = CommitFile::kSlots;
+  m.attr("BLOCK") = kBlock;
+  m.attr("COMPLETE") = static_cast<uint32_t>(kComplete);
+  m.attr("SUSPECT") = static_cast<uint32_t>(kSuspect);
+}
+
+}  // namespace mmap_ninja

@@ -1,0 +1,28 @@
+// The module: everything that Python sees of the kernel.
+
+#define MMAP_NINJA_IMPORTS_NUMPY
+#include "checksum.h"
+#include "python.h"
+
+using namespace nanobind::literals;
+
+NB_MODULE(_kernel, m) {
+  using namespace mmap_ninja;
+  if (_import_array() < 0) throw nb::python_error();
+  nb::set_leak_warnings(false);  // objects that live until the interpreter ends are no leaks
+  define_io(m);
+  define_log(m);
+  define_samples(m);
+  define_encoding(m);
+  m.def("crc32c", [](nb::handle data) {
+    Buffer buffer(data);
+    return crc32c(buffer.data(), buffer.size());
+  });
+  m.def(
+      "xxh64",
+      [](nb::handle data, uint64_t seed) {
+        Buffer buffer(data);
+        return xxh64(buffer.data(), buffer.size(), seed);
+      },
+      "data"_a, "seed"_a = 0);
+}

@@ -1,0 +1,129 @@
+#include "python.h"
+
+#include <string.h>
+
+namespace mmap_ninja {
+namespace {
+
+nb::object errors(const char* name) { return nb::module_::import_("mmap_ninja.errors").attr(name); }
+
+[[noreturn]] void raise_os_error(int error, const std::string& what, const std::string& path) {
+  nb::object exception = nb::steal(PyObject_CallFunction(
+      PyExc_OSError, "iss", error, (what + ": " + strerror(error)).c_str(), path.c_str()));
+  if (exception.is_valid())
+    PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(exception.ptr())), exception.ptr());
+  throw nb::python_error();
+}
+
+}  // namespace
+
+[[noreturn]] void raise(const nb::object& type, const std::string& message) {
+  PyErr_SetString(type.ptr(), message.c_str());
+  throw nb::python_error();
+}
+
+[[noreturn]] void raise(const Status& status, const std::string& path) {
+  const std::string what = status.what, row = "sample " + std::to_string(status.row);
+  const std::string found = std::to_string(status.found), expected = std::to_string(status.expected);
+  const char* type = nullptr;  // one of mmap_ninja.errors, or else
+  PyObject* builtin = PyExc_SystemError;
+  std::string text = path + ": ";
+  switch (status.code) {
+    case Code::system:
+      raise_os_error(status.error, what, path);
+    case Code::uncertain:
+      type = "CommitUncertainError";
+      text +=
+          what + " failed (" + strerror(status.error) + "): whether the commits since the last durable one ";
+      text +=
+          "survive a power loss is unknown; this handle writes no more: check the disk and the system log, ";
+      text += "then rebuild the dataset from its source";
+      break;
+    case Code::suspect:
+      type = "CommitUncertainError";
+      text +=
+          "a sync of this dataset failed before, so its last commits may be lost at a power loss; it can be ";
+      text += "read but not appended to: rebuild it from its source";
+      break;
+    case Code::bad_digest:
+      type = "CorruptDatasetError";
+      text += "the last bytes of its files are not those that its durable commit was made of; nothing was ";
+      text += "written: restore it from a copy";
+      break;
+    case Code::bad_offsets:
+      type = "CorruptDatasetError";
+      text += row + " is said to lie at " + found + " to " + expected + ", which are not in its payload; ";
+      text += "the offsets file is damaged: restore it from a copy";
+      break;
+    case Code::bad_shape:
+      type = "CorruptDatasetError";
+      text += row + " has a shape that its " + found + " elements do not fit; the shapes file is damaged: ";
+      text += "restore it from a copy";
+      break;
+    case Code::bad_text:
+      type = "CorruptDatasetError";
+      text +=
+          row + " is no valid UTF-8 from its byte " + found + " on; the payload is damaged: restore it from ";
+      text += "a copy";
+      break;
+    case Code::short_file:
+      type = "DatasetTruncatedError";
+      text +=
+          "its " + what + " file holds " + found + " bytes where the commit needs " + expected + "; it was ";
+      text += "truncated: restore it from a copy";
+      break;
+    case Code::conflict:
+      type = "StaleHandleError";
+      text += "holds " + found + " samples where this writer expected " + expected +
+              ": another process appended ";
+      text += "meanwhile; nothing was written";
+      break;
+    case Code::deleted:
+      type = "StaleHandleError";
+      text += "the dataset was deleted or replaced by another one; open the path again; nothing was written";
+      break;
+    case Code::forked:
+      type = "ForkedHandleError";
+      text += "this handle writes for process " + expected +
+              ", from which this one was forked; open the dataset ";
+      text += "again here";
+      break;
+    case Code::timed_out:  // the engine knows who holds the lock, and how to go on
+      type = "LockTimeoutError";
+      break;
+    case Code::moved:
+      type = "GenerationMovedError";
+      break;
+    case Code::closed:
+      builtin = PyExc_ValueError;
+      text += "the dataset is closed; open it again to read it";
+      break;
+    case Code::row_range:
+      builtin = PyExc_IndexError;
+      text =
+          "index " + std::to_string(static_cast<int64_t>(status.found)) + " is out of range for " + expected;
+      text += " samples";
+      break;
+    case Code::bad_batch:
+      builtin = PyExc_ValueError;
+      text += "the batch's " + what + " do not fit its number of samples";
+      break;
+    case Code::overflow:
+      builtin = PyExc_OverflowError;
+      text += "the " + what + " would pass 2^63 bytes";
+      break;
+    case Code::ok:
+      break;
+  }
+  raise(type ? errors(type) : nb::borrow(builtin), text);
+}
+
+void set_error(const Status& status, const std::string& path) {
+  try {
+    raise(status, path);
+  } catch (nb::python_error& error) {
+    error.restore();
+  }
+}
+
+}  // namespace mmap_ninja

@@ -1,0 +1,81 @@
+// What the files of the binding share: native errors as exceptions, buffers, and arrays of NumPy's.
+
+#pragma once
+
+#define NPY_NO_DEPRECATED_API NPY_1_7_API_VERSION
+#define PY_ARRAY_UNIQUE_SYMBOL mmap_ninja_numpy
+#ifndef MMAP_NINJA_IMPORTS_NUMPY
+#define NO_IMPORT_ARRAY
+#endif
+
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/string.h>
+#include <numpy/arrayobject.h>
+
+#include <cstdint>
+#include <string>
+
+#include "status.h"
+
+namespace mmap_ninja {
+
+namespace nb = nanobind;
+
+[[noreturn]] void raise(const nb::object& type, const std::string& message);
+// The one translation of native errors. `path` is the dataset's, or the file's that a call was about.
+[[noreturn]] void raise(const Status& status, const std::string& path);
+// For slots, which report errors by returning nullptr or -1.
+void set_error(const Status& status, const std::string& path);
+
+inline void check(const Status& status, const std::string& path) {
+  if (!status.ok()) raise(status, path);
+}
+
+// A new reference from the C API, or the error that it has set.
+inline nb::object owned(PyObject* object) {
+  if (!object) throw nb::python_error();
+  return nb::steal(object);
+}
+
+class Buffer {
+ public:
+  explicit Buffer(nb::handle object) {
+    if (PyObject_GetBuffer(object.ptr(), &view_, PyBUF_SIMPLE) != 0) throw nb::python_error();
+  }
+  Buffer(Buffer&& other) noexcept : view_(other.view_) { other.view_.obj = nullptr; }
+  ~Buffer() { PyBuffer_Release(&view_); }
+  const uint8_t* data() const { return static_cast<const uint8_t*>(view_.buf); }
+  uint64_t size() const { return static_cast<uint64_t>(view_.len); }
+
+ private:
+  Py_buffer view_;
+};
+
+inline PyArrayObject* array_of(nb::handle object) { return reinterpret_cast<PyArrayObject*>(object.ptr()); }
+
+template <typename T>
+T* data_of(nb::handle array) {
+  return static_cast<T*>(PyArray_DATA(array_of(array)));
+}
+
+inline nb::object new_array(uint64_t size, int type) {
+  auto length = static_cast<npy_intp>(size);
+  return owned(PyArray_SimpleNew(1, &length, type));
+}
+
+inline nb::object new_bytes(uint64_t size) {
+  return owned(PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(size)));
+}
+
+inline uint8_t* data_of_bytes(nb::handle bytes) {
+  return reinterpret_cast<uint8_t*>(PyBytes_AS_STRING(bytes.ptr()));
+}
+
+// The parts of the module, one file each.
+void define_io(nb::module_& m);
+void define_log(nb::module_& m);
+void define_samples(nb::module_& m);
+void define_batches(nb::class_<struct Samples>& samples);
+void define_encoding(nb::module_& m);
+
+}  // namespace mmap_ninja

@@ -1,0 +1,534 @@
+// The hot slots: samples by index and in order.
+
+#include "samples.h"
+
+#include <nanobind/stl/vector.h>
+#include <string.h>
+
+#include <algorithm>
+
+#include "utf8.h"
+
+namespace mmap_ninja {
+namespace {
+
+const char* const kIndexing = "_get_many";  // what sequence.py makes of slices, lists and masks
+const char* const kPositions = "positions";
+
+// ---- objects from spans
+
+// `ascii`: whether the text before was, as this one then most likely is. It saves ASCII text a pass, and
+// other text an allocation in vain.
+PyObject* decode_text(Span span, bool* ascii, Status* status) {
+  uint64_t prefix = 0;  // known to be ASCII
+  if (*ascii) {
+    PyObject* text = PyUnicode_New(static_cast<Py_ssize_t>(span.size), 127);
+    if (!text) return nullptr;
+    prefix = copy_ascii(PyUnicode_1BYTE_DATA(text), span.data, span.size);
+    if (prefix == span.size) [[likely]]
+      return text;
+    Py_DECREF(text);
+  }
+  const uint8_t* rest = span.data + prefix;
+  TextMeasure measure = measure_utf8(rest, span.size - prefix);
+  if (!measure.valid) {
+    *status = {.code = Code::bad_text, .found = prefix + measure.error_offset};
+    return nullptr;
+  }
+  *ascii = measure.ascii;
+  constexpr Py_UCS4 kLargest[] = {0, 0xff, 0xffff, 0, 0x10ffff};
+  PyObject* text = PyUnicode_New(static_cast<Py_ssize_t>(prefix + measure.num_chars),
+                                 measure.ascii ? 127 : kLargest[measure.width]);
+  if (!text) return nullptr;
+  if (measure.width == 1) {
+    memcpy(PyUnicode_1BYTE_DATA(text), span.data, prefix);
+    decode_latin1(rest, span.size - prefix, PyUnicode_1BYTE_DATA(text) + prefix);
+  }
+  if (measure.width == 2) decode_ucs2(span.data, span.size, PyUnicode_2BYTE_DATA(text));
+  if (measure.width == 4) decode_ucs4(span.data, span.size, PyUnicode_4BYTE_DATA(text));
+  return text;
+}
+
+const npy_intp* extents(const Shape& shape) {
+  static_assert(sizeof(npy_intp) == sizeof(int64_t));
+  return reinterpret_cast<const npy_intp*>(shape.dims.data());
+}
+
+PyArray_Descr* new_descr(const Samples& samples) {
+  return reinterpret_cast<PyArray_Descr*>(nb::object(samples.dtype).release().ptr());
+}
+
+// A read-only array over the map.
+PyObject* view(const Samples& samples, const Column& column, const Shape& shape, const uint8_t* data) {
+  const npy_intp* strides = samples.strides.empty() ? nullptr : samples.strides.data();
+  PyObject* array = PyArray_NewFromDescr(&PyArray_Type, new_descr(samples), shape.rank, extents(shape),
+                                         strides, const_cast<uint8_t*>(data), 0, nullptr);
+  if (!array) return nullptr;
+  Py_INCREF(column.owner.ptr());
+  if (PyArray_SetBaseObject(reinterpret_cast<PyArrayObject*>(array), column.owner.ptr()) != 0) {
+    Py_DECREF(array);
+    return nullptr;
+  }
+  return array;
+}
+
+// A writable array of its own.
+PyObject* copy(const Samples& samples, const Column& column, const Shape& shape, Span span) {
+  if (!samples.strides.empty()) {
+    PyObject* source = view(samples, column, shape, span.data);
+    if (!source) return nullptr;
+    PyObject* array = PyArray_NewCopy(reinterpret_cast<PyArrayObject*>(source), NPY_CORDER);
+    Py_DECREF(source);
+    return array;
+  }
+  PyObject* array = PyArray_NewFromDescr(&PyArray_Type, new_descr(samples), shape.rank, extents(shape),
+                                         nullptr, nullptr, 0, nullptr);
+  if (array) memcpy(PyArray_DATA(reinterpret_cast<PyArrayObject*>(array)), span.data, span.size);
+  return array;
+}
+
+PyObject* decode_array(const Samples& samples, const Column& column, uint64_t position, Span span, bool owns,
+                       Status* status) {
+  bool copies = owns || samples.copies;
+  if (samples.kind == SampleKind::array) {
+    if (samples.shape.rank == 0)
+      return PyArray_Scalar(const_cast<uint8_t*>(span.data),
+                            reinterpret_cast<PyArray_Descr*>(samples.dtype.ptr()), nullptr);
+    return copies ? copy(samples, column, samples.shape, span)
+                  : view(samples, column, samples.shape, span.data);
+  }
+  Shape shape;
+  *status = column.shapes.at(position, span.size / column.spans.unit(), &shape);
+  if (!status->ok()) return nullptr;
+  return copies ? copy(samples, column, shape, span) : view(samples, column, shape, span.data);
+}
+
+PyObject* wrap(const Samples& samples, PyObject* sample) {
+  if (!sample || samples.wrapper.is_none()) [[likely]]
+    return sample;
+  PyObject* wrapped = PyObject_CallOneArg(nb::object(samples.wrapper).ptr(), sample);
+  Py_DECREF(sample);
+  return wrapped;
+}
+
+// ---- slots
+
+Samples* samples_of(PyObject* self) {
+  if (!nb::inst_ready(self)) [[unlikely]] {
+    PyErr_SetString(PyExc_ValueError, "the dataset was never opened");
+    return nullptr;
+  }
+  return nb::inst_ptr<Samples>(self);
+}
+
+PyObject* get(Samples& samples, const Column& column, uint64_t position) {
+  Span span;
+  Status status = column.spans.at(position, &span);
+  if (status.ok()) [[likely]] {
+    PyObject* sample = decode(samples, column, position, span, false, &status);
+    if (sample || status.ok()) [[likely]]
+      return sample;
+    status.row = column.spans.rows().row(position);
+  }
+  set_error(status, samples.path);
+  return nullptr;
+}
+
+PyObject* subscript(PyObject* self, PyObject* key) {
+  Samples* samples = samples_of(self);
+  if (!samples) return nullptr;
+  if (!PyLong_CheckExact(key)) {
+    bool is_array = PyArray_Check(key) && PyArray_NDIM(reinterpret_cast<PyArrayObject*>(key)) > 0;
+    // "(O)": a tuple is one argument, too.
+    if (!PyIndex_Check(key) || PyBool_Check(key) || is_array)
+      return PyObject_CallMethod(self, kIndexing, "(O)", key);
+  }
+  Py_ssize_t index = PyNumber_AsSsize_t(key, PyExc_IndexError);
+  if (index == -1 && PyErr_Occurred()) return nullptr;
+  // After the key's own code, which may have closed the handle; a wrapper may, too, after the sample is made.
+  const Column* column = samples->column.get();
+  if (!column) [[unlikely]] {
+    set_error({.code = Code::closed}, samples->path);
+    return nullptr;
+  }
+  auto count = static_cast<Py_ssize_t>(column->spans.count());
+  Py_ssize_t position = index < 0 ? index + count : index;
+  if (position < 0 || position >= count) [[unlikely]] {
+    set_error(
+        {.code = Code::row_range, .found = static_cast<uint64_t>(index), .expected = column->spans.count()},
+        samples->path);
+    return nullptr;
+  }
+  return get(*samples, *column, static_cast<uint64_t>(position));
+}
+
+Py_ssize_t length(PyObject* self) {
+  Samples* samples = samples_of(self);
+  if (samples && !samples->column) set_error({.code = Code::closed}, samples->path);
+  return samples && samples->column ? static_cast<Py_ssize_t>(samples->column->spans.count()) : -1;
+}
+
+int traverse(PyObject* self, visitproc visit, void* arg) {
+  Py_VISIT(Py_TYPE(self));
+  if (!nb::inst_ready(self)) return 0;
+  Samples* samples = nb::inst_ptr<Samples>(self);
+  Py_VISIT(samples->wrapper.ptr());
+  return 0;
+}
+
+int clear(PyObject* self) {
+  if (nb::inst_ready(self)) nb::inst_ptr<Samples>(self)->wrapper = nb::none();
+  return 0;
+}
+
+// ---- iteration
+
+// Goes over the samples that the handle saw when it was made, whatever happens to the handle meanwhile.
+struct Iterator {
+  Samples samples;
+  uint64_t next = 0;
+
+  static constexpr uint64_t kStep = uint64_t{2} << 20;
+
+  // Reads ahead of a sequential pass, once per map: page faults cost as much as the copies.
+  void read_ahead(const Spans& spans, uint64_t position) const {
+    Span span;
+    if (!spans.rows().is_contiguous() || !samples.strides.empty() || !spans.at(position, &span).ok()) return;
+    Mapping& payload = *spans.payload();
+    auto begin = static_cast<uint64_t>(span.data - payload.data());
+    uint64_t end = std::min(begin + span.size + kStep / 2, spans.payload_size());
+    if (payload.is_populated(begin, end)) [[likely]]
+      return;
+    end = std::min(begin + span.size + kStep, spans.payload_size());
+    nb::gil_scoped_release release;
+    payload.will_need(end, std::min(end + kStep, spans.payload_size()));
+    payload.populate(begin, end);
+  }
+};
+
+PyObject* iterate(PyObject* self) {
+  Samples* samples = samples_of(self);
+  if (!samples) return nullptr;
+  if (!samples->column) {
+    set_error({.code = Code::closed}, samples->path);
+    return nullptr;
+  }
+  try {
+    return nb::cast(Iterator{*samples}).release().ptr();
+  } catch (const std::exception& error) {
+    PyErr_SetString(PyExc_MemoryError, error.what());
+    return nullptr;
+  }
+}
+
+PyObject* iterator_next(PyObject* self) {
+  if (!nb::inst_ready(self)) [[unlikely]] {
+    PyErr_SetString(PyExc_ValueError, "an iterator is made by iter() of a dataset");
+    return nullptr;
+  }
+  Iterator* iterator = nb::inst_ptr<Iterator>(self);
+  const Column& column = *iterator->samples.column;
+  if (iterator->next >= column.spans.count()) return nullptr;
+  // Taken before the GIL is released below: other threads may share the iterator.
+  uint64_t position = iterator->next++;
+  if (position % 256 == 0) {
+    if (Status status = column.spans.check_size(); !status.ok()) {
+      set_error(status, iterator->samples.path);
+      return nullptr;
+    }
+  }
+  if (position % 16 == 0) iterator->read_ahead(column.spans, position);
+  return get(iterator->samples, column, position);
+}
+
+PyObject* itself(PyObject* self) {
+  Py_INCREF(self);
+  return self;
+}
+
+// ---- what a handle sees
+
+using MapPtr = std::shared_ptr<Mapping>;
+
+MapPtr map(const std::string& path, int fd, uint64_t size) {
+  MapPtr mapping;
+  check(Mapping::open(fd, size, &mapping), path);
+  return mapping;
+}
+
+// The same file at a later commit: mapped again only where it has outgrown its reservation.
+MapPtr grown(const std::string& path, const MapPtr& mapping, uint64_t size) {
+  MapPtr result = mapping;
+  if (mapping && size > mapping->capacity()) check(mapping->reopen(size, &result), path);
+  return result;
+}
+
+uint64_t rows_size(const std::string& path, uint64_t rows, uint64_t unit) {
+  uint64_t size;
+  if (__builtin_mul_overflow(rows, unit, &size) || size > INT64_MAX)
+    raise({.code = Code::overflow, .what = "dataset"}, path);
+  return size;
+}
+
+uint64_t offsets_size(uint64_t rows) { return (rows + 1) * sizeof(uint64_t); }
+
+Index offsets_index(MapPtr offsets) { return {offsets, offsets, sizeof(uint64_t)}; }
+
+Shapes no_shapes(ShapeForm form, uint64_t rows) { return {form, Spans(nullptr, 0, 0, {}, RowMap(rows))}; }
+
+nb::object owner_of(const MapPtr& payload) {
+  return nb::capsule(new MapPtr(payload), [](void* kept) noexcept { delete static_cast<MapPtr*>(kept); });
+}
+
+void show(Samples& samples, Spans spans, Shapes shapes) {
+  // The same map, the same owner: only a batch that outgrew the reservation makes a new one.
+  bool same = samples.column && samples.column->spans.payload() == spans.payload();
+  nb::object owner = same ? samples.column->owner : owner_of(spans.payload());
+  samples.column =
+      std::make_shared<const Column>(Column{std::move(spans), std::move(shapes), std::move(owner)});
+}
+
+// Rows of one size, `unit` bytes apart.
+void attach_fixed(Samples& samples, int payload_fd, uint64_t payload_size, uint64_t unit, uint64_t rows) {
+  uint64_t needed = rows_size(samples.path, rows, unit);
+  if (needed > payload_size)
+    raise({.code = Code::short_file, .what = "data", .found = payload_size, .expected = needed},
+          samples.path);
+  show(samples, {map(samples.path, payload_fd, payload_size), payload_size, unit, {}, RowMap(rows)},
+       no_shapes(ShapeForm::flat, rows));
+}
+
+// Rows of any size.
+void attach(Samples& samples, int payload_fd, uint64_t payload_size, uint64_t unit, int offsets_fd,
+            uint64_t rows) {
+  MapPtr offsets = map(samples.path, offsets_fd, offsets_size(rows));
+  show(
+      samples,
+      {map(samples.path, payload_fd, payload_size), payload_size, unit, offsets_index(offsets), RowMap(rows)},
+      no_shapes(ShapeForm::flat, rows));
+}
+
+// The directories of 0.x: starts and ends in files of their own.
+void attach_legacy(Samples& samples, int payload_fd, uint64_t payload_size, uint64_t unit, int starts_fd,
+                   int ends_fd, uint64_t rows) {
+  uint64_t size = rows * sizeof(uint64_t);
+  Index index{map(samples.path, starts_fd, size), map(samples.path, ends_fd, size), 0};
+  show(samples,
+       {map(samples.path, payload_fd, payload_size), payload_size, unit, std::move(index), RowMap(rows)},
+       no_shapes(ShapeForm::flat, rows));
+}
+
+void attach_shapes(Samples& samples, Shapes shapes) {
+  show(samples, samples.column->spans, std::move(shapes));
+}
+
+// The shapes of the rows: form 0 one element each, 1 as long as their spans, 2 and 3 rows of `width` numbers.
+void attach_shape_rows(Samples& samples, int form, int fd, uint64_t width) {
+  uint64_t rows = samples.column->spans.count();
+  auto shape_form = static_cast<ShapeForm>(form);
+  if (shape_form < ShapeForm::rows) return attach_shapes(samples, no_shapes(shape_form, rows));
+  uint64_t unit = width * sizeof(uint64_t), size = rows_size(samples.path, rows, unit);
+  attach_shapes(samples, {shape_form, {map(samples.path, fd, size), size, unit, {}, RowMap(rows)}});
+}
+
+void attach_legacy_shape_rows(Samples& samples, int fd, uint64_t width) {
+  uint64_t rows = samples.column->spans.count();
+  uint64_t unit = width * sizeof(uint64_t), size = rows_size(samples.path, rows, unit);
+  attach_shapes(samples, {ShapeForm::legacy, {map(samples.path, fd, size), size, unit, {}, RowMap(rows)}});
+}
+
+void attach_legacy_shape_spans(Samples& samples, int fd, uint64_t size, int starts_fd, int ends_fd) {
+  uint64_t rows = samples.column->spans.count(), index_size = rows * sizeof(uint64_t);
+  Index index{map(samples.path, starts_fd, index_size), map(samples.path, ends_fd, index_size), 0};
+  attach_shapes(samples,
+                {ShapeForm::legacy,
+                 {map(samples.path, fd, size), size, sizeof(uint64_t), std::move(index), RowMap(rows)}});
+}
+
+// The same files at a later commit.
+void grow(Samples& samples, uint64_t payload_size, uint64_t rows) {
+  std::shared_ptr<const Column> seen = open_column(samples);
+  auto grow_spans = [&](const Spans& spans, uint64_t size) -> Spans {
+    Index index = spans.index();
+    if (index.starts) index = offsets_index(grown(samples.path, index.starts, offsets_size(rows)));
+    return {grown(samples.path, spans.payload(), size), size, spans.unit(), std::move(index), RowMap(rows)};
+  };
+  const Spans& shapes = seen->shapes.spans();
+  show(samples, grow_spans(seen->spans, payload_size),
+       {seen->shapes.form(), grow_spans(shapes, rows_size(samples.path, rows, shapes.unit()))});
+}
+
+// What arrays are made of. `strides`: in bytes, of samples that are not stored in C order.
+void describe(Samples& samples, nb::object dtype, const std::vector<int64_t>& shape,
+              const std::vector<npy_intp>& strides) {
+  if (!PyArray_DescrCheck(dtype.ptr()) || shape.size() > kMaxRank)
+    raise(nb::borrow(PyExc_TypeError), "a dtype and a shape were expected");
+  samples.dtype = std::move(dtype);
+  samples.shape.rank = static_cast<int>(shape.size());
+  std::copy(shape.begin(), shape.end(), samples.shape.dims.begin());
+  samples.strides = strides;
+}
+
+void share(Samples& samples, const Samples& parent, const RowMap& rows) {
+  const Column& seen = *parent.column;
+  samples.column = std::make_shared<const Column>(
+      Column{seen.spans.with_rows(rows), seen.shapes.with_rows(rows), seen.owner});
+  samples.dtype = parent.dtype;
+  samples.shape = parent.shape;
+  samples.strides = parent.strides;
+}
+
+// A view of `count` of the parent's samples: start, start + step, ... in the parent's positions.
+void select_range(Samples& samples, const Samples& parent, int64_t start, int64_t step, uint64_t count) {
+  std::shared_ptr<const Column> seen = open_column(parent);
+  const RowMap& rows = seen->spans.rows();
+  if (count == 0) return share(samples, parent, RowMap(0));
+  int64_t last = start + step * static_cast<int64_t>(count - 1);
+  if (std::min(start, last) < 0 || std::max(start, last) >= static_cast<int64_t>(rows.count()))
+    raise({.code = Code::row_range, .found = static_cast<uint64_t>(last), .expected = rows.count()},
+          samples.path);
+  if (rows.is_contiguous())
+    return share(samples, parent, RowMap(count, static_cast<int64_t>(rows.row(0)) + start, step));
+  std::shared_ptr<int64_t[]> chosen(new int64_t[count]);
+  for (uint64_t k = 0; k < count; ++k)
+    chosen[k] = static_cast<int64_t>(rows.row(static_cast<uint64_t>(start + static_cast<int64_t>(k) * step)));
+  share(samples, parent, RowMap(count, std::move(chosen)));
+}
+
+void select_positions(Samples& samples, const Samples& parent, nb::handle indices) {
+  // Kept alive: `positions` may run Python code, and another thread's append or close then.
+  std::shared_ptr<const Column> seen = open_column(parent);
+  std::vector<uint64_t> chosen = positions(seen->spans, indices, samples.path);
+  std::shared_ptr<int64_t[]> rows(new int64_t[chosen.size()]);
+  for (size_t k = 0; k < chosen.size(); ++k)
+    rows[k] = static_cast<int64_t>(seen->spans.rows().row(chosen[k]));
+  Samples kept = parent;
+  kept.column = std::move(seen);
+  share(samples, kept, RowMap(chosen.size(), std::move(rows)));
+}
+
+SampleKind kind_of(const std::string& name) {
+  if (name == "text") return SampleKind::text;
+  if (name == "binary") return SampleKind::binary;
+  return name == "array" ? SampleKind::array : SampleKind::ragged;
+}
+
+}  // namespace
+
+PyObject* decode(Samples& samples, const Column& column, uint64_t position, Span span, bool owns,
+                 Status* status) {
+  switch (samples.kind) {
+    case SampleKind::text:
+      return wrap(samples, decode_text(span, &samples.ascii, status));
+    case SampleKind::binary:
+      return wrap(samples, PyBytes_FromStringAndSize(reinterpret_cast<const char*>(span.data),
+                                                     static_cast<Py_ssize_t>(span.size)));
+    default:
+      return wrap(samples, decode_array(samples, column, position, span, owns, status));
+  }
+}
+
+std::shared_ptr<const Column> open_column(const Samples& samples) {
+  if (!samples.column) raise({.code = Code::closed}, samples.path);
+  return samples.column;
+}
+
+std::vector<uint64_t> positions(const Spans& spans, nb::handle key, const std::string& path) {
+  uint64_t count = spans.count();
+  std::vector<uint64_t> result;
+  auto add = [&](int64_t index) {
+    auto position = static_cast<uint64_t>(index < 0 ? index + static_cast<int64_t>(count) : index);
+    if (position >= count)
+      raise({.code = Code::row_range, .found = static_cast<uint64_t>(index), .expected = count}, path);
+    result.push_back(position);
+  };
+  if (PyList_CheckExact(key.ptr())) {
+    Py_ssize_t size = PyList_GET_SIZE(key.ptr());
+    result.reserve(static_cast<size_t>(size));
+    for (Py_ssize_t k = 0; k < size; ++k) {
+      PyObject* item = PyList_GET_ITEM(key.ptr(), k);
+      if (!PyLong_CheckExact(item)) break;
+      int64_t index = PyLong_AsLongLong(item);
+      if (index == -1 && PyErr_Occurred()) {
+        PyErr_Clear();
+        raise(nb::borrow(PyExc_IndexError),
+              "an index past 64 bits is out of range for " + std::to_string(count) + " samples");
+      }
+      add(index);
+    }
+    if (result.size() == static_cast<size_t>(size)) return result;
+    result.clear();
+  }
+  nb::object array = nb::module_::import_("mmap_ninja.sequence").attr(kPositions)(key, count);
+  auto size = static_cast<size_t>(PyArray_SIZE(array_of(array)));
+  auto indices = data_of<const int64_t>(array);
+  result.reserve(size);
+  for (size_t k = 0; k < size; ++k) add(indices[k]);
+  return result;
+}
+
+nb::object new_samples(const Samples& samples, const std::vector<npy_intp>& shape) {
+  if (samples.dtype.is_none())
+    raise(nb::borrow(PyExc_ValueError), samples.path + ": holds no arrays yet, so no dtype is known");
+  return owned(PyArray_NewFromDescr(&PyArray_Type, new_descr(samples), static_cast<int>(shape.size()),
+                                    shape.data(), nullptr, nullptr, 0, nullptr));
+}
+
+void define_samples(nb::module_& m) {
+  static PyType_Slot samples_slots[] = {
+      {Py_mp_subscript, reinterpret_cast<void*>(subscript)},
+      {Py_mp_length, reinterpret_cast<void*>(length)},
+      {Py_sq_length, reinterpret_cast<void*>(length)},
+      {Py_tp_iter, reinterpret_cast<void*>(iterate)},
+      {Py_tp_traverse, reinterpret_cast<void*>(traverse)},
+      {Py_tp_clear, reinterpret_cast<void*>(clear)},
+      {0, nullptr},
+  };
+  static PyType_Slot iterator_slots[] = {
+      {Py_tp_iter, reinterpret_cast<void*>(itself)},
+      {Py_tp_iternext, reinterpret_cast<void*>(iterator_next)},
+      {0, nullptr},
+  };
+  nb::class_<Iterator>(m, "SamplesIterator", nb::type_slots(iterator_slots))
+      .def("__length_hint__", [](const Iterator& it) { return it.samples.column->spans.count() - it.next; });
+  nb::class_<Samples> samples(m, "Samples", nb::type_slots(samples_slots));
+  samples
+      .def("__init__",
+           [](Samples* self, const std::string& kind, const std::string& path) {
+             new (self) Samples{.kind = kind_of(kind),
+                                .path = path,
+                                .column = {},
+                                .dtype = nb::none(),
+                                .shape = {},
+                                .strides = {},
+                                .wrapper = nb::none()};
+           })
+      .def("_attach", &attach)
+      .def("_attach_fixed", &attach_fixed)
+      .def("_attach_legacy", &attach_legacy)
+      .def("_attach_shapes", &attach_shape_rows)
+      .def("_attach_legacy_shape_rows", &attach_legacy_shape_rows)
+      .def("_attach_legacy_shape_spans", &attach_legacy_shape_spans)
+      .def("_attach_nothing",
+           [](Samples& self) { show(self, {nullptr, 0, 0, {}, RowMap(0)}, no_shapes(ShapeForm::flat, 0)); })
+      .def("_detach", [](Samples& self) { self.column.reset(); })
+      .def("_grow", &grow)
+      .def("_describe", &describe)
+      .def(
+          "_wrap_with", [](Samples& self, nb::object wrapper) { self.wrapper = std::move(wrapper); },
+          nb::arg().none())
+      .def("_give_copies", [](Samples& self, bool copies) { self.copies = copies; })
+      .def_prop_ro("_described", [](const Samples& self) { return self.dtype; })
+      .def_prop_ro("_sample_shape",
+                   [](const Samples& self) {
+                     nb::list extents;
+                     for (int k = 0; k < self.shape.rank; ++k)
+                       extents.append(self.shape.dims[static_cast<size_t>(k)]);
+                     return nb::tuple(extents);
+                   })
+      .def("_select_range", &select_range)
+      .def("_select_positions", &select_positions);
+  define_batches(samples);
+}
+
+}  // namespace mmap_ninja

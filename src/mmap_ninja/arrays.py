@@ -1,0 +1,308 @@
+"""`ArrayMmap`: a list of arrays of one shape on disk, which is one array."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from mmap_ninja import _kernel, build
+from mmap_ninja.build import IfExists, Indexable
+from mmap_ninja.casting import AnyArray, as_array, checked_dtype, convert, find_dtype
+from mmap_ninja.columns import MOST_DIMENSIONS, Array
+from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Columns, Dataset, Durability
+from mmap_ninja.handle import DatasetHandle, Mode, PathLike
+from mmap_ninja.sequence import Indices
+from mmap_ninja.writing import Parts
+
+DTypeLike = npt.DTypeLike
+_CHUNK = 1 << 24  # bytes that are compared at once
+
+
+class ArrayMmap(DatasetHandle[AnyArray]):
+    """A list of arrays of one shape and dtype that lives in a directory; read, it is one array over the map.
+
+    Indexing follows NumPy's rules: `ds[i]` and slices are read-only views, lists of indices and masks give owned
+    copies. Samples of shape `()` are NumPy scalars.
+
+    Args:
+        out_dir: The dataset's directory. If it is missing, the handle is empty, and its first `append` makes it.
+        mode: None: reads need no write permission, and the first mutation asks for it. "r": mutations raise. "c":
+            samples are writable copies.
+        durability: As for `StringsMmap`.
+        lock_timeout: Seconds to wait for other processes' commits.
+
+    Example:
+        >>> import numpy as np
+        >>> images = ArrayMmap.from_ndarray("images", np.arange(12, dtype=np.uint8).reshape(3, 2, 2))
+        >>> images[1].tolist(), images.shape, str(images.dtype)
+        ([[4, 5], [6, 7]], (3, 2, 2), 'uint8')
+        >>> images.append(np.zeros((2, 2), np.uint8))
+        >>> images.take([3, 0]).sum(axis=(1, 2)).tolist()
+        [0, 6]
+
+    Raises:
+        NotADatasetError: if the path holds something else.
+        TypeError: if it holds a dataset of another kind.
+        CorruptDatasetError: if its files contradict each other.
+    """
+
+    _kind = "array"
+    _sample = "array"
+
+    @classmethod
+    def from_ndarray(
+        cls,
+        out_dir: PathLike,
+        arr: npt.ArrayLike,
+        batch_size: int = 1024,
+        verbose: bool = False,
+        *,
+        mode: Mode | None = None,
+        dtype: DTypeLike | None = None,
+        if_exists: IfExists = "replace",
+        metadata: dict[str, Any] | None = None,
+        durability: Durability | None = None,
+        lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
+    ) -> Self:
+        """Store an array, whose first dimension counts the samples, and open the dataset.
+
+        Args:
+            out_dir: The dataset's directory; missing parents are made.
+            arr: `[n, ...]`, of any memory layout; it is stored in C order.
+            batch_size: Samples per commit.
+            verbose: Whether to show a progress bar.
+            mode: The mode of the handle that is returned.
+            dtype: What to store; the array's own if None.
+            if_exists: As for `from_generator`, like what follows.
+            metadata: A dict that JSON can hold.
+            durability: None, "process" or "machine".
+            lock_timeout: Seconds to wait for other processes' commits.
+
+        Raises:
+            TypeError: if the values do not fit the dtype.
+        """
+        array = as_array(arr, str(out_dir), 0)
+        if array.ndim == 0:
+            raise ValueError(f"{out_dir}: an array of no dimensions has no samples; give one of shape [n, ...]")
+        own = checked_dtype(array.dtype if dtype is None else dtype, str(out_dir))
+        column = Array(own, array.shape[1:], declared=dtype is not None)
+        options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
+        return cls._build(out_dir, build.Sliced(array), mode, options, column)
+
+    @classmethod
+    def from_generator(  # type: ignore[override]  # dtype is this kind's own
+        cls,
+        out_dir: PathLike,
+        sample_generator: Iterable[AnyArray],
+        batch_size: int = 1024,
+        verbose: bool = False,
+        *,
+        dtype: DTypeLike | None = None,
+        mode: Mode | None = None,
+        if_exists: IfExists = "replace",
+        total: int | None = None,
+        metadata: dict[str, Any] | None = None,
+        durability: Durability | None = None,
+        lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
+    ) -> Self:
+        """As for all kinds, with a `dtype`: what to store, where the first sample does not say it."""
+        options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
+        return cls._build(out_dir, build.Iterated(sample_generator, total), mode, options, _column(dtype, out_dir))
+
+    @classmethod
+    def from_indexable(  # type: ignore[override]
+        cls,
+        out_dir: PathLike,
+        indexable: Indexable[AnyArray],
+        batch_size: int = 1024,
+        n_jobs: int | None = None,
+        verbose: bool = False,
+        *,
+        dtype: DTypeLike | None = None,
+        mode: Mode | None = None,
+        if_exists: IfExists = "replace",
+        metadata: dict[str, Any] | None = None,
+        durability: Durability | None = None,
+        lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
+    ) -> Self:
+        """As for all kinds, with a `dtype`: what to store, where the first sample does not say it."""
+        options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
+        return cls._build(out_dir, build.Indexed(indexable), mode, options, _column(dtype, out_dir))
+
+    # ---- reading
+
+    def _attach_files(self, dataset: Dataset) -> None:
+        column = dataset.meta.columns[0].type
+        assert isinstance(column, Array)  # noqa: S101 - for the type checker
+        if column.dtype is None or column.shape is None:
+            self._attach_nothing()
+            return
+        self._describe(column.dtype, list(column.shape), [])
+        self._attach_fixed(dataset.generation.descriptors[0], dataset.extents[0], column.row_size, dataset.rows)
+
+    @property
+    def _array(self) -> AnyArray:
+        """All samples as one read-only array; over the map, unless this is a view by indices."""
+        if self._described is None:
+            return np.empty((len(self),))
+        whole = self._whole()
+        return self._take_rows(slice(None), None) if whole is None else whole
+
+    @property
+    def dtype(self) -> np.dtype[Any] | None:
+        """The samples' dtype; None before the first one."""
+        return self._described
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """`(n, ...)`; only `(0,)` before the first sample."""
+        return (len(self), *self._sample_shape)
+
+    @property
+    def ndim(self) -> int:
+        """Dimensions of the array of all samples."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Elements of all samples."""
+        return int(np.prod(self.shape, dtype=object))
+
+    @property
+    def _unit(self) -> int:
+        return self.size // max(len(self), 1) * (self.dtype.itemsize if self.dtype else 0)
+
+    def _get_many(self, key: Any) -> Any:
+        if self.mode == "c":
+            return self._array[key].copy()
+        if isinstance(key, list) and not any(isinstance(part, bool | np.bool_ | list | tuple) for part in key):
+            return self.take(key)
+        return self._array[key]
+
+    def take(self, indices: Indices, out: AnyArray | None = None) -> AnyArray:  # type: ignore[override]
+        """The samples at many positions as one array, in one native call.
+
+        Args:
+            indices: Integers in any order and number, negative ones counted from the end; a boolean mask; a slice.
+            out: Where to put them: `[len(indices), *shape[1:]]` of this dtype.
+
+        Returns:
+            `[len(indices), *shape[1:]]`, owned and writable; or `out`.
+
+        Raises:
+            IndexError: if an index is out of range.
+            ValueError: if `out` has another shape or dtype.
+        """
+        if self._described is None:
+            self._prefetch(indices)  # an index is out of range here
+            return np.empty((0,)) if out is None else out
+        return self._take_rows(indices, out)
+
+    def __getitems__(self, indices: Indices) -> list[AnyArray]:
+        """What PyTorch's DataLoader calls for a batch: a list of its samples, over one array."""
+        return list(self.take(indices))
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> AnyArray:
+        """All samples as one array: over the map and read-only, unless a copy is asked for, or another dtype."""
+        array = self._array
+        if dtype is not None and array.dtype != dtype:
+            if copy is False:
+                raise ValueError(f"{self.path}: cannot be {np.dtype(dtype)} without a copy")
+            return array.astype(dtype)
+        return array.copy() if copy else array
+
+    def __dlpack__(self, **options: Any) -> Any:
+        """All samples for another library: over the map where it understands read-only memory, else a copy."""
+        version, copy = options.get("max_version"), options.get("copy")
+        reads_only = version is not None and version >= (1, 0)
+        if copy or (copy is None and not reads_only):
+            options.pop("copy", None)
+            return self._array.copy().__dlpack__(**options)
+        return self._array.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """Where the memory is: the CPU's."""
+        return (1, 0)
+
+    def _matches(self, value: object, start: int, stop: int) -> Iterator[int]:
+        """Positions of the samples that are equal to a value in all elements."""
+        try:
+            wanted = np.asarray(value)
+        except ValueError:
+            return
+        if self._described is None or wanted.shape != self.shape[1:]:
+            return
+        array, step = self._array, max(_CHUNK // max(self._unit, 1), 1)
+        for first in range(start, stop, step):
+            part = array[first : min(first + step, stop)]
+            equal = np.asarray(part == wanted)
+            if equal.shape != part.shape:
+                return  # dtypes that cannot be compared
+            yield from (first + np.flatnonzero(equal.reshape(len(part), -1).all(axis=1))).tolist()
+
+    # ---- writing
+
+    def extend(self, samples: Iterable[AnyArray], verbose: bool = False) -> None:
+        """Add samples at the end, all or none of them, in one commit.
+
+        Args:
+            samples: An array `[n, ...]`, or any iterable of samples; it is read to its end first.
+            verbose: Whether to show a progress bar over the iterable.
+
+        Raises:
+            TypeError: if a sample's values do not fit the dtype; nothing is stored then.
+            ValueError: if a sample has another shape.
+            ReadOnlyError: if the handle, the permissions or the medium do not allow it.
+        """
+        if isinstance(samples, ArrayMmap):
+            samples = np.asarray(samples)
+        if type(samples) is np.ndarray and samples.ndim > 0:
+            self._commit(samples)
+        else:
+            super().extend(samples, verbose)
+
+    @classmethod
+    def _encode(
+        cls, columns: Columns, batch: Sequence[AnyArray] | AnyArray, path: str, first: int
+    ) -> tuple[Columns, Parts]:
+        column = columns[0].type
+        assert isinstance(column, Array)  # noqa: S101 - for the type checker
+        if not len(batch):
+            return columns, ()
+        if column.dtype is None:
+            column = replace(column, dtype=find_dtype(batch, path, first))
+        dtype = column.dtype
+        assert dtype is not None  # noqa: S101 - for the type checker
+        cast = partial(convert, dtype=dtype, path=path, declared=column.declared)
+        if isinstance(batch, np.ndarray):
+            array = batch if batch.dtype == dtype else cast(batch, first)
+            shape, data = array.shape[1:], np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+            _check_shape(shape, column, path, first)
+        else:
+            arrays, _, _ = _kernel.convert_samples(batch, dtype, cast, first)
+            shape = arrays[0].shape if column.shape is None else column.shape
+            for number, array in enumerate(arrays, first):
+                if array.shape != shape:
+                    _check_shape(array.shape, replace(column, shape=shape), path, number)
+            data = _kernel.encode_arrays(arrays)
+        if len(shape) > MOST_DIMENSIONS - 1:
+            raise ValueError(f"{path}: samples of {len(shape)} dimensions; expected at most {MOST_DIMENSIONS - 1}")
+        column = replace(column, shape=shape)
+        if column != columns[0].type:
+            columns = (replace(columns[0], type=column),)
+        return columns, (data,)
+
+
+def _column(dtype: DTypeLike | None, out_dir: PathLike) -> Array:
+    return Array() if dtype is None else Array(checked_dtype(dtype, str(out_dir)), declared=True)
+
+
+def _check_shape(shape: tuple[int, ...], column: Array, path: str, number: int) -> None:
+    if column.shape is not None and shape != column.shape:
+        raise ValueError(
+            f"{path}: sample {number}: has shape {shape} where all have {column.shape}; nothing of this batch was "
+            "stored: use a RaggedMmap for samples of several shapes"
+        )

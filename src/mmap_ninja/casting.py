@@ -1,0 +1,101 @@
+"""Which values a dataset's dtype takes: only those that come back equal, unless the user has declared otherwise."""
+
+from collections.abc import Sequence
+from typing import Any, Final, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from mmap_ninja.dtypes import DType, encode_dtype
+
+AnyArray = npt.NDArray[Any]
+
+_OWN_KIND: Final = "SUVmM"  # text, raw bytes, dates: NumPy calls some casts into them safe that change what is meant
+
+
+def find_dtype(batch: Sequence[Any], path: str, first: int) -> DType:
+    """The dtype that a batch gives a dataset that has none: its first sample's.
+
+    An empty list says none, unless there is nothing else.
+    """
+    for number, sample in enumerate(batch, first):
+        if hasattr(sample, "dtype") or not (hasattr(sample, "__len__") and len(sample) == 0):
+            dtype = as_array(sample, path, number).dtype
+            break
+    else:
+        dtype = np.dtype(np.float64)
+    return checked_dtype(dtype, f"{path}: sample {first}")
+
+
+def checked_dtype(dtype: Any, where: str) -> DType:
+    """A dtype that can be stored.
+
+    Raises:
+        TypeError: if it cannot.
+    """
+    result = np.dtype(dtype)
+    try:
+        encode_dtype(result)
+    except TypeError as error:
+        raise TypeError(f"{where}: {error}") from None
+    return result
+
+
+def as_array(sample: Any, path: str, number: int) -> AnyArray:
+    """Whatever NumPy takes for an array, as one."""
+    if isinstance(sample, np.ma.MaskedArray):
+        raise TypeError(f"{path}: sample {number}: a masked array would lose its mask; store sample.filled(...) instead")
+    try:
+        return np.asarray(sample)
+    except ValueError as error:  # lists of unequal lengths
+        raise TypeError(f"{path}: sample {number}: is no array ({error})") from None
+
+
+def convert(sample: Any, number: int, dtype: DType, path: str, *, declared: bool) -> AnyArray:
+    """A sample as an array of a dataset's dtype.
+
+    Args:
+        sample: An array, or numbers in lists.
+        number: The sample's, in messages.
+        dtype: The dataset's.
+        path: The dataset's, in messages.
+        declared: Whether the user asked for the dtype: then floats may lose precision.
+
+    Raises:
+        TypeError: if the dtype does not hold exactly these values.
+    """
+    array = as_array(sample, path, number)
+    if array.dtype == dtype:
+        return array
+    if array.size == 0 and not array.dtype.hasobject:
+        return np.empty(array.shape, dtype)
+    own_kind = dtype.kind in _OWN_KIND or array.dtype.kind in _OWN_KIND
+    if np.can_cast(array.dtype, dtype, "safe") and not (own_kind and array.dtype.kind != dtype.kind):
+        return array.astype(dtype)
+    is_plain = not hasattr(sample, "dtype")
+    narrows = declared and _is_float(array.dtype) and _is_float(dtype)
+    if (is_plain and array.dtype.kind in "biufc" and not dtype.kind == "b") or narrows:
+        with np.errstate(all="ignore"):
+            try:
+                cast = array.astype(dtype)
+                back = cast.astype(array.dtype)
+            except (TypeError, ValueError):
+                _refuse(array, number, dtype, path)
+        same = (back == array) | ((back != back) & (array != array))  # noqa: PLR0124 - NaN is what differs from itself
+        if narrows:
+            same = np.isfinite(cast) | ~np.isfinite(array)
+        if bool(np.all(same)):
+            return cast
+    _refuse(array, number, dtype, path)
+
+
+def _is_float(dtype: DType) -> bool:
+    return dtype.kind == "f" or (dtype.type.__module__.startswith("ml_dtypes") and "float" in dtype.name)
+
+
+def _refuse(array: AnyArray, number: int, dtype: DType, path: str) -> NoReturn:
+    raise TypeError(
+        f"{path}: sample {number}: {array.dtype} values do not fit the dataset's {dtype} without a change; nothing of "
+        f"this batch was stored: convert them, as with np.asarray(sample, {str(dtype)!r}), or make the dataset with "
+        "another dtype"
+    )

@@ -1,0 +1,214 @@
+"""The types of columns: what a sample of each is, which files hold it, and how that stands in the meta file."""
+
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from typing import Any, ClassVar, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from mmap_ninja.dtypes import DType, decode_dtype, encode_dtype
+
+Rows = npt.NDArray[np.uint64]
+Role = Literal["data", "offsets", "shapes", "edits", "sums"]
+
+MOST_DIMENSIONS: Final = 32  # of a sample: a batch has one more, and NumPy 1 allows no more than 32 + 0
+_U64: Final = 8
+
+
+class Rule(IntEnum):
+    """How a file's length follows from a commit's rows and edits: the kernel's `Extent`, in its order."""
+
+    ROWS = 0  # rows * unit
+    OFFSETS = 1  # (rows + 1) * unit
+    PAYLOAD = 2  # offsets[rows] * unit
+    EDITS = 3  # edits * unit
+    SUMS = 4  # unit for each complete block of the files above
+
+
+class ShapeForm(IntEnum):
+    """How the shapes of ragged samples are stored: the kernel's `ShapeForm`, in its order."""
+
+    SCALAR = 0  # not at all: one element each
+    FLAT = 1  # not at all: as long as the offsets say
+    ROWS = 2  # a row of extents each
+    RANKED = 3  # a row each: the rank, then as many extents as the greatest rank has
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """`str` as UTF-8."""
+
+    name: ClassVar = "text"
+
+    def files(self) -> dict[Role, tuple[Rule, int]]:
+        """The column's files in the order of writing: length rule and unit, in bytes, of each."""
+        return {"data": (Rule.PAYLOAD, 1), "offsets": (Rule.OFFSETS, _U64)}
+
+    def to_json(self) -> dict[str, Any]:
+        """What the meta file says beside the name of the type."""
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
+class Binary:
+    """`bytes`."""
+
+    name: ClassVar = "binary"
+
+    def files(self) -> dict[Role, tuple[Rule, int]]:
+        """As for `Text`."""
+        return {"data": (Rule.PAYLOAD, 1), "offsets": (Rule.OFFSETS, _U64)}
+
+    def to_json(self) -> dict[str, Any]:
+        """As for `Text`."""
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
+class Array:
+    """Arrays of one shape and dtype; neither is known before the first sample."""
+
+    name: ClassVar = "array"
+
+    dtype: DType | None = None
+    shape: tuple[int, ...] | None = None  # of a sample
+    declared: bool = False  # the dtype was asked for, not found
+    sealed: bool = True  # nobody may write to the payload in place
+
+    @property
+    def row_size(self) -> int:
+        """Bytes of a sample."""
+        size = self.dtype.itemsize if self.dtype is not None and self.shape is not None else 0
+        for extent in self.shape or ():
+            size *= extent
+        return size
+
+    def files(self) -> dict[Role, tuple[Rule, int]]:
+        """As for `Text`."""
+        return {"data": (Rule.ROWS, self.row_size)}
+
+    def to_json(self) -> dict[str, Any]:
+        """As for `Text`."""
+        return {
+            "dtype": None if self.dtype is None else encode_dtype(self.dtype),
+            "shape": None if self.shape is None else list(self.shape),
+            "declared": self.declared,
+            "sealed": self.sealed,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Ragged:
+    """Arrays of one dtype and any shape; the dtype is not known before the first sample."""
+
+    name: ClassVar = "ragged"
+
+    dtype: DType | None = None
+    ranks: tuple[int, int] | None = None  # the least and the greatest rank of the samples
+    declared: bool = False
+
+    @property
+    def shape_form(self) -> ShapeForm:
+        """How the samples' shapes are stored."""
+        least, greatest = self.ranks or (1, 1)
+        if least != greatest:
+            return ShapeForm.RANKED
+        return (ShapeForm.SCALAR, ShapeForm.FLAT)[greatest] if greatest <= 1 else ShapeForm.ROWS
+
+    @property
+    def shape_width(self) -> int:
+        """Numbers in a row of the shapes file; 0 where there is none."""
+        if self.shape_form < ShapeForm.ROWS or self.ranks is None:
+            return 0
+        return self.ranks[1] + (self.shape_form is ShapeForm.RANKED)
+
+    def with_ranks(self, least: int, greatest: int) -> "Ragged":
+        """The type that has room for these ranks, too."""
+        if self.ranks is None:
+            return replace(self, ranks=(least, greatest))
+        if self.ranks[0] <= least and greatest <= self.ranks[1]:
+            return self
+        return replace(self, ranks=(min(least, self.ranks[0]), max(greatest, self.ranks[1])))
+
+    def widened(self, old: "Ragged", stored: Rows, lengths: Rows) -> Rows:
+        """The shape rows `[n, width]` of samples that `old` describes; `lengths`: their elements."""
+        rows = np.zeros((len(lengths), self.shape_width), np.uint64)
+        lead = 1 if self.shape_form is ShapeForm.RANKED else 0
+        if old.shape_form is ShapeForm.RANKED:
+            rows[:, : stored.shape[1]] = stored
+        elif old.ranks is not None and lead:
+            rows[:, 0] = old.ranks[1]
+            extents = lengths[:, None] if old.shape_form is ShapeForm.FLAT else stored
+            rows[:, 1 : 1 + extents.shape[1]] = extents
+        return rows
+
+    def files(self) -> dict[Role, tuple[Rule, int]]:
+        """As for `Text`."""
+        unit = self.dtype.itemsize if self.dtype is not None else 1
+        files: dict[Role, tuple[Rule, int]] = {"data": (Rule.PAYLOAD, unit), "offsets": (Rule.OFFSETS, _U64)}
+        if self.shape_width:
+            files["shapes"] = (Rule.ROWS, self.shape_width * _U64)
+        return files
+
+    def to_json(self) -> dict[str, Any]:
+        """As for `Text`."""
+        return {
+            "dtype": None if self.dtype is None else encode_dtype(self.dtype),
+            "ranks": None if self.ranks is None else list(self.ranks),
+            "declared": self.declared,
+        }
+
+
+ColumnType = Text | Binary | Array | Ragged
+
+
+def decode_type(document: dict[str, Any]) -> ColumnType:
+    """The type that a column's entry in a meta file says.
+
+    Raises:
+        ValueError: if it says none; the message is what was found.
+    """
+    name, rest = document.get("type"), {key: document[key] for key in document.keys() - {"id", "name", "type"}}
+    if name == "text" and not rest:
+        return Text()
+    if name == "binary" and not rest:
+        return Binary()
+    if name == "array" and rest.keys() == {"dtype", "shape", "declared", "sealed"}:
+        shape = None if rest["shape"] is None else tuple(_numbers(rest["shape"], MOST_DIMENSIONS))
+        array = Array(_dtype(rest["dtype"]), shape, _flag(rest["declared"]), _flag(rest["sealed"]))
+        if array.row_size >= 1 << 63 or (shape is not None and array.dtype is None):
+            raise ValueError(f"shape {shape!r:.80} of dtype {array.dtype}")
+        return array
+    if name == "ragged" and rest.keys() == {"dtype", "ranks", "declared"}:
+        ranks = None if rest["ranks"] is None else _ranks(rest["ranks"])
+        ragged = Ragged(_dtype(rest["dtype"]), ranks, _flag(rest["declared"]))
+        if ranks is not None and ragged.dtype is None:
+            raise ValueError(f"ranks {ranks} without a dtype")
+        return ragged
+    raise ValueError(f"column {document!r:.80}")
+
+
+def _dtype(document: Any) -> DType | None:
+    return None if document is None else decode_dtype(document)
+
+
+def _flag(document: Any) -> bool:
+    if type(document) is not bool:
+        raise ValueError(f"flag {document!r:.80}")
+    return document
+
+
+def _numbers(document: Any, most: int) -> list[int]:
+    if not isinstance(document, list) or len(document) > most:
+        raise ValueError(f"list {document!r:.80}")
+    if not all(type(number) is int and 0 <= number < 1 << 63 for number in document):
+        raise ValueError(f"list {document!r:.80}")
+    return document
+
+
+def _ranks(document: Any) -> tuple[int, int]:
+    ranks = _numbers(document, 2)
+    if len(ranks) != 2 or not ranks[0] <= ranks[1] <= MOST_DIMENSIONS:
+        raise ValueError(f"ranks {document!r:.80}")
+    return ranks[0], ranks[1]
