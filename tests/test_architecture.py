@@ -13,17 +13,19 @@ PACKAGE = Path(mmap_ninja.__file__).parent
 
 # Lower layers first; modules of one line may not import each other.
 LAYERS = [
-    {"_kernel", "errors"},
-    {"format", "files"},
-    {"generation"},
+    {"_kernel", "errors", "dtypes"},
+    {"columns", "casting", "files"},
+    {"format"},
+    {"generation", "legacy"},
     {"writing"},
-    {"dataset", "directory"},
+    {"directory"},
+    {"dataset"},
     {"build", "sequence"},
-    {"handle"},
-    {"spans"},
-    {"strings", "bytes"},
+    {"handle", "windows"},
+    {"spans", "arrays"},
+    {"strings", "bytes", "ragged_arrays"},
     {"opening"},
-    {"string"},
+    {"string", "ragged"},
     {"__init__"},
 ]
 ALLOWED_OUTSIDE = {"numpy", "tqdm"}

@@ -356,7 +356,7 @@ def test_offset_past_the_end_raises_on_access(path, read, offset):
     overwrite(path / OFFSETS, 2 * 8, struct.pack("<Q", offset))
     texts = StringsMmap(path)
 
-    with pytest.raises(CorruptDatasetError, match="sample [12] is said to lie at bytes .* not in its payload"):
+    with pytest.raises(CorruptDatasetError, match="sample [12] is said to lie at .* not in its payload"):
         read(texts)
 
     assert [texts[0], texts[3], texts[4]] == [SAMPLES[0], SAMPLES[3], SAMPLES[4]]
@@ -368,7 +368,7 @@ def test_offset_that_runs_backwards_raises_on_access(path, read):
     texts = StringsMmap(path)
 
     with pytest.raises(
-        CorruptDatasetError, match="sample 1 is said to lie at bytes 5 to 2, .*; the offsets file is damaged"
+        CorruptDatasetError, match="sample 1 is said to lie at 5 to 2, .*; the offsets file is damaged"
     ):
         read(texts)
 
@@ -388,7 +388,7 @@ def test_last_offset_too_small_raises_on_access(path):
     texts = StringsMmap(path)
 
     for index in range(len(SAMPLES)):
-        with pytest.raises(CorruptDatasetError, match=f"sample {index} is said to lie at bytes"):
+        with pytest.raises(CorruptDatasetError, match=f"sample {index} is said to lie at"):
             texts[index]
 
 

@@ -81,12 +81,12 @@ def test_hex_dump_of_the_page_is_what_is_written(tmp_path, monkeypatch):
 
 
 def test_meta_round_trips():
-    meta = format.new_meta("bytes", 3, bytes(range(16)), {"source": "web", "nested": {"a": [1, None]}})
+    meta = format.new_meta("bytes", 3, bytes(range(16)), format.first_columns("bytes"), {"source": "web", "nested": {"a": [1, None]}})
 
     assert format.decode_meta(meta.encode(), "meta") == meta
 
 
-META = json.loads(format.new_meta("strings", 1, bytes(16), {}).encode())
+META = json.loads(format.new_meta("strings", 1, bytes(16), format.first_columns("strings"), {}).encode())
 
 
 @pytest.mark.parametrize(
