@@ -15,7 +15,7 @@ PACKAGE = Path(mmap_ninja.__file__).parent
 LAYERS = [
     {"_kernel", "errors"},
     {"format", "files"},
-    {"generation"},
+    {"generation", "legacy"},
     {"writing"},
     {"dataset", "directory"},
     {"build", "sequence"},
