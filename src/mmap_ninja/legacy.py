@@ -35,7 +35,7 @@ Some things such a directory does not tell; it is then read as 0.9 read it:
 import math
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -100,7 +100,7 @@ class Compression:
     """How each string is a zstd frame; the level matters for new ones only."""
 
     level: int
-    dictionary: bytes | None
+    dictionary: bytes | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +202,7 @@ class _Index:
 
 def _kind(path: Path, keys: _Keys) -> Kind:
     type_path = path / _TYPE
-    name = _content(type_path) if os.path.lexists(type_path) else b""
+    name = _content(type_path) if os.path.lexists(type_path) else None
     shaped, flagged = os.path.lexists(path / _DTYPE), os.path.lexists(path / _FLAT)
     match name:
         case b"string":
@@ -211,7 +211,7 @@ def _kind(path: Path, keys: _Keys) -> Kind:
             return "ragged"
         case b"numpy":
             return _array_or_ragged(path, keys) if flagged else "array"
-        case b"" if not os.path.lexists(type_path):  # before 0.4.0
+        case None:  # before 0.4.0
             if flagged:
                 return "ragged"
             indexed = os.path.lexists(path / keys.starts)
@@ -225,8 +225,8 @@ def _kind(path: Path, keys: _Keys) -> Kind:
                 path,
                 f"no {_DTYPE}, nor a directory {keys.starts!r}",
                 f"one of them beside {_DATA}",
-                "if the offsets have another name, give it as starts_key; if this is of an array's from_generator of 0.2.0 "
-                f"to 0.5.1, it has neither dtype nor shape: np.memmap reads {_DATA} with yours, np_from_ndarray stores it",
+                "if the offsets have another name, give it as starts_key; if this is of an array's from_generator "
+                f"before 0.5.2, it has neither dtype nor shape: np.memmap reads {_DATA}, np_from_ndarray stores it",
             )
         case _:
             raise _corrupt(type_path, f"{name!r:.40}", "numpy, string or ragged", _RESTORE)
@@ -277,14 +277,7 @@ def _read_strings(path: Path, keys: _Keys) -> Layout:
             f"{_STORE_AGAIN} as far as it is whole, or {_RESTORE}",
         )
     compression = _compression(path)
-    compressed = head.startswith(_ZSTD_MAGIC)
-    if starts.rows and compressed != (compression is not None) and (compressed or ends.first):
-        raise _corrupt(
-            path / _DATA,
-            f"a first string that is {'a' if compressed else 'no'} zstd frame",
-            f"{'none' if compressed else 'one'}, as {_LEVEL} {'is missing' if compressed else 'says'}",
-            f"restore {_LEVEL}" if compressed else f"if strings were stored over compressed ones, remove {_LEVEL}",
-        )
+    _check_first_string(path, head if starts.rows else None, compression)
     leftovers = [_DATA] if size > ends.last else []
     return Layout(
         kind="strings",
@@ -408,7 +401,7 @@ def _open_array(path: Path) -> _Array:
             path / _DATA,
             f"{size} bytes that begin with a zero",
             f"{array.needed}",
-            "the array was made empty, for which NumPy wrote one byte, and extended behind that: without the file's first "
+            "the array was made empty, for which NumPy wrote one byte, and extended behind that: without its first "
             "byte it can be read",
         )
     return array
@@ -423,7 +416,7 @@ def _shape(path: Path, itemsize: int, size: int) -> tuple[int, ...]:
             shape_path,
             f"{len(content)} bytes",
             "8 for each dimension",
-            "if a 0.x process is writing to it, try again when it has ended; if one was interrupted, the dimensions can "
+            "if a 0.x process is writing to it, try again when it has ended; if one was cut short, the dimensions can "
             f"be written again, as little-endian u64; else {_RESTORE}",
         )
     wide, narrow = (tuple(map(int, np.frombuffer(content[: len(content) // n * n], f"<u{n}"))) for n in (8, 4))
@@ -458,7 +451,7 @@ def _dtype(path: Path) -> np.dtype[Any]:
             f"{name!r:.60}",
             "a number's dtype, boolean or time",
             "0.x stored dtypes by name, which does not restore text, structures, objects or other packages' types: "
-            f"np.memmap reads {_DATA} with the dtype that you know, unless that is object, whose values were not stored",
+            f"np.memmap reads {_DATA} with the one that you know, unless that is object, whose values are lost",
         )
     try:
         return np.dtype(name)
@@ -481,6 +474,27 @@ def _compression(path: Path) -> Compression | None:
     if dictionary == b"":
         raise _corrupt(dictionary_path, "0 bytes", "a dictionary", _RESTORE)
     return Compression(int(level), dictionary)
+
+
+def _check_first_string(path: Path, head: bytes | None, compression: Compression | None) -> None:
+    """Strings could be stored over ones of another compression; its files, which outlive them, then lie."""
+    if head is None:
+        return
+    compressed = head.startswith(_ZSTD_MAGIC)
+    if compressed and compression is None:
+        raise _corrupt(path / _DATA, "a zstd frame", f"text, as there is no {_LEVEL}", f"restore {_LEVEL}")
+    if compression and not compressed:
+        raise _corrupt(
+            path / _DATA,
+            "text",
+            f"a zstd frame, as there is {_LEVEL}",
+            f"if the strings were stored over compressed ones, remove {_LEVEL} and {_DICTIONARY}; else {_RESTORE}",
+        )
+    # The two low bits of the frame's descriptor: how long the dictionary's number in it is.
+    if compression and compression.dictionary is None and len(head) > len(_ZSTD_MAGIC) and head[len(_ZSTD_MAGIC)] & 3:
+        raise _corrupt(
+            path / _DATA, "a zstd frame with a dictionary", f"one without, as there is no {_DICTIONARY}", _RESTORE
+        )
 
 
 def _shapes_are_flat(path: Path) -> bool:
@@ -507,7 +521,7 @@ def _open_data(path: Path) -> tuple[int, bytes]:
     except (FileNotFoundError, NotADirectoryError):
         raise _missing(path) from None
     try:
-        return os.fstat(fd).st_size, os.pread(fd, len(_ZSTD_MAGIC), 0)
+        return os.fstat(fd).st_size, os.pread(fd, len(_ZSTD_MAGIC) + 1, 0)
     finally:
         os.close(fd)
 
@@ -518,7 +532,7 @@ def _require_int64(array: _Array) -> None:
             array.path / _DTYPE,
             f"{array.dtype}",
             "int64",
-            f"0.x on Windows with NumPy before 2.0 stored int32 shapes, which this version does not read: {_STORE_AGAIN}",
+            f"0.x on Windows with NumPy before 2.0 stored int32 shapes, which are not read here: {_STORE_AGAIN}",
         )
 
 
@@ -527,9 +541,9 @@ def _require_rows(path: Path, found: int, expected: int) -> None:
         raise _corrupt(
             path,
             f"{found} rows",
-            f"{expected}, as in starts",
-            f"an append was interrupted or failed, and the first {min(found, expected)} samples are whole: {_STORE_AGAIN} "
-            f"as far as these, or {_RESTORE}",
+            f"the {expected} of starts",
+            f"an append was interrupted or failed, and the first {min(found, expected)} samples are whole: "
+            f"{_STORE_AGAIN} as far as these, or {_RESTORE}",
         )
 
 
@@ -550,8 +564,9 @@ def _has_leftovers(size: int, needed: int) -> bool:
 
 
 def _missing(path: Path) -> CorruptDatasetError:
-    return _corrupt(
-        path, "no such file", "one, as mmap_ninja 0.x wrote", f"storing was interrupted, or it was removed: {_RESTORE}"
+    return CorruptDatasetError(
+        f"{path}: is missing where mmap_ninja 0.x wrote a file; if it was named otherwise, give that as a key; "
+        f"if storing was interrupted, or it was removed, {_RESTORE}"
     )
 
 
