@@ -368,6 +368,15 @@ def test_dimensions_emptied_to_be_written_again_are_refused(copy):
         read_layout(path)
 
 
+def test_byte_before_an_extended_empty_array_of_bytes_is_refused(copy):
+    path = copy("0.9.0-array-empty-extended")
+    (path / "dtype.ninja").write_bytes(b"uint8")
+    (path / "data.ninja").write_bytes(bytes(13))
+
+    with pytest.raises(CorruptDatasetError, match="13 bytes that begin with a zero where 12 was expected"):
+        read_layout(path)
+
+
 def test_byte_before_an_extended_empty_array_can_be_cut(copy):
     path = copy("0.9.0-array-empty-extended")
     (path / "data.ninja").write_bytes((path / "data.ninja").read_bytes()[1:])
