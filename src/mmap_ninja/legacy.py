@@ -396,9 +396,9 @@ def _open_array(path: Path) -> _Array:
     size, head = _open_data(path / _DATA)
     shape = _shape(path, dtype.itemsize, size)
     array = _Array(path, dtype, shape, "C" if order == b"C" else "F", size)
-    # Rows of one byte are read as 0.9 did: there this could as well be left over from an append of one row.
-    rows_of_bytes = array.needed and array.needed // shape[0] > 1
-    if rows_of_bytes and size == array.needed + 1 and head[:1] == b"\0":
+    # Where a row has one byte, this could as well be left over from an append of one, and is read as 0.9 did.
+    rows_are_longer = array.needed > shape[0]
+    if rows_are_longer and size == array.needed + 1 and head[:1] == b"\0":
         raise _corrupt(
             path / _DATA,
             f"{size} bytes that begin with a zero",
