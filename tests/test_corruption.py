@@ -367,9 +367,7 @@ def test_offset_that_runs_backwards_raises_on_access(path, read):
     overwrite(path / OFFSETS, 2 * 8, struct.pack("<Q", 2))
     texts = StringsMmap(path)
 
-    with pytest.raises(
-        CorruptDatasetError, match="sample 1 is said to lie at 5 to 2, .*; the offsets file is damaged"
-    ):
+    with pytest.raises(CorruptDatasetError, match="sample 1 is said to lie at 5 to 2, .*; the offsets file is damaged"):
         read(texts)
 
     assert [texts[0], texts[3], texts[4]] == [SAMPLES[0], SAMPLES[3], SAMPLES[4]]

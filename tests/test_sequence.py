@@ -123,7 +123,7 @@ def test_view_refuses_to_change(texts):
             change()
     with pytest.raises(ValueError, match="a view cannot be refreshed"):
         view.refresh()
-    with pytest.raises(AttributeError, match="a view has no offsets"):
+    with pytest.raises(AttributeError, match="a view by steps or indices has no starts"):
         _ = view.starts
 
 

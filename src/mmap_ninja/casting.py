@@ -44,7 +44,9 @@ def checked_dtype(dtype: Any, where: str) -> DType:
 def as_array(sample: Any, path: str, number: int) -> AnyArray:
     """Whatever NumPy takes for an array, as one."""
     if isinstance(sample, np.ma.MaskedArray):
-        raise TypeError(f"{path}: sample {number}: a masked array would lose its mask; store sample.filled(...) instead")
+        raise TypeError(
+            f"{path}: sample {number}: a masked array would lose its mask; store sample.filled(...) instead"
+        )
     try:
         return np.asarray(sample)
     except ValueError as error:  # lists of unequal lengths

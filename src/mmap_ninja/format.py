@@ -113,9 +113,7 @@ class Meta:
             "uuid": self.uuid.hex(),
             "generation": self.generation,
             "kind": self.kind,
-            "columns": [
-                {"id": c.id, "name": c.name, "type": c.type.name, **c.type.to_json()} for c in self.columns
-            ],
+            "columns": [{"id": c.id, "name": c.name, "type": c.type.name, **c.type.to_json()} for c in self.columns],
             "files": [{"id": f.id, "role": f.role, "column": f.column, "name": f.name} for f in self.files],
             "metadata": self.metadata,
         }
@@ -245,7 +243,7 @@ def decode_meta(data: bytes, where: str) -> Meta:
         try:
             column_type = decode_type(entry)
         except (ValueError, TypeError, RecursionError) as error:
-            refuse(f"column type {error}", "one that this version knows")
+            refuse(f"column {entry!r:.80} ({error})", "a type that this version knows")
         except ImportError as error:
             raise ImportError(f"{where}: its dtype needs a package that is not installed ({error})") from None
         columns.append(Column(unsigned(entry["id"], "column id"), typed(entry["name"], str, "name"), column_type))

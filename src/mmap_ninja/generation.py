@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Final, TypeGuard
 
 from mmap_ninja import _kernel, files, format
+from mmap_ninja.columns import Rule
 from mmap_ninja.errors import (
     CorruptDatasetError,
     DatasetTruncatedError,
     FormatVersionError,
     NotADatasetError,
 )
-from mmap_ninja.columns import Rule
 from mmap_ninja.format import Meta
 
 _ATTEMPTS: Final = 10  # a slot can be torn under a reader, a generation can be switched; twice in a row is rare

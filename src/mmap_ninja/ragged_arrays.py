@@ -297,7 +297,7 @@ class RaggedMmap(DatasetHandle[AnyArray]):
         """
         if self._ranks not in (None, (1, 1)):
             raise ValueError(f"{self.path}: windows: samples have ranks {self._ranks}; expected 1-D samples")
-        return Windows(self, length, length if stride is None else stride, within_samples=within_samples)
+        return Windows(self._unwrapped(), length, length if stride is None else stride, within_samples=within_samples)
 
     def _matches(self, value: object, start: int, stop: int) -> Iterator[int]:
         """Positions of the samples of the same shape that are equal to a value in all elements."""
@@ -305,16 +305,16 @@ class RaggedMmap(DatasetHandle[AnyArray]):
             wanted = np.asarray(value)
         except ValueError:
             return
-        sizes, stored = self._sizes()[start:stop], self.unwrapped()
+        sizes, stored = self._sizes()[start:stop], self._unwrapped()
         for position in (start + np.flatnonzero(sizes == wanted.size)).tolist():
             if self._shape_of(position) == wanted.shape and np.array_equal(stored[position], wanted):
                 yield position
 
-    def unwrapped(self) -> "RaggedMmap":
+    def _unwrapped(self) -> "RaggedMmap":
         """A view of the same samples, which gives them out as they are stored."""
         view = self.select(slice(None))
         view._configure({})
-        view._give_copies(False)  # noqa: FBT003 - the kernel's methods take no keywords
+        view._give_copies(False)
         return view
 
     # ---- writing

@@ -2,16 +2,14 @@
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, overload
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from mmap_ninja.casting import AnyArray
+from mmap_ninja.handle import DatasetHandle
 from mmap_ninja.sequence import Indices, positions
-
-if TYPE_CHECKING:
-    from mmap_ninja.ragged_arrays import RaggedMmap
 
 
 class Windows(Sequence[AnyArray]):
@@ -26,10 +24,10 @@ class Windows(Sequence[AnyArray]):
         [[1, 2], [2, 3], [4, 5]]
     """
 
-    def __init__(self, samples: "RaggedMmap", length: int, stride: int, *, within_samples: bool) -> None:
+    def __init__(self, samples: DatasetHandle[Any], length: int, stride: int, *, within_samples: bool) -> None:
         if length < 1 or stride < 1:
             raise ValueError(f"windows: length {length}, stride {stride}: expected at least 1 each")
-        self._samples = samples.unwrapped()
+        self._samples = samples
         self.length = length
         self.stride = stride
         self.within_samples = within_samples
@@ -94,7 +92,7 @@ class Windows(Sequence[AnyArray]):
         if len(at) and not 0 <= at.min() <= at.max() < count:
             wrong = at[(at < 0) | (at >= count)][0]
             raise IndexError(f"index {wrong} is out of range for {count} windows")
-        if self._samples.dtype is None:
+        if self._samples._described is None:
             return np.empty((0, self.length)) if out is None else out
         return self._samples._take_windows(self._starts(at), self.length, out)
 
@@ -118,7 +116,11 @@ class Windows(Sequence[AnyArray]):
 
     def __repr__(self) -> str:
         where = ", within_samples=True" if self.within_samples else ""
-        return f"Windows({str(self._samples.path)!r}, {len(self)} windows of {self.length}, stride {self.stride}{where})"
+        return (
+            f"Windows({str(self._samples.path)!r}, {len(self)} windows of {self.length}, stride {self.stride}{where})"
+        )
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in ("_before", "_sample_starts", "_count")}
+        return {
+            name: value for name, value in vars(self).items() if name not in ("_before", "_sample_starts", "_count")
+        }
