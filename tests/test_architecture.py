@@ -24,8 +24,9 @@ LAYERS = [
     {"handle"},
     {"spans", "arrays", "windows"},
     {"strings", "bytes", "ragged_arrays"},
+    {"memmaps", "wrapped"},
     {"opening"},
-    {"string", "ragged"},
+    {"string", "ragged", "numpy", "generic", "base"},
     {"__init__"},
 ]
 ALLOWED_OUTSIDE = {"numpy", "tqdm"}

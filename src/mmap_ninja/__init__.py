@@ -17,9 +17,16 @@ from mmap_ninja.errors import (
     ReadOnlyError,
     StaleHandleError,
 )
-from mmap_ninja.opening import open
+from mmap_ninja.memmaps import append as np_append
+from mmap_ninja.memmaps import extend as np_extend
+from mmap_ninja.memmaps import extend_dir as np_extend_dir
+from mmap_ninja.memmaps import from_generator as np_from_generator
+from mmap_ninja.memmaps import from_ndarray as np_from_ndarray
+from mmap_ninja.memmaps import open_existing as np_open_existing
+from mmap_ninja.opening import open, open_existing
 from mmap_ninja.ragged_arrays import RaggedMmap
 from mmap_ninja.strings import StringsMmap
+from mmap_ninja.wrapped import Wrapped
 
 __version__ = _version("mmap_ninja")
 
@@ -39,5 +46,13 @@ __all__ = [
     "ReadOnlyError",
     "StaleHandleError",
     "StringsMmap",
+    "Wrapped",
+    "np_append",
+    "np_extend",
+    "np_extend_dir",
+    "np_from_generator",
+    "np_from_ndarray",
+    "np_open_existing",
     "open",
+    "open_existing",
 ]

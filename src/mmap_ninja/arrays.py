@@ -1,6 +1,6 @@
 """`ArrayMmap`: a list of arrays of one shape on disk, which is one array."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any, Self
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmap_ninja import _kernel, build
-from mmap_ninja.build import IfExists, Indexable
+from mmap_ninja.build import Batch, IfExists, Indexable
 from mmap_ninja.casting import AnyArray, as_array, checked_dtype, convert, find_dtype
 from mmap_ninja.columns import MOST_DIMENSIONS, Array
 from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Columns, Dataset, Durability
@@ -93,7 +93,7 @@ class ArrayMmap(DatasetHandle[AnyArray]):
         return cls._build(out_dir, build.Sliced(array), mode, options, column)
 
     @classmethod
-    def from_generator(  # type: ignore[override]  # dtype is this kind's own
+    def from_generator(
         cls,
         out_dir: PathLike,
         sample_generator: Iterable[AnyArray],
@@ -113,7 +113,7 @@ class ArrayMmap(DatasetHandle[AnyArray]):
         return cls._build(out_dir, build.Iterated(sample_generator, total), mode, options, _column(dtype, out_dir))
 
     @classmethod
-    def from_indexable(  # type: ignore[override]
+    def from_indexable(
         cls,
         out_dir: PathLike,
         indexable: Indexable[AnyArray],
@@ -265,9 +265,7 @@ class ArrayMmap(DatasetHandle[AnyArray]):
             super().extend(samples, verbose)
 
     @classmethod
-    def _encode(
-        cls, columns: Columns, batch: Sequence[AnyArray] | AnyArray, path: str, first: int
-    ) -> tuple[Columns, Parts]:
+    def _encode(cls, columns: Columns, batch: Batch[AnyArray], path: str, first: int) -> tuple[Columns, Parts]:
         column = columns[0].type
         assert isinstance(column, Array)  # noqa: S101 - for the type checker
         if not len(batch):
@@ -277,6 +275,7 @@ class ArrayMmap(DatasetHandle[AnyArray]):
         dtype = column.dtype
         assert dtype is not None  # noqa: S101 - for the type checker
         cast = partial(convert, dtype=dtype, path=path, declared=column.declared)
+        data: bytes | npt.NDArray[np.uint8]
         if isinstance(batch, np.ndarray):
             array = batch if batch.dtype == dtype else cast(batch, first)
             shape, data = array.shape[1:], np.ascontiguousarray(array).reshape(-1).view(np.uint8)

@@ -9,7 +9,7 @@ import functools
 import itertools
 import operator
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, Self, TypeVar, get_args
@@ -26,6 +26,7 @@ from mmap_ninja.writing import Parts
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
+Batch = list[T] | npt.NDArray[Any]  # an array holds samples of one shape
 IfExists = Literal["replace", "error", "append", "resume"]
 
 
@@ -215,12 +216,12 @@ def _take_build(path: Path, options: Options) -> int | None:
     return None
 
 
-class Source(Protocol[T_co]):
+class Source(Protocol[T]):
     """Where a build's samples come from."""
 
     total: int | None
 
-    def batches(self, size: int, count: int, last: object, path: Path) -> Iterator[Sequence[T_co]]:
+    def batches(self, size: int, count: int, last: object, path: Path) -> Iterator[Batch[T]]:
         """The samples from position `count` on, `size` at a time.
 
         Raises:
@@ -274,14 +275,14 @@ class Sliced:
 
     def __init__(self, array: npt.NDArray[Any]) -> None:
         self._array = array
-        self.total = len(array)
+        self.total: int | None = len(array)
 
     def batches(self, size: int, count: int, last: object, path: Path) -> Iterator[npt.NDArray[Any]]:
         """The samples from position `count` on, `size` at a time."""
         if count:
-            number = min(count, self.total)
+            number = min(count, len(self._array))
             _check_resumed(number, self._array[number - 1] if number else None, count, last, path)
-        return (self._array[first : first + size] for first in range(count, self.total, size))
+        return (self._array[first : first + size] for first in range(count, len(self._array), size))
 
 
 def _batched(samples: Iterator[T], size: int) -> Iterator[list[T]]:
@@ -311,8 +312,8 @@ def _check_resumed(number: int, sample: object, count: int, last: object, path: 
 
 def run(
     build: Build,
-    batches: Iterator[Sequence[T]],
-    encode: Callable[[Columns, Sequence[T], str, int], tuple[Columns, Parts]],
+    batches: Iterator[Batch[T]],
+    encode: Callable[[Columns, Batch[T], str, int], tuple[Columns, Parts]],
     total: int | None,
     options: Options,
 ) -> None:
@@ -326,8 +327,8 @@ def run(
 
 
 def _encode(
-    encode: Callable[[Columns, Sequence[T], str, int], tuple[Columns, Parts]],
-    batch: Sequence[T],
+    encode: Callable[[Columns, Batch[T], str, int], tuple[Columns, Parts]],
+    batch: Batch[T],
     path: str,
     first: int,
     columns: Columns,

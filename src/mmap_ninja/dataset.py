@@ -65,6 +65,7 @@ class Dataset:
         self._name = format.COMMIT if build_fd is None else format.BUILD
         self._sync_often = sync_often
         self._log: _kernel.Log | None = None
+        self._slot: _kernel.Slot | None = None  # what is seen; None: the log's state
         self._adopt(*newest(path, self._name))
 
     def drop_log(self) -> None:
@@ -81,7 +82,7 @@ class Dataset:
                 f"{self.path}: holds {generation.meta.kind}, not {self.kind}; mmap_ninja.open finds the class by itself"
             )
         self.kind = generation.meta.kind
-        self._slot: _kernel.Slot | None = slot  # None: the log's
+        self._slot = slot
         self.generation = generation
         self.rows = slot.rows
         self.extents = extents

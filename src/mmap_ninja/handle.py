@@ -4,7 +4,7 @@ import copy
 import os
 import threading
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Literal, Self, TypeVar, get_args
@@ -14,7 +14,8 @@ import numpy.typing as npt
 from tqdm.auto import tqdm
 
 from mmap_ninja import build, format
-from mmap_ninja.build import IfExists, Indexable
+from mmap_ninja.build import Batch, IfExists, Indexable
+from mmap_ninja.columns import ColumnType
 from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Columns, Dataset, Durability, Snapshot
 from mmap_ninja.directory import create, is_vacant
 from mmap_ninja.errors import IncompleteDatasetWarning, ReadOnlyError
@@ -142,14 +143,14 @@ class DatasetHandle(SampleSequence[T]):
         return self
 
     @classmethod
-    def _encode(cls, columns: Columns, batch: Sequence[T], path: str, first: int) -> tuple[Columns, Parts]:
+    def _encode(cls, columns: Columns, batch: Batch[T], path: str, first: int) -> tuple[Columns, Parts]:
         """The bytes that each file of the generation grows by, and the columns that they fit: those given, or wider.
 
         `first` is the first sample's number in messages.
         """
         raise NotImplementedError
 
-    def _commit(self, batch: Sequence[T]) -> None:
+    def _commit(self, batch: Batch[T]) -> None:
         if self._dataset is None:  # an error must leave nothing, not even an empty dataset
             self._encode(format.first_columns(self._kind), batch, self._path_text, 0)
         with self._mutex:
@@ -379,7 +380,7 @@ class DatasetHandle(SampleSequence[T]):
         source: build.Source[T],
         mode: Mode | None,
         options: build.Options,
-        column: format.ColumnType | None = None,
+        column: ColumnType | None = None,
         configuration: dict[str, Any] | None = None,
     ) -> Self:
         check_mode(mode)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmap_ninja import _kernel, build
-from mmap_ninja.build import IfExists, Indexable
+from mmap_ninja.build import Batch, IfExists, Indexable
 from mmap_ninja.casting import AnyArray, checked_dtype, convert, find_dtype
 from mmap_ninja.columns import MOST_DIMENSIONS, Ragged, ShapeForm
 from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Columns, Dataset, Durability
@@ -110,7 +110,7 @@ class RaggedMmap(DatasetHandle[AnyArray]):
         return cls.from_generator(out_dir, lists, dtype=dtype, mode=mode, wrapper_fn=wrapper_fn, **options)
 
     @classmethod
-    def from_generator(  # type: ignore[override]  # dtype and wrapper_fn are this kind's own
+    def from_generator(
         cls,
         out_dir: PathLike,
         sample_generator: Iterable[npt.ArrayLike],
@@ -134,7 +134,7 @@ class RaggedMmap(DatasetHandle[AnyArray]):
         return cls._build(out_dir, source, mode, options, _column(dtype, out_dir), configuration)
 
     @classmethod
-    def from_indexable(  # type: ignore[override]
+    def from_indexable(
         cls,
         out_dir: PathLike,
         indexable: Indexable[npt.ArrayLike],
@@ -320,7 +320,7 @@ class RaggedMmap(DatasetHandle[AnyArray]):
     # ---- writing
 
     @classmethod
-    def _encode(cls, columns: Columns, batch: Sequence[Any], path: str, first: int) -> tuple[Columns, Parts]:
+    def _encode(cls, columns: Columns, batch: Batch[AnyArray], path: str, first: int) -> tuple[Columns, Parts]:
         column = columns[0].type
         assert isinstance(column, Ragged)  # noqa: S101 - for the type checker
         if not len(batch):
