@@ -137,10 +137,11 @@ class ArrayMmap(DatasetHandle[AnyArray]):
     def _attach_files(self, dataset: Dataset) -> None:
         column = dataset.meta.columns[0].type
         assert isinstance(column, Array)  # noqa: S101 - for the type checker
-        if column.dtype is None or column.shape is None:
+        if column.dtype is not None:
+            self._describe(column.dtype, list(column.shape or ()), [])
+        if column.shape is None:
             self._attach_nothing()
             return
-        self._describe(column.dtype, list(column.shape), [])
         self._attach_fixed(dataset.generation.descriptors[0], dataset.extents[0], column.row_size, dataset.rows)
 
     @property

@@ -175,10 +175,10 @@ def _check_same(generation: Generation, kind: format.Kind, columns: Columns, opt
     if meta.kind != kind:
         raise TypeError(f"{path}: holds {meta.kind}, not {kind}; use its own class, or another path")
     for asked, found in zip(columns, meta.columns, strict=True):
-        dtypes = [getattr(column.type, "dtype", None) for column in (asked, found)]
-        if None not in dtypes and dtypes[0] != dtypes[1]:
+        wanted, stored = (getattr(column.type, "dtype", None) for column in (asked, found))
+        if wanted is not None and stored is not None and wanted != stored:
             raise TypeError(
-                f"{path}: holds {dtypes[1]}, not {dtypes[0]}; leave the dtype out, or pass if_exists='replace'"
+                f"{path}: holds {stored}, not {wanted}; leave the dtype out, or pass if_exists='replace'"
             )
     if options.metadata is not None and options.metadata != meta.metadata:
         raise ValueError(

@@ -44,7 +44,7 @@ def decode_dtype(document: Any) -> DType:
     if isinstance(document, str) and _ML_DTYPE.fullmatch(document):
         dtype: DType = np.dtype(getattr(importlib.import_module("ml_dtypes"), document))
     else:
-        dtype = np.dtype(_descr(document, 0))
+        dtype = np.lib.format.descr_to_dtype(_descr(document, 0))
     return dtype
 
 
