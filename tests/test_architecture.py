@@ -18,7 +18,7 @@ LAYERS = [
     {"generation"},
     {"writing"},
     {"dataset", "directory"},
-    {"build", "sequence"},
+    {"build", "sources", "sequence"},
     {"handle"},
     {"spans"},
     {"strings", "bytes"},

@@ -13,13 +13,14 @@ import numpy as np
 import numpy.typing as npt
 from tqdm.auto import tqdm
 
-from mmap_ninja import build, format
-from mmap_ninja.build import IfExists, Indexable
+from mmap_ninja import build, format, sources
+from mmap_ninja.build import IfExists
 from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Dataset, Durability, Snapshot
 from mmap_ninja.directory import create, is_vacant
 from mmap_ninja.errors import IncompleteDatasetWarning, ReadOnlyError
 from mmap_ninja.generation import Generation
 from mmap_ninja.sequence import PREVIEW_SAMPLES, Indices, SampleSequence, positions, preview_html
+from mmap_ninja.sources import Indexable
 from mmap_ninja.writing import Parts
 
 T = TypeVar("T")
@@ -307,7 +308,7 @@ class DatasetHandle(SampleSequence[T]):
             NotADatasetError: if the path is a file, or a directory with files that are no dataset's.
             TypeError: if a sample is of another type; the batches before it stay.
         """
-        source = build.Iterated(sample_generator, total)
+        source = sources.Iterated(sample_generator, total)
         options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
         return cls._build(out_dir, source, mode, options)
 
@@ -346,10 +347,10 @@ class DatasetHandle(SampleSequence[T]):
         if n_jobs not in (None, 1):
             raise ValueError(f"n_jobs={n_jobs}: this version builds in one process; pass None or 1")
         options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
-        return cls._build(out_dir, build.Indexed(indexable), mode, options)
+        return cls._build(out_dir, sources.Indexed(indexable), mode, options)
 
     @classmethod
-    def _build(cls, out_dir: PathLike, source: build.Source[T], mode: Mode | None, options: build.Options) -> Self:
+    def _build(cls, out_dir: PathLike, source: sources.Source[T], mode: Mode | None, options: build.Options) -> Self:
         check_mode(mode)
         path = Path(os.path.abspath(out_dir))
         started = build.begin(path, cls._kind, options)
