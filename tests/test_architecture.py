@@ -13,20 +13,21 @@ PACKAGE = Path(mmap_ninja.__file__).parent
 
 # Lower layers first; modules of one line may not import each other.
 LAYERS = [
-    {"_kernel", "errors"},
-    {"format", "files"},
+    {"_kernel", "_worker", "errors"},
+    {"format", "files", "workers"},
     {"generation"},
     {"writing"},
     {"dataset", "directory"},
     {"build", "sources", "sequence"},
+    {"chunks"},
     {"handle"},
     {"spans"},
     {"strings", "bytes"},
     {"opening"},
-    {"string"},
+    {"string", "parallel"},
     {"__init__"},
 ]
-ALLOWED_OUTSIDE = {"numpy", "tqdm"}
+ALLOWED_OUTSIDE = {"cloudpickle", "numpy", "tqdm"}
 
 
 def level(module):

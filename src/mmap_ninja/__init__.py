@@ -15,6 +15,7 @@ from mmap_ninja.errors import (
     NotADatasetError,
     ReadOnlyError,
     StaleHandleError,
+    WorkerError,
 )
 from mmap_ninja.opening import open
 from mmap_ninja.strings import StringsMmap
@@ -35,5 +36,6 @@ __all__ = [
     "ReadOnlyError",
     "StaleHandleError",
     "StringsMmap",
+    "WorkerError",
     "open",
 ]

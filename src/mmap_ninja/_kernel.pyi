@@ -50,7 +50,7 @@ class Log:
     ) -> None: ...
     def commit(
         self,
-        parts: tuple[bytes | None, ...],
+        parts: tuple[bytes | memoryview | None, ...],
         rows: int,
         edits: int,
         set_flags: int,

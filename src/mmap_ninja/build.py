@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar, get_args
+from typing import Any, Literal, NoReturn, Self, TypeVar, get_args
 
 from tqdm.auto import tqdm
 
@@ -198,6 +198,11 @@ def _take_build(path: Path, options: Options) -> int | None:
     return None
 
 
+def progress_bar(build: Build, total: int | None, options: Options) -> "tqdm[NoReturn]":
+    """Samples, rate and time left, for those who want to see them."""
+    return tqdm(total=total, initial=build.skip, unit=" samples", disable=not options.verbose)
+
+
 def run(
     build: Build,
     samples: Iterator[T],
@@ -207,7 +212,7 @@ def run(
 ) -> None:
     """Commit batch after batch, then finish; an error in the source leaves the finished batches committed."""
     path = str(build.generation.path)
-    with tqdm(total=total, initial=build.skip, unit=" samples", disable=not options.verbose) as progress:
+    with progress_bar(build, total, options) as progress:
         while batch := list(itertools.islice(samples, options.batch_size)):
             build.append(encode(batch, path, build.rows), len(batch))
             progress.update(len(batch))

@@ -4,7 +4,7 @@ import copy
 import os
 import threading
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Literal, Self, TypeVar, get_args
@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from tqdm.auto import tqdm
 
-from mmap_ninja import build, format, sources
+from mmap_ninja import build, format, sources, workers
 from mmap_ninja.build import IfExists
+from mmap_ninja.chunks import Chunked
 from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Dataset, Durability, Snapshot
 from mmap_ninja.directory import create, is_vacant
 from mmap_ninja.errors import IncompleteDatasetWarning, ReadOnlyError
@@ -316,7 +317,7 @@ class DatasetHandle(SampleSequence[T]):
     def from_indexable(
         cls,
         out_dir: PathLike,
-        indexable: Indexable[T],
+        indexable: Indexable[T] | Callable[[int], T],
         batch_size: int = 1024,
         n_jobs: int | None = None,
         verbose: bool = False,
@@ -329,28 +330,44 @@ class DatasetHandle(SampleSequence[T]):
     ) -> Self:
         """Store the samples `indexable[0], indexable[1], ...`, and open the dataset.
 
-        Where it has no `len`, its first IndexError ends it; all its other errors propagate. An interrupted build is
-        resumed at the first missing sample.
+        Where it has no `len`, its first IndexError ends it; all its other errors propagate, with a note that names the
+        index, and leave what is committed. An interrupted build is resumed at the first missing sample.
 
         Args:
             out_dir: The dataset's directory; missing parents are made.
-            indexable: Samples by position.
-            batch_size: Samples per commit.
-            n_jobs: None or 1; this version builds in one process.
+            indexable: Samples by position, or a function that gives the sample at a position.
+            batch_size: Samples per commit, at most.
+            n_jobs: How many worker processes read and encode samples, ahead of this one, which stores them in order:
+                None is 1, -1 all CPUs, -2 all but one. The source is sent to each worker once, by cloudpickle, before
+                its first sample is read; the work moves there when the measured cost of a sample makes it worthwhile,
+                a chunk of samples at a time, and each chunk is one commit. An error leaves all samples before it
+                committed.
             verbose: Whether to show a progress bar.
             mode: The mode of the handle that is returned.
             if_exists: As for `from_generator`, like what follows.
             metadata: A dict that JSON can hold.
             durability: None, "process" or "machine".
             lock_timeout: Seconds to wait for other processes' commits.
+
+        Raises:
+            ImportError: if workers are asked for and cloudpickle is missing: `pip install "mmap_ninja[parallel]"`.
+            TypeError: if the source cannot be sent to workers, or a sample is of another type.
+            WorkerError: if a worker process dies, or its source raises what cannot be sent back.
         """
-        if n_jobs not in (None, 1):
-            raise ValueError(f"n_jobs={n_jobs}: this version builds in one process; pass None or 1")
+        jobs = workers.resolve_jobs(n_jobs)
         options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
-        return cls._build(out_dir, sources.Indexed(indexable), mode, options)
+        source = sources.Indexed(indexable)
+        return cls._build(out_dir, source, mode, options, Chunked(source, jobs) if jobs > 1 else None)
 
     @classmethod
-    def _build(cls, out_dir: PathLike, source: sources.Source[T], mode: Mode | None, options: build.Options) -> Self:
+    def _build(
+        cls,
+        out_dir: PathLike,
+        source: sources.Source[T],
+        mode: Mode | None,
+        options: build.Options,
+        chunked: Chunked[T] | None = None,
+    ) -> Self:
         check_mode(mode)
         path = Path(os.path.abspath(out_dir))
         started = build.begin(path, cls._kind, options)
@@ -358,7 +375,10 @@ class DatasetHandle(SampleSequence[T]):
             with started:
                 last = started.last_sample(cls._sample) if started.skip else None
                 samples = source.after(started.skip, last, path)
-                build.run(started, samples, cls._encode, source.total, options)
+                if chunked is None:
+                    build.run(started, samples, cls._encode, source.total, options)
+                else:
+                    chunked.run(started, cls._encode, options)
         return cls(out_dir, mode, durability=options.durability or "process", lock_timeout=options.lock_timeout)
 
 

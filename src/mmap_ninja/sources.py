@@ -2,9 +2,10 @@
 
 import collections
 import itertools
-from collections.abc import Iterable, Iterator, Sized
+import operator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar, cast
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -46,12 +47,65 @@ class Iterated(Generic[T]):
         return self._samples
 
 
-class Indexed(Generic[T]):
-    """Samples by position; only where the source has no length does an IndexError mean its end."""
+class Called(Generic[T]):
+    """A function of a position, as something to index."""
 
-    def __init__(self, source: Indexable[T]) -> None:
-        self._source = source
-        self.total = len(source) if isinstance(source, Sized) else None
+    def __init__(self, function: Callable[[int], T]) -> None:
+        self._function = function
+
+    def __getitem__(self, index: int) -> T:
+        return self._function(index)
+
+
+class CalledWithLength(Called[T]):
+    """The same, of a known length."""
+
+    def __init__(self, function: Callable[[int], T], length: int) -> None:
+        super().__init__(function)
+        self._length = length
+
+    def __len__(self) -> int:
+        return self._length
+
+
+def make_indexable(func: Callable[[int], T], length: int | None = None) -> Called[T]:
+    """Something that `from_indexable` can read, from a function that gives the sample at a position.
+
+    Args:
+        func: Called with 0, 1, ...
+        length: None: the function raises IndexError past its last sample.
+
+    Example:
+        >>> squares = make_indexable(lambda index: str(index**2), length=4)
+        >>> squares[3], len(squares)
+        ('9', 4)
+    """
+    return Called(func) if length is None else CalledWithLength(func, operator.index(length))
+
+
+class Reading(NamedTuple, Generic[T]):
+    """What came of some positions: samples, then perhaps an end or an error."""
+
+    samples: list[T]
+    ended: bool  # whether there are none after them
+    error: BaseException | None  # that the one after them raised
+
+
+class Indexed(Generic[T]):
+    """Samples by position; only where the source has no length does an IndexError mean its end.
+
+    Raises:
+        TypeError: if it can be neither indexed nor called.
+    """
+
+    def __init__(self, source: Indexable[T] | Callable[[int], T]) -> None:
+        if hasattr(source, "__getitem__"):
+            self._source = cast(Indexable[T], source)
+        elif callable(source):
+            self._source = Called(source)
+        else:
+            raise TypeError(f"expected something to index, or a function of an index, got {type(source).__name__}")
+        self.total: int | None = len(source) if isinstance(source, Sized) else None
 
     def after(self, count: int, last: object, path: Path) -> Iterator[T]:
         """The samples from position `count` on."""
@@ -64,11 +118,24 @@ class Indexed(Generic[T]):
         for index in itertools.count(start) if self.total is None else range(start, self.total):
             try:
                 sample = self._source[index]
-            except IndexError:
-                if self.total is None:
+            except BaseException as error:
+                if self.total is None and isinstance(error, IndexError):
                     return
+                error.add_note(f"index {index} of the source")
                 raise
             yield sample
+
+    def read(self, start: int, stop: int) -> Reading[T]:
+        """The samples from `start` to `stop`, or to the first that is not there."""
+        samples: list[T] = []
+        try:
+            for index in range(start, stop):
+                samples.append(self._source[index])  # noqa: PERF401 - those before an error are kept
+        except BaseException as error:  # noqa: BLE001 - for the caller to raise, when those are stored
+            if self.total is None and isinstance(error, IndexError):
+                return Reading(samples, ended=True, error=None)
+            return Reading(samples, ended=False, error=error)
+        return Reading(samples, ended=stop == self.total, error=None)
 
 
 def _check_resumed(number: int, sample: object, count: int, last: object, path: Path) -> None:
