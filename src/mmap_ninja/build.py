@@ -10,15 +10,16 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NoReturn, Self, TypeVar, get_args
-
-from tqdm.auto import tqdm
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, TypeVar, get_args
 
 from mmap_ninja import _kernel, directory, files, format, writing
 from mmap_ninja.dataset import Durability
 from mmap_ninja.errors import CorruptDatasetError, GenerationMovedError, LockTimeoutError, StaleHandleError
 from mmap_ninja.generation import Generation, newest, read_commit
 from mmap_ninja.writing import Parts
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 T = TypeVar("T")
 IfExists = Literal["replace", "error", "append", "resume"]
@@ -200,6 +201,8 @@ def _take_build(path: Path, options: Options) -> int | None:
 
 def progress_bar(build: Build, total: int | None, options: Options) -> "tqdm[NoReturn]":
     """Samples, rate and time left, for those who want to see them."""
+    from tqdm.auto import tqdm  # noqa: PLC0415 - here, for opening a dataset and starting a worker to be quick
+
     return tqdm(total=total, initial=build.skip, unit=" samples", disable=not options.verbose)
 
 

@@ -7,15 +7,16 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Generic, NoReturn, TypeVar
-
-from tqdm.auto import tqdm
+from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar
 
 from mmap_ninja import workers
 from mmap_ninja._worker import Made
 from mmap_ninja.build import Build, Options, progress_bar
 from mmap_ninja.sources import Indexed
 from mmap_ninja.writing import Parts
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 T = TypeVar("T")
 Encode = Callable[[list[T], str, int], Parts]

@@ -11,8 +11,6 @@ from typing import Any, ClassVar, Literal, Self, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
-from tqdm.auto import tqdm
-
 from mmap_ninja import build, format, sources, workers
 from mmap_ninja.build import IfExists
 from mmap_ninja.chunks import Chunked
@@ -124,7 +122,11 @@ class DatasetHandle(SampleSequence[T]):
             TypeError: if a sample is of another type; nothing is stored then.
             ReadOnlyError: if the handle, the permissions or the medium do not allow it.
         """
-        self._commit(list(tqdm(samples, unit=" samples") if verbose else samples))
+        if verbose:
+            from tqdm.auto import tqdm  # noqa: PLC0415 - here, for opening a dataset to be quick
+
+            samples = tqdm(samples, unit=" samples")
+        self._commit(list(samples))
 
     def __iadd__(self, samples: Iterable[T]) -> Self:
         self.extend(samples)

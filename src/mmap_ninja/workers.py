@@ -241,14 +241,14 @@ class Pool:
             WorkerError: if the worker that made it died.
         """
         self._release()
-        self._feed(ranges)
+        exhausted = self._feed(ranges)
         while not self._order or self._order[0].answer is None:
+            if not self._order and exhausted:
+                return None
             if not self._workers:
                 raise WorkerError("no worker process is left")
-            if not self._order and any(worker.ready for worker in self._workers):
-                return None
             self._listen(_POLL_SECONDS)
-            self._feed(ranges)
+            exhausted = self._feed(ranges)
         task = self._order.popleft()
         assert task.answer is not None  # noqa: S101 - for the type checker
         if isinstance(task.answer, WorkerError):
@@ -276,16 +276,20 @@ class Pool:
             self._selector.close()
             self._stack.close()
 
-    def _feed(self, ranges: Iterator[tuple[int, int]]) -> None:
+    def _feed(self, ranges: Iterator[tuple[int, int]]) -> bool:
+        """Hand out as much work as workers can take now; True if there is no more."""
         while self._free:
             waiting = [worker for worker in self._workers if worker.ready and len(worker.tasks) < _AHEAD]
-            if not waiting or (bounds := next(ranges, None)) is None:
-                return
+            if not waiting:
+                break
+            if (bounds := next(ranges, None)) is None:
+                return True
             worker = min(waiting, key=lambda worker: len(worker.tasks))
             task = _Task(*bounds, self._free.pop(), worker.process.pid)
             worker.tasks.append(task)
             self._order.append(task)
             self._tell(worker, (*bounds, task.buffer))
+        return False
 
     def _tell(self, worker: _Worker, message: object) -> None:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it died: heard of when it is listened to
