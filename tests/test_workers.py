@@ -238,7 +238,7 @@ def test_worker_sees_path_folder_and_few_threads(tmp_path, eager, monkeypatch):
     assert last == str((path, os.getcwd(), "17", str(max(1, workers.cpu_count() // 2))))
 
 
-@pytest.mark.parametrize("error", [KeyError("mine"), IndexError("mine"), SystemExit("mine")])
+@pytest.mark.parametrize("error", [IndexError("mine"), SystemExit("mine")])
 def test_error_of_a_worker_is_raised_here_and_keeps_the_samples_before(tmp_path, eager, error):
     sample = failing(23, raising(error))
 
@@ -249,11 +249,41 @@ def test_error_of_a_worker_is_raised_here_and_keeps_the_samples_before(tmp_path,
     assert note.startswith("index 23 of the source, in worker process ")
     assert "in act\n    raise error" in note
     assert stored(tmp_path / "ds") == texts(23)
+    resumed = StringsMmap.from_indexable(tmp_path / "ds", make_indexable(text, 50), 10, if_exists="resume")
+    assert list(resumed) == texts(50)
+    assert resumed.complete
+
+
+def test_resume_with_workers_goes_on_where_it_stopped(tmp_path, eager):
+    with pytest.raises(KeyError):
+        StringsMmap.from_indexable(tmp_path / "ds", WithoutSomeOf({}, 23), 10)
+    seen = tmp_path / "seen"
+
     dataset = StringsMmap.from_indexable(
-        tmp_path / "ds", make_indexable(text, 50), 10, n_jobs=2, verbose=True, if_exists="resume"
+        tmp_path / "ds", WithoutSomeOf({seen}, 100), 10, n_jobs=2, if_exists="resume", verbose=True
     )
-    assert list(dataset) == texts(50)
+
+    assert list(dataset) == texts(99)
     assert dataset.complete
+    assert min(int(line) for line in seen.read_text().split()) == 19  # the last of those stored, to compare
+
+
+class WithoutSomeOf:
+    """Texts, whose indices are logged, up to a missing one."""
+
+    def __init__(self, logs, missing):
+        self.logs, self.missing = logs, missing
+
+    def __len__(self):
+        return 99
+
+    def __getitem__(self, index):
+        for log in self.logs:
+            with open(log, "a") as file:
+                file.write(f"{index}\n")
+        if index == self.missing:
+            raise KeyError(index)
+        return text(index)
 
 
 def test_error_of_main_is_caught_by_its_own_class(tmp_path):
@@ -410,9 +440,13 @@ def test_source_that_cannot_be_pickled_touches_nothing(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_source_may_open_at_its_first_sample_what_cannot_be_pickled(tmp_path, eager):
+@pytest.mark.parametrize("size", [1, workers.EAGER_PICKLE_BYTES])
+def test_source_may_open_at_its_first_sample_what_cannot_be_pickled(tmp_path, eager, size):
     class Lazy:
         lock = None
+
+        def __init__(self):
+            self.data = bytes(size)
 
         def __len__(self):
             return 50
@@ -421,7 +455,11 @@ def test_source_may_open_at_its_first_sample_what_cannot_be_pickled(tmp_path, ea
             self.lock = self.lock or threading.Lock()
             return text(index)
 
-    assert list(StringsMmap.from_indexable(tmp_path / "ds", Lazy(), 10, n_jobs=2)) == texts(50)
+    source = Lazy()
+    dataset = StringsMmap.from_indexable(tmp_path / "ds", source, 10, n_jobs=2)
+
+    assert list(dataset) == texts(50)
+    assert source.lock
 
 
 def test_large_source_travels(tmp_path, eager):

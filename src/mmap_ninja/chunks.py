@@ -46,6 +46,7 @@ class Chunked(Generic[T]):
         # Before the first sample is read: many sources open then what cannot be pickled. A source that is large in
         # memory is pickled only when it is sure to be sent.
         self.pickled = workers.pickled(source, workers.EAGER_PICKLE_BYTES)
+        self.unread = source if self.pickled is not None else source.unread()
 
     def run(self, build: Build, encode: Encode[T], options: Options) -> None:
         """Commit chunk after chunk, then finish; an error in the source leaves all samples before it committed."""
@@ -109,7 +110,7 @@ class _Run(Generic[T]):
                 if pool is None and not self._ended:
                     jobs = self._pace.useful_jobs(self._left(self._position))
                     if jobs > 1:
-                        pool = stack.enter_context(workers.Pool(jobs, self._source, self._chunked.pickled))
+                        pool = stack.enter_context(workers.Pool(jobs, self._chunked.unread, self._chunked.pickled))
 
     def _here(self, stop: int) -> None:
         """Make one chunk in this process."""

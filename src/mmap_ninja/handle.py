@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal, Self, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
+
 from mmap_ninja import build, format, sources, workers
 from mmap_ninja.build import IfExists
 from mmap_ninja.chunks import Chunked

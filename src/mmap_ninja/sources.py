@@ -1,6 +1,7 @@
 """Sources: where a build's samples come from, by iteration or by position."""
 
 import collections
+import copy
 import itertools
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sized
@@ -107,6 +108,17 @@ class Indexed(Generic[T]):
             raise TypeError(f"expected something to index, or a function of an index, got {type(source).__name__}")
         self.total: int | None = len(source) if isinstance(source, Sized) else None
 
+    def unread(self) -> "Indexed[T]":
+        """This source, without what it will keep in its attributes once samples are read; where that is cheap."""
+        kind, plain = type(self._source), True
+        for name in ("__reduce_ex__", "__reduce__", "__getstate__"):
+            plain = plain and getattr(kind, name) is getattr(object, name)
+        if not plain or hasattr(kind, "__copy__") or issubclass(kind, list | dict | tuple):
+            return self
+        unread = copy.copy(self)
+        unread._source = copy.copy(self._source)
+        return unread
+
     def after(self, count: int, last: object, path: Path) -> Iterator[T]:
         """The samples from position `count` on."""
         if count:
@@ -127,10 +139,10 @@ class Indexed(Generic[T]):
 
     def read(self, start: int, stop: int) -> Reading[T]:
         """The samples from `start` to `stop`, or to the first that is not there."""
-        samples: list[T] = []
+        source, samples = self._source, list[T]()
         try:
             for index in range(start, stop):
-                samples.append(self._source[index])  # noqa: PERF401 - those before an error are kept
+                samples.append(source[index])  # noqa: PERF401 - those before an error are kept
         except BaseException as error:  # noqa: BLE001 - for the caller to raise, when those are stored
             if self.total is None and isinstance(error, IndexError):
                 return Reading(samples, ended=True, error=None)
