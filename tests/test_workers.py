@@ -2,6 +2,7 @@
 
 import gc
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -51,7 +52,7 @@ def started(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def leave_nothing():
-    """Every test: no descriptor, thread or child process is left."""
+    """Every test: no descriptor and no child process is left."""
     before = descriptors()
 
     yield
@@ -403,7 +404,7 @@ def iter_nothing_yet(pool):
 
 
 def test_worker_that_cannot_start_is_named(monkeypatch):
-    monkeypatch.setattr(sys, "executable", "/bin/false")
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
 
     with workers.Pool(1, None) as pool, pytest.raises(WorkerError, match="ended with exit code 1 as it started"):
         wait_until(pool.is_ready)

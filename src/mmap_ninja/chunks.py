@@ -197,7 +197,7 @@ class Pace:
 
     def useful_jobs(self, left: int | None) -> int:
         """How many workers are worth their start; 1: go on in this process."""
-        # The smaller one, and never the first, in which a source opens its files: one slow chunk is no slow source.
+        # Of the last two chunks the cheaper: one slow chunk, such as the first, which opens files, is no slow source.
         seconds = min(self._seconds, self._last_seconds)
         size_bytes = max(self._bytes, self._last_bytes)
         batch_rows = min(self._batch_size, CHUNK_BYTES / max(size_bytes, 1.0))

@@ -142,7 +142,7 @@ class Indexed(Generic[T]):
         source, samples = self._source, list[T]()
         try:
             for index in range(start, stop):
-                samples.append(source[index])  # noqa: PERF401 - those before an error are kept
+                samples.append(source[index])
         except BaseException as error:  # noqa: BLE001 - for the caller to raise, when those are stored
             if self.total is None and isinstance(error, IndexError):
                 return Reading(samples, ended=True, error=None)
