@@ -13,23 +13,24 @@ PACKAGE = Path(mmap_ninja.__file__).parent
 
 # Lower layers first; modules of one line may not import each other.
 LAYERS = [
-    {"_kernel", "errors", "dtypes"},
-    {"columns", "casting", "files"},
+    {"_kernel", "_worker", "errors", "dtypes"},
+    {"columns", "casting", "files", "sources", "workers"},
     {"format"},
     {"generation", "legacy"},
     {"writing"},
     {"directory"},
     {"dataset"},
     {"build", "sequence"},
+    {"chunks"},
     {"handle"},
     {"spans", "arrays", "windows"},
     {"strings", "bytes", "ragged_arrays"},
     {"memmaps", "wrapped"},
     {"opening"},
-    {"string", "ragged", "numpy", "generic", "base"},
+    {"string", "ragged", "numpy", "generic", "base", "parallel"},
     {"__init__"},
 ]
-ALLOWED_OUTSIDE = {"numpy", "tqdm"}
+ALLOWED_OUTSIDE = {"cloudpickle", "numpy", "tqdm"}
 
 
 def level(module):

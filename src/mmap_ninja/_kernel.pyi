@@ -52,7 +52,7 @@ class Log:
     ) -> None: ...
     def commit(
         self,
-        parts: tuple[bytes | memoryview | AnyArray | None, ...],
+        parts: tuple[bytes | memoryview | None, ...],
         rows: int,
         edits: int,
         set_flags: int,

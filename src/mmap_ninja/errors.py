@@ -45,5 +45,9 @@ class GenerationMovedError(MmapNinjaError, RuntimeError):
     """The newest commit is of another generation than the writer's; the engine reopens and tries again."""
 
 
+class WorkerError(MmapNinjaError, RuntimeError):
+    """A worker process of a build died, or raised what could not be brought to this one."""
+
+
 class IncompleteDatasetWarning(UserWarning):
     """The build that made this dataset has not ended; its committed samples are readable."""

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from mmap_ninja import build, legacy
+from mmap_ninja import build, legacy, sources
 from mmap_ninja.arrays import ArrayMmap
 from mmap_ninja.casting import AnyArray, as_array, checked_dtype
 from mmap_ninja.columns import Array
@@ -44,7 +44,7 @@ def from_ndarray(out_dir: PathLike, arr: npt.ArrayLike) -> Memmap:
     if array.ndim == 0:
         raise ValueError(f"{out_dir}: an array of no dimensions has no samples; give one of shape [n, ...]")
     column = Array(checked_dtype(array.dtype, str(out_dir)), array.shape[1:], sealed=False)
-    return _store(out_dir, build.Sliced(array), _BATCH, column, verbose=False)
+    return _store(out_dir, sources.Sliced(array), _BATCH, column, verbose=False)
 
 
 def from_generator(
@@ -58,10 +58,10 @@ def from_generator(
         batch_size: Samples per commit.
         verbose: Whether to show a progress bar.
     """
-    return _store(out_dir, build.Iterated(sample_generator), batch_size, Array(sealed=False), verbose=verbose)
+    return _store(out_dir, sources.Iterated(sample_generator), batch_size, Array(sealed=False), verbose=verbose)
 
 
-def _store(out_dir: PathLike, source: build.Source[Any], batch_size: int, column: Array, *, verbose: bool) -> Memmap:
+def _store(out_dir: PathLike, source: sources.Source[Any], batch_size: int, column: Array, *, verbose: bool) -> Memmap:
     options = build.Options(batch_size, verbose, "replace", None, None, DEFAULT_LOCK_TIMEOUT)
     with ArrayMmap._build(out_dir, source, None, options, column) as stored:
         path = stored.path

@@ -5,15 +5,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from mmap_ninja import _kernel, files, format
 from mmap_ninja.errors import CommitUncertainError, LockTimeoutError, NotADatasetError
 from mmap_ninja.generation import CommitFile, Generation
 
-Part = bytes | memoryview | npt.NDArray[np.uint8] | None
-Parts = tuple[Part, ...]  # per file of the generation, in its order; files beyond the last do not grow
+Parts = tuple[
+    bytes | memoryview | None, ...
+]  # per file of the generation, in its order; files beyond the last do not grow
 
 
 @contextmanager
