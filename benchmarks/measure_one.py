@@ -7,9 +7,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from alternation import alternate
-from measures import READS, WRITES, UnsupportedError
+from measures import READS, WRITES
 from scaling import scale
 from task import MARKER, Task
+from timing import UnsupportedError
 
 MEASURES = READS | WRITES | {"alternate": alternate, "scale": scale}
 
