@@ -11,7 +11,7 @@ from pathlib import Path
 import environment
 import report
 from corpus import Corpus, new_scratch
-from rounds import Run, Step, parsed, parser
+from rounds import Extent, Run, Step, parsed, parser
 from systems import SYSTEMS
 from task import Result, Task
 
@@ -49,13 +49,13 @@ ONCE = {("files", "build"), ("files", "cold_iterate"), ("files", "open"), ("litd
 
 def arguments() -> argparse.Namespace:
     """Parse the command line."""
-    found = parser(__doc__, SYSTEMS, PLAN)
+    found = parser(__doc__)
     found.add_argument("--data", help="a folder of *.txt files, or 'generated'")
     found.add_argument("--samples", type=int, help="use the first so many texts; 25000 with --quick")
     found.add_argument(
         "--quick", action="store_true", help="a quarter of the texts, fewer rounds and passes, nothing cold"
     )
-    options = parsed(found, SYSTEMS, PLAN)
+    options = parsed(found, PLAN, Extent(5, SYSTEMS), Extent(2, SYSTEMS))
     options.samples = options.samples or (QUICK_SAMPLES if options.quick else None)
     return options
 

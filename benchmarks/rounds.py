@@ -10,8 +10,6 @@ from typing import ClassVar, NamedTuple
 from corpus import CACHE
 from task import HERE, Result, Task, find_pythons, run
 
-ROUNDS, QUICK_ROUNDS = 5, 2
-
 
 class Step(NamedTuple):
     """One measure of a plan."""
@@ -21,30 +19,38 @@ class Step(NamedTuple):
     options: Result = {}  # noqa: RUF012 - never changed
 
 
-def parser(description: str, systems: Collection[str], plan: Collection[str]) -> argparse.ArgumentParser:
-    """Return a parser of what all plans have in common."""
+class Extent(NamedTuple):
+    """How much a run measures where the command line does not say."""
+
+    rounds: int
+    systems: Collection[str]
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """Return a parser of what all plans have in common; a plan says what `--quick` is for it."""
     found = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    found.add_argument("--rounds", type=int, help=f"{ROUNDS}, or {QUICK_ROUNDS} with --quick")
-    found.add_argument("--systems", default=",".join(systems), help="comma-separated; all by default")
-    found.add_argument("--measures", default=",".join(plan), help="comma-separated; all by default")
+    found.add_argument("--rounds", type=int, help="fewer with --quick")
+    found.add_argument("--systems", help="comma-separated; all by default")
+    found.add_argument("--measures", help="comma-separated; all by default")
     found.add_argument("--python", action="append", default=[], metavar="ENVIRONMENT=PATH", help="an interpreter")
     found.add_argument("--output", type=Path, help="folder of the results; benchmarks, or the cache with --quick")
     return found
 
 
-def parsed(parser: argparse.ArgumentParser, systems: Collection[str], plan: Collection[str]) -> argparse.Namespace:
-    """Parse the command line, which may also say `--quick`."""
+def parsed(parser: argparse.ArgumentParser, plan: Collection[str], whole: Extent, quick: Extent) -> argparse.Namespace:
+    """Parse the command line, and fill in what it leaves open."""
     options = parser.parse_args()
-    options.systems = choose(parser, options.systems, systems)
-    options.measures = choose(parser, options.measures, plan)
-    options.rounds = options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS)
+    extent = quick if options.quick else whole
+    options.systems = choose(parser, options.systems, whole.systems) or list(extent.systems)
+    options.measures = choose(parser, options.measures, plan) or list(plan)
+    options.rounds = options.rounds or extent.rounds
     options.output = options.output or (CACHE / "quick" if options.quick else HERE)
     return options
 
 
-def choose(parser: argparse.ArgumentParser, named: str, known: Collection[str]) -> list[str]:
-    """Split a comma-separated choice and refuse unknown names."""
-    names = named.split(",")
+def choose(parser: argparse.ArgumentParser, named: str | None, known: Collection[str]) -> list[str]:
+    """Split a comma-separated choice, if there is one, and refuse unknown names."""
+    names = named.split(",") if named else []
     if unknown := [name for name in names if name not in known]:
         parser.error(f"{unknown[0]!r} is unknown (expected some of {', '.join(known)})")
     return names
