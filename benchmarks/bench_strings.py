@@ -55,7 +55,7 @@ def arguments() -> argparse.Namespace:
     found.add_argument(
         "--quick", action="store_true", help="a quarter of the texts, fewer rounds and passes, nothing cold"
     )
-    options = parsed(found, PLAN, Extent(5, SYSTEMS), Extent(2, SYSTEMS))
+    options = parsed(found, Extent(5, SYSTEMS, PLAN), Extent(2, SYSTEMS, PLAN))
     options.samples = options.samples or (QUICK_SAMPLES if options.quick else None)
     return options
 

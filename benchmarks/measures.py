@@ -129,6 +129,7 @@ def prepare(task: Task) -> Result:
     if hasattr(system, "open"):
         system.build(texts, path)
     return describe(system) | {
+        "limits": system.LIMITS,
         "size_bytes": probes.size_bytes(path),
         "payload_bytes": sum(len(t.encode()) for t in texts),
     }

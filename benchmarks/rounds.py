@@ -24,6 +24,7 @@ class Extent(NamedTuple):
 
     rounds: int
     systems: Collection[str]
+    measures: Collection[str]
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -37,12 +38,12 @@ def parser(description: str) -> argparse.ArgumentParser:
     return found
 
 
-def parsed(parser: argparse.ArgumentParser, plan: Collection[str], whole: Extent, quick: Extent) -> argparse.Namespace:
+def parsed(parser: argparse.ArgumentParser, whole: Extent, quick: Extent) -> argparse.Namespace:
     """Parse the command line, and fill in what it leaves open."""
     options = parser.parse_args()
     extent = quick if options.quick else whole
     options.systems = choose(parser, options.systems, whole.systems) or list(extent.systems)
-    options.measures = choose(parser, options.measures, plan) or list(plan)
+    options.measures = choose(parser, options.measures, whole.measures) or list(extent.measures)
     options.rounds = options.rounds or extent.rounds
     options.output = options.output or (CACHE / "quick" if options.quick else HERE)
     return options

@@ -33,7 +33,6 @@ class Described(Protocol):
 
     DISTRIBUTION: str | None
     SETTINGS: str
-    LIMITS: dict[str, int]
 
 
 def describe(system: Described) -> Result:
@@ -41,7 +40,6 @@ def describe(system: Described) -> Result:
     return {
         "settings": system.SETTINGS,
         "version": version(system.DISTRIBUTION) if system.DISTRIBUTION else f"Python {python_version()}",
-        "limits": system.LIMITS,
     }
 
 
