@@ -66,13 +66,13 @@ of its own, systems in turn, a warm page cache, the garbage collector frozen, on
 * One array per batch (`take` of fixed arrays, padded, jagged, windows): all systems return arrays that
   own their values, so every byte was read to make them; the last batch of each pass is compared, value
   by value, after the clock. To set windows up is part of each pass.
-* Builds are from arrays in RAM, sample by sample through a generator where the system can, else as
-  its settings say. "Whole" hands over the one array. The size of a system that takes no part in a
-  row's measure is not in it."""
+* Builds are from arrays in RAM: sample by sample through a generator, or as the settings say. "Whole"
+  hands over the one array of fixed samples."""
+JOBS = {"serial": "1", "jobs2": "n_jobs=2", "jobs2_durable": "n_jobs=2, synced at the end"}
 PARALLEL = """\
-The whole build is timed, with the start of its workers and the final sync. `decode`: JPEG files, read and
-decoded by Pillow to height x width x 3, one file after the other, again from the start up to the number in
-"The run". `processes` decodes as much, in two processes with half each, or serially, and stores nothing.
+The whole build is timed, with the start of its workers; it is synced at the end only where that is said.
+`decode`: JPEG files, read and decoded by Pillow to height x width x 3, gone through again and again.
+`processes` decodes as much, in two processes with half each, or serially, and stores nothing.
 `trivial`: rows of 50 int32 made by `np.full`, so that all the time is the build's own; upstream makes 20,000
 of them. Time per sample."""
 MEMORY = """\
@@ -140,13 +140,14 @@ def _parallel(figures: Figures) -> list[str]:
     for source in ("decode", "trivial"):
         lines = tables.header("system", "processes", "median", "min - max", "samples")
         for system in systems:
-            for measure, jobs in (("serial", "1"), ("jobs2", "n_jobs=2")):
+            for measure, jobs in JOBS.items():
                 if figure := figures.figure(f"{source}.{measure}", system):
                     low, high = tables.seconds(figure.low), tables.seconds(figure.high)
                     lines.append(
                         f"| {system} | {jobs} | {tables.seconds(figure.median)} | {low} - {high} | {figure.count} |"
                     )
-        parts.append(tables.section(f"Parallel build: {source}", lines, PARALLEL if source == "decode" else ""))
+        if len(lines) > 2:
+            parts.append(tables.section(f"Parallel build: {source}", lines))
     lines = tables.header("samples", "their size, MiB", "before the build, MiB", "peak, MiB")
     for measure in ("memory.small", "memory.large"):
         if figure := figures.figure(measure, "ours"):
@@ -154,7 +155,9 @@ def _parallel(figures: Figures) -> list[str]:
             size = figure.count * math.prod(PICTURE_SHAPE)
             cells = [f"{value / tables.MIB:.0f}" for value in (size, before, peak)]
             lines.append(f"| {figure.count} | {' | '.join(cells)} |")
-    return [*parts, tables.section("Parallel build: peak memory", lines, MEMORY)]
+    if len(lines) > 2:
+        parts.append(tables.section("Parallel build: peak memory", lines, MEMORY))
+    return [f"## How parallel builds were measured\n\n{PARALLEL}\n", *parts] if parts else []
 
 
 if __name__ == "__main__":

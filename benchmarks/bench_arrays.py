@@ -66,6 +66,7 @@ PLAN = {
     "fixed.open": Step(2),
     "fixed.pickle": Step(1),
     "decode.jobs2": Step(systems=BUILDERS, options=built("decode", 2)),
+    "decode.jobs2_durable": Step(systems=("ours",), options=built("decode", 2) | {"method": "from_indexable_durable"}),
     "decode.serial": Step(systems=BUILDERS, options=built("decode", None)),
     "trivial.jobs2": Step(systems=("ours", "upstream"), options=built("trivial", 2)),
     "trivial.serial": Step(systems=("ours", "upstream"), options=built("trivial", None)),

@@ -25,8 +25,9 @@ def source_of(task: Task) -> Source:
 def from_indexable(task: Task) -> Result:
     """Time a whole build, the start of its workers included."""
     system, source, path = load(task.system), source_of(task), fresh(task)
-    require(system.Ragged, "from_indexable")
-    build = system.Ragged.from_indexable
+    method = task.options.get("method", "from_indexable")
+    require(system.Ragged, method)
+    build = getattr(system.Ragged, method)
     seconds = timed_build(lambda: build(source, path, BATCH_SIZES[type(source)], task.options["n_jobs"]))
     if path.exists():
         if (found := len(system.Ragged(path))) != len(source):

@@ -12,7 +12,8 @@ DISTRIBUTION = "mmap_ninja"
 SETTINGS = (
     "`for x in ds`, `ds[i]` (read-only views), `take(idx)`, `take_padded(idx)`, `take_jagged(idx)`, "
     "`windows(length, stride).take(idx)`; built by `from_generator` with batches of 1024: durable (the default: "
-    'synced at the end), or `durability="process"` (not synced); fixed arrays whole: `from_ndarray`'
+    'synced at the end), or `durability="process"` (not synced, and so are parallel builds by `from_indexable` where '
+    "nothing else is said); fixed arrays whole: `from_ndarray`"
 )
 BATCH_SIZE = 1024
 
@@ -51,6 +52,12 @@ class Ragged(Rows):
 
     @staticmethod
     def from_indexable(source: Sequence[np.ndarray], path: Path, batch_size: int, n_jobs: int | None) -> None:
+        """Build without the final sync, as all others do."""
+        RaggedMmap.from_indexable(path, source, batch_size, n_jobs=n_jobs, verbose=False, durability="process")
+
+    @staticmethod
+    def from_indexable_durable(source: Sequence[np.ndarray], path: Path, batch_size: int, n_jobs: int | None) -> None:
+        """Build as by default."""
         RaggedMmap.from_indexable(path, source, batch_size, n_jobs=n_jobs, verbose=False)
 
 

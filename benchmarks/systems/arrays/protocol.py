@@ -101,7 +101,11 @@ class Store(Protocol):
 
     @staticmethod
     def from_indexable(source: Sequence[np.ndarray], path: Path, batch_size: int, n_jobs: int | None) -> None:
-        """Optional: build from a source that makes its samples when asked."""
+        """Optional: build from a source that makes its samples when asked, without a final sync."""
+
+    @staticmethod
+    def from_indexable_durable(source: Sequence[np.ndarray], path: Path, batch_size: int, n_jobs: int | None) -> None:
+        """Optional: build so, and sync."""
 
     def batches(self, batches: Sequence[Batch]) -> Iterator[list[np.ndarray]] | Iterator[np.ndarray]:
         """Optional: read whole batches: lists of ragged arrays, or one owned array of fixed ones each."""
