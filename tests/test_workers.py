@@ -52,7 +52,8 @@ def started(monkeypatch):
 
 def children():
     """The processes that this one has started; other tests may have left a server of the standard library's."""
-    return sorted(Path(f"/proc/self/task/{task}/children").read_text() for task in os.listdir("/proc/self/task"))
+    tasks = Path("/proc/self/task").iterdir()
+    return sorted(pid for task in tasks for pid in (task / "children").read_text().split())
 
 
 @pytest.fixture(autouse=True)
@@ -592,7 +593,7 @@ def test_death_of_the_parent_ends_workers_that_a_slow_sample_holds(tmp_path):
 
 def test_chunk_that_workers_cannot_make_is_made_here(tmp_path, eager, monkeypatch):
     parent = os.getpid()
-    monkeypatch.setattr(chunks.Maker, "__reduce__", lambda maker: (Misfit, (maker.encode, maker.path)), raising=False)
+    monkeypatch.setattr(chunks.Maker, "__reduce__", lambda maker: (Misfit, (maker.encode, maker.columns, maker.path)), raising=False)
 
     dataset = StringsMmap.from_indexable(
         tmp_path / "ds", make_indexable(lambda index: f"{index} {os.getpid()}", 100), 10, n_jobs=2
@@ -606,8 +607,8 @@ def test_chunk_that_workers_cannot_make_is_made_here(tmp_path, eager, monkeypatc
 class Misfit:
     """A maker, in the worker, that does not make the chunk with index 60."""
 
-    def __init__(self, encode, path):
-        self.maker = chunks.Maker(encode, path, 0)
+    def __init__(self, encode, columns, path):
+        self.maker = chunks.Maker(encode, columns, path, 0)
 
     def __call__(self, source, start, stop):
         return Made(0, None) if start <= 60 < stop else self.maker(source, start, stop)
