@@ -25,7 +25,7 @@ def test_docstring_examples_run(name, tmp_path, monkeypatch):
     assert results.failed == 0
 
 
-@pytest.mark.parametrize("class_name", ["StringsMmap", "BytesMmap"])
+@pytest.mark.parametrize("class_name", ["StringsMmap", "BytesMmap", "ArrayMmap", "RaggedMmap", "Wrapped"])
 def test_public_classes_have_an_example(class_name):
     assert ">>> " in getattr(mmap_ninja, class_name).__doc__
 

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from mmap_ninja import base, generic, numpy, parallel, ragged, string
 from mmap_ninja.arrays import ArrayMmap
 from mmap_ninja.bytes import BytesMmap
 from mmap_ninja.errors import (
@@ -59,12 +60,18 @@ __all__ = [
     "StringsMmap",
     "WorkerError",
     "Wrapped",
+    "base",
+    "generic",
     "np_append",
     "np_extend",
     "np_extend_dir",
     "np_from_generator",
     "np_from_ndarray",
     "np_open_existing",
+    "numpy",
     "open",
     "open_existing",
+    "parallel",
+    "ragged",
+    "string",
 ]
