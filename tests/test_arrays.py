@@ -1,5 +1,6 @@
 """Arrays of one shape: NumPy's indexing, dtypes, memory layouts, batches, other libraries' protocols."""
 
+import ctypes
 import pickle
 
 import numpy as np
@@ -340,10 +341,28 @@ def test_array_protocol_copies_only_when_asked(numbers):
     assert np.mean(numbers) == NUMBERS.mean()
 
 
-def test_dlpack_hands_over_the_samples(numbers):
-    assert same(np.from_dlpack(numbers), NUMBERS)
+def test_dlpack_hands_over_memory_that_may_be_written_to(numbers):
+    """A bug once: PyTorch wrote to the read-only map, and the process died."""
+    for exporter in (numbers, numbers.select([1, 0]), numbers.select(slice(0)), ArrayMmap(numbers.path, "r")):
+        received = np.from_dlpack(exporter)
+        assert same(received, np.asarray(exporter))
+        assert not np.shares_memory(received, numbers[:])
+        as_writable(received)[...] = 9
+
+    assert same(np.asarray(numbers), NUMBERS)
     assert numbers.__dlpack_device__() == (1, 0)
-    assert type(numbers.__dlpack__()).__name__ == "PyCapsule"
+
+
+def as_writable(array):
+    """The same memory, whatever NumPy thinks of it: what a library does that knows no read-only arrays."""
+    memory = (ctypes.c_char * array.nbytes).from_address(array.ctypes.data)
+    return np.frombuffer(memory, array.dtype).reshape(array.shape)
+
+
+def test_dlpack_copies_where_asked(numbers):
+    capsule = numbers.__dlpack__(copy=True)
+
+    assert type(capsule).__name__ == "PyCapsule"
 
 
 def test_pickled_handle_and_views_come_back(numbers):

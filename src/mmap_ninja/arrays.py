@@ -1,5 +1,6 @@
 """`ArrayMmap`: a list of arrays of one shape on disk, which is one array."""
 
+import mmap
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -217,13 +218,26 @@ class ArrayMmap(DatasetHandle[AnyArray]):
         return array.copy() if copy else array
 
     def __dlpack__(self, **options: Any) -> Any:
-        """All samples for another library: over the map where it understands read-only memory, else a copy."""
-        version, copy = options.get("max_version"), options.get("copy")
-        reads_only = version is not None and version >= (1, 0)
-        if copy or (copy is None and not reads_only):
-            options.pop("copy", None)
-            return self._array.copy().__dlpack__(**options)
-        return self._array.__dlpack__(**options)
+        """All samples for another library: over a private map without a copy, what it writes there stays in its memory.
+
+        A view is copied.
+        """
+        # Not the map that samples are views of: PyTorch 2.13 takes read-only memory for writable, and a write would
+        # kill the process.
+        if options.get("copy") or (array := self._private_map()) is None:
+            array = self._array.copy()
+        options.pop("copy", None)
+        return array.__dlpack__(**options)
+
+    def _private_map(self) -> AnyArray | None:
+        """All samples over a writable map of their own, whose changes go nowhere; None for what lies otherwise."""
+        with self._mutex:
+            whole = self._array
+            if self._dataset is None or not whole.flags.c_contiguous or whole.nbytes == 0:
+                return None
+            descriptor = self._dataset.generation.descriptors[0]
+            private = mmap.mmap(descriptor, whole.nbytes, access=mmap.ACCESS_COPY)
+        return np.frombuffer(private, whole.dtype, whole.size).reshape(whole.shape)
 
     def __dlpack_device__(self) -> tuple[int, int]:
         """Where the memory is: the CPU's."""
