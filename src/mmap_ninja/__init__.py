@@ -11,6 +11,7 @@ from mmap_ninja.errors import (
     ForkedHandleError,
     FormatVersionError,
     IncompleteDatasetWarning,
+    LeftoverBytesWarning,
     LockTimeoutError,
     MmapNinjaError,
     NotADatasetError,
@@ -20,6 +21,7 @@ from mmap_ninja.errors import (
 from mmap_ninja.opening import open
 from mmap_ninja.ragged_arrays import RaggedMmap
 from mmap_ninja.strings import StringsMmap
+from mmap_ninja.upgrading import upgrade
 
 __version__ = _version("mmap_ninja")
 
@@ -32,6 +34,7 @@ __all__ = [
     "ForkedHandleError",
     "FormatVersionError",
     "IncompleteDatasetWarning",
+    "LeftoverBytesWarning",
     "LockTimeoutError",
     "MmapNinjaError",
     "NotADatasetError",
@@ -40,4 +43,5 @@ __all__ = [
     "StaleHandleError",
     "StringsMmap",
     "open",
+    "upgrade",
 ]

@@ -45,5 +45,9 @@ class GenerationMovedError(MmapNinjaError, RuntimeError):
     """The newest commit is of another generation than the writer's; the engine reopens and tries again."""
 
 
+class LeftoverBytesWarning(UserWarning):
+    """An append of mmap_ninja 0.x was interrupted; samples that were added after it are garbled."""
+
+
 class IncompleteDatasetWarning(UserWarning):
     """The build that made this dataset has not ended; its committed samples are readable."""

@@ -14,6 +14,8 @@ from mmap_ninja.casting import AnyArray, checked_dtype, convert, find_dtype
 from mmap_ninja.columns import MOST_DIMENSIONS, Ragged, ShapeForm
 from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Columns, Dataset, Durability
 from mmap_ninja.handle import DatasetHandle, Mode, PathLike
+from mmap_ninja.legacy import Keys
+from mmap_ninja.legacy_dataset import LegacyDataset
 from mmap_ninja.sequence import Indices
 from mmap_ninja.spans import check_keys
 from mmap_ninja.windows import Windows
@@ -76,8 +78,8 @@ class RaggedMmap(DatasetHandle[AnyArray]):
         durability: Durability = "process",
         lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
     ) -> None:
-        check_keys(starts_key, ends_key)
-        super().__init__(out_dir, mode, durability=durability, lock_timeout=lock_timeout)
+        keys = Keys(starts_key, ends_key, shapes_key, flattened_shapes_key)
+        super().__init__(out_dir, mode, durability=durability, lock_timeout=lock_timeout, keys=keys)
         self._configure({"wrapper_fn": wrapper_fn, "copy_before_wrapper_fn": copy_before_wrapper_fn})
 
     @property
@@ -106,7 +108,7 @@ class RaggedMmap(DatasetHandle[AnyArray]):
         **options: Any,
     ) -> Self:
         """Store samples that are in memory, and open the dataset; further options are those of `from_generator`."""
-        check_keys(starts_key, ends_key)
+        check_keys(starts_key, ends_key, shapes_key, flattened_shapes_key)
         return cls.from_generator(out_dir, lists, dtype=dtype, mode=mode, wrapper_fn=wrapper_fn, **options)
 
     @classmethod
@@ -163,7 +165,7 @@ class RaggedMmap(DatasetHandle[AnyArray]):
         meta, descriptors = dataset.meta, dataset.generation.descriptors
         column = meta.columns[0].type
         assert isinstance(column, Ragged)  # noqa: S101 - for the type checker
-        self._ranks = column.ranks
+        self._known_ranks = column.ranks
         if column.dtype is None:
             self._attach_nothing()
             return
@@ -172,7 +174,26 @@ class RaggedMmap(DatasetHandle[AnyArray]):
         shapes_fd = descriptors[meta.index("shapes", 0)] if column.shape_width else -1
         self._attach_shapes(column.shape_form, shapes_fd, column.shape_width)
 
-    _ranks: tuple[int, int] | None = None  # the least and the greatest of all samples
+    def _show(self, dataset: Dataset | LegacyDataset) -> None:
+        super()._show(dataset)
+        if isinstance(dataset, LegacyDataset):
+            self._known_ranks = None
+
+    _known_ranks: tuple[int, int] | None = None
+
+    @property
+    def _ranks(self) -> tuple[int, int] | None:
+        """The least and the greatest rank of the dataset's samples; None where it has none."""
+        if self._known_ranks is None and len(self):  # 0.x stored nothing that says it
+            ranks = self._shape_table(0)
+            self._known_ranks = int(ranks.min()), int(ranks.max())
+        return self._known_ranks
+
+    def select(self, indices: Indices) -> Self:
+        """As for all kinds."""
+        view = super().select(indices)
+        view._known_ranks = self._known_ranks
+        return view
 
     @property
     def dtype(self) -> np.dtype[Any] | None:
