@@ -125,7 +125,6 @@ class Layout:
     compression: Compression | None
     leftovers: tuple[str, ...]  # files with more bytes than the samples': an append was interrupted there
 
-
     @property
     def strides(self) -> list[int]:
         """Bytes between the elements of one sample of an array, per dimension; none where that is in C order."""

@@ -102,7 +102,11 @@ class LegacyDataset:
 
 
 def open_dataset(
-    path: Path, kind: format.Kind | None, durability: Durability, lock_timeout: float, keys: Keys = Keys()  # noqa: B008
+    path: Path,
+    kind: format.Kind | None,
+    durability: Durability,
+    lock_timeout: float,
+    keys: Keys = Keys(),  # noqa: B008
 ) -> Dataset | LegacyDataset:
     """Open what lies at a path, of today's format or of 0.x."""
     if detect(path):

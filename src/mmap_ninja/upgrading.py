@@ -103,19 +103,12 @@ def adopt(path: Path, keys: Keys, lock_timeout: float) -> None:
         folders = {"strings": keys[:2], "ragged": keys, "array": ()}[dataset.layout.kind]
         marking.announce(path, keys.starts, list(folders))
         size = dataset.layout.payload.size_bytes
-        fd = directory.publish(
-            path, meta, contents, dataset.rows, format.COMMIT, _kernel.COMPLETE, adopted_size=size
-        )
+        fd = directory.publish(path, meta, contents, dataset.rows, format.COMMIT, _kernel.COMPLETE, adopted_size=size)
         os.close(fd)
         directory.finish_upgrade(path)
 
 
-_KERNEL_KINDS: Final[dict[legacy.Kind, str]] = {"strings": "text", "array": "array", "ragged": "ragged"}
-
-
-def _contents(
-    dataset: LegacyDataset, samples: _kernel.Samples
-) -> tuple[ColumnType, dict[Role, Iterable[bytes]], bool]:
+def _contents(dataset: LegacyDataset, samples: _kernel.Samples) -> tuple[ColumnType, dict[Role, Iterable[bytes]], bool]:
     """The column that an upgrade makes, what its new files hold, and whether the payload stays as it is."""
     column = dataset.meta.columns[0].type
     if isinstance(column, Array):
