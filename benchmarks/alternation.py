@@ -8,9 +8,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from corpus import Corpus
-from measures import UnsupportedError, freeze_garbage_collector
 from systems import load
 from task import Result, Task
+from timing import UnsupportedError, freeze_garbage_collector
 
 TAIL_MIB = (0, 1, 4, 16, 48)  # below the 64 MiB at which the engine syncs by itself
 TURNS = 50

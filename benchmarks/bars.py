@@ -1,6 +1,6 @@
 """The bars that this project set itself, held against what was measured: reported, never asserted."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from figures import Figures, divide
@@ -15,7 +15,7 @@ class Bar:
     """One line of the table: a measured number and the limit it is held against."""
 
     what: str
-    measured: Callable[[Figures, Figures], float | None]
+    measured: Callable[..., float | None]  # of all figures that the table has
     limit: float
     sign: str = ">="  # or "<="
     unit: str = "x"
@@ -26,9 +26,9 @@ class Bar:
         return value >= self.limit if self.sign == ">=" else value <= self.limit
 
 
-def against(measure: str, system: str, of: str | None = None) -> Callable[[Figures, Figures], float | None]:
+def against(measure: str, system: str, of: str | None = None) -> Callable[..., float | None]:
     """Measure how many times our time another system takes."""
-    return lambda strings, _: strings.ratio(measure, system, of=of)
+    return lambda figures, *_: figures.ratio(measure, system, of=of)
 
 
 def fastest(measure: str, *systems: str) -> Callable[[Figures, Figures], float | None]:
@@ -109,11 +109,11 @@ BARS = (
 )
 
 
-def table(strings: Figures, scaling: Figures) -> list[str]:
-    """Return the bars as lines of a Markdown table."""
+def table(bars: Iterable[Bar], *figures: Figures) -> list[str]:
+    """Return bars as lines of a Markdown table."""
     lines = ["| what | bar | measured | |", "|---|---|---|---|"]
-    for bar in BARS:
-        value = bar.measured(strings, scaling)
+    for bar in bars:
+        value = bar.measured(*figures)
         wanted = f"{'at least' if bar.sign == '>=' else 'at most'} {bar.limit:g}{bar.unit}"
         wanted += f", aim {bar.aim:g}{bar.unit}" if bar.aim else ""
         found = "not measured" if value is None else f"{value:.3g}{bar.unit}"

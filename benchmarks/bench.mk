@@ -1,4 +1,5 @@
-# The benchmarks' recipes, included by the top Makefile. DATA=folder measures another folder of text files.
+# The benchmarks' recipes, included by the top Makefile. DATA=folder measures another folder of text files,
+# PHOTOS=folder another one of JPEG files.
 
 BENCH_ROUNDS ?= 5
 # An index with CPU builds of torch, where the usual one has them only with several GB of CUDA.
@@ -8,21 +9,26 @@ BENCH_PYTHON ?= $(if $(PYTHON),$(PYTHON),python3)
 BENCH_PIP := -m pip install --quiet --disable-pip-version-check
 BENCH_SOURCES := pyproject.toml CMakeLists.txt $(shell find src kernel -type f ! -path '*/__pycache__/*' 2>/dev/null)
 BENCH_DATA := $(if $(DATA),--data "$(DATA)")
+BENCH_PHOTOS := $(if $(PHOTOS),--photos "$(PHOTOS)")
 
 .PHONY: bench bench-smoke bench-daily bench-clean
 
-bench: .venv-bench/.ours .venv-bench/.peers .venv-bench-upstream/.peers .venv-bench-mds/.peers ## all systems, about 25 minutes; writes benchmarks/RESULTS.md
+bench: .venv-bench/.ours .venv-bench/.peers .venv-bench-upstream/.peers .venv-bench-mds/.peers ## all systems, about 40 minutes; writes benchmarks/RESULTS.md, ARRAYS.md
 	.venv-bench/bin/python benchmarks/bench_scaling.py
 	.venv-bench/bin/python benchmarks/bench_strings.py --rounds $(BENCH_ROUNDS) $(BENCH_DATA)
+	.venv-bench/bin/python benchmarks/bench_arrays.py $(BENCH_PHOTOS)
 	.venv-bench/bin/python benchmarks/quote.py
 
-bench-daily: .venv-bench/.ours .venv-bench-upstream/.peers ## ours, upstream, RAM and files only, under 2 minutes
+bench-daily: .venv-bench/.ours .venv-bench-upstream/.peers ## ours, upstream, RAM and files only, under 4 minutes
 	.venv-bench/bin/python benchmarks/bench_strings.py --quick --systems ours,upstream,ram,files $(BENCH_DATA)
+	.venv-bench/bin/python benchmarks/bench_arrays.py --quick $(BENCH_PHOTOS)
 
-bench-smoke: .venv-bench/.ours ## both scripts on a few samples of our own system
+bench-smoke: .venv-bench/.ours ## all scripts on a few samples of our own system
 	.venv-bench/bin/python benchmarks/bench_strings.py --data generated --samples 300 --rounds 1 --quick \
 		--systems ours,ram,files,pwrite --output build/bench-smoke
 	.venv-bench/bin/python benchmarks/bench_scaling.py --sizes 100,1000 --systems ours --output build/bench-smoke
+	.venv-bench/bin/python benchmarks/bench_arrays.py --scale 0.002 --quick \
+		--systems ours,ram,memmap,processes --output build/bench-smoke
 
 bench-clean: ## the benchmark environments, the unpacked data and the datasets built from it
 	rm -rf .venv-bench .venv-bench-upstream .venv-bench-mds benchmarks/.cache
@@ -33,7 +39,7 @@ bench-clean: ## the benchmark environments, the unpacked data and the datasets b
 
 .venv-bench/.ours: .venv-bench/.python $(BENCH_SOURCES)
 	@echo "== building and installing mmap_ninja into .venv-bench"
-	@.venv-bench/bin/python $(BENCH_PIP) . psutil
+	@.venv-bench/bin/python $(BENCH_PIP) ".[parallel]" pillow==13.0.0
 	@touch $@
 
 # torch first: pip keeps it when a peer asks for any torch.

@@ -6,13 +6,12 @@ Each step runs in a process of its own. Writes results.json, RESULTS.md and a pl
 import argparse
 import shutil
 import sys
-import time
 from pathlib import Path
 
 import environment
 import report
-from bench_strings import choose, progress, shown
 from corpus import new_scratch
+from rounds import choose, minutes, progress, shown
 from systems import SYSTEMS
 from task import HERE, Result, Task, find_pythons, run
 
@@ -54,7 +53,6 @@ def measure(python: str, name: str, num_samples: int, scratch: Path) -> list[Res
 def main() -> None:
     """Run all sizes and write the report."""
     options = arguments()
-    started = time.monotonic()
     described = environment.describe()
     lookup = find_pythons([f"bench={sys.executable}", *options.python])
     scratch = new_scratch("scaling")
@@ -67,7 +65,7 @@ def main() -> None:
                     results += measure(python, name, num_samples, scratch)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    described["minutes"] = round((time.monotonic() - started) / 60, 1)
+    described["minutes"] = minutes()
     report.update(options.output, "scaling", {"run": described, "results": results})
 
 

@@ -6,33 +6,31 @@ the machine hits all of them. Writes results.json, RESULTS.md and a plot.
 
 import argparse
 import shutil
-import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import environment
 import report
-from corpus import CACHE, Corpus, new_scratch
+from corpus import Corpus, new_scratch
+from rounds import Extent, Run, Step, parsed, parser
 from systems import SYSTEMS
-from task import HERE, Result, Task, find_pythons, run
+from task import Result, Task
 
-# measure -> (rounds at most, systems or None for all, options). They run in this order within a round.
-PLAN: dict[str, tuple[int, tuple[str, ...] | None, Result]] = {
-    "iterate": (99, None, {}),
-    "random": (99, None, {}),
-    "batches": (99, None, {}),
-    "jagged": (99, None, {}),
-    "demo": (99, ("ours", "upstream", "files"), {}),
-    "build": (99, None, {}),
-    "build_unsynced": (99, ("ours",), {}),
-    "append_1e3": (3, ("ours", "upstream", "lmdb", "lance"), {"base": 1000}),
-    "append_1e5": (3, ("ours", "upstream", "lmdb", "lance"), {"base": 100_000}),
-    "open": (3, None, {}),
-    "pickle": (1, None, {}),
-    "alternate": (3, ("ours",), {}),
-    "cold_iterate": (3, None, {}),
-    "cold_batches": (3, None, {"samples": 20_224}),  # 79 batches
+# They run in this order within a round.
+PLAN = {
+    "iterate": Step(),
+    "random": Step(),
+    "batches": Step(),
+    "jagged": Step(),
+    "demo": Step(systems=("ours", "upstream", "files")),
+    "build": Step(),
+    "build_unsynced": Step(systems=("ours",)),
+    "append_1e3": Step(3, ("ours", "upstream", "lmdb", "lance"), {"base": 1000}),
+    "append_1e5": Step(3, ("ours", "upstream", "lmdb", "lance"), {"base": 100_000}),
+    "open": Step(3),
+    "pickle": Step(1),
+    "alternate": Step(3, ("ours",)),
+    "cold_iterate": Step(3),
+    "cold_batches": Step(3, options={"samples": 20_224}),  # 79 batches
 }
 QUICK_SAMPLES = 25_000
 COLD = {"cold_iterate", "cold_batches"}
@@ -51,54 +49,26 @@ ONCE = {("files", "build"), ("files", "cold_iterate"), ("files", "open"), ("litd
 
 def arguments() -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", help="a folder of *.txt files, or 'generated'")
-    parser.add_argument("--samples", type=int, help="use the first so many texts; 25000 with --quick")
-    parser.add_argument("--rounds", type=int, help="5, or 2 with --quick")
-    parser.add_argument("--systems", default=",".join(SYSTEMS), help="comma-separated; all by default")
-    parser.add_argument("--measures", default=",".join(PLAN), help="comma-separated; all by default")
-    parser.add_argument(
+    found = parser(__doc__)
+    found.add_argument("--data", help="a folder of *.txt files, or 'generated'")
+    found.add_argument("--samples", type=int, help="use the first so many texts; 25000 with --quick")
+    found.add_argument(
         "--quick", action="store_true", help="a quarter of the texts, fewer rounds and passes, nothing cold"
     )
-    parser.add_argument("--python", action="append", default=[], metavar="ENVIRONMENT=PATH", help="an interpreter")
-    parser.add_argument("--output", type=Path, help="folder of the results; benchmarks, or the cache with --quick")
-    options = parser.parse_args()
-    options.systems = choose(parser, options.systems, SYSTEMS)
-    options.measures = choose(parser, options.measures, PLAN)
+    options = parsed(found, Extent(5, SYSTEMS, PLAN), Extent(2, SYSTEMS, PLAN))
     options.samples = options.samples or (QUICK_SAMPLES if options.quick else None)
-    options.rounds = options.rounds or (2 if options.quick else 5)
-    options.output = options.output or (CACHE / "quick" if options.quick else HERE)
     return options
 
 
-def choose(parser: argparse.ArgumentParser, named: str, known: dict[str, object]) -> list[str]:
-    """Split a comma-separated choice and refuse unknown names."""
-    names = named.split(",")
-    if unknown := [name for name in names if name not in known]:
-        parser.error(f"{unknown[0]!r} is unknown (expected some of {', '.join(known)})")
-    return names
+class StringsRun(Run):
+    """All systems on one corpus."""
 
-
-class Run:
-    """One run of the benchmark: the systems that are there, and the tasks they are given."""
+    PLAN = PLAN
+    SYSTEMS = SYSTEMS
 
     def __init__(self, options: argparse.Namespace, scratch: Path) -> None:
-        self.options = options
-        self.scratch = scratch
+        super().__init__(options, scratch)
         self.corpus = Corpus.find(options.data, options.samples, scratch / "corpus")
-        lookup = find_pythons([f"bench={sys.executable}", *options.python])
-        self.pythons = {name: lookup(SYSTEMS[name][1]) for name in options.systems}
-        self.systems: dict[str, Result] = {}
-        self.unsupported: set[tuple[str, str]] = set()
-
-    def prepare(self) -> None:
-        """Build every system's dataset once; a system that cannot is left out, with the reason."""
-        for name, python in self.pythons.items():
-            if python is None:
-                self.systems[name] = {"error": "not installed; `make bench` installs it"}
-            else:
-                self.systems[name] = run(python, self.task(name, "prepare"))
-            progress(f"prepare {name}: {self.systems[name].get('error', 'done')}")
 
     def task(self, name: str, measure: str) -> Task:
         """Describe one measurement to its process."""
@@ -109,34 +79,17 @@ class Run:
             dataset=str(self.scratch / "built" / name),
             scratch=str(self.scratch),
             later_passes=1 if self.options.quick else 3,
-            options=PLAN[measure][2] if measure in PLAN else {},
+            options=PLAN[measure].options if measure in PLAN else {},
         )
-
-    def rounds(self) -> Iterator[Result]:
-        """Measure round by round; within a measure the systems take turns, each round in another order."""
-        ready = [name for name, result in self.systems.items() if "error" not in result]
-        for number in range(self.options.rounds):
-            turn = ready[number % len(ready) :] + ready[: number % len(ready)]
-            for measure in self.options.measures:
-                for name in turn:
-                    if self.wanted(number, measure, name):
-                        result = run(self.pythons[name], self.task(name, measure))
-                        progress(f"round {number + 1}/{self.options.rounds} {measure} {name}: {shown(result)}")
-                        if "unsupported" in result:
-                            self.unsupported.add((name, measure))
-                        else:
-                            yield {"round": number, "system": name, "measure": measure} | result
 
     def wanted(self, number: int, measure: str, name: str) -> bool:
         """Tell whether a system takes part in a measure in this round."""
-        most, systems, _ = PLAN[measure]
-        most = 1 if (name, measure) in ONCE else min(most, FEWER_ROUNDS.get(name, most))
+        most = 1 if (name, measure) in ONCE else FEWER_ROUNDS.get(name, self.options.rounds)
         return (
-            number < most
-            and (systems is None or name in systems)
+            super().wanted(number, measure, name)
+            and number < most
             and measure not in NO_PART.get(name, ())
             and not (self.options.quick and self.too_long(number, measure, name))
-            and (name, measure) not in self.unsupported
         )
 
     @staticmethod
@@ -144,21 +97,11 @@ class Run:
         """Tell what a quick run does without: all that is cold, and 100,000 files more than once."""
         return measure in COLD or (name == "files" and (number > 0 or measure not in {"iterate", "demo"}))
 
-
-def shown(result: Result) -> str:
-    """Put one result into a few words."""
-    if "later" not in result:
-        return ", ".join(f"{key} {value}" for key, value in result.items() if key not in {"settings", "limits"})
-    later = sorted(result["later"])
-    return f"first {result['first']:.4g} s, later {later[len(later) // 2]:.4g} s"
-
-
-STARTED = time.monotonic()
-
-
-def progress(line: str) -> None:
-    """Print a line with the time since the start."""
-    print(f"[{time.monotonic() - STARTED:6.1f} s] {line}", flush=True)
+    def described(self) -> Result:
+        """Return what the report says of the run, beside the machine."""
+        offsets = self.corpus.offsets
+        data = {"data": self.corpus.label, "num_samples": len(offsets) - 1, "payload_bytes": int(offsets[-1])}
+        return data | super().described()
 
 
 def main() -> None:
@@ -167,20 +110,12 @@ def main() -> None:
     described = environment.describe()
     scratch = new_scratch("strings")
     try:
-        bench = Run(options, scratch)
+        bench = StringsRun(options, scratch)
         bench.prepare()
         runs = list(bench.rounds())
-        offsets = bench.corpus.offsets
+        described |= bench.described()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    described |= {
-        "data": bench.corpus.label,
-        "num_samples": len(offsets) - 1,
-        "payload_bytes": int(offsets[-1]),
-        "rounds": options.rounds,
-        "quick": options.quick,
-        "minutes": round((time.monotonic() - STARTED) / 60, 1),
-    }
     report.update(options.output, "strings", {"run": described, "systems": bench.systems, "results": runs})
 
 

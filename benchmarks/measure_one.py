@@ -6,12 +6,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import array_measures
+import parallel_builds
 from alternation import alternate
-from measures import READS, WRITES, UnsupportedError
+from measures import READS, WRITES
 from scaling import scale
 from task import MARKER, Task
+from timing import UnsupportedError
 
+ARRAYS = array_measures.MEASURES | parallel_builds.MEASURES
 MEASURES = READS | WRITES | {"alternate": alternate, "scale": scale}
+MEASURES |= {f"arrays/{name}": measure for name, measure in ARRAYS.items()}
 
 
 def main() -> None:

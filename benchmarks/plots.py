@@ -1,4 +1,4 @@
-"""The two plots. Drawn where matplotlib is installed, which `make bench` sees to."""
+"""The plots. Drawn where matplotlib is installed, which `make bench` sees to."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,6 +10,11 @@ PANELS = (
     ("random", "texts[i], random"),
     ("batches", "batches of 256, random"),
 )
+ARRAY_PANELS = (
+    ("images.index_bare", "ragged images: ds[i]"),
+    ("tokens.batches", "token rows: take 256, every byte read"),
+    ("fixed.batches", "28 x 28 images: take 256"),
+)
 STEPS = (
     ("open", "open + 1 sample, s"),
     ("random", "random [i], s per sample"),
@@ -19,29 +24,39 @@ OURS, OTHERS = "#0b6e4f", "#b0b7bf"
 
 
 def draw(folder: Path, strings: Figures, scaling: Figures) -> list[str]:
-    """Draw what was measured; return the names of the files written."""
+    """Draw what was measured of texts; return the names of the files written."""
+    written = []
+    if strings.results and _ready():
+        written.append(_bars(folder / "results.svg", strings, PANELS))
+    if scaling.results and _ready():
+        written.append(_lines(folder / "scaling.svg", scaling))
+    return written
+
+
+def draw_arrays(folder: Path, arrays: Figures) -> list[str]:
+    """Draw what was measured of arrays; return the names of the files written."""
+    return [_bars(folder / "arrays.svg", arrays, ARRAY_PANELS)] if arrays.results and _ready() else []
+
+
+def _ready() -> bool:
+    """Set matplotlib up, if it is there."""
     if find_spec("matplotlib") is None:
-        return []
+        return False
     import matplotlib as mpl  # noqa: PLC0415 - optional
 
     mpl.use("svg")
     mpl.rcParams["svg.hashsalt"] = "mmap_ninja"
     mpl.rcParams["svg.fonttype"] = "none"  # text as text: a tenth of the size
-    written = []
-    if strings.results:
-        written.append(_bars(folder / "results.svg", strings))
-    if scaling.results:
-        written.append(_lines(folder / "scaling.svg", scaling))
-    return written
+    return True
 
 
-def _bars(path: Path, figures: Figures) -> str:
+def _bars(path: Path, figures: Figures, panels: tuple[tuple[str, str], ...]) -> str:
     """Draw the time per sample of every system, fastest first, one panel per measure."""
     from matplotlib import pyplot as plt  # noqa: PLC0415 - optional
 
-    canvas, axes = plt.subplots(1, len(PANELS), figsize=(14, 4.6), layout="constrained")
+    canvas, axes = plt.subplots(1, len(panels), figsize=(14, 4.6), layout="constrained")
     names = list(figures.section["systems"])
-    for axis, (measure, title) in zip(axes, PANELS, strict=True):
+    for axis, (measure, title) in zip(axes, panels, strict=True):
         found = [(median, name) for name in names if (median := figures.median(measure, name))]
         found.sort(reverse=True)
         ours = figures.median(measure, "ours")

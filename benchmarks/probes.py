@@ -60,3 +60,29 @@ def evict(path: Path) -> None:
         os.fdatasync(descriptor)  # dirty pages would stay
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         os.close(descriptor)
+
+
+def family_bytes() -> int:
+    """Return the memory of this process and all its descendants: what is theirs alone, and what they share.
+
+    That is the sum of `Pss_Anon` and `Pss_Shmem` in their smaps_rollup: heap, stacks and shared memory, each page
+    that several of them have counted once.
+    """
+    parents = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(status.parent.name)] = int(status.read_text().rpartition(")")[2].split()[1])
+        except OSError:  # it has just ended
+            continue
+    family = {os.getpid()}
+    while grown := {child for child, parent in parents.items() if parent in family} - family:
+        family |= grown
+    return sum(map(_shared_out_bytes, family))
+
+
+def _shared_out_bytes(process: int) -> int:
+    try:
+        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(("Pss_Anon:", "Pss_Shmem:")))

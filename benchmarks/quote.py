@@ -1,8 +1,9 @@
-"""Writes the README's figures from results.json, between its two marks: `python benchmarks/quote.py`."""
+"""Writes the README's figures from results.json and arrays.json, between their marks: `python benchmarks/quote.py`."""
 
 import json
 import re
 import textwrap
+from collections.abc import Sequence
 
 import tables
 from figures import Figures
@@ -15,16 +16,32 @@ MEASURES = (
     ("batches", "`take` 256"),
     ("jagged", "`take_jagged` 256"),
 )
+ARRAYS = (
+    ("images.index_bare", "images: `ds[i]`"),
+    ("images.batches", "images: `take` 256"),
+    ("tokens.padded", "tokens: `take_padded` 256"),
+    ("tokens.jagged", "tokens: `take_jagged` 256"),
+    ("fixed.batches", "28 x 28: `take` 256"),
+    ("images.build", "images: build"),
+)
 LARGE = 100_000_000
 
 
 def quote() -> None:
-    """Replace what stands between the marks."""
-    stored = json.loads((HERE / "results.json").read_text())
-    block = "\n".join([*_strings(Figures(stored["strings"])), "", *_scaling(Figures(stored["scaling"]))])
+    """Replace what stands between the marks; a page without them stays as it is."""
     page = README.read_text()
-    marks = r"(<!-- benchmarks: begin -->\n).*?(<!-- benchmarks: end -->)"
-    README.write_text(re.sub(marks, lambda match: f"{match[1]}{block}\n{match[2]}", page, flags=re.DOTALL))
+    stored = json.loads((HERE / "results.json").read_text())
+    texts = [*_strings(Figures(stored["strings"])), "", *_scaling(Figures(stored["scaling"]))]
+    page = _between(page, "benchmarks", texts)
+    if (arrays := HERE / "arrays.json").exists():
+        page = _between(page, "arrays", _arrays(Figures(json.loads(arrays.read_text()))))
+    README.write_text(page)
+
+
+def _between(page: str, name: str, lines: list[str]) -> str:
+    marks = rf"(<!-- {name}: begin -->\n).*?(<!-- {name}: end -->)"
+    block = "\n".join(lines)
+    return re.sub(marks, lambda match: f"{match[1]}{block}\n{match[2]}", page, flags=re.DOTALL)
 
 
 def _strings(figures: Figures) -> list[str]:
@@ -35,17 +52,35 @@ def _strings(figures: Figures) -> list[str]:
         "[benchmarks/RESULTS.md](benchmarks/RESULTS.md) has the spread, cold reads, builds, versions, settings, and "
         "what is not compared."
     )
-    lines = [*textwrap.wrap(said, 120, break_long_words=False, break_on_hyphens=False), ""]
-    lines += ["![Time per sample of each system](benchmarks/results.svg)", ""]
-    lines += tables.header("", *(title for _, title in MEASURES), "one `append`")
+    lines = [*_wrapped(said), "", "![Time per sample of each system](benchmarks/results.svg)", ""]
+    return lines + _table(figures, MEASURES, "append_1e5")
+
+
+def _arrays(figures: Figures) -> list[str]:
+    run = figures.section["run"]
+    said = (
+        f"One run of `make bench` on arrays ({run['processor']}, {run['cores']} cores, warm page cache): "
+        "microseconds per sample, medians, random order. Ragged colour images of 20 to 60 pixels, rows of 20 to 380 "
+        "int32 tokens, fixed grey images; `ds[i]` and batches in one array as they are given, lists of arrays with "
+        "every byte read; the build is from RAM. [benchmarks/ARRAYS.md](benchmarks/ARRAYS.md) has all measures, the "
+        "spread, settings, and what is not compared."
+    )
+    return [*_wrapped(said), "", *_table(figures, ARRAYS, "images.append_1e3")]
+
+
+def _wrapped(said: str) -> list[str]:
+    return textwrap.wrap(said, 120, break_long_words=False, break_on_hyphens=False)
+
+
+def _table(figures: Figures, measures: Sequence[tuple[str, str]], append: str) -> list[str]:
+    lines = tables.header("", *(title for _, title in measures), "one `append`")
     for system in figures.section["systems"]:
-        found = [figures.median(measure, system) for measure, _ in MEASURES]
+        found = [figures.median(measure, system) for measure, _ in measures]
         if system == "pwrite" or not any(found):
             continue
         cells = [tables.micros(value) if value else "-" for value in found]
-        append = tables.seconds(figures.median("append_1e5", system))
         name = "**mmap_ninja**" if system == "ours" else system
-        lines.append(f"| {name} | {' | '.join(cells)} | {append} |")
+        lines.append(f"| {name} | {' | '.join(cells)} | {tables.seconds(figures.median(append, system))} |")
     return lines
 
 

@@ -18,6 +18,7 @@ MEASURES = (
     ("jagged", "Random batches of 256 as (bytes, offsets): `texts.take_jagged(idx)`"),
     ("demo", "The demo's loop, with tqdm"),
 )
+APPENDS = ("append_1e3", "append_1e5")
 HOW = """\
 Every figure is the median over all rounds; min - max is the spread. Each measurement runs in a
 process of its own; within a round the systems take turns, in another order each round. The page
@@ -77,7 +78,7 @@ def write(folder: Path) -> None:
     drawn = plots.draw(folder, strings, scaling)
     parts = ["# Results\n\nWritten by `benchmarks/report.py` from `results.json`; do not edit.\n"]
     parts += [f"![{name.removesuffix('.svg')}]({name})\n" for name in drawn]
-    parts.append(_section("The bars", bars.table(strings, scaling)))
+    parts.append(tables.section("The bars", bars.table(bars.BARS, strings, scaling)))
     parts += _strings(strings) if strings.section else []
     parts += _scaling(scaling) if scaling.section else []
     parts.append(f"## What is not compared\n\n{NOT_COMPARED}\n")
@@ -85,47 +86,29 @@ def write(folder: Path) -> None:
     print(f"wrote {folder / 'RESULTS.md'}", flush=True)
 
 
-def _section(title: str, lines: list[str], note: str = "") -> str:
-    return f"## {title}\n\n{note + chr(10) * 2 if note else ''}{chr(10).join(lines)}\n"
-
-
-def _run(run: dict[str, Any]) -> list[str]:
-    return ["| | |", "|---|---|", *(f"| {key.replace('_', ' ')} | {value} |" for key, value in run.items())]
-
-
 def _strings(figures: Figures) -> list[str]:
     systems = list(figures.section["systems"])
     notes = {"jagged": JAGGED}
-    parts = [_section("The run", _run(figures.section["run"])), f"## How it was measured\n\n{HOW}\n"]
+    parts = [tables.section("The run", tables.run(figures.section["run"])), f"## How it was measured\n\n{HOW}\n"]
     for measure, title in MEASURES:
-        parts.append(_section(title, tables.per_sample(figures, measure, systems), notes.get(measure, "")))
+        parts.append(tables.section(title, tables.per_sample(figures, measure, systems), notes.get(measure, "")))
     parts += [
-        _section("Build from strings in RAM", tables.builds(figures, systems)),
-        _section("One append of one review", tables.appends(figures, systems)),
-        _section("Two processes appending in turn", tables.alternation(figures)),
-        _section("Open, private memory, pickle", tables.opening(figures, systems), MEMORY),
-        _section("Cold: iterate", tables.cold(figures, "cold_iterate", systems), COLD),
-        _section("Cold: random batches of 256", tables.cold(figures, "cold_batches", systems)),
-        _section("The systems and their settings", _settings(figures)),
+        tables.section("Build from strings in RAM", tables.builds(figures, systems, figures.section["systems"])),
+        tables.section("One append of one review", tables.appends(figures, systems, APPENDS)),
+        tables.section("Two processes appending in turn", tables.alternation(figures)),
+        tables.section("Open, private memory, pickle", tables.opening(figures, systems), MEMORY),
+        tables.section("Cold: iterate", tables.cold(figures, "cold_iterate", systems), COLD),
+        tables.section("Cold: random batches of 256", tables.cold(figures, "cold_batches", systems)),
+        tables.section("The systems and their settings", tables.settings(figures)),
     ]
     return parts
-
-
-def _settings(figures: Figures) -> list[str]:
-    lines = ["| system | version | how it was used |", "|---|---|---|"]
-    for name, about in figures.section["systems"].items():
-        if "error" in about:
-            lines.append(f"| {name} | - | left out: {about['error']} |")
-        else:
-            lines.append(f"| {name} | {about['version']} | {about['settings']} |")
-    return lines
 
 
 def _scaling(figures: Figures) -> list[str]:
     note = "Tiny samples of 1 or 2 bytes, the same 100 texts over and over; peers up to 10^6 samples.\n\n" + MEMORY
     return [
-        _section("Scaling", tables.scaling(figures), note),
-        _section("The run of the scaling table", _run(figures.section["run"])),
+        tables.section("Scaling", tables.scaling(figures), note),
+        tables.section("The run of the scaling table", tables.run(figures.section["run"])),
     ]
 
 

@@ -1,15 +1,15 @@
 """The measures that ask what a dataset of many tiny samples costs."""
 
 import shutil
-import statistics
 import time
 from pathlib import Path
 
 import numpy as np
 import probes
-from measures import SEED, check_length, describe, open_dataset, timed_appends, timed_passes
+from measures import check_length, open_dataset
 from systems import System, load
 from task import Result, Task
+from timing import SEED, append_result, describe, timed_appends, timed_passes
 
 # One or two bytes each; 100 divides CHUNK, so sample i is TINY[i % 100] at any size.
 TINY = [str(i) for i in range(100)]
@@ -66,11 +66,6 @@ def append(task: Task, system: System, num_samples: int, path: Path) -> Result:
     handle = system.open(path)
     if not hasattr(handle, "append"):
         return {"unsupported": "append"}
-    seconds = timed_appends(handle, [NEW_SAMPLE])
+    seconds = timed_appends(handle.append, [NEW_SAMPLE])
     check_length(task, handle, path, num_samples + len(seconds))
-    return {
-        "first": seconds[0],
-        "later": [statistics.median(seconds[1:])],
-        "appends": len(seconds),
-        "count": 1,
-    }
+    return append_result(seconds, num_samples)

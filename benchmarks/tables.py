@@ -1,6 +1,7 @@
 """The tables of RESULTS.md; every number in them comes from the results."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from figures import Figure, Figures
 
@@ -25,6 +26,27 @@ def micros(value: float) -> str:
 def times(value: float | None) -> str:
     """Show a ratio."""
     return "-" if value is None else f"{value:.3g}x"
+
+
+def section(title: str, lines: Sequence[str], note: str = "") -> str:
+    """Put a heading, and a note if there is one, over lines."""
+    return f"## {title}\n\n{note + chr(10) * 2 if note else ''}{chr(10).join(lines)}\n"
+
+
+def run(described: dict[str, Any]) -> list[str]:
+    """Show what is known of a run and its machine."""
+    return ["| | |", "|---|---|", *(f"| {key.replace('_', ' ')} | {value} |" for key, value in described.items())]
+
+
+def settings(figures: Figures) -> list[str]:
+    """Show how each system was used."""
+    lines = header("system", "version", "how it was used")
+    for name, about in figures.section["systems"].items():
+        if "error" in about:
+            lines.append(f"| {name} | - | left out: {about['error']} |")
+        else:
+            lines.append(f"| {name} | {about['version']} | {about['settings']} |")
+    return lines
 
 
 def header(*columns: str) -> list[str]:
@@ -79,29 +101,34 @@ def cold(figures: Figures, measure: str, systems: Sequence[str]) -> list[str]:
     return lines
 
 
-def builds(figures: Figures, systems: Sequence[str]) -> list[str]:
-    """Compare whole builds."""
-    rows: list[tuple[str, Figure | None]] = [("ours, durable (default)", figures.figure("build", "ours"))]
-    rows.append(("ours, no final sync", figures.figure("build_unsynced", "ours")))
-    rows += [(system, figures.figure("build", system)) for system in systems if system not in {"ours", "ram"}]
+def builds(
+    figures: Figures,
+    systems: Sequence[str],
+    sizes: Mapping[str, Mapping[str, Any]],
+    measure: str = "build",
+    unsynced: str = "build_unsynced",
+) -> list[str]:
+    """Compare whole builds; the sizes of what was built are told per system."""
+    rows: list[tuple[str, Figure | None]] = [("ours, durable (default)", figures.figure(measure, "ours"))]
+    rows.append(("ours, no final sync", figures.figure(unsynced, "ours")))
+    rows += [(system, figures.figure(measure, system)) for system in systems if system not in {"ours", "ram"}]
     lines = header("system", "median", "min - max", "ratio to ours, durable", "on disk / payload")
-    described = figures.section.get("systems", {})
     for label, figure in rows:
         if figure is None:
             continue
         whole = [seconds(value * figure.count) for value in (figure.median, figure.low, figure.high)]
-        ours = figures.median("build", "ours")
-        about = described.get(label.split(",")[0], {})
+        ours = figures.median(measure, "ours")
+        about = sizes.get(label.split(",")[0], {})
         size = about.get("size_bytes", 0) / about["payload_bytes"] if about.get("payload_bytes") else 0
         ratio = times(figure.median / ours) if ours else "-"
         lines.append(f"| {label} | {whole[0]} | {whole[1]} - {whole[2]} | {ratio} | {f'{size:.2f}' if size else '-'} |")
     return lines
 
 
-def appends(figures: Figures, systems: Sequence[str]) -> list[str]:
+def appends(figures: Figures, systems: Sequence[str], measures: Sequence[str]) -> list[str]:
     """Compare one append at several sizes of the dataset."""
     lines = header("system", "at samples", "median", "first append", "ratio to ours")
-    for measure in ("append_1e3", "append_1e5"):
+    for measure in measures:
         for system in systems:
             if figure := figures.figure(measure, system):
                 base = figures.value(measure, system, "base")
@@ -112,16 +139,16 @@ def appends(figures: Figures, systems: Sequence[str]) -> list[str]:
     return lines
 
 
-def opening(figures: Figures, systems: Sequence[str]) -> list[str]:
+def opening(figures: Figures, systems: Sequence[str], measure: str = "open", pickled: str = "pickle") -> list[str]:
     """Compare opening a dataset and reading one sample, the memory it takes, and the size of its pickle."""
     lines = header("system", "open + 1 sample", "first open", "private memory, KiB", "pickle")
     for system in systems:
-        figure = figures.figure("open", system)
+        figure = figures.figure(measure, system)
         if figure is None:
             continue
-        memory = (figures.value("open", system, "private_bytes") or 0) / 1024
-        size = figures.value("pickle", system, "pickle_bytes")
-        failed = [r["pickle_error"] for r in figures.select("pickle", system) if "pickle_error" in r]
+        memory = (figures.value(measure, system, "private_bytes") or 0) / 1024
+        size = figures.value(pickled, system, "pickle_bytes")
+        failed = [r["pickle_error"] for r in figures.select(pickled, system) if "pickle_error" in r]
         shown = f"{size:.0f} bytes" if size is not None else (failed or ["-"])[0]
         lines.append(f"| {system} | {seconds(figure.median)} | {seconds(figure.first)} | {memory:.0f} | {shown} |")
     return lines

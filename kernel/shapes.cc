@@ -15,36 +15,33 @@ Status bad(const Spans& spans, uint64_t position, uint64_t elements) {
 void fill(uint8_t* out, const uint8_t* element, uint64_t unit, uint64_t count) {
   uint64_t size = unit * count;
   if (size == 0) return;
-  bool same = std::all_of(element, element + unit, [&](uint8_t byte) { return byte == element[0]; });
-  if (same) {
-    memset(out, element[0], size);
-    return;
-  }
   memcpy(out, element, unit);
   for (uint64_t done = unit; done < size; done *= 2) memcpy(out + done, out, std::min(done, size - done));
 }
 
-// The box from dimension `depth` on; `steps` are the bytes of one index of each dimension of the sample.
-void pad_from(int depth, const Box& box, const Shape& shape, const std::array<uint64_t, kMaxRank>& box_steps,
-              const std::array<uint64_t, kMaxRank>& steps, const uint8_t* sample, uint8_t* out) {
-  auto at = static_cast<size_t>(depth);
-  auto kept = static_cast<uint64_t>(std::min(box.dims[at], shape.dims[at]));
-  auto whole = static_cast<uint64_t>(box.dims[at]);
-  if (depth == box.rank - 1) {
-    memcpy(out, sample, kept * box.unit);
-  } else {
-    for (uint64_t k = 0; k < kept; ++k)
-      pad_from(depth + 1, box, shape, box_steps, steps, sample + k * steps[at], out + k * box_steps[at]);
-  }
-  fill(out + kept * box_steps[at], box.fill, box.unit, (whole - kept) * (box_steps[at] / box.unit));
+// Bytes of one index of the first of these dimensions, all of an array in C order.
+uint64_t step_of(const int64_t* dims, int rank, uint64_t unit) {
+  for (int d = 1; d < rank; ++d) unit *= static_cast<uint64_t>(dims[d]);
+  return unit;
 }
 
-void steps_of(const std::array<int64_t, kMaxRank>& dims, int rank, uint64_t unit,
-              std::array<uint64_t, kMaxRank>* steps) {
-  for (int k = rank - 1; k >= 0; --k) {
-    auto at = static_cast<size_t>(k);
-    (*steps)[at] = unit;
-    unit *= static_cast<uint64_t>(dims[at]);
+void pad_from(const Box& box, int depth, const int64_t* dims, const uint8_t* sample, uint8_t* out) {
+  auto at = static_cast<size_t>(depth);
+  int rest = box.rank - depth;
+  auto kept = static_cast<uint64_t>(std::min(box.dims[at], dims[0]));
+  auto whole = static_cast<uint64_t>(box.dims[at]);
+  uint64_t box_step = step_of(box.dims.data() + depth, rest, box.unit);
+  if (rest == 1) {
+    memcpy(out, sample, kept * box.unit);
+  } else {
+    uint64_t step = step_of(dims, rest, box.unit);
+    for (uint64_t k = 0; k < kept; ++k)
+      pad_from(box, depth + 1, dims + 1, sample + k * step, out + k * box_step);
+  }
+  if (box.zero) {
+    memset(out + kept * box_step, 0, (whole - kept) * box_step);
+  } else {
+    fill(out + kept * box_step, box.fill, box.unit, (whole - kept) * (box_step / box.unit));
   }
 }
 
@@ -90,15 +87,8 @@ Status Shapes::at(uint64_t position, uint64_t elements, Shape* shape) const {
   return {};
 }
 
-void pad(const Box& box, const Shape& shape, const uint8_t* sample, uint8_t* out) {
-  if (box.rank == 0) {
-    memcpy(out, sample, box.unit);
-    return;
-  }
-  std::array<uint64_t, kMaxRank> box_steps{}, steps{};
-  steps_of(box.dims, box.rank, box.unit, &box_steps);
-  steps_of(shape.dims, box.rank, box.unit, &steps);
-  pad_from(0, box, shape, box_steps, steps, sample, out);
+void pad(const Box& box, const int64_t* dims, const uint8_t* sample, uint8_t* out) {
+  pad_from(box, 0, dims, sample, out);
 }
 
 }  // namespace mmap_ninja

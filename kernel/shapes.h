@@ -47,9 +47,10 @@ struct Box {
   std::array<int64_t, kMaxRank> dims;  // extents of a box; what a sample has beyond them is cut off
   uint64_t unit;                       // bytes of an element
   const uint8_t* fill;                 // one element
+  bool zero;                           // its bytes are
 };
 
-// Copies one sample into a box of C order at `out`.
-void pad(const Box& box, const Shape& shape, const uint8_t* sample, uint8_t* out);
+// Copies one sample, of the box's rank of at least 1, into a box of C order at `out`.
+void pad(const Box& box, const int64_t* dims, const uint8_t* sample, uint8_t* out);
 
 }  // namespace mmap_ninja

@@ -8,6 +8,7 @@ import traceback
 import warnings
 from pathlib import Path
 
+import mmap_ninja
 from mmap_ninja import IncompleteDatasetWarning, StringsMmap, _kernel, files
 
 DATA, OFFSETS, META = "c0.data-1", "c0.offsets-1", "meta-1.json"
@@ -17,7 +18,7 @@ def opened(path):
     """An open dataset, whether its build has ended or not."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", IncompleteDatasetWarning)
-        return StringsMmap(path)
+        return mmap_ninja.open(path) if (Path(path) / "COMMIT").exists() else StringsMmap(path)
 
 
 def slot_places(name="COMMIT"):

@@ -12,10 +12,9 @@ import numpy as np
 sys.path.insert(0, sys.argv[1])
 sys.meta_path[:] = [finder for finder in sys.meta_path if "editable" not in type(finder).__module__]
 
-from mmap_ninja.ragged import RaggedMmap  # noqa: E402
-
 import mmap_ninja  # noqa: E402 - from where the line above says
 from mmap_ninja import numpy as arrays  # noqa: E402
+from mmap_ninja.ragged import RaggedMmap  # noqa: E402
 from mmap_ninja.string import StringsMmap  # noqa: E402
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import re
 import struct
 from pathlib import Path
@@ -63,24 +64,50 @@ def read_meta(directory: Path, slot: dict) -> dict:
     assert bytes.fromhex(meta["uuid"]) == slot["uuid"]
     assert meta["generation"] == slot["generation"]
     for file in meta["files"]:
-        assert re.fullmatch(r"(c\d+\.(data|offsets)|edits|sums)-\d+", file["name"])
+        assert re.fullmatch(r"((c\d+\.(data|offsets|shapes)|edits|sums)-\d+)|data\.ninja", file["name"])
     return meta
+
+
+def itemsize(descr) -> int:
+    """Bytes of a dtype that is no structure."""
+    return int(re.search(r"\d+", descr)[0]) * (4 if descr[1] == "U" else 1)
+
+
+def shape_width(column: dict) -> int:
+    """Numbers in a row of the shapes file."""
+    least, greatest = column["ranks"] or (1, 1)
+    return greatest + 1 if least < greatest else greatest if greatest > 1 else 0
+
+
+def is_summed(meta: dict, file: dict) -> bool:
+    """Whether a file's blocks have sums."""
+    column = next((column for column in meta["columns"] if column["id"] == file["column"]), {})
+    return file["role"] != "sums" and column.get("sealed", True)
 
 
 def extents(directory: Path, meta: dict, rows: int) -> dict[str, int]:
     """Committed bytes of each file, by its name."""
     sizes = {}
+    summed = []
     for file in meta["files"]:
+        column = next((column for column in meta["columns"] if column["id"] == file["column"]), None)
         if file["role"] == "offsets":
             sizes[file["name"]] = 8 * (rows + 1)
+        elif file["role"] == "shapes":
+            sizes[file["name"]] = 8 * shape_width(column) * rows
+        elif file["role"] == "data" and column["type"] == "array":
+            sizes[file["name"]] = rows * itemsize(column["dtype"]) * math.prod(column["shape"]) if rows else 0
         elif file["role"] == "data":
             offsets = next(f for f in meta["files"] if (f["role"], f["column"]) == ("offsets", file["column"]))
             raw = (directory / offsets["name"]).read_bytes()
-            (sizes[file["name"]],) = struct.unpack("<Q", raw[8 * rows : 8 * rows + 8])
+            (end,) = struct.unpack("<Q", raw[8 * rows : 8 * rows + 8])
+            sizes[file["name"]] = end * (itemsize(column["dtype"]) if column.get("dtype") else 1)
         elif file["role"] == "edits":
             sizes[file["name"]] = 0
         else:
-            sizes[file["name"]] = 24 * sum(size // BLOCK for size in sizes.values())
+            sizes[file["name"]] = 24 * sum(sizes[name] // BLOCK for name in summed)
+        if is_summed(meta, file):
+            summed.append(file["name"])
     return sizes
 
 
@@ -89,7 +116,7 @@ def digest(directory: Path, meta: dict, slot: dict) -> int:
     durable = extents(directory, meta, slot["durable_rows"])
     total = 0
     for file in meta["files"]:
-        if file["role"] == "sums":
+        if not is_summed(meta, file):
             continue
         data = (directory / file["name"]).read_bytes()[: extents(directory, meta, slot["rows"])[file["name"]]]
         for block in range(durable[file["name"]] // BLOCK, -(-len(data) // BLOCK)):
@@ -113,7 +140,22 @@ def check_sums(directory: Path, meta: dict, slot: dict) -> int:
     return len(lines)
 
 
-def read(directory: Path) -> list[str] | list[bytes]:
+def read_shapes(directory: Path, names: dict, column: dict, offsets: tuple) -> list[tuple[int, ...]]:
+    """The shapes of ragged samples."""
+    lengths = [end - start for start, end in itertools.pairwise(offsets)]
+    least, greatest = column["ranks"] or (1, 1)
+    width = shape_width(column)
+    if width == 0:
+        return [(length,) if greatest else () for length in lengths]
+    raw = (directory / names["shapes"]).read_bytes()[: 8 * width * len(lengths)]
+    shapes = list(struct.iter_unpack(f"<{width}Q", raw))
+    if least < greatest:
+        shapes = [row[1 : 1 + row[0]] for row in shapes]
+    assert [math.prod(shape) for shape in shapes] == lengths
+    return shapes
+
+
+def read(directory: Path) -> list:
     """All samples of the newest commit, after checking everything that can be checked."""
     slot = read_slots(directory / "COMMIT")[0]
     meta = read_meta(directory, slot)
@@ -122,9 +164,18 @@ def read(directory: Path) -> list[str] | list[bytes]:
     (column,) = meta["columns"]
     names = {file["role"]: file["name"] for file in meta["files"]}
     rows = slot["rows"]
+    payload = (directory / names["data"]).read_bytes()
+    if column["type"] == "array":
+        size = itemsize(column["dtype"]) * math.prod(column["shape"]) if rows else 0
+        return [(tuple(column["shape"]), payload[size * k : size * (k + 1)]) for k in range(rows)]
     offsets = struct.unpack(f"<{rows + 1}Q", (directory / names["offsets"]).read_bytes()[: 8 * (rows + 1)])
     assert offsets[0] == 0
     assert list(offsets) == sorted(offsets)
-    payload = (directory / names["data"]).read_bytes()
+    if column["type"] == "ragged":
+        shapes = read_shapes(directory, names, column, offsets)
+        unit = itemsize(column["dtype"]) if rows else 1
+        return [
+            (s, payload[a * unit : b * unit]) for s, (a, b) in zip(shapes, itertools.pairwise(offsets), strict=True)
+        ]
     samples = [payload[start:end] for start, end in itertools.pairwise(offsets)]
     return [sample.decode() for sample in samples] if column["type"] == "text" else samples

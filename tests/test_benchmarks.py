@@ -4,9 +4,12 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+import mmap_ninja
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 TEXTS = ["plain", "", "café", "two\r\nlines", "★ 10/10", "x" * 3000]
@@ -25,6 +28,17 @@ MEASURES = {
     *("open", "pickle", "alternate", "cold_iterate", "cold_batches"),
 }
 
+ARRAY_MEASURES = {
+    *(f"images.{measure}" for measure in ("index_bare", "index", "iterate_bare", "iterate", "batches", "padded")),
+    *(f"images.{measure}" for measure in ("build", "build_unsynced", "append_1e3", "append_all", "open", "pickle")),
+    *(f"tokens.{measure}" for measure in ("index_bare", "index", "iterate", "batches", "padded", "jagged")),
+    *(f"tokens.{measure}" for measure in ("windows", "build", "build_unsynced", "append_1e3")),
+    *(f"fixed.{measure}" for measure in ("index_bare", "index", "iterate_bare", "iterate", "batches", "build")),
+    *(f"fixed.{measure}" for measure in ("build_unsynced", "build_whole", "append_1e3", "open", "pickle")),
+    "trivial.serial",
+}
+WORKER_MEASURES = {"trivial.jobs2", "memory.small", "memory.large"}
+
 pytestmark = pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="reads /proc")
 
 
@@ -37,6 +51,10 @@ def run(script: str, *arguments: object) -> str:
 
 def results(folder: Path, section: str) -> list[dict]:
     return json.loads((folder / "results.json").read_text())[section]["results"]
+
+
+def array_results(folder: Path) -> list[dict]:
+    return json.loads((folder / "arrays.json").read_text())["results"]
 
 
 @pytest.fixture
@@ -83,3 +101,44 @@ def test_bench_strings_unknown_system_is_refused() -> None:
 
     assert done.returncode == 2
     assert "'nobody' is unknown (expected some of ours, upstream, " in done.stderr
+
+
+@pytest.mark.skipif(not hasattr(mmap_ninja, "RaggedMmap"), reason="no classes for arrays yet")
+def test_bench_arrays_measures_our_system(tmp_path: Path) -> None:
+    measures = ARRAY_MEASURES | (WORKER_MEASURES if find_spec("cloudpickle") else set())
+
+    run("bench_arrays.py", "--scale", 0.002, "--rounds", 1, "--systems", "ours", "--measures", ",".join(measures),
+        "--output", tmp_path)  # fmt: skip
+
+    found = array_results(tmp_path)
+    assert [result for result in found if "error" in result] == []
+    assert {result["measure"] for result in found} == measures
+    report = (tmp_path / "ARRAYS.md").read_text()
+    assert "## Token rows: int32, 20 to 380 long" in report
+    assert str(tmp_path) not in report
+
+
+def test_bench_arrays_measures_memory_and_files(tmp_path: Path) -> None:
+    measures = "tokens.index,tokens.padded,tokens.jagged,tokens.windows,fixed.iterate_bare,fixed.batches,fixed.open"
+
+    run("bench_arrays.py", "--scale", 0.002, "--quick", "--systems", "ram,memmap", "--measures", measures,
+        "--output", tmp_path)  # fmt: skip
+
+    found = {(result["system"], result["measure"]) for result in array_results(tmp_path) if "later" in result}
+    assert found == {("memmap", measure) for measure in measures.split(",")} | {
+        ("ram", measure) for measure in measures.split(",") if measure not in {"tokens.windows", "fixed.open"}
+    }
+    assert (
+        "| `ArrayMmap.take(256 random)` vs `ndarray[idx]` in RAM | at least 0.9x | not measured"
+        in (tmp_path / "ARRAYS.md").read_text()
+    )
+
+
+def test_bench_arrays_compares_parallel_builds_of_jpegs(tmp_path: Path) -> None:
+    pytest.importorskip("PIL")
+
+    run("bench_arrays.py", "--scale", 0.01, "--rounds", 1, "--systems", "processes", "--photos", tmp_path,
+        "--output", tmp_path)  # fmt: skip
+
+    found = array_results(tmp_path)
+    assert [(result["measure"], result["count"]) for result in found] == [("decode.jobs2", 8), ("decode.serial", 8)]

@@ -333,8 +333,8 @@ def test_progress_bar_knows_total_and_rate(tmp_path, capsys):
 def test_other_keys_and_jobs_are_refused(tmp_path):
     with pytest.raises(ValueError, match="only the defaults 'starts', 'ends' exist"):
         StringsMmap.from_strings(tmp_path / "ds", OLD, None, "s", "e")
-    with pytest.raises(ValueError, match="n_jobs=4: this version builds in one process"):
-        StringsMmap.from_indexable(tmp_path / "ds", OLD, 2, 4)
+    with pytest.raises(ValueError, match="n_jobs 0: expected at least 1"):
+        StringsMmap.from_indexable(tmp_path / "ds", OLD, 2, 0)
 
 
 @pytest.mark.parametrize("if_exists", ["append", "resume"])

@@ -7,13 +7,17 @@ import os
 import shutil
 import warnings
 
+import numpy as np
 import pytest
 from faults import At, change_slots, killed_at, opened, overwrite, slots, watched
 
+import mmap_ninja
 from mmap_ninja import (
+    ArrayMmap,
     CommitUncertainError,
     CorruptDatasetError,
     IncompleteDatasetWarning,
+    RaggedMmap,
     StringsMmap,
     _kernel,
     files,
@@ -23,6 +27,7 @@ from mmap_ninja.generation import read_commit
 OLD = ["one", "zwölf", ""]
 BLOCKS = [f"{number:05d}" * 400 for number in range(150)]  # 300 kB: blocks of payload, and their sums
 NEW = [f"new {number}" * (number + 1) for number in range(7)]
+ROWS = [[1.0, 2.0], [3.0]]
 BATCHES = [NEW[:3], NEW[:6], NEW]  # what is stored after each batch of 3
 
 
@@ -86,8 +91,40 @@ def resume_first(path, done):
     done(NEW)
 
 
+def append_ranks(path, done):
+    rows = RaggedMmap(path)
+    rows.append(np.float64(5))
+    done([*ROWS, 5.0])
+    rows.append(np.zeros((1, 1, 2)))
+    done([*ROWS, 5.0, [[[0.0, 0.0]]]])
+
+
+def append_first_array(path, done):
+    arrays = ArrayMmap(path)
+    arrays.append(np.arange(2.0))
+    done([[0.0, 1.0]])
+
+
+def build_ranks(path, done):
+    RaggedMmap.from_generator(path, [*map(np.array, ROWS), np.float64(5), np.ones((1, 1))], batch_size=1)
+    done([*ROWS, 5.0, [[1.0]]])
+
+
+def unseal(path, done):
+    mmap_ninja.np_open_existing(path, "r+")
+    done([[1.0, 2.0]])
+
+
 def nothing(path):
     pass
+
+
+def two_rows(path):
+    RaggedMmap.from_lists(path, ROWS).close()
+
+
+def one_array(path):
+    ArrayMmap.from_ndarray(path, [[1.0, 2.0]]).close()
 
 
 def three_samples(path):
@@ -121,6 +158,10 @@ ACTIONS = {
     "append build": (three_samples, build_more, [OLD + batch for batch in [[], *BATCHES]], 20),
     "resume": (interrupted_build, resume_first, BATCHES, 10),
     "resumed replacement": (interrupted_replacement, resume_first, [OLD, NEW], 20),
+    "first array": (nothing, append_first_array, [None, [], [[0.0, 1.0]]], 30),
+    "other ranks": (two_rows, append_ranks, [ROWS, [*ROWS, 5.0], [*ROWS, 5.0, [[[0.0, 0.0]]]]], 40),
+    "rebuilt ranks": (two_rows, build_ranks, [ROWS, [*ROWS, 5.0, [[1.0]]]], 60),
+    "unsealed": (one_array, unseal, [[[1.0, 2.0]]], 10),
 }
 
 
@@ -132,17 +173,24 @@ def action(request):
 
 def seen(path):
     """The samples of a dataset; None where there is none."""
-    texts = opened(path)
-    return list(texts) if (path / "COMMIT").exists() else None
+    return listed(opened(path)) if (path / "COMMIT").exists() else None
+
+
+def listed(samples):
+    """All samples as plain Python values."""
+    return [sample if isinstance(sample, str) else sample.tolist() for sample in samples]
 
 
 def takes_appends(path):
     """Whether the next writer goes on where the last one stopped."""
     before = seen(path) or []
-    texts = opened(path)
-    texts.append("next")
-    texts.extend(["and", "more" * 20_000])
-    return list(texts) == list(opened(path)) == [*before, "next", "and", "more" * 20_000]
+    samples = opened(path)
+    added = ["next", "and", "more" * 20_000]
+    if not isinstance(samples, StringsMmap):
+        added = [[0.0, 1.0]] * 3 if not before else [before[0]] * 2 + [before[-1]]
+    samples.append(added[0])
+    samples.extend(added[1:])
+    return listed(samples) == listed(opened(path)) == [*before, *added]
 
 
 def prepared(tmp_path, prepare, name):
@@ -645,7 +693,7 @@ def disk_states(calls, start):
             pending = [write for write in pending if write[0] != name]
 
 
-@pytest.mark.parametrize("name", ["durable append", "flush and close", "replacement", "first build"])
+@pytest.mark.parametrize("name", ["durable append", "flush and close", "replacement", "first build", "other ranks"])
 def test_power_loss_at_every_call_shows_a_whole_commit(tmp_path, reboot, name):
     prepare, act, states, _ = ACTIONS[name]
     path = prepared(tmp_path, prepare, "ds")

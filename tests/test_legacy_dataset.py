@@ -190,7 +190,7 @@ def test_ragged_shapes_are_told():
     assert (square.starts.tolist(), square.ends.tolist()) == ([0, 6, 7, 7], [6, 7, 7, 13])
     assert len(square.memmap) == 13
     with pytest.raises(TypeError, match="sample 2 is a scalar"):
-        mixed.lengths  # noqa: B018
+        mixed.lengths
 
 
 def test_ragged_batches_and_windows():

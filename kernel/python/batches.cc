@@ -166,9 +166,11 @@ struct BatchShapes {
 
 BatchShapes shapes_of(const Samples& samples, const Column& column, const std::vector<uint64_t>& rows,
                       const std::string& operation) {
+  constexpr size_t kAhead = 16;
   BatchShapes shapes;
   Shape shape;
   for (size_t k = 0; k < rows.size(); ++k) {
+    if (k + kAhead < rows.size()) column.spans.prefetch_offsets(rows[k + kAhead]);
     Span span;
     Status status = column.spans.at(rows[k], &span);
     if (status.ok()) status = column.shapes.at(rows[k], span.size / column.spans.unit(), &shape);
@@ -257,7 +259,10 @@ nb::tuple take_padded(Samples& samples, nb::handle indices, nb::handle fill,
   if (lengths.size() > rank || multiples.size() > rank)
     raise_value(samples.path, "take_padded: length and multiple_of speak of more than the " +
                                   std::to_string(rank) + " dimensions of the samples");
-  Box box{static_cast<int>(rank), {}, column->spans.unit(), data_of<uint8_t>(fill)};
+  const uint8_t* element = data_of<uint8_t>(fill);
+  uint64_t unit = column->spans.unit();
+  bool zero = std::all_of(element, element + unit, [](uint8_t byte) { return byte == 0; });
+  Box box{static_cast<int>(rank), {}, unit, element, zero};
   std::vector<npy_intp> shape{static_cast<npy_intp>(rows.size())};
   for (size_t d = 0; d < rank; ++d) {
     int64_t extent = d < lengths.size() && lengths[d] >= 0 ? lengths[d] : 0;
@@ -292,7 +297,7 @@ nb::tuple take_padded(Samples& samples, nb::handle indices, nb::handle fill,
           return {.code = Code::bad_shape,
                   .row = column->spans.rows().row(rows[k]),
                   .found = span.size / box.unit};
-        pad(box, now, span.data, target.data() + k * size);
+        pad(box, shapes.of(k), span.data, target.data() + k * size);
         return {};
       });
       return rows.size() * size;

@@ -459,7 +459,14 @@ std::vector<uint64_t> positions(const Spans& spans, nb::handle key, const std::s
     if (result.size() == static_cast<size_t>(size)) return result;
     result.clear();
   }
-  nb::object array = nb::module_::import_("mmap_ninja.sequence").attr(kPositions)(key, count);
+  nb::object array;
+  bool is_ready = PyArray_CheckExact(key.ptr()) && PyArray_TYPE(array_of(key)) == NPY_INT64 &&
+                  PyArray_NDIM(array_of(key)) == 1 && PyArray_ISCARRAY_RO(array_of(key));
+  if (is_ready) {
+    array = nb::borrow(key);
+  } else {
+    array = nb::module_::import_("mmap_ninja.sequence").attr(kPositions)(key, count);
+  }
   auto size = static_cast<size_t>(PyArray_SIZE(array_of(array)));
   auto indices = data_of<const int64_t>(array);
   result.reserve(size);

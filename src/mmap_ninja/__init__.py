@@ -1,6 +1,6 @@
 """A machine-learning dataset as a list that lives on disk: memory-mapped, appendable, crash-safe."""
 
-from importlib.metadata import version as _version
+from typing import TYPE_CHECKING
 
 from mmap_ninja.arrays import ArrayMmap
 from mmap_ninja.bytes import BytesMmap
@@ -17,13 +17,31 @@ from mmap_ninja.errors import (
     NotADatasetError,
     ReadOnlyError,
     StaleHandleError,
+    WorkerError,
 )
-from mmap_ninja.opening import open
+from mmap_ninja.memmaps import append as np_append
+from mmap_ninja.memmaps import extend as np_extend
+from mmap_ninja.memmaps import extend_dir as np_extend_dir
+from mmap_ninja.memmaps import from_generator as np_from_generator
+from mmap_ninja.memmaps import from_ndarray as np_from_ndarray
+from mmap_ninja.memmaps import open_existing as np_open_existing
+from mmap_ninja.opening import open, open_existing
 from mmap_ninja.ragged_arrays import RaggedMmap
 from mmap_ninja.strings import StringsMmap
 from mmap_ninja.upgrading import upgrade
+from mmap_ninja.wrapped import Wrapped
 
-__version__ = _version("mmap_ninja")
+if TYPE_CHECKING:
+    __version__: str
+else:
+
+    def __getattr__(name: str) -> str:
+        if name != "__version__":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib.metadata import version  # noqa: PLC0415 - as slow an import as a third of NumPy
+
+        return version("mmap_ninja")
+
 
 __all__ = [
     "ArrayMmap",
@@ -42,6 +60,15 @@ __all__ = [
     "ReadOnlyError",
     "StaleHandleError",
     "StringsMmap",
+    "WorkerError",
+    "Wrapped",
+    "np_append",
+    "np_extend",
+    "np_extend_dir",
+    "np_from_generator",
+    "np_from_ndarray",
+    "np_open_existing",
     "open",
+    "open_existing",
     "upgrade",
 ]

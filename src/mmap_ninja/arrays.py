@@ -1,6 +1,6 @@
 """`ArrayMmap`: a list of arrays of one shape on disk, which is one array."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any, Self
@@ -8,8 +8,8 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from mmap_ninja import _kernel, build
-from mmap_ninja.build import IfExists, Indexable
+from mmap_ninja import _kernel, build, chunks, sources
+from mmap_ninja.build import IfExists
 from mmap_ninja.casting import AnyArray, as_array, checked_dtype, convert, find_dtype
 from mmap_ninja.columns import MOST_DIMENSIONS, Array
 from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Columns, Dataset, Durability
@@ -90,10 +90,10 @@ class ArrayMmap(DatasetHandle[AnyArray]):
         own = checked_dtype(array.dtype if dtype is None else dtype, str(out_dir))
         column = Array(own, array.shape[1:], declared=dtype is not None)
         options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
-        return cls._build(out_dir, build.Sliced(array), mode, options, column)
+        return cls._build(out_dir, sources.Sliced(array), mode, options, column)
 
     @classmethod
-    def from_generator(  # type: ignore[override]  # dtype is this kind's own
+    def from_generator(
         cls,
         out_dir: PathLike,
         sample_generator: Iterable[AnyArray],
@@ -110,13 +110,13 @@ class ArrayMmap(DatasetHandle[AnyArray]):
     ) -> Self:
         """As for all kinds, with a `dtype`: what to store, where the first sample does not say it."""
         options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
-        return cls._build(out_dir, build.Iterated(sample_generator, total), mode, options, _column(dtype, out_dir))
+        return cls._build(out_dir, sources.Iterated(sample_generator, total), mode, options, _column(dtype, out_dir))
 
     @classmethod
-    def from_indexable(  # type: ignore[override]
+    def from_indexable(
         cls,
         out_dir: PathLike,
-        indexable: Indexable[AnyArray],
+        indexable: sources.Indexable[AnyArray] | Callable[[int], AnyArray],
         batch_size: int = 1024,
         n_jobs: int | None = None,
         verbose: bool = False,
@@ -130,17 +130,19 @@ class ArrayMmap(DatasetHandle[AnyArray]):
     ) -> Self:
         """As for all kinds, with a `dtype`: what to store, where the first sample does not say it."""
         options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
-        return cls._build(out_dir, build.Indexed(indexable), mode, options, _column(dtype, out_dir))
+        source: Any = chunks.indexed(indexable, n_jobs, options)
+        return cls._build(out_dir, source, mode, options, _column(dtype, out_dir))
 
     # ---- reading
 
     def _attach_files(self, dataset: Dataset) -> None:
         column = dataset.meta.columns[0].type
         assert isinstance(column, Array)  # noqa: S101 - for the type checker
-        if column.dtype is None or column.shape is None:
+        if column.dtype is not None:
+            self._describe(column.dtype, list(column.shape or ()), [])
+        if column.shape is None:
             self._attach_nothing()
             return
-        self._describe(column.dtype, list(column.shape), [])
         self._attach_fixed(dataset.generation.descriptors[0], dataset.extents[0], column.row_size, dataset.rows)
 
     @property
@@ -265,9 +267,7 @@ class ArrayMmap(DatasetHandle[AnyArray]):
             super().extend(samples, verbose)
 
     @classmethod
-    def _encode(
-        cls, columns: Columns, batch: Sequence[AnyArray] | AnyArray, path: str, first: int
-    ) -> tuple[Columns, Parts]:
+    def _encode(cls, columns: Columns, batch: sources.Batch[AnyArray], path: str, first: int) -> tuple[Columns, Parts]:
         column = columns[0].type
         assert isinstance(column, Array)  # noqa: S101 - for the type checker
         if not len(batch):
@@ -277,9 +277,10 @@ class ArrayMmap(DatasetHandle[AnyArray]):
         dtype = column.dtype
         assert dtype is not None  # noqa: S101 - for the type checker
         cast = partial(convert, dtype=dtype, path=path, declared=column.declared)
+        data: bytes | memoryview
         if isinstance(batch, np.ndarray):
             array = batch if batch.dtype == dtype else cast(batch, first)
-            shape, data = array.shape[1:], np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+            shape, data = array.shape[1:], np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
             _check_shape(shape, column, path, first)
         else:
             arrays, _, _ = _kernel.convert_samples(batch, dtype, cast, first)

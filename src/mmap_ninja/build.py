@@ -4,19 +4,13 @@ The first build at a path commits to COMMIT itself, so its prefix can be read me
 commits to BUILD, beside the old data, and becomes the dataset with one switch at its end.
 """
 
-import collections
 import functools
-import itertools
 import operator
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Literal, Protocol, Self, TypeVar, get_args
-
-import numpy as np
-import numpy.typing as npt
-from tqdm.auto import tqdm
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, TypeVar, get_args
 
 from mmap_ninja import _kernel, directory, files, format, legacy, upgrading, writing
 from mmap_ninja.dataset import Columns, Dataset, Durability, Encode
@@ -24,18 +18,16 @@ from mmap_ninja.errors import CorruptDatasetError, LockTimeoutError
 from mmap_ninja.generation import read_commit
 from mmap_ninja.legacy import Keys
 from mmap_ninja.legacy_dataset import LegacyDataset
+from mmap_ninja.sources import Batch
 from mmap_ninja.writing import Parts
 
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
 IfExists = Literal["replace", "error", "append", "resume"]
-
-
-class Indexable(Protocol[T_co]):
-    """What `from_indexable` reads: samples by position, with or without a length."""
-
-    def __getitem__(self, index: int, /) -> T_co:
-        """The sample at a position; IndexError past the end."""
+# The bytes of a batch, and the columns that they fit: those given, or wider ones. Path and number are for messages.
+EncodeBatch = Callable[[Columns, Batch[T], str, int], tuple[Columns, Parts]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,11 +176,9 @@ def _check_same(meta: format.Meta, kind: format.Kind, columns: Columns, path: Pa
     if meta.kind != kind:
         raise TypeError(f"{path}: holds {meta.kind}, not {kind}; use its own class, or another path")
     for asked, found in zip(columns, meta.columns, strict=True):
-        dtypes = [getattr(column.type, "dtype", None) for column in (asked, found)]
-        if None not in dtypes and dtypes[0] != dtypes[1]:
-            raise TypeError(
-                f"{path}: holds {dtypes[1]}, not {dtypes[0]}; leave the dtype out, or pass if_exists='replace'"
-            )
+        wanted, stored = (getattr(column.type, "dtype", None) for column in (asked, found))
+        if wanted is not None and stored is not None and wanted != stored:
+            raise TypeError(f"{path}: holds {stored}, not {wanted}; leave the dtype out, or pass if_exists='replace'")
     if options.metadata is not None and options.metadata != meta.metadata:
         raise ValueError(
             f"{path}: has the metadata {meta.metadata!r:.200}, which cannot change to {options.metadata!r:.200}; "
@@ -226,121 +216,28 @@ def _take_build(path: Path, options: Options) -> int | None:
     return None
 
 
-class Source(Protocol[T_co]):
-    """Where a build's samples come from."""
+def progress_bar(build: Build, total: int | None, options: Options) -> "tqdm[NoReturn]":
+    """Samples, rate and time left, for those who want to see them."""
+    from tqdm.auto import tqdm  # noqa: PLC0415 - here, for opening a dataset and starting a worker to be quick
 
-    total: int | None
-
-    def batches(self, size: int, count: int, last: object, path: Path) -> Iterator[Sequence[T_co]]:
-        """The samples from position `count` on, `size` at a time.
-
-        Raises:
-            ValueError: if the source is shorter, or its sample before that position is not equal to `last`.
-        """
-
-
-class Iterated(Generic[T]):
-    """Samples from any iterable, which starts again from its first sample when a build is resumed."""
-
-    def __init__(self, samples: Iterable[T], total: int | None = None) -> None:
-        self._samples = iter(samples)  # now: what is not iterable must not leave a dataset behind
-        self.total = len(samples) if total is None and isinstance(samples, Sized) else total
-
-    def batches(self, size: int, count: int, last: object, path: Path) -> Iterator[list[T]]:
-        """The samples from position `count` on, `size` at a time."""
-        skipped = collections.deque(enumerate(itertools.islice(self._samples, count), 1), maxlen=1)
-        if count:
-            number, sample = skipped[0] if skipped else (0, None)
-            _check_resumed(number, sample, count, last, path)
-        return _batched(self._samples, size)
-
-
-class Indexed(Generic[T]):
-    """Samples by position; only where the source has no length does an IndexError mean its end."""
-
-    def __init__(self, source: Indexable[T]) -> None:
-        self._source = source
-        self.total = len(source) if isinstance(source, Sized) else None
-
-    def batches(self, size: int, count: int, last: object, path: Path) -> Iterator[list[T]]:
-        """The samples from position `count` on, `size` at a time."""
-        if count:
-            before = list(itertools.islice(self._from(count - 1), 1))
-            _check_resumed(count - 1 + len(before), before[0] if before else None, count, last, path)
-        return _batched(self._from(count), size)
-
-    def _from(self, start: int) -> Iterator[T]:
-        for index in itertools.count(start) if self.total is None else range(start, self.total):
-            try:
-                sample = self._source[index]
-            except IndexError:
-                if self.total is None:
-                    return
-                raise
-            yield sample
-
-
-class Sliced:
-    """Samples that lie in one array."""
-
-    def __init__(self, array: npt.NDArray[Any]) -> None:
-        self._array = array
-        self.total = len(array)
-
-    def batches(self, size: int, count: int, last: object, path: Path) -> Iterator[npt.NDArray[Any]]:
-        """The samples from position `count` on, `size` at a time."""
-        if count:
-            number = min(count, self.total)
-            _check_resumed(number, self._array[number - 1] if number else None, count, last, path)
-        return (self._array[first : first + size] for first in range(count, self.total, size))
-
-
-def _batched(samples: Iterator[T], size: int) -> Iterator[list[T]]:
-    while batch := list(itertools.islice(samples, size)):
-        yield batch
-
-
-def _same(sample: object, stored: object) -> bool:
-    if not isinstance(stored, np.ndarray | np.generic):
-        return sample == stored
-    array = np.asarray(sample)  # of the dtype before it was stored
-    return array.shape == stored.shape and array.astype(stored.dtype).tobytes() == stored.tobytes()
-
-
-def _check_resumed(number: int, sample: object, count: int, last: object, path: Path) -> None:
-    if number < count:
-        raise ValueError(
-            f"{path}: the source ends before the {count} samples that are stored; resume with the same one"
-        )
-    if not _same(sample, last):
-        raise ValueError(
-            f"{path}: sample {count - 1} of the source is {sample!r:.80}, the stored one is {last!r:.80}: this is not "
-            "the source that the build was started with, or something else was appended since; resume with that "
-            "source, or pass if_exists='replace'"
-        )
+    return tqdm(total=total, initial=build.skip, unit=" samples", disable=not options.verbose)
 
 
 def run(
     build: Build,
-    batches: Iterator[Sequence[T]],
-    encode: Callable[[Columns, Sequence[T], str, int], tuple[Columns, Parts]],
+    batches: Iterator[Batch[T]],
+    encode: EncodeBatch[T],
     total: int | None,
     options: Options,
 ) -> None:
     """Commit batch after batch, then finish; an error in the source leaves the finished batches committed."""
     path = str(build.dataset.path)
-    with tqdm(total=total, initial=build.skip, unit=" samples", disable=not options.verbose) as progress:
+    with progress_bar(build, total, options) as progress:
         for batch in batches:
             build.append(functools.partial(_encode, encode, batch, path, build.rows), len(batch))
             progress.update(len(batch))
         build.finish()
 
 
-def _encode(
-    encode: Callable[[Columns, Sequence[T], str, int], tuple[Columns, Parts]],
-    batch: Sequence[T],
-    path: str,
-    first: int,
-    columns: Columns,
-) -> tuple[Columns, Parts]:
+def _encode(encode: EncodeBatch[T], batch: Batch[T], path: str, first: int, columns: Columns) -> tuple[Columns, Parts]:
     return encode(columns, batch, path, first)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Self
 
-from mmap_ninja import _kernel
+from mmap_ninja import _kernel, sources
 from mmap_ninja.build import IfExists
 from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Columns, Durability
 from mmap_ninja.handle import Mode, PathLike
@@ -51,7 +51,7 @@ class BytesMmap(SpansHandle[bytes]):
         )
 
     @classmethod
-    def _encode(cls, columns: Columns, batch: Sequence[bytes], path: str, first: int) -> tuple[Columns, Parts]:
+    def _encode(cls, columns: Columns, batch: sources.Batch[bytes], path: str, first: int) -> tuple[Columns, Parts]:
         return columns, _kernel.encode_binary(batch, path, first)
 
     def _key_bytes(self, value: object) -> bytes | None:

@@ -1,7 +1,7 @@
 """Which values a dataset's dtype takes: only those that come back equal, unless the user has declared otherwise."""
 
-from collections.abc import Sequence
-from typing import Any, Final, NoReturn
+from collections.abc import Iterable
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ AnyArray = npt.NDArray[Any]
 _OWN_KIND: Final = "SUVmM"  # text, raw bytes, dates: NumPy calls some casts into them safe that change what is meant
 
 
-def find_dtype(batch: Sequence[Any], path: str, first: int) -> DType:
+def find_dtype(batch: Iterable[Any], path: str, first: int) -> DType:
     """The dtype that a batch gives a dataset that has none: its first sample's.
 
     An empty list says none, unless there is nothing else.
@@ -33,7 +33,7 @@ def checked_dtype(dtype: Any, where: str) -> DType:
     Raises:
         TypeError: if it cannot.
     """
-    result = np.dtype(dtype)
+    result: DType = np.dtype(dtype)
     try:
         encode_dtype(result)
     except TypeError as error:
@@ -76,28 +76,22 @@ def convert(sample: Any, number: int, dtype: DType, path: str, *, declared: bool
         return array.astype(dtype)
     is_plain = not hasattr(sample, "dtype")
     narrows = declared and _is_float(array.dtype) and _is_float(dtype)
-    if (is_plain and array.dtype.kind in "biufc" and not dtype.kind == "b") or narrows:
+    if (is_plain and array.dtype.kind in "biufc" and dtype.kind not in f"b{_OWN_KIND}") or narrows:
         with np.errstate(all="ignore"):
-            try:
-                cast = array.astype(dtype)
+            cast = array.astype(dtype)
+            if narrows:
+                fits = np.isfinite(cast) | ~np.isfinite(array)
+            else:
                 back = cast.astype(array.dtype)
-            except (TypeError, ValueError):
-                _refuse(array, number, dtype, path)
-        same = (back == array) | ((back != back) & (array != array))  # noqa: PLR0124 - NaN is what differs from itself
-        if narrows:
-            same = np.isfinite(cast) | ~np.isfinite(array)
-        if bool(np.all(same)):
+                fits = (back == array) | ((back != back) & (array != array))  # noqa: PLR0124 - NaN differs from itself
+        if bool(np.all(fits)):
             return cast
-    _refuse(array, number, dtype, path)
-
-
-def _is_float(dtype: DType) -> bool:
-    return dtype.kind == "f" or (dtype.type.__module__.startswith("ml_dtypes") and "float" in dtype.name)
-
-
-def _refuse(array: AnyArray, number: int, dtype: DType, path: str) -> NoReturn:
     raise TypeError(
         f"{path}: sample {number}: {array.dtype} values do not fit the dataset's {dtype} without a change; nothing of "
         f"this batch was stored: convert them, as with np.asarray(sample, {str(dtype)!r}), or make the dataset with "
         "another dtype"
     )
+
+
+def _is_float(dtype: DType) -> bool:
+    return dtype.kind == "f" or (dtype.type.__module__.startswith("ml_dtypes") and "float" in dtype.name)

@@ -65,8 +65,23 @@ class Binary:
         return {}
 
 
-@dataclass(frozen=True, slots=True)
-class Array:
+class _OfArrays:
+    """Equality of types with a dtype: NumPy takes None for float64 when it compares."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.to_json() == other.to_json()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def to_json(self) -> dict[str, Any]:
+        """What the meta file says beside the name of the type."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Array(_OfArrays):
     """Arrays of one shape and dtype; neither is known before the first sample."""
 
     name: ClassVar = "array"
@@ -98,8 +113,8 @@ class Array:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Ragged:
+@dataclass(frozen=True, slots=True, eq=False)
+class Ragged(_OfArrays):
     """Arrays of one dtype and any shape; the dtype is not known before the first sample."""
 
     name: ClassVar = "ragged"

@@ -65,6 +65,7 @@ class Dataset:
         self._name = format.COMMIT if build_fd is None else format.BUILD
         self._sync_often = sync_often
         self._log: _kernel.Log | None = None
+        self._slot: _kernel.Slot | None = None  # what is seen; None: the log's state
         self._adopt(*newest(path, self._name))
 
     def drop_log(self) -> None:
@@ -78,7 +79,7 @@ class Dataset:
         # A replace may change the kind: nothing of the old one may be read as, or appended to, the new.
         check_kind(self.path, generation.meta.kind, self.kind)
         self.kind = generation.meta.kind
-        self._slot: _kernel.Slot | None = slot  # None: the log's
+        self._slot = slot
         self.generation = generation
         self.rows = slot.rows
         self.extents = extents

@@ -42,8 +42,10 @@ def decode_dtype(document: Any) -> DType:
         ImportError: if it is one of ml_dtypes, which is not installed.
     """
     if isinstance(document, str) and _ML_DTYPE.fullmatch(document):
-        return np.dtype(getattr(importlib.import_module("ml_dtypes"), document))
-    return np.dtype(_descr(document, 0))
+        dtype: DType = np.dtype(getattr(importlib.import_module("ml_dtypes"), document))
+    else:
+        dtype = np.lib.format.descr_to_dtype(_descr(document, 0))
+    return dtype
 
 
 def _as_lists(descr: Any) -> Any:

@@ -49,5 +49,9 @@ class LeftoverBytesWarning(UserWarning):
     """An append of mmap_ninja 0.x was interrupted; samples that were added after it are garbled."""
 
 
+class WorkerError(MmapNinjaError, RuntimeError):
+    """A worker process of a build died, or raised what could not be brought to this one."""
+
+
 class IncompleteDatasetWarning(UserWarning):
     """The build that made this dataset has not ended; its committed samples are readable."""

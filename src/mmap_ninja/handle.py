@@ -4,17 +4,18 @@ import copy
 import os
 import threading
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Literal, Self, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
-from tqdm.auto import tqdm
 
-from mmap_ninja import build, format, upgrading
-from mmap_ninja.build import IfExists, Indexable
+from mmap_ninja import build, chunks, format, sources, upgrading
+from mmap_ninja.build import IfExists
+from mmap_ninja.chunks import Chunked
+from mmap_ninja.columns import ColumnType
 from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Columns, Dataset, Durability, Snapshot
 from mmap_ninja.directory import create, is_vacant
 from mmap_ninja.errors import IncompleteDatasetWarning, ReadOnlyError
@@ -22,6 +23,7 @@ from mmap_ninja.generation import Generation
 from mmap_ninja.legacy import Keys
 from mmap_ninja.legacy_dataset import LegacyDataset, open_dataset
 from mmap_ninja.sequence import PREVIEW_SAMPLES, Indices, SampleSequence, positions, preview_html
+from mmap_ninja.sources import Indexable
 from mmap_ninja.writing import Parts
 
 T = TypeVar("T")
@@ -154,21 +156,25 @@ class DatasetHandle(SampleSequence[T]):
             TypeError: if a sample is of another type; nothing is stored then.
             ReadOnlyError: if the handle, the permissions or the medium do not allow it.
         """
-        self._commit(list(tqdm(samples, unit=" samples") if verbose else samples))
+        if verbose:
+            from tqdm.auto import tqdm  # noqa: PLC0415 - here, for opening a dataset to be quick
+
+            samples = tqdm(samples, unit=" samples")
+        self._commit(list(samples))
 
     def __iadd__(self, samples: Iterable[T]) -> Self:
         self.extend(samples)
         return self
 
     @classmethod
-    def _encode(cls, columns: Columns, batch: Sequence[T], path: str, first: int) -> tuple[Columns, Parts]:
+    def _encode(cls, columns: Columns, batch: sources.Batch[T], path: str, first: int) -> tuple[Columns, Parts]:
         """The bytes that each file of the generation grows by, and the columns that they fit: those given, or wider.
 
         `first` is the first sample's number in messages.
         """
         raise NotImplementedError
 
-    def _commit(self, batch: Sequence[T]) -> None:
+    def _commit(self, batch: sources.Batch[T]) -> None:
         if self._dataset is None:  # an error must leave nothing, not even an empty dataset
             self._encode(format.first_columns(self._kind), batch, self._path_text, 0)
         elif isinstance(self._dataset, LegacyDataset):  # nor one that is upgraded
@@ -357,7 +363,7 @@ class DatasetHandle(SampleSequence[T]):
             NotADatasetError: if the path is a file, or a directory with files that are no dataset's.
             TypeError: if a sample is of another type; the batches before it stay.
         """
-        source = build.Iterated(sample_generator, total)
+        source = sources.Iterated(sample_generator, total)
         options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
         return cls._build(out_dir, source, mode, options)
 
@@ -365,7 +371,7 @@ class DatasetHandle(SampleSequence[T]):
     def from_indexable(
         cls,
         out_dir: PathLike,
-        indexable: Indexable[T],
+        indexable: Indexable[T] | Callable[[int], T],
         batch_size: int = 1024,
         n_jobs: int | None = None,
         verbose: bool = False,
@@ -378,34 +384,41 @@ class DatasetHandle(SampleSequence[T]):
     ) -> Self:
         """Store the samples `indexable[0], indexable[1], ...`, and open the dataset.
 
-        Where it has no `len`, its first IndexError ends it; all its other errors propagate. An interrupted build is
-        resumed at the first missing sample.
+        Where it has no `len`, its first IndexError ends it; all its other errors propagate, with a note that names the
+        index, and leave what is committed. An interrupted build is resumed at the first missing sample.
 
         Args:
             out_dir: The dataset's directory; missing parents are made.
-            indexable: Samples by position.
-            batch_size: Samples per commit.
-            n_jobs: None or 1; this version builds in one process.
+            indexable: Samples by position, or a function that gives the sample at a position.
+            batch_size: Samples per commit, at most.
+            n_jobs: How many worker processes read and encode samples, ahead of this one, which stores them in order:
+                None is 1, -1 all CPUs, -2 all but one. The source is sent to each worker once, by cloudpickle, before
+                its first sample is read; the work moves there when the measured cost of a sample makes it worthwhile,
+                a chunk of samples at a time, and each chunk is one commit. An error leaves all samples before it
+                committed.
             verbose: Whether to show a progress bar.
             mode: The mode of the handle that is returned.
             if_exists: As for `from_generator`, like what follows.
             metadata: A dict that JSON can hold.
             durability: None, "process" or "machine".
             lock_timeout: Seconds to wait for other processes' commits.
+
+        Raises:
+            ImportError: if workers are asked for and cloudpickle is missing: `pip install "mmap_ninja[parallel]"`.
+            TypeError: if the source cannot be sent to workers, or a sample is of another type.
+            WorkerError: if a worker process dies, or its source raises what cannot be sent back.
         """
-        if n_jobs not in (None, 1):
-            raise ValueError(f"n_jobs={n_jobs}: this version builds in one process; pass None or 1")
         options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
-        return cls._build(out_dir, build.Indexed(indexable), mode, options)
+        return cls._build(out_dir, chunks.indexed(indexable, n_jobs, options), mode, options)
 
     @classmethod
     def _build(
         cls,
         out_dir: PathLike,
-        source: build.Source[T],
+        source: sources.Source[T] | Chunked[T],
         mode: Mode | None,
         options: build.Options,
-        column: format.ColumnType | None = None,
+        column: ColumnType | None = None,
         configuration: dict[str, Any] | None = None,
     ) -> Self:
         check_mode(mode)
@@ -415,8 +428,12 @@ class DatasetHandle(SampleSequence[T]):
         if started is not None:
             with started:
                 last = cls._over(started.dataset, path, "c")[-1] if started.skip else None
-                batches = source.batches(options.batch_size, started.skip, last, path)
-                build.run(started, batches, cls._encode, source.total, options)
+                if isinstance(source, Chunked):
+                    source.source.check_resumed(started.skip, last, path)
+                    source.run(started, cls._encode, options)
+                else:
+                    batches = source.batches(options.batch_size, started.skip, last, path)
+                    build.run(started, batches, cls._encode, source.total, options)
         durability = options.durability or "process"
         return cls(out_dir, mode=mode, durability=durability, lock_timeout=options.lock_timeout, **configuration or {})
 

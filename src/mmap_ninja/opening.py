@@ -1,9 +1,11 @@
 """`open`: a dataset of any kind, by its path."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from mmap_ninja import memmaps
 from mmap_ninja.arrays import ArrayMmap
 from mmap_ninja.bytes import BytesMmap
 from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Durability
@@ -11,6 +13,7 @@ from mmap_ninja.handle import DatasetHandle, Mode, PathLike
 from mmap_ninja.legacy_dataset import open_dataset
 from mmap_ninja.ragged_arrays import RaggedMmap
 from mmap_ninja.strings import StringsMmap
+from mmap_ninja.wrapped import Wrapped
 
 _CLASSES: Final[dict[str, type[DatasetHandle[Any]]]] = {
     "strings": StringsMmap,
@@ -50,3 +53,30 @@ def open(
     handle = _CLASSES[dataset.meta.kind]._over(dataset, path, mode)
     handle._warn(stacklevel=3)
     return handle
+
+
+def open_existing(
+    out_dir: PathLike, wrapper_fn: Callable[[Any], Any] | None = None, mode: Mode = "r+b"
+) -> memmaps.Memmap | DatasetHandle[Any] | Wrapped:
+    """Open an existing dataset as 0.x did: arrays of one shape as a read-only `np.memmap`.
+
+    Args:
+        out_dir: The dataset's directory.
+        wrapper_fn: Called with each sample; what is returned is a `Wrapped` then, or a `RaggedMmap` with it.
+        mode: Of strings and bytes.
+
+    Raises:
+        NotADatasetError: if the path is missing or holds no dataset.
+
+    Example:
+        >>> import numpy as np
+        >>> import mmap_ninja
+        >>> _ = mmap_ninja.np_from_ndarray("numbers", np.arange(3))
+        >>> mmap_ninja.open_existing("numbers", wrapper_fn=lambda number: number + 1)[2].item()
+        3
+    """
+    dataset = open(out_dir, mode)
+    if isinstance(dataset, RaggedMmap):
+        return RaggedMmap(out_dir, wrapper_fn=wrapper_fn)
+    samples = memmaps.open_existing(out_dir) if isinstance(dataset, ArrayMmap) else dataset
+    return samples if wrapper_fn is None else Wrapped(samples, wrapper_fn)

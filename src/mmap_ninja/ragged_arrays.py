@@ -8,8 +8,8 @@ from typing import Any, Self, overload
 import numpy as np
 import numpy.typing as npt
 
-from mmap_ninja import _kernel, build
-from mmap_ninja.build import IfExists, Indexable
+from mmap_ninja import _kernel, build, chunks, sources
+from mmap_ninja.build import IfExists
 from mmap_ninja.casting import AnyArray, checked_dtype, convert, find_dtype
 from mmap_ninja.columns import MOST_DIMENSIONS, Ragged, ShapeForm
 from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Columns, Dataset, Durability
@@ -112,7 +112,7 @@ class RaggedMmap(DatasetHandle[AnyArray]):
         return cls.from_generator(out_dir, lists, dtype=dtype, mode=mode, wrapper_fn=wrapper_fn, **options)
 
     @classmethod
-    def from_generator(  # type: ignore[override]  # dtype and wrapper_fn are this kind's own
+    def from_generator(
         cls,
         out_dir: PathLike,
         sample_generator: Iterable[npt.ArrayLike],
@@ -132,14 +132,14 @@ class RaggedMmap(DatasetHandle[AnyArray]):
         """As for all kinds; with a `dtype`, where the first sample does not say it, and the handle's `wrapper_fn`."""
         options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
         configuration = {"wrapper_fn": wrapper_fn, "copy_before_wrapper_fn": copy_before_wrapper_fn}
-        source: build.Source[Any] = build.Iterated(sample_generator, total)
+        source: sources.Source[Any] = sources.Iterated(sample_generator, total)
         return cls._build(out_dir, source, mode, options, _column(dtype, out_dir), configuration)
 
     @classmethod
-    def from_indexable(  # type: ignore[override]
+    def from_indexable(
         cls,
         out_dir: PathLike,
-        indexable: Indexable[npt.ArrayLike],
+        indexable: sources.Indexable[npt.ArrayLike] | Callable[[int], npt.ArrayLike],
         batch_size: int = 1024,
         n_jobs: int | None = None,
         verbose: bool = False,
@@ -156,7 +156,7 @@ class RaggedMmap(DatasetHandle[AnyArray]):
         """As for all kinds; with a `dtype`, where the first sample does not say it, and the handle's `wrapper_fn`."""
         options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
         configuration = {"wrapper_fn": wrapper_fn, "copy_before_wrapper_fn": copy_before_wrapper_fn}
-        source: build.Source[Any] = build.Indexed(indexable)
+        source: Any = chunks.indexed(indexable, n_jobs, options)
         return cls._build(out_dir, source, mode, options, _column(dtype, out_dir), configuration)
 
     # ---- reading
@@ -341,7 +341,7 @@ class RaggedMmap(DatasetHandle[AnyArray]):
     # ---- writing
 
     @classmethod
-    def _encode(cls, columns: Columns, batch: Sequence[Any], path: str, first: int) -> tuple[Columns, Parts]:
+    def _encode(cls, columns: Columns, batch: sources.Batch[AnyArray], path: str, first: int) -> tuple[Columns, Parts]:
         column = columns[0].type
         assert isinstance(column, Ragged)  # noqa: S101 - for the type checker
         if not len(batch):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Self
 
-from mmap_ninja import _kernel
+from mmap_ninja import _kernel, sources
 from mmap_ninja.build import IfExists
 from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Columns, Durability
 from mmap_ninja.handle import Mode, PathLike
@@ -69,7 +69,7 @@ class StringsMmap(SpansHandle[str]):
         )
 
     @classmethod
-    def _encode(cls, columns: Columns, batch: Sequence[str], path: str, first: int) -> tuple[Columns, Parts]:
+    def _encode(cls, columns: Columns, batch: sources.Batch[str], path: str, first: int) -> tuple[Columns, Parts]:
         return columns, _kernel.encode_text(batch, path, first)
 
     def _key_bytes(self, value: object) -> bytes | None:

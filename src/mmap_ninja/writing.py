@@ -9,8 +9,9 @@ from mmap_ninja import _kernel, files, format
 from mmap_ninja.errors import CommitUncertainError, LockTimeoutError, NotADatasetError
 from mmap_ninja.generation import CommitFile, Generation
 
-Part = bytes | memoryview | None
-Parts = tuple[Part, ...]  # per file of the generation, in its order; files beyond the last do not grow
+Parts = tuple[
+    bytes | memoryview | None, ...
+]  # per file of the generation, in its order; files beyond the last do not grow
 
 
 @contextmanager

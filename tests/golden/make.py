@@ -5,11 +5,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from mmap_ninja.ragged import RaggedMmap
 
 import mmap_ninja
 from mmap_ninja import numpy as arrays
 from mmap_ninja import string
+from mmap_ninja.ragged import RaggedMmap
 
 VERSION = mmap_ninja.__version__
 FOLDER = Path(__file__).parent

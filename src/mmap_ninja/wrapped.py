@@ -1,0 +1,32 @@
+"""`Wrapped`: a function over the samples of any list."""
+
+from collections.abc import Callable
+from copy import copy
+from typing import Any
+
+
+class Wrapped:
+    """Samples that pass through a function when they are read.
+
+    Args:
+        data: Whatever has indices and a length.
+        wrapper_fn: Called with what an index gives: one sample for a number, all that a slice gives for a slice.
+        copy_before_wrapper_fn: Whether it gets a shallow copy, which it may change.
+
+    Example:
+        >>> upper = Wrapped(["a", "b"], str.upper)
+        >>> upper[1], len(upper)
+        ('B', 2)
+    """
+
+    def __init__(self, data: Any, wrapper_fn: Callable[[Any], Any], copy_before_wrapper_fn: bool = True) -> None:
+        self.data = data
+        self.wrapper_fn = wrapper_fn
+        self.copy_before_wrapper_fn = copy_before_wrapper_fn
+
+    def __getitem__(self, item: Any) -> Any:
+        sample = self.data[item]
+        return self.wrapper_fn(copy(sample) if self.copy_before_wrapper_fn else sample)
+
+    def __len__(self) -> int:
+        return len(self.data)
