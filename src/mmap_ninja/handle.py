@@ -70,6 +70,7 @@ class DatasetHandle(SampleSequence[T]):
         handle = cls.__new__(cls)
         keys = dataset.keys if isinstance(dataset, LegacyDataset) else Keys()
         handle._set_up(out_dir, mode, dataset.durability, dataset.lock_timeout, keys)
+        handle._configure({})
         handle._show(dataset)
         return handle
 
