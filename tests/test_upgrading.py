@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import reference_reader
 from faults import At, in_child, killed_at, opened, watched
+from test_crash import Recorder, disk_states, unique
+from test_crash import reboot as reboot  # noqa: PLC0414 - a fixture
 from test_legacy_dataset import (
     ARRAY,
     F_ORDER,
@@ -26,8 +28,8 @@ from test_legacy_dataset import (
     plain,
 )
 from test_legacy_dataset import copy as copy  # noqa: PLC0414 - a fixture
-from test_legacy_versions import written as written  # noqa: PLC0414 - a fixture
 from test_legacy_dataset import opened as opened_golden
+from test_legacy_versions import written as written  # noqa: PLC0414 - a fixture
 
 import mmap_ninja
 from mmap_ninja import (
@@ -419,6 +421,32 @@ def test_kill_at_every_call_of_an_upgrade_with_a_copy_or_shapes(copy, name):
             break
 
     assert number > 40
+
+
+@pytest.mark.parametrize("name", [STRINGS, F_ORDER])
+def test_power_loss_at_every_call_keeps_the_samples(copy, reboot, name):
+    path, samples = copy(name), plain(expected_samples(name))
+    start = {file: data for file, (data, _) in content(path).items()}
+    recorder = Recorder()
+
+    with watched(recorder):
+        mmap_ninja.upgrade(path)
+    shutil.rmtree(path)
+    reboot()
+
+    tried = 0
+    for state in unique(disk_states(recorder.calls, start, path)):
+        for file, data in state.items():
+            (path / file).parent.mkdir(parents=True, exist_ok=True)
+            (path / file).write_bytes(data)
+        assert plain(mmap_ninja.open(path)) == samples
+        mmap_ninja.upgrade(path)
+        assert plain(mmap_ninja.open(path)) == samples
+        assert sorted(entry for entry in os.listdir(path) if not format.is_own_name(entry)) == MARKS
+        shutil.rmtree(path)
+        tried += 1
+
+    assert tried > 40
 
 
 def test_error_at_every_call_keeps_the_samples(copy):
