@@ -747,7 +747,9 @@ def test_power_loss_after_a_durable_append_keeps_it(tmp_path, reboot):
     reboot()
 
     everything = list(map(frozenset, (state.items() for state in disk_states(recorder.calls, start, tmp_path / "ds"))))
-    before = set(map(frozenset, (state.items() for state in disk_states(recorder.calls[: made - 1], start))))
+    before = set(
+        map(frozenset, (state.items() for state in disk_states(recorder.calls[: made - 1], start, tmp_path / "ds")))
+    )
     tried = 0
     for number, state in enumerate(dict.fromkeys(everything)):
         if state in before:
