@@ -593,7 +593,9 @@ def test_death_of_the_parent_ends_workers_that_a_slow_sample_holds(tmp_path):
 
 def test_chunk_that_workers_cannot_make_is_made_here(tmp_path, eager, monkeypatch):
     parent = os.getpid()
-    monkeypatch.setattr(chunks.Maker, "__reduce__", lambda maker: (Misfit, (maker.encode, maker.columns, maker.path)), raising=False)
+    monkeypatch.setattr(
+        chunks.Maker, "__reduce__", lambda maker: (Misfit, (maker.encode, maker.columns, maker.path)), raising=False
+    )
 
     dataset = StringsMmap.from_indexable(
         tmp_path / "ds", make_indexable(lambda index: f"{index} {os.getpid()}", 100), 10, n_jobs=2

@@ -369,6 +369,21 @@ void describe(Samples& samples, nb::object dtype, const std::vector<int64_t>& sh
   samples.strides = strides;
 }
 
+// The rank that all ragged samples have, as far as the way that their shapes are stored tells it.
+nb::object rank_of_all(const Samples& samples) {
+  const Shapes& shapes = open_column(samples)->shapes;
+  switch (shapes.form()) {
+    case ShapeForm::scalar:
+      return nb::int_(0);
+    case ShapeForm::flat:
+      return nb::int_(1);
+    case ShapeForm::rows:
+      return nb::int_(shapes.spans().unit() / sizeof(uint64_t));
+    default:
+      return nb::none();
+  }
+}
+
 void share(Samples& samples, const Samples& parent, const RowMap& rows) {
   const Column& seen = *parent.column;
   samples.column = std::make_shared<const Column>(
@@ -526,6 +541,7 @@ void define_samples(nb::module_& m) {
           nb::arg().none())
       .def("_give_copies", [](Samples& self, bool copies) { self.copies = copies; })
       .def_prop_ro("_described", [](const Samples& self) { return self.dtype; })
+      .def_prop_ro("_rank", &rank_of_all)
       .def_prop_ro("_sample_shape",
                    [](const Samples& self) {
                      nb::list extents;

@@ -75,8 +75,10 @@ def convert(sample: Any, number: int, dtype: DType, path: str, *, declared: bool
     if np.can_cast(array.dtype, dtype, "safe") and not (own_kind and array.dtype.kind != dtype.kind):
         return array.astype(dtype)
     is_plain = not hasattr(sample, "dtype")
+    loses_imaginary = array.dtype.kind == "c" != dtype.kind
     narrows = declared and _is_float(array.dtype) and _is_float(dtype)
-    if (is_plain and array.dtype.kind in "biufc" and dtype.kind not in f"b{_OWN_KIND}") or narrows:
+    exact = is_plain and array.dtype.kind in "biufc" and dtype.kind not in f"b{_OWN_KIND}" and not loses_imaginary
+    if exact or narrows:
         with np.errstate(all="ignore"):
             cast = array.astype(dtype)
             if narrows:

@@ -15,7 +15,6 @@ from mmap_ninja.columns import MOST_DIMENSIONS, Ragged, ShapeForm
 from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Columns, Dataset, Durability
 from mmap_ninja.handle import DatasetHandle, Mode, PathLike
 from mmap_ninja.legacy import Keys
-from mmap_ninja.legacy_dataset import LegacyDataset
 from mmap_ninja.sequence import Indices
 from mmap_ninja.spans import check_keys
 from mmap_ninja.windows import Windows
@@ -63,6 +62,8 @@ class RaggedMmap(DatasetHandle[AnyArray]):
 
     _kind = "ragged"
     _sample = "ragged"
+    wrapper_fn: Wrapper | None = None
+    copy_before_wrapper_fn: bool = True
 
     def __init__(
         self,
@@ -87,8 +88,8 @@ class RaggedMmap(DatasetHandle[AnyArray]):
         return {"wrapper_fn": self.wrapper_fn, "copy_before_wrapper_fn": self.copy_before_wrapper_fn}
 
     def _configure(self, configuration: dict[str, Any]) -> None:
-        self.wrapper_fn: Wrapper | None = configuration.get("wrapper_fn")
-        self.copy_before_wrapper_fn: bool = configuration.get("copy_before_wrapper_fn", True)
+        self.wrapper_fn = configuration.get("wrapper_fn")
+        self.copy_before_wrapper_fn = configuration.get("copy_before_wrapper_fn", True)
         self._wrap_with(self.wrapper_fn)
         if self.wrapper_fn is not None:
             self._give_copies(self.copy_before_wrapper_fn or self.mode == "c")
@@ -165,7 +166,6 @@ class RaggedMmap(DatasetHandle[AnyArray]):
         meta, descriptors = dataset.meta, dataset.generation.descriptors
         column = meta.columns[0].type
         assert isinstance(column, Ragged)  # noqa: S101 - for the type checker
-        self._known_ranks = column.ranks
         if column.dtype is None:
             self._attach_nothing()
             return
@@ -174,26 +174,13 @@ class RaggedMmap(DatasetHandle[AnyArray]):
         shapes_fd = descriptors[meta.index("shapes", 0)] if column.shape_width else -1
         self._attach_shapes(column.shape_form, shapes_fd, column.shape_width)
 
-    def _show(self, dataset: Dataset | LegacyDataset) -> None:
-        super()._show(dataset)
-        if isinstance(dataset, LegacyDataset):
-            self._known_ranks = None
-
-    _known_ranks: tuple[int, int] | None = None
-
     @property
-    def _ranks(self) -> tuple[int, int] | None:
-        """The least and the greatest rank of the dataset's samples; None where it has none."""
-        if self._known_ranks is None and len(self):  # 0.x stored nothing that says it
-            ranks = self._shape_table(0)
-            self._known_ranks = int(ranks.min()), int(ranks.max())
-        return self._known_ranks
-
-    def select(self, indices: Indices) -> Self:
-        """As for all kinds."""
-        view = super().select(indices)
-        view._known_ranks = self._known_ranks
-        return view
+    def _common_rank(self) -> int | None:
+        """The rank that all samples have; None where they have several."""
+        if self._rank is not None:
+            return self._rank
+        ranks = np.unique(self._shape_table(0))
+        return int(ranks[0]) if len(ranks) == 1 else None
 
     @property
     def dtype(self) -> np.dtype[Any] | None:
@@ -211,7 +198,7 @@ class RaggedMmap(DatasetHandle[AnyArray]):
         Raises:
             TypeError: if there are scalars among the samples, which have no length.
         """
-        if self._ranks in (None, (1, 1)):
+        if self._rank == 1:
             return self._sizes()
         lengths = self._shape_table(1)[:, 0]
         if (lengths < 0).any():
@@ -221,8 +208,8 @@ class RaggedMmap(DatasetHandle[AnyArray]):
     @property
     def shapes(self) -> "npt.NDArray[np.int64] | Shapes":
         """The samples' shapes: int64 `[n, ndim]`, a new array; a sequence of tuples where their ranks differ."""
-        least, greatest = self._ranks or (1, 1)
-        return self._shape_table(greatest) if least == greatest > 0 else Shapes(self)
+        rank = self._common_rank
+        return self._shape_table(rank) if rank else Shapes(self)
 
     @property
     def flattened_shapes(self) -> npt.NDArray[np.int64]:
@@ -316,8 +303,9 @@ class RaggedMmap(DatasetHandle[AnyArray]):
             ValueError: if a sample has another rank than 1, or this is a view by steps or indices and windows may
                 cross samples.
         """
-        if self._ranks not in (None, (1, 1)):
-            raise ValueError(f"{self.path}: windows: samples have ranks {self._ranks}; expected 1-D samples")
+        if len(self) and (rank := self._common_rank) != 1:
+            found = "several ranks" if rank is None else f"rank {rank}"
+            raise ValueError(f"{self.path}: windows: the samples have {found}; expected 1-D samples")
         return Windows(self._unwrapped(), length, length if stride is None else stride, within_samples=within_samples)
 
     def _matches(self, value: object, start: int, stop: int) -> Iterator[int]:

@@ -41,7 +41,7 @@ class Iterated(Generic[T]):
 
     def __init__(self, samples: Iterable[T], total: int | None = None) -> None:
         self._samples = iter(samples)  # now: what is not iterable must not leave a dataset behind
-        self.total = len(samples) if total is None and isinstance(samples, Sized) else total
+        self.total = _length(samples) if total is None else total
 
     def batches(self, size: int, count: int, last: object, path: Path) -> Iterator[list[T]]:
         """The samples from position `count` on, `size` at a time."""
@@ -125,7 +125,7 @@ class Indexed(Generic[T]):
             self._source = Called(source)
         else:
             raise TypeError(f"expected something to index, or a function of an index, got {type(source).__name__}")
-        self.total: int | None = len(source) if isinstance(source, Sized) else None
+        self.total: int | None = _length(source)
 
     def unread(self) -> "Indexed[T]":
         """This source, without what it will keep in its attributes once samples are read; where that is cheap."""
@@ -171,6 +171,13 @@ class Indexed(Generic[T]):
                 return Reading(samples, ended=True, error=None)
             return Reading(samples, ended=False, error=error)
         return Reading(samples, ended=stop == self.total, error=None)
+
+
+def _length(samples: object) -> int | None:
+    try:
+        return len(samples) if isinstance(samples, Sized) else None
+    except TypeError:  # how a class says that this one of its objects has none
+        return None
 
 
 def _batched(samples: Iterator[T], size: int) -> Iterator[list[T]]:
