@@ -256,12 +256,18 @@ def test_leftovers_of_an_interrupted_append_warn(copy):
     with open(path / "data.ninja", "ab") as file:
         file.write(b"left")
 
+    array_path = copy(ARRAY, to="array")
+    with open(array_path / "data.ninja", "ab") as file:
+        file.write(b"left")
+
     with pytest.warns(LeftoverBytesWarning, match="data.ninja has more bytes") as caught:
         texts = StringsMmap(path)
-    with pytest.warns(LeftoverBytesWarning):
         mmap_ninja.open(path)
+        ArrayMmap(array_path)
+        mmap_ninja.upgrade(array_path)
 
-    assert caught[0].filename == __file__
+    assert [warning.filename for warning in caught] == [__file__] * 4
+    np.testing.assert_array_equal(np.asarray(ArrayMmap(array_path)), np.array(expected_samples(ARRAY)))
     texts.append("new")
     assert list(mmap_ninja.open(path)) == [*expected_samples(STRINGS), "new"]
 
