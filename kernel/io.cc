@@ -104,6 +104,10 @@ Status remove_file(const char* path) {
   return call({"unlink", -1, path, 0, nullptr, 0}, [&] { return ::unlink(path); });
 }
 
+Status remove_directory(const char* path) {
+  return call({"rmdir", -1, path, 0, nullptr, 0}, [&] { return ::rmdir(path); });
+}
+
 void start_writeback([[maybe_unused]] int fd, [[maybe_unused]] uint64_t offset,
                      [[maybe_unused]] uint64_t size) {
 #if defined(__linux__)

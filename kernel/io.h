@@ -34,6 +34,7 @@ Status create_file(const char* path, int* fd);  // exclusive, read-write, no sym
 Status make_directory(const char* path);
 Status rename_file(const char* from, const char* to);
 Status remove_file(const char* path);
+Status remove_directory(const char* path);  // an empty one
 // Ask the kernel to start writing a range back; a hint, so it is neither watched nor checked.
 void start_writeback(int fd, uint64_t offset, uint64_t size);
 

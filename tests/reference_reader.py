@@ -64,7 +64,7 @@ def read_meta(directory: Path, slot: dict) -> dict:
     assert bytes.fromhex(meta["uuid"]) == slot["uuid"]
     assert meta["generation"] == slot["generation"]
     for file in meta["files"]:
-        assert re.fullmatch(r"(c\d+\.(data|offsets|shapes)|edits|sums)-\d+", file["name"])
+        assert re.fullmatch(r"((c\d+\.(data|offsets|shapes)|edits|sums)-\d+)|data\.ninja", file["name"])
     return meta
 
 

@@ -331,7 +331,7 @@ def test_progress_bar_knows_total_and_rate(tmp_path, capsys):
 
 
 def test_other_keys_and_jobs_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="only the defaults 'starts', 'ends' exist"):
+    with pytest.raises(ValueError, match="other names are for reading directories of 0.x"):
         StringsMmap.from_strings(tmp_path / "ds", OLD, None, "s", "e")
     with pytest.raises(ValueError, match="n_jobs 0: expected at least 1"):
         StringsMmap.from_indexable(tmp_path / "ds", OLD, 2, 0)

@@ -655,8 +655,8 @@ class Recorder:
         self.calls.append((call, path, offset, size, data))
 
 
-def disk_states(calls, start):
-    """The directories that a power loss may leave, call by call: what was synced, and any part of what was not.
+def disk_states(calls, start, root):
+    """The content of `root` that a power loss may leave, call by call: what was synced, and any part of what was not.
 
     Directory operations are taken as ordered and durable, which the syncs of the directory and of each new file make
     them; of the un-synced writes any subset has arrived, each whole, missing, or cut in its middle.
@@ -673,7 +673,7 @@ def disk_states(calls, start):
                 content = state[name].ljust(at, b"\0") if part else state[name]
                 state[name] = content[:at] + part + content[at + len(part) :]
             yield state
-        name = os.path.basename(path)
+        name = os.path.relpath(path or root, root)
         if call == "pwrite":
             pending.append((name, offset, data))
         elif call == "fdatasync":
@@ -685,7 +685,7 @@ def disk_states(calls, start):
         elif call == "open":
             synced[name] = b""
         elif call == "rename":
-            new = os.path.basename(data.decode())
+            new = os.path.relpath(data.decode(), root)
             synced[new] = synced.pop(name)
             pending = [(new if of == name else of, at, written) for of, at, written in pending]
         elif call == "unlink":
@@ -707,7 +707,7 @@ def test_power_loss_at_every_call_shows_a_whole_commit(tmp_path, reboot, name):
     reboot()
 
     tried, last = 0, 0
-    for state in unique(disk_states(recorder.calls, start)):
+    for state in unique(disk_states(recorder.calls, start, path)):
         path.mkdir()
         for file, content in state.items():
             (path / file).write_bytes(content)
@@ -746,8 +746,10 @@ def test_power_loss_after_a_durable_append_keeps_it(tmp_path, reboot):
         texts.append("b")
     reboot()
 
-    everything = list(map(frozenset, (state.items() for state in disk_states(recorder.calls, start))))
-    before = set(map(frozenset, (state.items() for state in disk_states(recorder.calls[: made - 1], start))))
+    everything = list(map(frozenset, (state.items() for state in disk_states(recorder.calls, start, tmp_path / "ds"))))
+    before = set(
+        map(frozenset, (state.items() for state in disk_states(recorder.calls[: made - 1], start, tmp_path / "ds")))
+    )
     tried = 0
     for number, state in enumerate(dict.fromkeys(everything)):
         if state in before:

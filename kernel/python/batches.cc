@@ -97,6 +97,7 @@ class Target {
     filled_ = PyArray_ISCARRAY(array) ? array_ : new_samples(samples, shape);
   }
 
+  nb::handle array() const { return filled_; }
   uint8_t* data() const { return data_of<uint8_t>(filled_); }
   bool is_empty() const { return PyArray_SIZE(array_of(filled_)) == 0; }
 
@@ -121,6 +122,19 @@ class Target {
   nb::object filled_;  // what is filled: the same, or a copy in C order
 };
 
+// Samples that are not stored in C order, one by one: only arrays of 0.x can be so.
+void gather_strided(Samples& samples, const Column& column, const std::vector<uint64_t>& rows,
+                    nb::handle target) {
+  for (size_t k = 0; k < rows.size(); ++k) {
+    Span span;
+    Status status = column.spans.at(rows[k], &span);
+    check(status, samples.path);
+    nb::object sample = owned(decode(samples, column, rows[k], span, false, &status));
+    if (PySequence_SetItem(target.ptr(), static_cast<Py_ssize_t>(k), sample.ptr()) != 0)
+      throw nb::python_error();
+  }
+}
+
 // Samples of one shape as one array.
 nb::object take_rows(Samples& samples, nb::handle indices, nb::handle out) {
   ColumnPtr column = open_column(samples);
@@ -129,7 +143,10 @@ nb::object take_rows(Samples& samples, nb::handle indices, nb::handle out) {
   for (int k = 0; k < samples.shape.rank; ++k)
     shape.push_back(static_cast<npy_intp>(samples.shape.dims[static_cast<size_t>(k)]));
   Target target(samples, out, shape);
-  if (!target.is_empty()) {
+  if (!samples.strides.empty()) {
+    check(column->spans.check_size(), samples.path);
+    gather_strided(samples, *column, rows, target.array());
+  } else if (!target.is_empty()) {
     adaptive(samples, column->spans, rows, [&] {
       nb::gil_scoped_release release;
       gather_rows(column->spans, rows.data(), rows.size(), target.data());

@@ -147,6 +147,9 @@ void define_io(nb::module_& m) {
   });
   m.def("remove_file",
         [](const std::string& path) { without_gil(path, [&] { return io::remove_file(path.c_str()); }); });
+  m.def("remove_directory", [](const std::string& path) {
+    without_gil(path, [&] { return io::remove_directory(path.c_str()); });
+  });
   m.def("try_lock", [](int fd, const std::string& path) {
     bool taken = false;
     check(io::try_lock(fd, &taken), path);

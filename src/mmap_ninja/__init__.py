@@ -12,6 +12,7 @@ from mmap_ninja.errors import (
     ForkedHandleError,
     FormatVersionError,
     IncompleteDatasetWarning,
+    LeftoverBytesWarning,
     LockTimeoutError,
     MmapNinjaError,
     NotADatasetError,
@@ -28,6 +29,7 @@ from mmap_ninja.memmaps import open_existing as np_open_existing
 from mmap_ninja.opening import open, open_existing
 from mmap_ninja.ragged_arrays import RaggedMmap
 from mmap_ninja.strings import StringsMmap
+from mmap_ninja.upgrading import upgrade
 from mmap_ninja.wrapped import Wrapped
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ __all__ = [
     "ForkedHandleError",
     "FormatVersionError",
     "IncompleteDatasetWarning",
+    "LeftoverBytesWarning",
     "LockTimeoutError",
     "MmapNinjaError",
     "NotADatasetError",
@@ -74,4 +77,5 @@ __all__ = [
     "parallel",
     "ragged",
     "string",
+    "upgrade",
 ]

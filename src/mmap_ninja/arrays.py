@@ -53,6 +53,16 @@ class ArrayMmap(DatasetHandle[AnyArray]):
     _kind = "array"
     _sample = "array"
 
+    def __init__(
+        self,
+        out_dir: PathLike,
+        mode: Mode | None = None,
+        *,
+        durability: Durability = "process",
+        lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
+    ) -> None:
+        super().__init__(out_dir, mode, durability=durability, lock_timeout=lock_timeout)
+
     @classmethod
     def from_ndarray(
         cls,

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, TypeVar, get_args
 
-from mmap_ninja import _kernel, directory, files, format, writing
+from mmap_ninja import _kernel, directory, files, format, legacy, upgrading, writing
 from mmap_ninja.dataset import Columns, Dataset, Durability, Encode
 from mmap_ninja.errors import CorruptDatasetError, LockTimeoutError
-from mmap_ninja.generation import Generation, read_commit
+from mmap_ninja.generation import read_commit
+from mmap_ninja.legacy import Keys
+from mmap_ninja.legacy_dataset import LegacyDataset
 from mmap_ninja.sources import Batch
 from mmap_ninja.writing import Parts
 
@@ -120,20 +122,29 @@ def begin(path: Path, kind: format.Kind, columns: Columns, options: Options) -> 
     """
     options.check()
     metadata, timeout = options.metadata or {}, options.lock_timeout
-    first = directory.create(path, kind, columns, metadata, complete=False, timeout=timeout)
+    old = legacy.detect(path)
+    first = not old and directory.create(path, kind, columns, metadata, complete=False, timeout=timeout)
     if options.if_exists == "error" and not first:
         raise FileExistsError(f"{path}: holds a dataset already; choose another path, or pass if_exists='replace'")
+    if old and options.if_exists == "append":
+        _check_same(LegacyDataset(path, None).meta, kind, columns, path, options)
+        upgrading.adopt(path, Keys(), timeout)
     if first or options.if_exists == "append":
         return _open(path, kind, columns, None, options, shared=not first)
-    with writing.locked(path, timeout):
+    with directory.make_lock(path, timeout) if old else writing.locked(path, timeout):
         build_fd = _take_build(path, options)
+        directory.finish_upgrade(path)
         if options.if_exists == "replace":
             if build_fd is not None:
                 os.close(build_fd)
                 directory.drop_build(path)
             directory.refuse_foreign(path)
-            read_commit(path)  # one that cannot be switched must be known now, not when the build ends
+            if not legacy.detect(path):
+                read_commit(path)  # one that cannot be switched must be known now, not when the build ends
             build_fd = directory.start_generation(path, kind, columns, metadata, format.BUILD, 0)
+    if build_fd is None and legacy.detect(path):
+        _check_same(LegacyDataset(path, None).meta, kind, columns, path, options)
+        return None
     build = _open(path, kind, columns, build_fd, options, shared=False)
     if build_fd is None and build.dataset.snapshot.complete:
         return None
@@ -152,7 +163,7 @@ def _open(
             build_fd=build_fd,
             sync_often=options.durability != "process",
         )
-        _check_same(dataset.generation, kind, columns, options)
+        _check_same(dataset.meta, kind, columns, path, options)
     except BaseException:
         if build_fd is not None:
             os.close(build_fd)
@@ -160,9 +171,8 @@ def _open(
     return Build(dataset, options, build_fd=build_fd, shared=shared)
 
 
-def _check_same(generation: Generation, kind: format.Kind, columns: Columns, options: Options) -> None:
+def _check_same(meta: format.Meta, kind: format.Kind, columns: Columns, path: Path, options: Options) -> None:
     """Raise where a build would go on in a dataset that is not what it makes."""
-    path, meta = generation.path, generation.meta
     if meta.kind != kind:
         raise TypeError(f"{path}: holds {meta.kind}, not {kind}; use its own class, or another path")
     for asked, found in zip(columns, meta.columns, strict=True):
@@ -189,7 +199,8 @@ def _take_build(path: Path, options: Options) -> int | None:
             f"{build_path}: {files.lock_holder(build_path)} is replacing this dataset right now; wait for it, or end it"
         )
     try:
-        ended = {slot.generation for _, slot in read_commit(path).slots}
+        slots = [] if legacy.detect(path) else read_commit(path).slots
+        ended = {slot.generation for _, slot in slots}
         if read_commit(path, format.BUILD).slots[0][1].generation not in ended:
             return fd
         directory.finish_switch(path)

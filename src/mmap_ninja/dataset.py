@@ -77,10 +77,7 @@ class Dataset:
 
     def _adopt(self, slot: _kernel.Slot, generation: Generation, extents: list[int]) -> None:
         # A replace may change the kind: nothing of the old one may be read as, or appended to, the new.
-        if self.kind not in (None, generation.meta.kind):
-            raise TypeError(
-                f"{self.path}: holds {generation.meta.kind}, not {self.kind}; mmap_ninja.open finds the class by itself"
-            )
+        check_kind(self.path, generation.meta.kind, self.kind)
         self.kind = generation.meta.kind
         self._slot = slot
         self.generation = generation
@@ -242,6 +239,7 @@ class Dataset:
 
     def _start_writing(self) -> None:
         with locked(self.path, self.lock_timeout) as lock_fd:
+            directory.finish_upgrade(self.path)
             self.refresh()
             commit = read_commit(self.path, self._name)
             drop_rejected(self.path / self._name, commit, self.slot)
@@ -256,6 +254,12 @@ class Dataset:
                     commit.next_seq(),
                     sync_often=self._sync_often,
                 )
+
+
+def check_kind(path: Path, found: format.Kind, asked: format.Kind | None) -> None:
+    """Raise TypeError if a dataset is of another kind than the class that opens it."""
+    if asked not in (None, found):
+        raise TypeError(f"{path}: holds {found}, not {asked}; mmap_ninja.open finds the class by itself")
 
 
 def _nothing(columns: Columns) -> tuple[Columns, Parts]:

@@ -2,17 +2,17 @@
 
 import os
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from mmap_ninja import _kernel, files, format
-from mmap_ninja.columns import Ragged
+from mmap_ninja import _kernel, files, format, legacy, marking
+from mmap_ninja.columns import Ragged, Role
 from mmap_ninja.errors import CommitUncertainError, CorruptDatasetError, NotADatasetError
-from mmap_ninja.format import Column
+from mmap_ninja.format import Column, Meta
 from mmap_ninja.generation import CommitFile, Generation, block_sums, read_commit
 from mmap_ninja.writing import locked
 
@@ -46,7 +46,7 @@ def create(
         return False
     files.make_directories(path)
     refuse_foreign(path)
-    with _make_lock(path, timeout):
+    with make_lock(path, timeout):
         if (path / format.COMMIT).exists():
             return False
         if orphans := _orphans(path):
@@ -55,6 +55,7 @@ def create(
                 "from a copy, or move these files away"
             )
         drop_build(path)  # the empty files of a creation that was interrupted
+        files.remove(path / format.UPGRADE)
         flags = _kernel.COMPLETE if complete else 0
         os.close(start_generation(path, kind, columns, metadata, format.COMMIT, flags))
         files.sync_directory(path.parent)
@@ -65,12 +66,17 @@ def _orphans(path: Path) -> list[str]:
     """The files with samples in a directory without commit file: no interrupted creation leaves them."""
     if (path / format.COMMIT).exists():
         return []
-    return [name for name in files.names(path) if format.holds_samples(name, (path / name).stat().st_size)]
+    sizes = {name: (path / name).stat().st_size for name in files.names(path)}
+    upgraded = sizes.get(format.LEGACY_DATA) and marking.is_marked(path)
+    orphans = [name for name, size in sizes.items() if format.holds_samples(name, size)]
+    return [*orphans, format.LEGACY_DATA] if upgraded else orphans
 
 
 def refuse_foreign(path: Path) -> None:
     """Raise if a directory holds files that are not a dataset's: they would be taken for, or lost with, its own."""
-    foreign = [name for name in files.names(path) if not format.is_own_name(name)]
+    foreign = [name for name in files.names(path) if not (format.is_own_name(name) or marking.owns(path, name))]
+    if legacy.detect(path):
+        foreign = [name for name in foreign if name not in (*marking.FILES, *marking.FOLDERS)]
     if foreign:
         raise NotADatasetError(
             f"{path}: holds files that are no dataset's, {foreign[:5]} for example; choose a path of its own, or move "
@@ -91,22 +97,67 @@ def start_generation(
     Returns the open descriptor of the commit file, which holds its lock.
     """
     meta = format.new_meta(kind, _next_generation(path), uuid.uuid4().bytes, columns, metadata)
-    for file in meta.files:
-        _write_file(path / file.name, [format.FIRST_OFFSET] if file.role == "offsets" else [])
+    return publish(path, meta, {"offsets": [format.FIRST_OFFSET]}, 0, commit_name, flags)
+
+
+def publish(
+    path: Path,
+    meta: Meta,
+    contents: Mapping[Role, Iterable[bytes]],
+    rows: int,
+    commit_name: str,
+    flags: int,
+    *,
+    adopted_size: int = 0,
+) -> int:
+    """Write the files of a generation, and a commit file that names it, durably; under the lock.
+
+    Args:
+        path: The dataset's directory.
+        meta: The generation, of one column.
+        contents: What its files hold, by their role; nothing where it is not here.
+        rows: Its samples.
+        commit_name: The commit file, which takes the place of one that is there.
+        flags: What the commit marks the dataset with.
+        adopted_size: The samples' bytes in the payload of 0.x, if the generation names that.
+
+    Returns:
+        The open descriptor of the commit file, which holds its lock.
+    """
+    sums, digest = b"", 0
+    for file, extent in zip(meta.files, meta.extents(), strict=True):
+        file_path = path / file.name
+        if file.role == "sums":
+            _write_file(file_path, [sums])
+            continue
+        adopted = file.name == format.LEGACY_DATA
+        size = adopted_size if adopted else _write_file(file_path, contents.get(file.role, ()))
+        fd = files.open_read(file_path)
+        try:
+            if adopted:
+                files.sync(fd, file_path)
+            if extent.sealed:
+                part, complete = _hashed(file.id, fd, 0, size, file_path)
+                digest, sums = digest + part, sums + complete
+        finally:
+            os.close(fd)
     encoded = meta.encode()
     _write_file(path / format.meta_name(meta.generation), [encoded])
+    slot = _kernel.Slot()
+    slot.generation, slot.flags, slot.uuid = meta.generation, flags, meta.uuid
+    slot.rows = slot.durable_rows = rows
+    slot.meta_digest, slot.digest = _kernel.xxh64(encoded), digest % 2**64
+    return _place(path, slot, commit_name)
 
+
+def _place(path: Path, slot: _kernel.Slot, commit_name: str) -> int:
+    """Make a commit file whose only commit is `slot`; returns its descriptor, which holds its lock."""
     # Temp and rename: whoever sees the commit file sees it whole. The lock is taken before it can be seen.
     new_path = path / f"{commit_name}.new"
     files.remove(new_path)
     fd = files.create(new_path)
     try:
-        slot = _kernel.Slot()
-        slot.seq, slot.generation, slot.flags = 1, meta.generation, flags
-        slot.uuid, slot.meta_digest = meta.uuid, _kernel.xxh64(encoded)
-        slot.boot, (slot.device, slot.inode) = files.boot_id(), files.identity(fd)
-        offsets = [file for file in meta.files if file.role == "offsets"]
-        slot.digest = sum(_kernel.xxh64(format.FIRST_OFFSET, file.id << 48) for file in offsets) % 2**64
+        slot.seq, slot.boot, (slot.device, slot.inode) = 1, files.boot_id(), files.identity(fd)
         files.try_lock(fd, new_path)
         files.write(fd, _all_slots(slot), 0, new_path)
         files.sync(fd, new_path)
@@ -118,16 +169,27 @@ def start_generation(
     return fd
 
 
+def _hashed(file_id: int, fd: int, start: int, end: int, path: Path) -> tuple[int, bytes]:
+    """Of a durable file: its part of the digest, and the sums of the complete blocks from `start` on."""
+    part, complete = _kernel.range_digest(file_id, fd, start, end, str(path))
+    return part - sum(int.from_bytes(entry[16:], "little") for entry in block_sums(complete)), complete
+
+
 def replace(path: Path, slot: _kernel.Slot, timeout: float) -> None:
     """Make the finished BUILD's commit the dataset's newest, durably, and remove what it replaces."""
     with locked(path, timeout):
         commit_path = path / format.COMMIT
-        fd = files.open_write(commit_path)
-        try:
-            _switch(fd, commit_path, read_commit(path), slot)
-        finally:
-            os.close(fd)
+        if legacy.detect(path):
+            marking.announce(path, marking.FOLDERS[0], list(marking.FOLDERS))
+            os.close(_place(path, slot, format.COMMIT))
+        else:
+            fd = files.open_write(commit_path)
+            try:
+                _switch(fd, commit_path, read_commit(path), slot)
+            finally:
+                os.close(fd)
         drop_build(path)
+        finish_upgrade(path)
 
 
 def evolve(
@@ -172,11 +234,8 @@ def evolve(
             if file not in sealed:
                 continue
             start = lengths[file] if file in kept else 0
-            part, complete = _kernel.range_digest(
-                file.id, descriptors[file], start, lengths[file], str(path / file.name)
-            )
-            digest += part - sum(int.from_bytes(entry[16:], "little") for entry in block_sums(complete))
-            sums += complete
+            part, complete = _hashed(file.id, descriptors[file], start, lengths[file], path / file.name)
+            digest, sums = digest + part, sums + complete
         if sums != stored:
             others = tuple(file for file in meta.files if file != sums_file)
             meta = format.new_meta(old.kind, number, old.uuid, columns, old.metadata, others)
@@ -235,6 +294,22 @@ def drop_build(path: Path) -> None:
 
 def remove_unnamed(path: Path) -> None:
     """Unlink the files that no slot of COMMIT or BUILD names; under the lock."""
+    kept = _named(path)
+    for name in files.names(path):
+        if format.generation_of(name) is not None and name not in kept:
+            files.remove(path / name)
+    if format.LEGACY_DATA not in kept:
+        marking.retire_data(path)
+
+
+def finish_upgrade(path: Path) -> None:
+    """End an upgrade that has made its commit file, if there is one; under the lock."""
+    if (path / format.UPGRADE).exists() and (path / format.COMMIT).exists():
+        marking.finish(path, keeps_data=format.LEGACY_DATA in _named(path))
+
+
+def _named(path: Path) -> set[str]:
+    """The files that the slots of COMMIT and BUILD name, with their metas."""
     kept = set()
     for commit_name in (format.COMMIT, format.BUILD):
         if (path / commit_name).exists():
@@ -242,18 +317,16 @@ def remove_unnamed(path: Path) -> None:
                 meta_path = path / format.meta_name(generation)
                 meta = format.decode_meta(files.read(meta_path, format.META_SIZE_LIMIT), str(meta_path))
                 kept |= {meta_path.name, *(file.name for file in meta.files)}
-    for name in files.names(path):
-        if format.generation_of(name) is not None and name not in kept:
-            files.remove(path / name)
+    return kept
 
 
 def _next_generation(path: Path) -> int:
     taken = [format.generation_of(name) or 0 for name in files.names(path)]
-    return max(taken, default=0) + 1
+    return max(*taken, int(legacy.detect(path)), 0) + 1  # the first one is that of an upgrade
 
 
-def _write_file(path: Path, contents: Iterable[bytes]) -> None:
-    """Make a file of a new generation, durably."""
+def _write_file(path: Path, contents: Iterable[bytes]) -> int:
+    """Make a file of a new generation, durably; returns its size."""
     fd = files.create(path)
     try:
         at = 0
@@ -263,6 +336,7 @@ def _write_file(path: Path, contents: Iterable[bytes]) -> None:
         files.sync(fd, path)
     finally:
         os.close(fd)
+    return at
 
 
 def _switch(fd: int, commit_path: Path, commit: CommitFile, slot: _kernel.Slot) -> None:
@@ -299,7 +373,8 @@ def _all_slots(slot: _kernel.Slot) -> bytes:
 
 
 @contextmanager
-def _make_lock(path: Path, timeout: float) -> Iterator[None]:
+def make_lock(path: Path, timeout: float) -> Iterator[None]:
+    """Hold a directory's LOCK, which is made if it is missing."""
     with suppress(FileExistsError):
         os.close(files.create(path / format.LOCK))
     with locked(path, timeout):

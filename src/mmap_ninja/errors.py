@@ -45,6 +45,10 @@ class GenerationMovedError(MmapNinjaError, RuntimeError):
     """The newest commit is of another generation than the writer's; the engine reopens and tries again."""
 
 
+class LeftoverBytesWarning(UserWarning):
+    """An append of mmap_ninja 0.x was interrupted; samples that were added after it are garbled."""
+
+
 class WorkerError(MmapNinjaError, RuntimeError):
     """A worker process of a build died, or raised what could not be brought to this one."""
 

@@ -124,6 +124,15 @@ def remove(path: Path) -> None:
         _kernel.remove_file(str(path))
 
 
+def remove_directory(path: Path) -> None:
+    """Remove a directory if it is empty."""
+    try:
+        _kernel.remove_directory(str(path))
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST):
+            raise
+
+
 def names(path: Path) -> list[str]:
     """The names in a directory, sorted."""
     return sorted(os.listdir(path))

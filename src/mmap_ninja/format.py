@@ -15,6 +15,7 @@ from mmap_ninja.errors import CorruptDatasetError, FormatVersionError
 COMMIT: Final = "COMMIT"
 LOCK: Final = "LOCK"
 BUILD: Final = "BUILD"
+UPGRADE: Final = "UPGRADE"
 
 FORMAT_VERSION: Final = 1
 KNOWN_FEATURES: Final = 0  # bit 0 is reserved: the dataset has edits
@@ -32,7 +33,7 @@ _FILE_NAME: Final = re.compile(
     r"(?:c(?P<column>[0-9]{1,5})\.(?P<of_column>data|offsets|shapes)|(?P<shared>edits|sums))-[0-9]{1,20}"
 )
 _OWN_NAME: Final = re.compile(
-    r"COMMIT|LOCK|BUILD|(?:COMMIT|BUILD)\.new|meta-\d+\.json"
+    r"COMMIT|LOCK|BUILD|(?:COMMIT|BUILD|UPGRADE)\.new|UPGRADE|meta-\d+\.json"
     r"|(?:c\d+\.(?:data|offsets|shapes|nulls|sizes)|edits|sums)-\d+"
 )
 _GENERATION: Final = re.compile(r"-(\d+)(?:\.json)?$")

@@ -261,10 +261,6 @@ def _no_dataset(path: Path) -> NotADatasetError:
         return NotADatasetError(f"{path}: no such directory; create the dataset with one of the from_* constructors")
     if not path.is_dir():
         return NotADatasetError(f"{path}: is a file, not the directory of a dataset")
-    if (path / "type.ninja").exists():
-        return NotADatasetError(
-            f"{path}: was written by mmap_ninja 0.x, whose directories this version cannot read yet"
-        )
     found = files.names(path)
     what = f"holds {found[:5]} but no {format.COMMIT} file" if found else "is an empty directory"
     return NotADatasetError(f"{path}: {what}; it is no dataset of mmap_ninja")

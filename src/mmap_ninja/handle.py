@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, Self, TypeVar, get_args
 import numpy as np
 import numpy.typing as npt
 
-from mmap_ninja import build, chunks, format, sources
+from mmap_ninja import build, chunks, format, sources, upgrading
 from mmap_ninja.build import IfExists
 from mmap_ninja.chunks import Chunked
 from mmap_ninja.columns import ColumnType
@@ -20,6 +20,8 @@ from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Columns, Dataset, Durabilit
 from mmap_ninja.directory import create, is_vacant
 from mmap_ninja.errors import IncompleteDatasetWarning, ReadOnlyError
 from mmap_ninja.generation import Generation
+from mmap_ninja.legacy import Keys
+from mmap_ninja.legacy_dataset import LegacyDataset, open_dataset
 from mmap_ninja.sequence import PREVIEW_SAMPLES, Indices, SampleSequence, positions, preview_html
 from mmap_ninja.sources import Indexable
 from mmap_ninja.writing import Parts
@@ -48,23 +50,33 @@ class DatasetHandle(SampleSequence[T]):
         *,
         durability: Durability = "process",
         lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
+        keys: Keys = Keys(),  # noqa: B008 - it cannot change
     ) -> None:
-        self._set_up(out_dir, mode, durability, lock_timeout)
+        self._set_up(out_dir, mode, durability, lock_timeout, keys)
         if self._writable and is_vacant(self.path):
             self._attach_nothing()
         else:
-            self._show(Dataset(self.path, self._kind, durability, lock_timeout))
-            self._warn_if_incomplete(stacklevel=4)  # the kind's constructor calls this one
+            self._show(open_dataset(self.path, self._kind, durability, lock_timeout, keys))
+            self._warn(stacklevel=4)  # the kind's constructor calls this one
+        if keys != Keys() and not isinstance(self._dataset, LegacyDataset):
+            raise ValueError(
+                f"{self.path}: {', '.join(set(keys) - set(Keys()))}: such names are for directories of mmap_ninja 0.x, "
+                "which this is not, or no longer; leave them out"
+            )
 
     @classmethod
-    def _over(cls, dataset: Dataset, out_dir: PathLike, mode: Mode | None) -> Self:
+    def _over(cls, dataset: Dataset | LegacyDataset, out_dir: PathLike, mode: Mode | None) -> Self:
         """A handle on an engine that is open already."""
         handle = cls.__new__(cls)
-        handle._set_up(out_dir, mode, dataset.durability, dataset.lock_timeout)
+        keys = dataset.keys if isinstance(dataset, LegacyDataset) else Keys()
+        handle._set_up(out_dir, mode, dataset.durability, dataset.lock_timeout, keys)
+        handle._configure({})
         handle._show(dataset)
         return handle
 
-    def _set_up(self, out_dir: PathLike, mode: Mode | None, durability: Durability, lock_timeout: float) -> None:
+    def _set_up(
+        self, out_dir: PathLike, mode: Mode | None, durability: Durability, lock_timeout: float, keys: Keys
+    ) -> None:
         check_mode(mode)
         if durability not in get_args(Durability):
             raise ValueError(f"durability {durability!r} is unknown (expected one of {get_args(Durability)})")
@@ -75,17 +87,22 @@ class DatasetHandle(SampleSequence[T]):
         super().__init__(self._sample, self._path_text)
         self._durability: Durability = durability
         self._lock_timeout = lock_timeout
+        self._keys = keys
         self._writable = mode in _WRITABLE_MODES
         self._give_copies(mode == "c")
         self._mutex = threading.RLock()
-        self._dataset: Dataset | None = None
-        self._shown: Generation | None = None  # whose files are mapped
+        self._dataset: Dataset | LegacyDataset | None = None
+        self._shown: Generation | LegacyDataset | None = None  # whose files are mapped
         self._view_of: Snapshot | None = None
         self._selection: Selection | None = None
         self._closed = False
 
-    def _show(self, dataset: Dataset) -> None:
+    def _show(self, dataset: Dataset | LegacyDataset) -> None:
         """Read what an engine sees now."""
+        if isinstance(dataset, LegacyDataset):
+            dataset.attach(self)
+            self._dataset = self._shown = dataset
+            return
         if dataset.generation is self._shown:
             self._grow(dataset.extents[0], dataset.rows)
             return
@@ -105,7 +122,10 @@ class DatasetHandle(SampleSequence[T]):
     def _configure(self, configuration: dict[str, Any]) -> None:
         """Take over another handle's `_configuration`."""
 
-    def _warn_if_incomplete(self, *, stacklevel: int) -> None:
+    def _warn(self, *, stacklevel: int) -> None:
+        """Warn of what is strange about a dataset that was just opened."""
+        if isinstance(self._dataset, LegacyDataset):
+            upgrading.warn_of_leftovers(self._dataset, stacklevel=stacklevel + 1)
         if not self.complete:
             warnings.warn(
                 f"{self.path}: the build of this dataset has not ended; it shows the {len(self)} samples committed so "
@@ -158,6 +178,8 @@ class DatasetHandle(SampleSequence[T]):
     def _commit(self, batch: sources.Batch[T]) -> None:
         if self._dataset is None:  # an error must leave nothing, not even an empty dataset
             self._encode(format.first_columns(self._kind), batch, self._path_text, 0)
+        elif isinstance(self._dataset, LegacyDataset):  # nor one that is upgraded
+            self._encode(self._dataset.meta.columns, batch, self._path_text, 0)
         with self._mutex:
             dataset = self._writer()
             dataset.commit(lambda columns: self._encode(columns, batch, self._path_text, 0), len(batch))
@@ -165,7 +187,7 @@ class DatasetHandle(SampleSequence[T]):
 
     def _writer(self) -> Dataset:
         """The engine, for a mutation; made now if the path held no dataset yet."""
-        if self._writable and self._dataset is not None:
+        if self._writable and isinstance(self._dataset, Dataset):
             return self._dataset
         if self._view_of is not None:
             raise ReadOnlyError(f"{self.path}: a view is read-only; change the dataset that it was selected from")
@@ -173,8 +195,11 @@ class DatasetHandle(SampleSequence[T]):
             raise ReadOnlyError(f"{self.path}: opened with mode {self.mode!r}; open it without a mode to write")
         if self._closed:
             raise ValueError(f"{self.path}: the dataset is closed; open it again to write to it")
-        columns = format.first_columns(self._kind)
-        create(self.path, self._kind, columns, {}, complete=True, timeout=self._lock_timeout)
+        if self._dataset is not None:
+            upgrading.adopt(self.path, self._keys, self._lock_timeout)
+        else:
+            columns = format.first_columns(self._kind)
+            create(self.path, self._kind, columns, {}, complete=True, timeout=self._lock_timeout)
         dataset = Dataset(self.path, self._kind, self._durability, self._lock_timeout)
         self._show(dataset)
         return dataset
@@ -186,8 +211,9 @@ class DatasetHandle(SampleSequence[T]):
             CommitUncertainError: if the system could not write it.
         """
         with self._mutex:
-            if self._dataset is None and self._writable and not self._closed and self._view_of is None:
-                return  # nothing is at the path yet
+            no_log = self._dataset is None or isinstance(self._dataset, LegacyDataset)
+            if no_log and self._writable and not self._closed and self._view_of is None:
+                return  # nothing is at the path yet, or of this handle's
             dataset = self._writer()
             dataset.flush()
             self._show(dataset)
@@ -202,11 +228,12 @@ class DatasetHandle(SampleSequence[T]):
         with self._mutex:
             if self._closed or self._view_of is not None:
                 raise ValueError(f"{self.path}: a {'closed handle' if self._closed else 'view'} cannot be refreshed")
-            if self._dataset is not None:
+            if isinstance(self._dataset, Dataset):
                 self._dataset.refresh()
                 self._show(self._dataset)
-            elif not is_vacant(self.path):
-                self._show(Dataset(self.path, self._kind, self._durability, self._lock_timeout))
+            elif self._dataset is not None or not is_vacant(self.path):
+                options = self._kind, self._durability, self._lock_timeout, self._keys
+                self._show(open_dataset(self.path, *options))
 
     def close(self) -> None:
         """Make this handle's commits durable and let go of the files; views of it stay valid."""
@@ -235,7 +262,7 @@ class DatasetHandle(SampleSequence[T]):
             A handle of the same class, with all its reading methods. It pickles small if it is a range.
         """
         view = type(self).__new__(type(self))
-        view._set_up(self.out_dir, self.mode, self._durability, self._lock_timeout)
+        view._set_up(self.out_dir, self.mode, self._durability, self._lock_timeout, self._keys)
         view._configure(self._configuration)
         with self._mutex:  # the samples and the snapshot that the view is pickled with must be of one commit
             view._view_of, count = self._snapshot, len(self)
@@ -292,7 +319,7 @@ class DatasetHandle(SampleSequence[T]):
     def __reduce__(self) -> tuple[Any, ...]:
         if self._closed:
             raise ValueError(f"{self.path}: the dataset is closed; a closed handle cannot be pickled")
-        options = (str(self.path), self.mode, self._durability, self._lock_timeout)
+        options = (str(self.path), self.mode, self._durability, self._lock_timeout, self._keys)
         return reopen, (type(self), options, self._snapshot.identity, self._selection, self._configuration)
 
     @classmethod
@@ -420,16 +447,16 @@ def check_mode(mode: str | None) -> None:
 
 def reopen(
     cls: type[DatasetHandle[Any]],
-    options: tuple[str, Mode | None, Durability, float],
+    options: tuple[str, Mode | None, Durability, float, Keys],
     identity: tuple[bytes, int, int, int] | None,
     selection: Selection | None,
     configuration: dict[str, Any],
 ) -> DatasetHandle[Any]:
     """A pickled handle, on exactly the snapshot that it had."""
-    path, mode, durability, lock_timeout = options
+    path, mode, durability, lock_timeout, keys = options
     if identity is None:
         return cls(path, mode=mode, durability=durability, lock_timeout=lock_timeout, **configuration)
-    dataset = Dataset(Path(path), cls._kind, durability, lock_timeout)
+    dataset = open_dataset(Path(path), cls._kind, durability, lock_timeout, keys)
     dataset.pin(identity)
     handle = cls._over(dataset, path, mode)
     handle._configure(configuration)

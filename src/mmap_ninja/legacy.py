@@ -37,11 +37,11 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 
-from mmap_ninja import files, format
+from mmap_ninja import files, format, marking
 from mmap_ninja.errors import CorruptDatasetError, NotADatasetError
 
 Kind = Literal["strings", "array", "ragged"]
@@ -125,10 +125,29 @@ class Layout:
     compression: Compression | None
     leftovers: tuple[str, ...]  # files with more bytes than the samples': an append was interrupted there
 
+    @property
+    def strides(self) -> list[int]:
+        """Bytes between the elements of one sample of an array, per dimension; none where that is in C order."""
+        if self.order == "C" or not self.sample_shape or not self.payload.size_bytes or self.dtype is None:
+            return []
+        extents = (self.rows, *self.sample_shape[:-1])
+        return [math.prod(extents[: k + 1]) * self.dtype.itemsize for k in range(len(extents))]
+
+
+class Keys(NamedTuple):
+    """The directories of the arrays beside the payload, which the user may have named."""
+
+    starts: str = "starts"
+    ends: str = "ends"
+    shapes: str = "shapes"
+    flattened_shapes: str = "flattened_shapes"
+
 
 def detect(path: Path) -> bool:
-    """Whether a directory was written by 0.x, whole or in part; one with a commit file was not."""
-    return not os.path.lexists(path / format.COMMIT) and any(os.path.lexists(path / name) for name in _MARKS)
+    """Whether a directory was written by 0.x, whole or in part; one with a commit file was not, or was upgraded."""
+    if os.path.lexists(path / format.COMMIT) or not any(os.path.lexists(path / name) for name in _MARKS):
+        return False
+    return not marking.is_marked(path)
 
 
 def read_layout(
@@ -148,7 +167,7 @@ def read_layout(
         raise NotADatasetError(
             f"{path}: holds no dataset of mmap_ninja 0.x: it has none of {', '.join(_MARKS)}, or {format.COMMIT}, too"
         )
-    keys = _Keys(starts_key, ends_key, shapes_key, flattened_shapes_key)
+    keys = Keys(starts_key, ends_key, shapes_key, flattened_shapes_key)
     match _kind(path, keys):
         case "strings":
             return _read_strings(path, keys)
@@ -156,19 +175,6 @@ def read_layout(
             return _read_array(path)
         case _:
             return _read_ragged(path, keys)
-
-
-@dataclass(frozen=True, slots=True)
-class _Keys:
-    """The directories of the arrays beside the payload, which the user may have named."""
-
-    starts: str
-    ends: str
-    shapes: str
-    flattened_shapes: str
-
-
-_NESTED_KEYS: Final = _Keys("starts", "ends", "shapes", "flattened_shapes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +206,7 @@ class _Index:
     last: int
 
 
-def _kind(path: Path, keys: _Keys) -> Kind:
+def _kind(path: Path, keys: Keys) -> Kind:
     type_path = path / _TYPE
     name = _content(type_path) if os.path.lexists(type_path) else None
     shaped, flagged = os.path.lexists(path / _DTYPE), os.path.lexists(path / _FLAT)
@@ -232,7 +238,7 @@ def _kind(path: Path, keys: _Keys) -> Kind:
             raise _corrupt(type_path, f"{name!r:.40}", "numpy, string or ragged", _RESTORE)
 
 
-def _array_or_ragged(path: Path, keys: _Keys) -> Kind:
+def _array_or_ragged(path: Path, keys: Keys) -> Kind:
     """0.4.0 said `numpy` for both; later versions could leave the flag of a ragged dataset beside the array over it."""
     payload = _open_array(path)
     if len(payload.shape) != 1:
@@ -265,7 +271,7 @@ def _read_array(path: Path) -> Layout:
     )
 
 
-def _read_strings(path: Path, keys: _Keys) -> Layout:
+def _read_strings(path: Path, keys: Keys) -> Layout:
     starts, ends = _open_offsets(path, keys)
     size, head = _open_data(path / _DATA)
     if size < ends.last:
@@ -294,7 +300,7 @@ def _read_strings(path: Path, keys: _Keys) -> Layout:
     )
 
 
-def _read_ragged(path: Path, keys: _Keys) -> Layout:
+def _read_ragged(path: Path, keys: Keys) -> Layout:
     payload, starts, ends = _open_ragged(path, keys)
     shapes_path = path / keys.shapes
     shapes: FlatShapes | NestedShapes
@@ -303,7 +309,7 @@ def _read_ragged(path: Path, keys: _Keys) -> Layout:
         shapes = FlatShapes(LayoutFile(_name(path, flat), flat.needed), 1)
         others = [flat]
     else:
-        data, nested_starts, nested_ends = _open_ragged(shapes_path, _NESTED_KEYS)
+        data, nested_starts, nested_ends = _open_ragged(shapes_path, Keys())
         if not _shapes_are_flat(shapes_path):
             raise _corrupt(shapes_path / _FLAT, "0", "1: shapes have one dimension", _RESTORE)
         _require_int64(data)
@@ -331,7 +337,7 @@ def _read_ragged(path: Path, keys: _Keys) -> Layout:
     )
 
 
-def _open_ragged(path: Path, keys: _Keys) -> tuple[_Array, _Index, _Index]:
+def _open_ragged(path: Path, keys: Keys) -> tuple[_Array, _Index, _Index]:
     """The payload, starts and ends of a ragged directory; its shapes are the caller's."""
     payload = _open_array(path)
     if len(payload.shape) != 1:
@@ -357,7 +363,7 @@ def _open_flat_shapes(path: Path, rows: int) -> _Array:
     return shapes
 
 
-def _open_offsets(path: Path, keys: _Keys) -> tuple[_Index, _Index]:
+def _open_offsets(path: Path, keys: Keys) -> tuple[_Index, _Index]:
     starts, ends = _open_index(path / keys.starts), _open_index(path / keys.ends)
     _require_rows(ends.array.path, ends.rows, starts.rows)
     if starts.first != 0 or not starts.first <= starts.last <= ends.last or not 0 <= ends.first <= ends.last:

@@ -8,8 +8,9 @@ from typing import Any, Final
 from mmap_ninja import memmaps
 from mmap_ninja.arrays import ArrayMmap
 from mmap_ninja.bytes import BytesMmap
-from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Dataset, Durability
+from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Durability
 from mmap_ninja.handle import DatasetHandle, Mode, PathLike
+from mmap_ninja.legacy_dataset import open_dataset
 from mmap_ninja.ragged_arrays import RaggedMmap
 from mmap_ninja.strings import StringsMmap
 from mmap_ninja.wrapped import Wrapped
@@ -29,7 +30,7 @@ def open(
     durability: Durability = "process",
     lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
 ) -> DatasetHandle[Any]:
-    """Open an existing dataset with the class of its kind.
+    """Open an existing dataset with the class of its kind; directories of mmap_ninja 0.2 to 0.9, too.
 
     Args:
         path: The dataset's directory.
@@ -48,9 +49,9 @@ def open(
         >>> mmap_ninja.open("reviews")[1]
         'bad'
     """
-    dataset = Dataset(Path(os.path.abspath(path)), None, durability, lock_timeout)
+    dataset = open_dataset(Path(os.path.abspath(path)), None, durability, lock_timeout)
     handle = _CLASSES[dataset.meta.kind]._over(dataset, path, mode)
-    handle._warn_if_incomplete(stacklevel=3)
+    handle._warn(stacklevel=3)
     return handle
 
 

@@ -14,6 +14,7 @@ from mmap_ninja.casting import AnyArray, checked_dtype, convert, find_dtype
 from mmap_ninja.columns import MOST_DIMENSIONS, Ragged, ShapeForm
 from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Columns, Dataset, Durability
 from mmap_ninja.handle import DatasetHandle, Mode, PathLike
+from mmap_ninja.legacy import Keys
 from mmap_ninja.sequence import Indices
 from mmap_ninja.spans import check_keys
 from mmap_ninja.windows import Windows
@@ -78,8 +79,8 @@ class RaggedMmap(DatasetHandle[AnyArray]):
         durability: Durability = "process",
         lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
     ) -> None:
-        check_keys(starts_key, ends_key)
-        super().__init__(out_dir, mode, durability=durability, lock_timeout=lock_timeout)
+        keys = Keys(starts_key, ends_key, shapes_key, flattened_shapes_key)
+        super().__init__(out_dir, mode, durability=durability, lock_timeout=lock_timeout, keys=keys)
         self._configure({"wrapper_fn": wrapper_fn, "copy_before_wrapper_fn": copy_before_wrapper_fn})
 
     @property
@@ -108,7 +109,7 @@ class RaggedMmap(DatasetHandle[AnyArray]):
         **options: Any,
     ) -> Self:
         """Store samples that are in memory, and open the dataset; further options are those of `from_generator`."""
-        check_keys(starts_key, ends_key)
+        check_keys(starts_key, ends_key, shapes_key, flattened_shapes_key)
         return cls.from_generator(out_dir, lists, dtype=dtype, mode=mode, wrapper_fn=wrapper_fn, **options)
 
     @classmethod

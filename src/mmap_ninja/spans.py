@@ -1,13 +1,14 @@
 """What strings and bytes share: samples that are runs of bytes, which can be read without an object for each."""
 
 from collections.abc import Iterator
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Durability
 from mmap_ninja.handle import DatasetHandle, Mode, PathLike
+from mmap_ninja.legacy import Keys
 from mmap_ninja.sequence import Indices
 
 T = TypeVar("T")
@@ -20,14 +21,14 @@ class SpansHandle(DatasetHandle[T]):
         self,
         out_dir: PathLike,
         mode: Mode | None = None,
-        starts_key: Literal["starts"] = "starts",
-        ends_key: Literal["ends"] = "ends",
+        starts_key: str = "starts",
+        ends_key: str = "ends",
         *,
         durability: Durability = "process",
         lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
     ) -> None:
-        check_keys(starts_key, ends_key)
-        super().__init__(out_dir, mode, durability=durability, lock_timeout=lock_timeout)
+        keys = Keys(starts_key, ends_key)
+        super().__init__(out_dir, mode, durability=durability, lock_timeout=lock_timeout, keys=keys)
 
     def take_jagged(self, indices: Indices) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
         """The bytes of many samples back to back, without an object for each: what a tokenizer wants.
@@ -70,7 +71,7 @@ class SpansHandle(DatasetHandle[T]):
         return self._bounds()[1]
 
 
-def check_keys(starts_key: object, ends_key: object) -> None:
-    """Raise ValueError for other keys than the default: they named the offsets of 0.x directories."""
-    if (starts_key, ends_key) != ("starts", "ends"):
-        raise ValueError(f"starts_key {starts_key!r}, ends_key {ends_key!r}: only the defaults 'starts', 'ends' exist")
+def check_keys(*keys: str) -> None:
+    """Raise ValueError for other keys than the default: they named the index folders of 0.x."""
+    if keys != Keys()[: len(keys)]:
+        raise ValueError(f"keys {keys}: expected {Keys()[: len(keys)]}; other names are for reading directories of 0.x")

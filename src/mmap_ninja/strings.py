@@ -17,8 +17,8 @@ class StringsMmap(SpansHandle[str]):
     Args:
         out_dir: The dataset's directory. If it is missing, the handle is empty, and its first `append` makes it.
         mode: None: reads need no write permission, and the first mutation asks for it. "r": mutations raise.
-        starts_key: Inherited; only the default.
-        ends_key: Inherited; only the default.
+        starts_key: Inherited: the name of the folder of starts in a directory of 0.x that has another one.
+        ends_key: Likewise.
         durability: "process": a commit survives a crash of the process at once, a power loss from the next `flush`
             or `close` on. "machine": every commit waits until it survives both.
         lock_timeout: Seconds to wait for other processes' commits.
