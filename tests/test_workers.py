@@ -1,5 +1,6 @@
 """Builds with worker processes: the same samples, in order, whatever dies meanwhile."""
 
+import contextlib
 import gc
 import os
 import shutil
@@ -52,8 +53,11 @@ def started(monkeypatch):
 
 def children():
     """The processes that this one has started; other tests may have left a server of the standard library's."""
-    tasks = Path("/proc/self/task").iterdir()
-    return sorted(pid for task in tasks for pid in (task / "children").read_text().split())
+    found = []
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # a thread that has just ended
+            found += (task / "children").read_text().split()
+    return sorted(found)
 
 
 @pytest.fixture(autouse=True)

@@ -243,7 +243,7 @@ class ArrayMmap(DatasetHandle[AnyArray]):
         """All samples over a writable map of their own, whose changes go nowhere; None for what lies otherwise."""
         with self._mutex:
             whole = self._array
-            if self._dataset is None or not whole.flags.c_contiguous or whole.nbytes == 0:
+            if not isinstance(self._dataset, Dataset) or not whole.flags.c_contiguous or whole.nbytes == 0:
                 return None
             descriptor = self._dataset.generation.descriptors[0]
             private = mmap.mmap(descriptor, whole.nbytes, access=mmap.ACCESS_COPY)
