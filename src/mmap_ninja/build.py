@@ -10,7 +10,7 @@ import itertools
 import operator
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, Self, TypeVar, get_args
 
@@ -19,6 +19,7 @@ import numpy.typing as npt
 from tqdm.auto import tqdm
 
 from mmap_ninja import _kernel, directory, files, format, writing
+from mmap_ninja.columns import Binary, Text, Zstd
 from mmap_ninja.dataset import Columns, Dataset, Durability, Encode
 from mmap_ninja.errors import CorruptDatasetError, LockTimeoutError
 from mmap_ninja.generation import Generation, read_commit
@@ -56,6 +57,12 @@ class Options:
         if self.durability not in (None, *get_args(Durability)):
             raise ValueError(f"durability {self.durability!r} is unknown (expected None, 'process' or 'machine')")
         format.check_metadata(self.metadata or {})
+
+
+def check_jobs(n_jobs: int | None) -> None:
+    """Raise ValueError for more than one process."""
+    if n_jobs not in (None, 1):
+        raise ValueError(f"n_jobs={n_jobs}: this version builds in one process; pass None or 1")
 
 
 # Descriptors of BUILD files, each with its lock: a forked child must not keep that alive.
@@ -179,11 +186,23 @@ def _check_same(generation: Generation, kind: format.Kind, columns: Columns, opt
             raise TypeError(
                 f"{path}: holds {dtypes[1]}, not {dtypes[0]}; leave the dtype out, or pass if_exists='replace'"
             )
+        codecs = [_codec(column.type) for column in (asked, found)]
+        if codecs[0] is not None and codecs[0] != codecs[1]:
+            raise ValueError(
+                f"{path}: is compressed with {codecs[1]}, not {codecs[0]}; leave zstd_level and "
+                "zstd_train_dictionary_size out, or pass if_exists='replace'"
+            )
     if options.metadata is not None and options.metadata != meta.metadata:
         raise ValueError(
             f"{path}: has the metadata {meta.metadata!r:.200}, which cannot change to {options.metadata!r:.200}; "
             "leave it out, or pass if_exists='replace'"
         )
+
+
+def _codec(column: format.ColumnType) -> Zstd | None:
+    """What a column was asked to be compressed with: the dictionary that it has got is no part of that."""
+    found = column.codec if isinstance(column, Text | Binary) else None
+    return None if found is None else replace(found, dictionary=None)
 
 
 def _take_build(path: Path, options: Options) -> int | None:

@@ -92,8 +92,7 @@ class DatasetHandle(SampleSequence[T]):
 
     def _attach_files(self, dataset: Dataset) -> None:
         """Map the files of a generation that was not shown before."""
-        data, offsets = dataset.generation.descriptors[:2]
-        self._attach(data, dataset.extents[0], 1, offsets, dataset.rows)
+        raise NotImplementedError
 
     @property
     def _configuration(self) -> dict[str, Any]:
@@ -263,8 +262,8 @@ class DatasetHandle(SampleSequence[T]):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the samples, without their offsets."""
-        return self._snapshot.nbytes if self._view_of is None else int(self._sizes().sum()) * self._unit
+        """Bytes of the samples as they are stored, without their offsets."""
+        return self._snapshot.nbytes if self._view_of is None else int(self._stored_sizes().sum()) * self._unit
 
     @property
     def _unit(self) -> int:
@@ -367,8 +366,7 @@ class DatasetHandle(SampleSequence[T]):
             durability: None, "process" or "machine".
             lock_timeout: Seconds to wait for other processes' commits.
         """
-        if n_jobs not in (None, 1):
-            raise ValueError(f"n_jobs={n_jobs}: this version builds in one process; pass None or 1")
+        build.check_jobs(n_jobs)
         options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
         return cls._build(out_dir, build.Indexed(indexable), mode, options)
 
