@@ -1,5 +1,6 @@
 """Reads a dataset by docs/format.md alone: struct and json, nothing of mmap_ninja's, no map, no cleverness."""
 
+import base64
 import itertools
 import json
 import re
@@ -63,7 +64,7 @@ def read_meta(directory: Path, slot: dict) -> dict:
     assert bytes.fromhex(meta["uuid"]) == slot["uuid"]
     assert meta["generation"] == slot["generation"]
     for file in meta["files"]:
-        assert re.fullmatch(r"(c\d+\.(data|offsets)|edits|sums)-\d+", file["name"])
+        assert re.fullmatch(r"(c\d+\.(data|offsets|sizes)|edits|sums)-\d+", file["name"])
     return meta
 
 
@@ -79,6 +80,8 @@ def extents(directory: Path, meta: dict, rows: int) -> dict[str, int]:
             (sizes[file["name"]],) = struct.unpack("<Q", raw[8 * rows : 8 * rows + 8])
         elif file["role"] == "edits":
             sizes[file["name"]] = 0
+        elif file["role"] == "sizes":
+            sizes[file["name"]] = 4 * rows
         else:
             sizes[file["name"]] = 24 * sum(size // BLOCK for size in sizes.values())
     return sizes
@@ -113,6 +116,18 @@ def check_sums(directory: Path, meta: dict, slot: dict) -> int:
     return len(lines)
 
 
+def decompress(frames: list[bytes], sizes: tuple[int, ...], codec: dict) -> list[bytes]:
+    """The samples of a compressed column, whose frames must hold as many bytes as is said."""
+    import zstandard  # noqa: PLC0415 - only for datasets that need it
+
+    assert codec["name"] == "zstd"
+    dictionary = codec["dictionary"] and zstandard.ZstdCompressionDict(base64.b64decode(codec["dictionary"]))
+    decompressor = zstandard.ZstdDecompressor(dict_data=dictionary or None)
+    samples = [decompressor.decompress(frame) if frame else b"" for frame in frames]
+    assert tuple(map(len, samples)) == sizes
+    return samples
+
+
 def read(directory: Path) -> list[str] | list[bytes]:
     """All samples of the newest commit, after checking everything that can be checked."""
     slot = read_slots(directory / "COMMIT")[0]
@@ -127,4 +142,7 @@ def read(directory: Path) -> list[str] | list[bytes]:
     assert list(offsets) == sorted(offsets)
     payload = (directory / names["data"]).read_bytes()
     samples = [payload[start:end] for start, end in itertools.pairwise(offsets)]
+    if "codec" in column:
+        lengths = struct.unpack(f"<{rows}I", (directory / names["sizes"]).read_bytes()[: 4 * rows])
+        samples = decompress(samples, lengths, column["codec"])
     return [sample.decode() for sample in samples] if column["type"] == "text" else samples

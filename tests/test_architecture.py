@@ -15,7 +15,7 @@ PACKAGE = Path(mmap_ninja.__file__).parent
 LAYERS = [
     {"_kernel", "errors", "dtypes"},
     {"columns", "casting", "files"},
-    {"format"},
+    {"format", "codec"},
     {"generation", "legacy"},
     {"writing"},
     {"directory"},

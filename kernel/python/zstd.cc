@@ -21,24 +21,23 @@ void open_codec(PyZstd* self, const std::string& library, int level, nb::bytes d
 
 // A batch as it is encoded for a column that is not compressed: samples back to back, and where each ends.
 struct Batch {
-  nb::bytes payload;
+  Buffer payload;
   const uint64_t* ends;
   uint64_t count;
 
-  Batch(nb::bytes samples, nb::bytes sample_ends)
-      : payload(std::move(samples)),
+  Batch(nb::handle samples, nb::bytes sample_ends)
+      : payload(samples),
         ends(reinterpret_cast<const uint64_t*>(sample_ends.c_str())),
         count(sample_ends.size() / sizeof(uint64_t)) {
     for (uint64_t k = 0; k < count; ++k)
       if (ends[k] < (k ? ends[k - 1] : 0) || ends[k] > payload.size())
         raise(nb::borrow(PyExc_ValueError), "ends of samples that are not in the payload");
   }
-  const uint8_t* data() const { return reinterpret_cast<const uint8_t*>(payload.c_str()); }
   uint64_t size(uint64_t k) const { return ends[k] - (k ? ends[k - 1] : 0); }
 };
 
 // The same batch as a compressed column appends it: frames, where each ends, and what each decodes to.
-nb::tuple encode(const PyZstd& self, nb::bytes payload, nb::bytes ends, const std::string& path,
+nb::tuple encode(const PyZstd& self, nb::handle payload, nb::bytes ends, const std::string& path,
                  uint64_t first) {
   Batch batch(payload, ends);
   nb::object frame_ends = new_bytes(batch.count * sizeof(uint64_t));
@@ -48,7 +47,7 @@ nb::tuple encode(const PyZstd& self, nb::bytes payload, nb::bytes ends, const st
   {
     std::vector<Zstd::Worker> workers = batch_workers(*self.codec, batch.payload.size());
     nb::gil_scoped_release release;
-    status = encode_batch(workers, batch.data(), batch.ends, batch.count, &pieces,
+    status = encode_batch(workers, batch.payload.data(), batch.ends, batch.count, &pieces,
                           reinterpret_cast<uint64_t*>(data_of_bytes(frame_ends)));
   }
   status.row += first;
@@ -66,7 +65,7 @@ nb::tuple encode(const PyZstd& self, nb::bytes payload, nb::bytes ends, const st
   return nb::make_tuple(frames, frame_ends, sizes);
 }
 
-nb::bytes train(const std::string& library, nb::bytes payload, nb::bytes ends, uint64_t size,
+nb::bytes train(const std::string& library, nb::handle payload, nb::bytes ends, uint64_t size,
                 const std::string& path) {
   Batch batch(payload, ends);
   std::vector<size_t> sizes;
@@ -75,7 +74,7 @@ nb::bytes train(const std::string& library, nb::bytes payload, nb::bytes ends, u
   Status status;
   {
     nb::gil_scoped_release release;
-    status = Zstd::train(library, batch.data(), sizes, size, &dictionary);
+    status = Zstd::train(library, batch.payload.data(), sizes, size, &dictionary);
   }
   check(status, path);
   return nb::bytes(dictionary.data(), dictionary.size());

@@ -1,12 +1,14 @@
 """The native kernel: spans and statuses as Python objects. Private; what is public is exported by the package."""
 
 from collections.abc import Callable, Iterator
+from mmap import mmap
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 AnyArray: TypeAlias = npt.NDArray[Any]
+Buffer: TypeAlias = bytes | memoryview | mmap
 
 SLOTS: Final[int]
 SLOT_SIZE: Final[int]
@@ -66,9 +68,9 @@ class Log:
 
 class Zstd:
     def __init__(self, library: str, level: int, dictionary: bytes, /) -> None: ...
-    def encode(self, payload: bytes, ends: bytes, path: str, first: int, /) -> tuple[bytes, bytes, bytes]: ...
+    def encode(self, payload: Buffer, ends: bytes, path: str, first: int, /) -> tuple[bytes, bytes, bytes]: ...
 
-def train_zstd(library: str, payload: bytes, ends: bytes, size: int, path: str, /) -> bytes: ...
+def train_zstd(library: str, payload: Buffer, ends: bytes, size: int, path: str, /) -> bytes: ...
 
 class SamplesIterator(Iterator[Any]):
     def __next__(self) -> Any: ...

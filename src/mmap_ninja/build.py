@@ -19,7 +19,7 @@ import numpy.typing as npt
 from tqdm.auto import tqdm
 
 from mmap_ninja import _kernel, directory, files, format, writing
-from mmap_ninja.columns import Binary, Text, Zstd
+from mmap_ninja.columns import Binary, ColumnType, Text, Zstd
 from mmap_ninja.dataset import Columns, Dataset, Durability, Encode
 from mmap_ninja.errors import CorruptDatasetError, LockTimeoutError
 from mmap_ninja.generation import Generation, read_commit
@@ -199,7 +199,7 @@ def _check_same(generation: Generation, kind: format.Kind, columns: Columns, opt
         )
 
 
-def _codec(column: format.ColumnType) -> Zstd | None:
+def _codec(column: ColumnType) -> Zstd | None:
     """What a column was asked to be compressed with: the dictionary that it has got is no part of that."""
     found = column.codec if isinstance(column, Text | Binary) else None
     return None if found is None else replace(found, dictionary=None)
