@@ -33,12 +33,14 @@ class Zstd : public std::enable_shared_from_this<Zstd> {
     Status decode(Span frame, uint8_t* out, uint64_t size);
     // Appends a frame of at most kMaxSample bytes; an empty sample is no frame at all.
     Status encode(Span sample, std::vector<uint8_t>* out);
-    // Memory for `size` bytes of the worker's own, until it is asked again; nullptr if there is none.
-    uint8_t* room(uint64_t size);
+    // Decodes a frame to exactly `size` bytes at `sample`: memory of the worker's own, until its next call.
+    Status decode(Span frame, uint64_t size, const uint8_t** sample);
 
    private:
     friend class Zstd;
     struct State;
+    Status prepare();
+    Status decode_to(Span frame, uint8_t* out, uint64_t size);
     Worker(std::shared_ptr<const Zstd> codec, std::unique_ptr<State> state);
     std::shared_ptr<const Zstd> codec_;
     std::unique_ptr<State> state_;
@@ -65,7 +67,6 @@ class Zstd : public std::enable_shared_from_this<Zstd> {
   const ZstdLibrary* library_;
   int level_;
   std::vector<uint8_t> dictionary_;
-  void* decode_dictionary_ = nullptr;
   mutable std::mutex mutex_;
   mutable std::vector<std::unique_ptr<Worker::State>> idle_;
 };

@@ -119,17 +119,9 @@ PyObject* decode_frame(Samples& samples, const Column& column, uint64_t position
   *status = column.frames.size(column.spans.rows().row(position), frame, &size);
   if (!status->ok()) return nullptr;
   Zstd::Worker worker = column.frames.codec->worker();
-  if (samples.kind == SampleKind::binary) {
-    PyObject* bytes = PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(size));
-    if (!bytes) return nullptr;
-    *status = worker.decode(frame, reinterpret_cast<uint8_t*>(PyBytes_AS_STRING(bytes)), size);
-    if (status->ok()) return wrap(samples, bytes);
-    Py_DECREF(bytes);
-    return nullptr;
-  }
-  uint8_t* room = worker.room(size);
-  *status = room ? worker.decode(frame, room, size) : Status{.code = Code::no_memory};
-  return status->ok() ? decode_plain(samples, {room, size}, status) : nullptr;
+  const uint8_t* sample = nullptr;
+  *status = worker.decode(frame, size, &sample);
+  return status->ok() ? decode_plain(samples, {sample, size}, status) : nullptr;
 }
 
 // ---- slots
