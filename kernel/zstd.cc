@@ -103,7 +103,7 @@ Status load(const std::string& path, const ZstdLibrary** library) {
 namespace {
 
 // Samples up to this size are decoded next to the dictionary. There matches in it are ordinary ones, which
-// libzstd copies fast: 2.5 -> 1.9 us for a review of 1.3 kB.
+// libzstd copies fast: 3.2 -> 2.4 us for one read of a 1.3 kB review.
 constexpr uint64_t kRoom = uint64_t{64} << 10;
 
 }  // namespace
