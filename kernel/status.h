@@ -23,6 +23,12 @@ enum class Code : uint8_t {
   uncertain,    // a sync failed now: whether the last commits survive a power loss is unknown
   bad_batch,    // the parts of a batch disagree on its rows
   overflow,     // sizes add up to more than a file can hold
+  bad_frame,    // sample `row` does not decompress to what is said of it: `what`
+  too_large,    // sample `row` has `found` bytes, and at most `expected` can be compressed
+  untrained,    // the samples are too few or too short for a dictionary: `what`
+  bad_codec,    // libzstd refused a level, a dictionary or a sample: `what`
+  no_library,   // a file is no shared library with the functions of libzstd
+  no_memory,    // there is none
 };
 
 // The one error type of the kernel; the binding turns it into an exception.

@@ -1,5 +1,6 @@
 """Reads a dataset by docs/format.md alone: struct and json, nothing of mmap_ninja's, no map, no cleverness."""
 
+import base64
 import itertools
 import json
 import math
@@ -64,7 +65,7 @@ def read_meta(directory: Path, slot: dict) -> dict:
     assert bytes.fromhex(meta["uuid"]) == slot["uuid"]
     assert meta["generation"] == slot["generation"]
     for file in meta["files"]:
-        assert re.fullmatch(r"((c\d+\.(data|offsets|shapes)|edits|sums)-\d+)|data\.ninja", file["name"])
+        assert re.fullmatch(r"((c\d+\.(data|offsets|sizes|shapes)|edits|sums)-\d+)|data\.ninja", file["name"])
     return meta
 
 
@@ -104,6 +105,8 @@ def extents(directory: Path, meta: dict, rows: int) -> dict[str, int]:
             sizes[file["name"]] = end * (itemsize(column["dtype"]) if column.get("dtype") else 1)
         elif file["role"] == "edits":
             sizes[file["name"]] = 0
+        elif file["role"] == "sizes":
+            sizes[file["name"]] = 4 * rows
         else:
             sizes[file["name"]] = 24 * sum(sizes[name] // BLOCK for name in summed)
         if is_summed(meta, file):
@@ -138,6 +141,18 @@ def check_sums(directory: Path, meta: dict, slot: dict) -> int:
         assert len(data) == BLOCK
         assert xxhash.xxh64_intdigest(data, seed=file << 48 | block) == checksum
     return len(lines)
+
+
+def decompress(frames: list[bytes], sizes: tuple[int, ...], codec: dict) -> list[bytes]:
+    """The samples of a compressed column, whose frames must hold as many bytes as is said."""
+    import zstandard  # noqa: PLC0415 - only for datasets that need it
+
+    assert codec["name"] == "zstd"
+    dictionary = codec["dictionary"] and zstandard.ZstdCompressionDict(base64.b64decode(codec["dictionary"]))
+    decompressor = zstandard.ZstdDecompressor(dict_data=dictionary or None)
+    samples = [decompressor.decompress(frame) if frame else b"" for frame in frames]
+    assert tuple(map(len, samples)) == sizes
+    return samples
 
 
 def read_shapes(directory: Path, names: dict, column: dict, offsets: tuple) -> list[tuple[int, ...]]:
@@ -178,4 +193,7 @@ def read(directory: Path) -> list:
             (s, payload[a * unit : b * unit]) for s, (a, b) in zip(shapes, itertools.pairwise(offsets), strict=True)
         ]
     samples = [payload[start:end] for start, end in itertools.pairwise(offsets)]
+    if "codec" in column:
+        lengths = struct.unpack(f"<{rows}I", (directory / names["sizes"]).read_bytes()[: 4 * rows])
+        samples = decompress(samples, lengths, column["codec"])
     return [sample.decode() for sample in samples] if column["type"] == "text" else samples

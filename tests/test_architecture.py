@@ -15,7 +15,7 @@ PACKAGE = Path(mmap_ninja.__file__).parent
 LAYERS = [
     {"_kernel", "_worker", "errors", "dtypes"},
     {"columns", "casting", "files", "sources", "workers"},
-    {"format"},
+    {"format", "codec"},
     {"generation", "marking"},
     {"writing", "legacy"},
     {"directory"},

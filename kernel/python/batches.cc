@@ -29,14 +29,17 @@ void adaptive(Samples& samples, const Spans& spans, const std::vector<uint64_t>&
   constexpr double kWarmSample =
       5e-6;  // a warm sample of 1.3 kB takes 0.5 us, a read from the fastest disk 15 us
   constexpr double kWarmByte = 1e-9;
+  constexpr double kDecoded = 4;  // times as long where samples are decompressed
   check(spans.check_size(), samples.path);
+  double patience = samples.column && samples.column->frames.codec ? kDecoded : 1;
   if (samples.cold) {
     nb::gil_scoped_release release;
     will_need(spans, rows.data(), rows.size());
   }
   double begin = seconds();
   auto bytes = static_cast<double>(read());
-  samples.cold = seconds() - begin > static_cast<double>(rows.size()) * kWarmSample + bytes * kWarmByte;
+  double warm = static_cast<double>(rows.size()) * kWarmSample + bytes * kWarmByte;
+  samples.cold = seconds() - begin > warm * patience;
 }
 
 [[noreturn]] void raise_value(const std::string& path, const std::string& message) {
@@ -47,10 +50,42 @@ std::string sample_name(const Column& column, uint64_t position) {
   return "sample " + std::to_string(column.spans.rows().row(position));
 }
 
+// A list of owned samples of a compressed column, some at a time: the bytes of all may be many.
+nb::object take_decoded(Samples& samples, const Column& column, const std::vector<uint64_t>& rows) {
+  constexpr uint64_t kAtOnce = 1024;
+  // Not yet a list: the collector must not see it half filled while other threads run.
+  std::vector<nb::object> taken;
+  taken.reserve(rows.size());
+  adaptive(samples, column.spans, rows, [&] {
+    uint64_t bytes = 0;
+    while (taken.size() < rows.size()) {
+      Decoded decoded;
+      uint64_t first = taken.size();
+      Status status =
+          decoded.decode(column, rows.data() + first, std::min<uint64_t>(kAtOnce, rows.size() - first));
+      for (uint64_t k = 0; k < decoded.count; ++k) {
+        Status read;
+        PyObject* sample = decode_plain(samples, decoded.at(k), &read);
+        read.row = column.spans.rows().row(rows[first + k]);
+        check(read, samples.path);
+        taken.push_back(owned(sample));
+      }
+      check(status, samples.path);
+      bytes += static_cast<uint64_t>(decoded.offsets[decoded.count]);
+    }
+    return bytes;
+  });
+  nb::object list = owned(PyList_New(static_cast<Py_ssize_t>(taken.size())));
+  for (size_t k = 0; k < taken.size(); ++k)
+    PyList_SET_ITEM(list.ptr(), static_cast<Py_ssize_t>(k), taken[k].release().ptr());
+  return list;
+}
+
 // A list of owned samples.
 nb::object take(Samples& samples, nb::handle indices) {
   ColumnPtr column = open_column(samples);
   std::vector<uint64_t> rows = positions(column->spans, indices, samples.path);
+  if (column->frames.codec) return take_decoded(samples, *column, rows);
   nb::object list;
   Status status;
   adaptive(samples, column->spans, rows, [&] {
@@ -205,11 +240,35 @@ nb::tuple take_jagged_bytes(Samples& samples, const Column& column, const std::v
   return nb::make_tuple(values, offsets);
 }
 
+nb::tuple take_jagged_decoded(Samples& samples, const Column& column, const std::vector<uint64_t>& rows,
+                              nb::object offsets) {
+  auto ends = data_of<int64_t>(offsets);
+  Status status;
+  uint64_t done;
+  {
+    nb::gil_scoped_release release;
+    status = measure_decoded(column.spans, column.frames, rows.data(), rows.size(), ends, &done);
+  }
+  check(status, samples.path);
+  auto bytes = static_cast<uint64_t>(ends[rows.size()]);
+  nb::object values = new_array(bytes, NPY_UINT8);
+  std::vector<Zstd::Worker> workers = batch_workers(*column.frames.codec, bytes);
+  adaptive(samples, column.spans, rows, [&] {
+    nb::gil_scoped_release release;
+    status =
+        decode_batch(column.spans, workers, rows.data(), rows.size(), ends, data_of<uint8_t>(values), &done);
+    return bytes;
+  });
+  check(status, samples.path);
+  return nb::make_tuple(values, offsets);
+}
+
 // Samples back to back, and where each ends: bytes, or elements of arrays of equal trailing dimensions.
 nb::tuple take_jagged(Samples& samples, nb::handle indices) {
   ColumnPtr column = open_column(samples);
   std::vector<uint64_t> rows = positions(column->spans, indices, samples.path);
   nb::object offsets = new_array(rows.size() + 1, NPY_INT64);
+  if (column->frames.codec) return take_jagged_decoded(samples, *column, rows, offsets);
   auto ends = data_of<int64_t>(offsets);
   uint64_t unit = column->spans.unit();
   std::vector<npy_intp> shape{0};
@@ -343,8 +402,8 @@ void prefetch(Samples& samples, nb::handle indices) {
   will_need(column->spans, rows.data(), rows.size());
 }
 
-// How long each sample is, in units of its payload.
-nb::object sizes(Samples& samples) {
+// How long each sample is, in units of its payload; or what is stored of it, where it is compressed.
+nb::object sizes(Samples& samples, bool stored) {
   ColumnPtr column = open_column(samples);
   const Spans& spans = column->spans;
   check(spans.check_size(), samples.path);
@@ -354,9 +413,12 @@ nb::object sizes(Samples& samples) {
   {
     nb::gil_scoped_release release;
     uint64_t unit = std::max<uint64_t>(spans.unit(), 1);
+    const Frames& frames = column->frames;
     for (uint64_t k = 0; k < spans.count() && status.ok(); ++k) {
       Span span;
       status = spans.at(k, &span);
+      if (status.ok() && frames.codec && !stored)
+        status = frames.said_size(spans.rows().row(k), span, &span.size);
       if (status.ok()) values[k] = static_cast<int64_t>(span.size / unit);
     }
   }
@@ -421,7 +483,11 @@ int64_t find_bytes(Samples& samples, nb::bytes wanted, uint64_t begin, uint64_t 
   Span span{reinterpret_cast<const uint8_t*>(wanted.c_str()), wanted.size()};
   uint64_t position = begin;
   Status status;
-  if (begin < end) {
+  if (begin < end && column->frames.codec) {
+    Zstd::Worker worker = column->frames.codec->worker();
+    nb::gil_scoped_release release;
+    status = find_decoded(column->spans, column->frames, worker, span, begin, end, &position);
+  } else if (begin < end) {
     nb::gil_scoped_release release;
     status = find(column->spans, span, begin, end, &position);
   }
@@ -506,7 +572,8 @@ void define_batches(nb::class_<Samples>& samples) {
       .def("_take_windows", &take_windows, nb::arg(), nb::arg(), nb::arg().none())
       .def("_prefetch", &prefetch, nb::arg().none())
       .def("_find", &find_bytes)
-      .def("_sizes", &sizes)
+      .def("_sizes", [](Samples& self) { return sizes(self, false); })
+      .def("_stored_sizes", [](Samples& self) { return sizes(self, true); })
       .def("_element_starts", &element_starts)
       .def("_shape_of", &shape_of)
       .def("_shape_table", &shape_table)

@@ -14,6 +14,7 @@ NB_MODULE(_kernel, m) {
   define_log(m);
   define_samples(m);
   define_encoding(m);
+  define_zstd(m);
   m.def("crc32c", [](nb::handle data) {
     Buffer buffer(data);
     return crc32c(buffer.data(), buffer.size());

@@ -112,6 +112,34 @@ nb::object errors(const char* name) { return nb::module_::import_("mmap_ninja.er
       builtin = PyExc_OverflowError;
       text += "the " + what + " would pass 2^63 bytes";
       break;
+    case Code::bad_frame:
+      type = "CorruptDatasetError";
+      text += row + " cannot be decompressed (" + what + "); the payload, its offsets or its sizes are ";
+      text += "damaged: restore it from a copy";
+      break;
+    case Code::too_large:
+      builtin = PyExc_ValueError;
+      text += row + " has " + found + " bytes where at most " + expected + " can be compressed; nothing of ";
+      text += "this batch was stored: store it without zstd_level";
+      break;
+    case Code::untrained:
+      builtin = PyExc_ValueError;
+      text +=
+          "no dictionary can be trained on the first batch (" + what + "); give more or longer samples at ";
+      text += "first, a smaller zstd_train_dictionary_size, or none";
+      break;
+    case Code::bad_codec:
+      builtin = PyExc_ValueError;
+      text += "zstd refuses (" + what + ")";
+      break;
+    case Code::no_library:
+      builtin = PyExc_ImportError;
+      text += "is no shared library with the functions of libzstd";
+      break;
+    case Code::no_memory:
+      builtin = PyExc_MemoryError;
+      text += "no memory to decompress a sample";
+      break;
     case Code::ok:
       break;
   }

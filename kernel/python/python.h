@@ -77,5 +77,6 @@ void define_log(nb::module_& m);
 void define_samples(nb::module_& m);
 void define_batches(nb::class_<struct Samples>& samples);
 void define_encoding(nb::module_& m);
+void define_zstd(nb::module_& m);
 
 }  // namespace mmap_ninja

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include <algorithm>
+#include <new>
 
 #include "utf8.h"
 
@@ -111,6 +112,18 @@ PyObject* wrap(const Samples& samples, PyObject* sample) {
   return wrapped;
 }
 
+// One sample of a compressed column.
+PyObject* decode_frame(Samples& samples, const Column& column, uint64_t position, Span frame,
+                       Status* status) {
+  uint64_t size;
+  *status = column.frames.size(column.spans.rows().row(position), frame, &size);
+  if (!status->ok()) return nullptr;
+  Zstd::Worker worker = column.frames.codec->worker();
+  const uint8_t* sample = nullptr;
+  *status = worker.decode(frame, size, &sample);
+  return status->ok() ? decode_plain(samples, {sample, size}, status) : nullptr;
+}
+
 // ---- slots
 
 Samples* samples_of(PyObject* self) {
@@ -187,6 +200,8 @@ int clear(PyObject* self) {
 struct Iterator {
   Samples samples;
   uint64_t next = 0;
+  std::shared_ptr<const Decoded> ahead;  // of a compressed column: samples from `ahead_first` on
+  uint64_t ahead_first = 0;
 
   static constexpr uint64_t kStep = uint64_t{2} << 20;
 
@@ -205,6 +220,36 @@ struct Iterator {
     payload.populate(begin, end);
   }
 };
+
+// A sample of a compressed column. The next ones are decoded with it, on several threads.
+PyObject* next_decoded(Iterator& iterator, const Column& column, uint64_t position) {
+  // Whoever wants one sample should not wait for many; by doubling, nobody decodes twice what is asked for.
+  constexpr uint64_t kMost = 256;
+  Samples& samples = iterator.samples;
+  std::shared_ptr<const Decoded> ahead = iterator.ahead;
+  uint64_t at = position - iterator.ahead_first;
+  if (!ahead || at >= ahead->count) {
+    uint64_t count = ahead && at == ahead->count ? std::min(2 * ahead->count, kMost) : 1;
+    std::vector<uint64_t> positions(std::min(count, column.spans.count() - position));
+    for (size_t k = 0; k < positions.size(); ++k) positions[k] = position + k;
+    auto decoded = std::make_shared<Decoded>();
+    Status status = decoded->decode(column, positions.data(), positions.size());
+    if (decoded->count == 0) {
+      set_error(status, samples.path);
+      return nullptr;
+    }
+    iterator.ahead = ahead = std::move(decoded);
+    iterator.ahead_first = position;
+    at = 0;
+  }
+  Status status;
+  PyObject* sample = decode_plain(samples, ahead->at(at), &status);
+  if (sample || status.ok()) [[likely]]
+    return sample;
+  status.row = column.spans.rows().row(position);
+  set_error(status, samples.path);
+  return nullptr;
+}
 
 PyObject* iterate(PyObject* self) {
   Samples* samples = samples_of(self);
@@ -238,6 +283,7 @@ PyObject* iterator_next(PyObject* self) {
     }
   }
   if (position % 16 == 0) iterator->read_ahead(column.spans, position);
+  if (column.frames.codec) return next_decoded(*iterator, column, position);
   return get(iterator->samples, column, position);
 }
 
@@ -270,6 +316,8 @@ uint64_t rows_size(const std::string& path, uint64_t rows, uint64_t unit) {
   return size;
 }
 
+uint64_t sizes_size(uint64_t rows) { return rows * sizeof(uint32_t); }
+
 uint64_t offsets_size(uint64_t rows) { return (rows + 1) * sizeof(uint64_t); }
 
 Index offsets_index(MapPtr offsets) { return {offsets, offsets, sizeof(uint64_t)}; }
@@ -280,12 +328,12 @@ nb::object owner_of(const MapPtr& payload) {
   return nb::capsule(new MapPtr(payload), [](void* kept) noexcept { delete static_cast<MapPtr*>(kept); });
 }
 
-void show(Samples& samples, Spans spans, Shapes shapes) {
+void show(Samples& samples, Spans spans, Shapes shapes, Frames frames = {}) {
   // The same map, the same owner: only a batch that outgrew the reservation makes a new one.
   bool same = samples.column && samples.column->spans.payload() == spans.payload();
   nb::object owner = same ? samples.column->owner : owner_of(spans.payload());
-  samples.column =
-      std::make_shared<const Column>(Column{std::move(spans), std::move(shapes), std::move(owner)});
+  samples.column = std::make_shared<const Column>(
+      Column{std::move(spans), std::move(shapes), std::move(owner), std::move(frames)});
 }
 
 // Rows of one size, `unit` bytes apart.
@@ -298,24 +346,28 @@ void attach_fixed(Samples& samples, int payload_fd, uint64_t payload_size, uint6
        no_shapes(ShapeForm::flat, rows));
 }
 
-// Rows of any size.
+// Rows of any size. `codec`: what they are compressed with, `sizes_fd` saying what each decodes to.
 void attach(Samples& samples, int payload_fd, uint64_t payload_size, uint64_t unit, int offsets_fd,
-            uint64_t rows) {
+            uint64_t rows, nb::handle codec, int sizes_fd) {
   MapPtr offsets = map(samples.path, offsets_fd, offsets_size(rows));
+  Frames frames;
+  if (!codec.is_none()) frames = {codec_of(codec), map(samples.path, sizes_fd, sizes_size(rows))};
   show(
       samples,
       {map(samples.path, payload_fd, payload_size), payload_size, unit, offsets_index(offsets), RowMap(rows)},
-      no_shapes(ShapeForm::flat, rows));
+      no_shapes(ShapeForm::flat, rows), std::move(frames));
 }
 
-// The directories of 0.x: starts and ends in files of their own.
+// The directories of 0.x: starts and ends in files of their own, and only the frames say what they decode to.
 void attach_legacy(Samples& samples, int payload_fd, uint64_t payload_size, uint64_t unit, int starts_fd,
-                   int ends_fd, uint64_t rows) {
+                   int ends_fd, uint64_t rows, nb::handle codec) {
   uint64_t size = rows * sizeof(uint64_t);
   Index index{map(samples.path, starts_fd, size), map(samples.path, ends_fd, size), 0};
+  Frames frames;
+  if (!codec.is_none()) frames.codec = codec_of(codec);
   show(samples,
        {map(samples.path, payload_fd, payload_size), payload_size, unit, std::move(index), RowMap(rows)},
-       no_shapes(ShapeForm::flat, rows));
+       no_shapes(ShapeForm::flat, rows), std::move(frames));
 }
 
 void attach_shapes(Samples& samples, Shapes shapes) {
@@ -354,8 +406,11 @@ void grow(Samples& samples, uint64_t payload_size, uint64_t rows) {
     return {grown(samples.path, spans.payload(), size), size, spans.unit(), std::move(index), RowMap(rows)};
   };
   const Spans& shapes = seen->shapes.spans();
+  Frames frames = seen->frames;
+  if (frames.codec) frames.sizes = grown(samples.path, frames.sizes, sizes_size(rows));
   show(samples, grow_spans(seen->spans, payload_size),
-       {seen->shapes.form(), grow_spans(shapes, rows_size(samples.path, rows, shapes.unit()))});
+       {seen->shapes.form(), grow_spans(shapes, rows_size(samples.path, rows, shapes.unit()))},
+       std::move(frames));
 }
 
 // What arrays are made of. `strides`: in bytes, of samples that are not stored in C order.
@@ -387,7 +442,7 @@ nb::object rank_of_all(const Samples& samples) {
 void share(Samples& samples, const Samples& parent, const RowMap& rows) {
   const Column& seen = *parent.column;
   samples.column = std::make_shared<const Column>(
-      Column{seen.spans.with_rows(rows), seen.shapes.with_rows(rows), seen.owner});
+      Column{seen.spans.with_rows(rows), seen.shapes.with_rows(rows), seen.owner, seen.frames});
   samples.dtype = parent.dtype;
   samples.shape = parent.shape;
   samples.strides = parent.strides;
@@ -430,17 +485,48 @@ SampleKind kind_of(const std::string& name) {
 
 }  // namespace
 
+PyObject* decode_plain(Samples& samples, Span span, Status* status) {
+  if (samples.kind == SampleKind::text) return wrap(samples, decode_text(span, &samples.ascii, status));
+  return wrap(samples, PyBytes_FromStringAndSize(reinterpret_cast<const char*>(span.data),
+                                                 static_cast<Py_ssize_t>(span.size)));
+}
+
 PyObject* decode(Samples& samples, const Column& column, uint64_t position, Span span, bool owns,
                  Status* status) {
-  switch (samples.kind) {
-    case SampleKind::text:
-      return wrap(samples, decode_text(span, &samples.ascii, status));
-    case SampleKind::binary:
-      return wrap(samples, PyBytes_FromStringAndSize(reinterpret_cast<const char*>(span.data),
-                                                     static_cast<Py_ssize_t>(span.size)));
-    default:
-      return wrap(samples, decode_array(samples, column, position, span, owns, status));
+  if (samples.kind > SampleKind::binary)
+    return wrap(samples, decode_array(samples, column, position, span, owns, status));
+  if (column.frames.codec) return decode_frame(samples, column, position, span, status);
+  return decode_plain(samples, span, status);
+}
+
+Status Decoded::decode(const Column& column, const uint64_t* positions, uint64_t size) {
+  constexpr int64_t kMostBytes = int64_t{4} << 20;
+  const Frames& frames = column.frames;
+  offsets.resize(size + 1);
+  Status measured, decoded;
+  {
+    nb::gil_scoped_release release;
+    measured = measure_decoded(column.spans, frames, positions, size, offsets.data(), &count);
   }
+  if (count == 0) return measured;
+  if (offsets[count] > kMostBytes) {
+    auto end =
+        std::upper_bound(offsets.begin() + 1, offsets.begin() + static_cast<int64_t>(count), kMostBytes);
+    count = std::max<uint64_t>(1, static_cast<uint64_t>(end - offsets.begin()) - 1);
+    measured = {};
+  }
+  auto bytes = static_cast<uint64_t>(offsets[count]);
+  values.reset(new (std::nothrow) uint8_t[bytes]);
+  if (!values) {
+    count = 0;
+    return {.code = Code::no_memory};
+  }
+  std::vector<Zstd::Worker> workers = batch_workers(*frames.codec, bytes);
+  {
+    nb::gil_scoped_release release;
+    decoded = decode_batch(column.spans, workers, positions, count, offsets.data(), values.get(), &count);
+  }
+  return decoded.ok() ? measured : decoded;
 }
 
 std::shared_ptr<const Column> open_column(const Samples& samples) {
@@ -525,9 +611,11 @@ void define_samples(nb::module_& m) {
                                 .strides = {},
                                 .wrapper = nb::none()};
            })
-      .def("_attach", &attach)
+      .def("_attach", &attach, nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(),
+           nb::arg("codec").none() = nb::none(), nb::arg("sizes_fd") = -1)
       .def("_attach_fixed", &attach_fixed)
-      .def("_attach_legacy", &attach_legacy)
+      .def("_attach_legacy", &attach_legacy, nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(),
+           nb::arg("codec").none() = nb::none())
       .def("_attach_shapes", &attach_shape_rows)
       .def("_attach_legacy_shape_rows", &attach_legacy_shape_rows)
       .def("_attach_legacy_shape_spans", &attach_legacy_shape_spans)

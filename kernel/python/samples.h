@@ -10,6 +10,7 @@
 #include "python.h"
 #include "shapes.h"
 #include "spans.h"
+#include "zstd.h"
 
 namespace mmap_ninja {
 
@@ -20,6 +21,7 @@ struct Column {
   Spans spans;
   Shapes shapes;     // of a ragged column
   nb::object owner;  // keeps the map of the payload for the arrays over it
+  Frames frames;     // of a compressed column
 };
 
 struct Samples {
@@ -38,6 +40,25 @@ struct Samples {
 // A new reference, or nullptr with either `status` or a Python error set. `owns`: the sample must be no view.
 PyObject* decode(Samples& samples, const Column& column, uint64_t position, Span span, bool owns,
                  Status* status);
+
+// What a batch of a compressed column decodes to, back to back, and the workers for it.
+struct Decoded {
+  std::vector<int64_t> offsets;
+  std::unique_ptr<uint8_t[]> values;
+  uint64_t count = 0;  // of whole samples: all, unless the next one is damaged
+
+  // Decodes as many of them as fit into a few MiB, at least one; runs without the GIL in between.
+  Status decode(const Column& column, const uint64_t* positions, uint64_t size);
+  Span at(uint64_t k) const {
+    return {values.get() + offsets[k], static_cast<uint64_t>(offsets[k + 1] - offsets[k])};
+  }
+};
+
+// The codec that an object of Python's stands for.
+std::shared_ptr<const Zstd> codec_of(nb::handle codec);
+
+// A sample of text or bytes as an object; as for `decode`.
+PyObject* decode_plain(Samples& samples, Span span, Status* status);
 
 // The column, for a batch to keep alive; raises if the handle is closed.
 std::shared_ptr<const Column> open_column(const Samples& samples);

@@ -8,11 +8,12 @@ import functools
 import operator
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, TypeVar, get_args
 
 from mmap_ninja import _kernel, directory, files, format, legacy, upgrading, writing
+from mmap_ninja.columns import Binary, ColumnType, Text, Zstd
 from mmap_ninja.dataset import Columns, Dataset, Durability, Encode
 from mmap_ninja.errors import CorruptDatasetError, LockTimeoutError
 from mmap_ninja.generation import read_commit
@@ -179,11 +180,23 @@ def _check_same(meta: format.Meta, kind: format.Kind, columns: Columns, path: Pa
         wanted, stored = (getattr(column.type, "dtype", None) for column in (asked, found))
         if wanted is not None and stored is not None and wanted != stored:
             raise TypeError(f"{path}: holds {stored}, not {wanted}; leave the dtype out, or pass if_exists='replace'")
+        codecs = [_codec(column.type) for column in (asked, found)]
+        if codecs[0] is not None and codecs[0] != codecs[1]:
+            raise ValueError(
+                f"{path}: is compressed with {codecs[1]}, not {codecs[0]}; leave zstd_level and "
+                "zstd_train_dictionary_size out, or pass if_exists='replace'"
+            )
     if options.metadata is not None and options.metadata != meta.metadata:
         raise ValueError(
             f"{path}: has the metadata {meta.metadata!r:.200}, which cannot change to {options.metadata!r:.200}; "
             "leave it out, or pass if_exists='replace'"
         )
+
+
+def _codec(column: ColumnType) -> Zstd | None:
+    """What a column was asked to be compressed with: the dictionary that it has got is no part of that."""
+    found = column.codec if isinstance(column, Text | Binary) else None
+    return None if found is None else replace(found, dictionary=None)
 
 
 def _take_build(path: Path, options: Options) -> int | None:

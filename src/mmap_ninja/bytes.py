@@ -5,10 +5,9 @@ from typing import Any, Self
 
 from mmap_ninja import _kernel, sources
 from mmap_ninja.build import IfExists
-from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Columns, Durability
+from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Durability
 from mmap_ninja.handle import Mode, PathLike
 from mmap_ninja.spans import SpansHandle
-from mmap_ninja.writing import Parts
 
 
 class BytesMmap(SpansHandle[bytes]):
@@ -33,6 +32,8 @@ class BytesMmap(SpansHandle[bytes]):
         mode: Mode | None = None,
         verbose: bool = False,
         *,
+        zstd_level: int | None = None,
+        zstd_train_dictionary_size: int | None = None,
         if_exists: IfExists = "replace",
         metadata: dict[str, Any] | None = None,
         durability: Durability | None = None,
@@ -44,6 +45,8 @@ class BytesMmap(SpansHandle[bytes]):
             samples,
             verbose=verbose,
             mode=mode,
+            zstd_level=zstd_level,
+            zstd_train_dictionary_size=zstd_train_dictionary_size,
             if_exists=if_exists,
             metadata=metadata,
             durability=durability,
@@ -51,8 +54,8 @@ class BytesMmap(SpansHandle[bytes]):
         )
 
     @classmethod
-    def _encode(cls, columns: Columns, batch: sources.Batch[bytes], path: str, first: int) -> tuple[Columns, Parts]:
-        return columns, _kernel.encode_binary(batch, path, first)
+    def _pack(cls, batch: sources.Batch[bytes], path: str, first: int) -> tuple[bytes, bytes]:
+        return _kernel.encode_binary(batch, path, first)
 
     def _key_bytes(self, value: object) -> bytes | None:
         return bytes(value) if isinstance(value, bytes | bytearray | memoryview) else None

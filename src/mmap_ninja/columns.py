@@ -1,5 +1,6 @@
 """The types of columns: what a sample of each is, which files hold it, and how that stands in the meta file."""
 
+import base64
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any, ClassVar, Final, Literal
@@ -10,10 +11,12 @@ import numpy.typing as npt
 from mmap_ninja.dtypes import DType, decode_dtype, encode_dtype
 
 Rows = npt.NDArray[np.uint64]
-Role = Literal["data", "offsets", "shapes", "edits", "sums"]
+Role = Literal["data", "offsets", "sizes", "shapes", "edits", "sums"]
 
 MOST_DIMENSIONS: Final = 32  # of a sample: a batch has one more, and NumPy 1 allows no more than 32 + 0
-_U64: Final = 8
+_U32, _U64 = 4, 8
+LEVELS: Final = (-(1 << 17), 22)  # that zstd has
+DICTIONARY_SIZES: Final = (256, 4 << 20)  # zstd asks for the least; the meta file holds the greatest
 
 
 class Rule(IntEnum):
@@ -36,18 +39,44 @@ class ShapeForm(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Zstd:
+    """Each sample is a frame of zstd; the dictionary that is asked for is not known before the first batch."""
+
+    level: int
+    dictionary_size: int | None = None  # at most; what is asked for
+    dictionary: bytes | None = None
+
+    @property
+    def is_untrained(self) -> bool:
+        """Whether the dictionary is still to be made."""
+        return self.dictionary_size is not None and self.dictionary is None
+
+    def to_json(self) -> dict[str, Any]:
+        """What the meta file says of it."""
+        dictionary = None if self.dictionary is None else base64.b64encode(self.dictionary).decode()
+        return {
+            "name": "zstd",
+            "level": self.level,
+            "dictionary_size": self.dictionary_size,
+            "dictionary": dictionary,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Text:
     """`str` as UTF-8."""
 
     name: ClassVar = "text"
 
+    codec: Zstd | None = None
+
     def files(self) -> dict[Role, tuple[Rule, int]]:
         """The column's files in the order of writing: length rule and unit, in bytes, of each."""
-        return {"data": (Rule.PAYLOAD, 1), "offsets": (Rule.OFFSETS, _U64)}
+        return _span_files(self.codec)
 
     def to_json(self) -> dict[str, Any]:
         """What the meta file says beside the name of the type."""
-        return {}
+        return {} if self.codec is None else {"codec": self.codec.to_json()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +85,15 @@ class Binary:
 
     name: ClassVar = "binary"
 
+    codec: Zstd | None = None
+
     def files(self) -> dict[Role, tuple[Rule, int]]:
         """As for `Text`."""
-        return {"data": (Rule.PAYLOAD, 1), "offsets": (Rule.OFFSETS, _U64)}
+        return _span_files(self.codec)
 
     def to_json(self) -> dict[str, Any]:
         """As for `Text`."""
-        return {}
+        return {} if self.codec is None else {"codec": self.codec.to_json()}
 
 
 class _OfArrays:
@@ -185,10 +216,9 @@ def decode_type(document: dict[str, Any]) -> ColumnType:
         ValueError: if it says none; the message is what was found.
     """
     name, rest = document.get("type"), {key: document[key] for key in document.keys() - {"id", "name", "type"}}
-    if name == "text" and not rest:
-        return Text()
-    if name == "binary" and not rest:
-        return Binary()
+    if name in ("text", "binary") and rest.keys() <= {"codec"}:
+        codec = _codec(rest["codec"]) if rest else None
+        return Text(codec) if name == "text" else Binary(codec)
     if name == "array" and rest.keys() == {"dtype", "shape", "declared", "sealed"}:
         shape = None if rest["shape"] is None else tuple(_numbers(rest["shape"], MOST_DIMENSIONS))
         array = Array(_dtype(rest["dtype"]), shape, _flag(rest["declared"]), _flag(rest["sealed"]))
@@ -202,6 +232,30 @@ def decode_type(document: dict[str, Any]) -> ColumnType:
             raise ValueError(f"ranks {ranks} without a dtype")
         return ragged
     raise ValueError(f"column {document!r:.80}")
+
+
+def _span_files(codec: Zstd | None) -> dict[Role, tuple[Rule, int]]:
+    files: dict[Role, tuple[Rule, int]] = {"data": (Rule.PAYLOAD, 1), "offsets": (Rule.OFFSETS, _U64)}
+    return files if codec is None else {**files, "sizes": (Rule.ROWS, _U32)}
+
+
+def _codec(document: Any) -> Zstd:
+    keys = {"name", "level", "dictionary_size", "dictionary"}
+    if not isinstance(document, dict) or document.keys() != keys or document["name"] != "zstd":
+        raise ValueError(f"codec {document!r:.80}")
+    level, size, encoded = document["level"], document["dictionary_size"], document["dictionary"]
+    if type(level) is not int or not LEVELS[0] <= level <= LEVELS[1]:
+        raise ValueError(f"level {level!r:.80}")
+    if size is not None and (type(size) is not int or not DICTIONARY_SIZES[0] <= size <= DICTIONARY_SIZES[1]):
+        raise ValueError(f"dictionary size {size!r:.80}")
+    dictionary = None
+    if encoded is not None:
+        if not isinstance(encoded, str) or size is None:
+            raise ValueError(f"dictionary {encoded!r:.80} of size {size}")
+        dictionary = base64.b64decode(encoded, validate=True)
+        if not 0 < len(dictionary) <= size:
+            raise ValueError(f"dictionary of {len(dictionary)} bytes where at most {size} were asked for")
+    return Zstd(level, size, dictionary)
 
 
 def _dtype(document: Any) -> DType | None:

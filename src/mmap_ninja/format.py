@@ -30,7 +30,7 @@ Kind = Literal["strings", "bytes", "array", "ragged"]
 
 LEGACY_DATA: Final = "data.ninja"  # the payload of a 0.x directory that was upgraded
 _FILE_NAME: Final = re.compile(
-    r"(?:c(?P<column>[0-9]{1,5})\.(?P<of_column>data|offsets|shapes)|(?P<shared>edits|sums))-[0-9]{1,20}"
+    r"(?:c(?P<column>[0-9]{1,5})\.(?P<of_column>data|offsets|sizes|shapes)|(?P<shared>edits|sums))-[0-9]{1,20}"
 )
 _OWN_NAME: Final = re.compile(
     r"COMMIT|LOCK|BUILD|(?:COMMIT|BUILD|UPGRADE)\.new|UPGRADE|meta-\d+\.json"
@@ -161,7 +161,7 @@ def is_own_name(name: str) -> bool:
 def holds_samples(name: str, size: int) -> bool:
     """Whether a file of this name and size holds more than what it was created with."""
     match = _FILE_NAME.fullmatch(name)
-    empty = {"data": 0, "offsets": len(FIRST_OFFSET), "shapes": 0}
+    empty = {"data": 0, "offsets": len(FIRST_OFFSET), "sizes": 0, "shapes": 0}
     return match is not None and match["of_column"] in empty and size > empty[match["of_column"]]
 
 

@@ -111,8 +111,7 @@ class DatasetHandle(SampleSequence[T]):
 
     def _attach_files(self, dataset: Dataset) -> None:
         """Map the files of a generation that was not shown before."""
-        data, offsets = dataset.generation.descriptors[:2]
-        self._attach(data, dataset.extents[0], 1, offsets, dataset.rows)
+        raise NotImplementedError
 
     @property
     def _configuration(self) -> dict[str, Any]:
@@ -296,8 +295,8 @@ class DatasetHandle(SampleSequence[T]):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the samples, without their offsets."""
-        return self._snapshot.nbytes if self._view_of is None else int(self._sizes().sum()) * self._unit
+        """Bytes of the samples as they are stored, without their offsets."""
+        return self._snapshot.nbytes if self._view_of is None else int(self._stored_sizes().sum()) * self._unit
 
     @property
     def _unit(self) -> int:

@@ -1,15 +1,21 @@
 """What strings and bytes share: samples that are runs of bytes, which can be read without an object for each."""
 
-from collections.abc import Iterator
-from typing import TypeVar
+import operator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Durability
+from mmap_ninja import build, chunks, codec, format, sources
+from mmap_ninja.build import IfExists
+from mmap_ninja.columns import DICTIONARY_SIZES, LEVELS, Binary, Text, Zstd
+from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Columns, Dataset, Durability
 from mmap_ninja.handle import DatasetHandle, Mode, PathLike
 from mmap_ninja.legacy import Keys
 from mmap_ninja.sequence import Indices
+from mmap_ninja.writing import Parts
 
 T = TypeVar("T")
 
@@ -29,6 +35,124 @@ class SpansHandle(DatasetHandle[T]):
     ) -> None:
         keys = Keys(starts_key, ends_key)
         super().__init__(out_dir, mode, durability=durability, lock_timeout=lock_timeout, keys=keys)
+
+    @classmethod
+    def from_generator(
+        cls,
+        out_dir: PathLike,
+        sample_generator: Iterable[T],
+        batch_size: int = 1024,
+        verbose: bool = False,
+        *,
+        mode: Mode | None = None,
+        zstd_level: int | None = None,
+        zstd_train_dictionary_size: int | None = None,
+        if_exists: IfExists = "replace",
+        total: int | None = None,
+        metadata: dict[str, Any] | None = None,
+        durability: Durability | None = None,
+        lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
+    ) -> Self:
+        """As for all kinds; and compressed, if a level is given, which needs the extra `zstd`.
+
+        What is appended later is compressed in the same way.
+
+        Args:
+            out_dir: The dataset's directory; missing parents are made.
+            sample_generator: Any iterable of samples.
+            batch_size: Samples per commit.
+            verbose: Whether to show a progress bar.
+            mode: The mode of the handle that is returned.
+            zstd_level: How hard zstd tries: 1 to 22, 3 is usual; negative ones are faster. None: samples are stored
+                as they are, or as those before them where a build is resumed or added to.
+            zstd_train_dictionary_size: Bytes, at most, of a dictionary that is trained on the first batch. Samples of
+                up to a few kB become smaller with one, and are read faster; 112640 is usual.
+            if_exists: As for all kinds, like what follows.
+            total: Number of samples, for the progress bar.
+            metadata: A dict that JSON can hold.
+            durability: None, "process" or "machine".
+            lock_timeout: Seconds to wait for other processes' commits.
+
+        Raises:
+            ImportError: if a level is given, and `pip install "mmap_ninja[zstd]"` is still to be done.
+            ValueError: if the first batch is too small for a dictionary, or the dataset is compressed otherwise.
+        """
+        options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
+        column = cls._column(zstd_level, zstd_train_dictionary_size)
+        return cls._build(out_dir, sources.Iterated(sample_generator, total), mode, options, column)
+
+    @classmethod
+    def from_indexable(
+        cls,
+        out_dir: PathLike,
+        indexable: sources.Indexable[T] | Callable[[int], T],
+        batch_size: int = 1024,
+        n_jobs: int | None = None,
+        verbose: bool = False,
+        *,
+        mode: Mode | None = None,
+        zstd_level: int | None = None,
+        zstd_train_dictionary_size: int | None = None,
+        if_exists: IfExists = "replace",
+        metadata: dict[str, Any] | None = None,
+        durability: Durability | None = None,
+        lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
+    ) -> Self:
+        """As for all kinds; and compressed, as `from_generator` does."""
+        options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
+        column = cls._column(zstd_level, zstd_train_dictionary_size)
+        return cls._build(out_dir, chunks.indexed(indexable, n_jobs, options), mode, options, column)
+
+    @classmethod
+    def _column(cls, level: int | None, dictionary_size: int | None) -> Text | Binary:
+        """The type of the column of an empty dataset, which is compressed if there is a level."""
+        column = format.first_columns(cls._kind)[0].type
+        assert isinstance(column, Text | Binary)  # noqa: S101 - for the type checker
+        if level is None:
+            if dictionary_size is not None:
+                raise ValueError("zstd_train_dictionary_size: needs a zstd_level, too")
+            return column
+        for name, value, (least, greatest) in (
+            ("zstd_level", level, LEVELS),
+            ("zstd_train_dictionary_size", dictionary_size, DICTIONARY_SIZES),
+        ):
+            if value is not None and not least <= operator.index(value) <= greatest:
+                raise ValueError(f"{name} {value}: expected {least} to {greatest}")
+        codec.library()  # what is missing must not leave a dataset behind
+        size = None if dictionary_size is None else operator.index(dictionary_size)
+        return replace(column, codec=Zstd(operator.index(level), size))
+
+    def _attach_files(self, dataset: Dataset) -> None:
+        column = dataset.meta.columns[0].type
+        assert isinstance(column, Text | Binary)  # noqa: S101 - for the type checker
+        data, offsets, sizes = dataset.generation.descriptors[:3]
+        if column.codec is None:
+            self._attach(data, dataset.extents[0], 1, offsets, dataset.rows)
+        else:
+            try:
+                opened = codec.opened(column.codec)
+            except ImportError as error:
+                raise ImportError(f"{self.path}: {error}") from None
+            self._attach(data, dataset.extents[0], 1, offsets, dataset.rows, opened, sizes)
+
+    @classmethod
+    def _encode(cls, columns: Columns, batch: sources.Batch[T], path: str, first: int) -> tuple[Columns, Parts]:
+        payload, ends = cls._pack(batch, path, first)
+        column = columns[0].type
+        assert isinstance(column, Text | Binary)  # noqa: S101 - for the type checker
+        if column.codec is None or not ends:
+            return columns, (payload, ends)
+        if column.codec.is_untrained:
+            dictionary = codec.train(column.codec, payload, ends, path)
+            column = replace(column, codec=replace(column.codec, dictionary=dictionary))
+            columns = (replace(columns[0], type=column),)
+        assert column.codec is not None  # noqa: S101 - for the type checker
+        return columns, codec.opened(column.codec).encode(payload, ends, path, first)
+
+    @classmethod
+    def _pack(cls, batch: sources.Batch[T], path: str, first: int) -> tuple[bytes, bytes]:
+        """Samples back to back, and where each ends."""
+        raise NotImplementedError
 
     def take_jagged(self, indices: Indices) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
         """The bytes of many samples back to back, without an object for each: what a tokenizer wants.
@@ -57,7 +181,7 @@ class SpansHandle(DatasetHandle[T]):
 
     @property
     def byte_lengths(self) -> npt.NDArray[np.int64]:
-        """Bytes of each sample: int64 `[n]`, a new array."""
+        """Bytes of each sample, decompressed if it is compressed: int64 `[n]`, a new array."""
         return self._sizes()
 
     @property

@@ -5,10 +5,9 @@ from typing import Any, Self
 
 from mmap_ninja import _kernel, sources
 from mmap_ninja.build import IfExists
-from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Columns, Durability
+from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Durability
 from mmap_ninja.handle import Mode, PathLike
 from mmap_ninja.spans import SpansHandle, check_keys
-from mmap_ninja.writing import Parts
 
 
 class StringsMmap(SpansHandle[str]):
@@ -49,6 +48,8 @@ class StringsMmap(SpansHandle[str]):
         starts_key: str = "starts",
         ends_key: str = "ends",
         verbose: bool = False,
+        zstd_level: int | None = None,
+        zstd_train_dictionary_size: int | None = None,
         *,
         if_exists: IfExists = "replace",
         metadata: dict[str, Any] | None = None,
@@ -62,6 +63,8 @@ class StringsMmap(SpansHandle[str]):
             strings,
             verbose=verbose,
             mode=mode,
+            zstd_level=zstd_level,
+            zstd_train_dictionary_size=zstd_train_dictionary_size,
             if_exists=if_exists,
             metadata=metadata,
             durability=durability,
@@ -69,8 +72,8 @@ class StringsMmap(SpansHandle[str]):
         )
 
     @classmethod
-    def _encode(cls, columns: Columns, batch: sources.Batch[str], path: str, first: int) -> tuple[Columns, Parts]:
-        return columns, _kernel.encode_text(batch, path, first)
+    def _pack(cls, batch: sources.Batch[str], path: str, first: int) -> tuple[bytes, bytes]:
+        return _kernel.encode_text(batch, path, first)
 
     def _key_bytes(self, value: object) -> bytes | None:
         if not isinstance(value, str):

@@ -1,0 +1,70 @@
+"""Compression of samples: which libzstd is used, and what of it the batches and readers of a column share.
+
+The kernel calls libzstd's stable functions in the extension module that the package zstandard ships, which carries a
+whole libzstd; calls through Python would cost a third more per sample, and hold other threads up.
+"""
+
+import functools
+import importlib.util
+from collections.abc import Iterator
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+from typing import Final
+
+from mmap_ninja import _kernel
+from mmap_ninja.columns import Zstd
+
+# Both are built over libzstd; `_cffi` makes its functions visible, and `backend_c` where it is linked dynamically.
+_MODULES: Final = ("_cffi", "backend_c")
+_CACHED: Final = 16
+
+
+def opened(codec: Zstd) -> _kernel.Zstd:
+    """The codec as the kernel knows it.
+
+    Raises:
+        ImportError: if the package that it needs is not installed.
+    """
+    return _opened(library(), codec.level, codec.dictionary or b"")
+
+
+@functools.lru_cache(maxsize=_CACHED)  # opening takes a millisecond, most of it for the dictionary
+def _opened(path: str, level: int, dictionary: bytes) -> _kernel.Zstd:
+    return _kernel.Zstd(path, level, dictionary)
+
+
+def train(codec: Zstd, payload: bytes, ends: bytes, path: str) -> bytes:
+    """The dictionary that a codec wants, made of its column's first batch.
+
+    Raises:
+        ValueError: if the samples are too few or too short for one.
+    """
+    return _kernel.train_zstd(library(), payload, ends, codec.dictionary_size or 0, path)
+
+
+def library() -> str:
+    """The shared library with the functions of libzstd.
+
+    Raises:
+        ImportError: if the package that ships it is not installed.
+    """
+    reason = "the package zstandard is not installed"
+    for path in _candidates():
+        try:
+            _opened(path, 0, b"")
+        except ImportError as error:
+            reason = str(error)
+        else:
+            return path
+    raise ImportError(f'compressed samples need libzstd: pip install "mmap_ninja[zstd]" ({reason})')
+
+
+def _candidates() -> Iterator[str]:
+    # Looked for, not imported: that takes 40 ms, and nothing of it is called.
+    package = importlib.util.find_spec("zstandard")
+    for folder in (package.submodule_search_locations or ()) if package else ():
+        for module in _MODULES:
+            for suffix in EXTENSION_SUFFIXES:
+                path = Path(folder, module + suffix)
+                if path.exists():
+                    yield str(path)
