@@ -4,8 +4,8 @@ import hashlib
 import os
 from pathlib import Path
 
-from mmap_ninja import _kernel, files, format
-from mmap_ninja.columns import Array, ColumnType, Ragged, Text
+from mmap_ninja import _kernel, codec, files, format
+from mmap_ninja.columns import DICTIONARY_SIZES, Array, ColumnType, Ragged, Text, Zstd
 from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Dataset, Durability, Identity, Snapshot, check_kind
 from mmap_ninja.errors import CorruptDatasetError, StaleHandleError
 from mmap_ninja.format import Column, Meta
@@ -20,7 +20,7 @@ class LegacyDataset:
     Raises:
         CorruptDatasetError: if its files are incomplete or contradict each other.
         TypeError: if it is of another kind.
-        ValueError: if its strings are compressed.
+        ImportError: if its strings are compressed, and the extra `zstd` is not installed.
     """
 
     def __init__(
@@ -38,7 +38,6 @@ class LegacyDataset:
         self.descriptors: dict[str, int] = {}
         self.layout = layout = read_layout(path, *keys)
         check_kind(path, layout.kind, kind)
-        _refuse_compressed(path, layout)
         self.rows = layout.rows
         sizes = {file.name: file.size_bytes for file in _files(layout)}
         for name in sizes:
@@ -92,13 +91,23 @@ class LegacyDataset:
         if layout.dtype is not None:
             unit = layout.dtype.itemsize
             samples._describe(layout.dtype, [], [])
-        samples._attach_legacy(payload_fd, size, unit, self.file(layout.starts), self.file(layout.ends), self.rows)
+        index = self.file(layout.starts), self.file(layout.ends)
+        samples._attach_legacy(payload_fd, size, unit, *index, self.rows, self._codec())
         match layout.shapes:
             case FlatShapes(shapes, ndim):
                 samples._attach_legacy_shape_rows(self.file(shapes), ndim)
             case NestedShapes(numbers, starts, ends):
                 fds = self.file(numbers), numbers.size_bytes, self.file(starts), self.file(ends)
                 samples._attach_legacy_shape_spans(*fds)
+
+    def _codec(self) -> _kernel.Zstd | None:
+        column = self.meta.columns[0].type
+        if not isinstance(column, Text) or column.codec is None:
+            return None
+        try:
+            return codec.opened(column.codec)
+        except ImportError as error:
+            raise ImportError(f"{self.path}: {error}") from None
 
 
 def open_dataset(
@@ -122,14 +131,13 @@ def open_dataset(
     return Dataset(path, kind, durability, lock_timeout)
 
 
-def _refuse_compressed(path: Path, layout: Layout) -> None:
-    if layout.compression is not None:
-        raise ValueError(f"{path}: its strings are compressed with zstd, which this version does not read yet")
-
-
 def _column_type(layout: Layout) -> ColumnType:
     if layout.kind == "strings":
-        return Text()
+        if layout.compression is None:
+            return Text()
+        dictionary = layout.compression.dictionary
+        size = None if dictionary is None else max(len(dictionary), DICTIONARY_SIZES[0])
+        return Text(Zstd(layout.compression.level, size, dictionary))
     if layout.kind == "array":
         return Array(layout.dtype, layout.sample_shape)
     return Ragged(layout.dtype)  # the ranks are known when all shapes have been read

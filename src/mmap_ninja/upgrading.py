@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from mmap_ninja import _kernel, directory, format, legacy, marking
-from mmap_ninja.columns import MOST_DIMENSIONS, Array, ColumnType, Ragged, Role, ShapeForm
+from mmap_ninja.columns import MOST_DIMENSIONS, Array, ColumnType, Ragged, Role, ShapeForm, Text
 from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT
 from mmap_ninja.errors import LeftoverBytesWarning
 from mmap_ninja.format import Column, FileEntry
@@ -119,6 +119,8 @@ def _contents(dataset: LegacyDataset, samples: _kernel.Samples) -> tuple[ColumnT
     contents: dict[Role, Iterable[bytes]] = {"offsets": _offsets(runs)}
     if not contiguous:
         contents["data"] = _back_to_back(dataset)
+    if isinstance(column, Text) and column.codec is not None:
+        contents["sizes"] = (run._sizes().astype(np.uint32).tobytes() for run in runs())
     if isinstance(column, Ragged):
         column = _with_ranks(column, runs, dataset.path)
         if column.shape_width:
@@ -149,7 +151,7 @@ def _offsets(runs: Runs) -> Iterator[bytes]:
     end = 0
     yield format.FIRST_OFFSET
     for run in runs():
-        ends = end + np.cumsum(run._sizes())
+        ends = end + np.cumsum(run._stored_sizes())
         end = int(ends[-1])
         yield ends.astype(np.uint64).tobytes()
 
