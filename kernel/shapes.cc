@@ -31,8 +31,9 @@ void pad_from(const Box& box, int depth, const int64_t* dims, const uint8_t* sam
   auto kept = static_cast<uint64_t>(std::min(box.dims[at], dims[0]));
   auto whole = static_cast<uint64_t>(box.dims[at]);
   uint64_t box_step = step_of(box.dims.data() + depth, rest, box.unit);
-  if (rest == 1) {
-    memcpy(out, sample, kept * box.unit);
+  // Where all further dimensions are as in the box, as the channels of images are, it is one run.
+  if (std::equal(dims + 1, dims + rest, box.dims.begin() + depth + 1)) {
+    memcpy(out, sample, kept * box_step);
   } else {
     uint64_t step = step_of(dims, rest, box.unit);
     for (uint64_t k = 0; k < kept; ++k)

@@ -7,11 +7,14 @@
 namespace mmap_ninja {
 
 void Spans::prefetch_payload(uint64_t position) const {
+  Span span;
+  if (at(position, &span).ok()) prefetch_span(span);
+}
+
+void prefetch_span(Span span) {
   // The processor's own prefetcher takes over after the first lines of a long sample.
   constexpr uint64_t kLine = 64;
   constexpr uint64_t kLines = 24;
-  Span span;
-  if (!at(position, &span).ok()) return;
   const uint8_t* end = span.data + std::min(span.size, kLine * kLines);
   for (const uint8_t* line = span.data; line < end; line += kLine) __builtin_prefetch(line);
 }

@@ -107,18 +107,23 @@ class Spans {
   Index index_;
 };
 
+// How far ahead of a copy the payload is asked for.
+constexpr uint64_t kSamplesAhead = 4;
+
+// Brings the first lines of a sample into the CPU's cache.
+void prefetch_span(Span span);
+
 // Calls use(k, span) for the positions, prefetching ahead of it, until one fails. Positions must be <
 // count().
 template <typename Use>
 Status visit(const Spans& spans, const uint64_t* positions, uint64_t count, Use use) {
   // Measured on random batches of 256 samples of 1.3 kB: 92 -> 50 ms for 100,000 samples.
   constexpr uint64_t kOffsetsAhead = 16;
-  constexpr uint64_t kPayloadAhead = 4;
   for (uint64_t k = 0; k < count && k < kOffsetsAhead; ++k) spans.prefetch_offsets(positions[k]);
-  for (uint64_t k = 0; k < count && k < kPayloadAhead; ++k) spans.prefetch_payload(positions[k]);
+  for (uint64_t k = 0; k < count && k < kSamplesAhead; ++k) spans.prefetch_payload(positions[k]);
   for (uint64_t k = 0; k < count; ++k) {
     if (k + kOffsetsAhead < count) spans.prefetch_offsets(positions[k + kOffsetsAhead]);
-    if (k + kPayloadAhead < count) spans.prefetch_payload(positions[k + kPayloadAhead]);
+    if (k + kSamplesAhead < count) spans.prefetch_payload(positions[k + kSamplesAhead]);
     Span span;
     if (Status status = spans.at(positions[k], &span); !status.ok()) return status;
     if (Status status = use(k, span); !status.ok()) return status;

@@ -63,6 +63,7 @@ def children():
 @pytest.fixture(autouse=True)
 def leave_nothing():
     """Every test: no descriptor and no child process is left."""
+    gc.collect()  # what other tests have left
     before = descriptors(), children()
 
     yield

@@ -195,6 +195,7 @@ nb::object take_rows(Samples& samples, nb::handle indices, nb::handle out) {
 struct BatchShapes {
   size_t rank = 0;
   std::vector<int64_t> dims;  // [samples, rank]
+  std::vector<Span> spans;
 
   const int64_t* of(size_t sample) const { return dims.data() + sample * rank; }
 };
@@ -217,12 +218,14 @@ BatchShapes shapes_of(const Samples& samples, const Column& column, const std::v
     if (k == 0) {
       shapes.rank = rank;
       shapes.dims.reserve(rows.size() * rank);
+      shapes.spans.reserve(rows.size());
     }
     if (rank != shapes.rank)
       raise_value(samples.path, operation + ": " + sample_name(column, rows[k]) + " has rank " +
                                     std::to_string(rank) + " where the batch's first has rank " +
                                     std::to_string(shapes.rank) + "; see take");
     shapes.dims.insert(shapes.dims.end(), shape.dims.begin(), shape.dims.begin() + shape.rank);
+    shapes.spans.push_back(span);
   }
   return shapes;
 }
@@ -342,27 +345,18 @@ nb::tuple take_padded(Samples& samples, nb::handle indices, nb::handle fill,
   auto valid_of = data_of<int64_t>(valid);
   for (size_t k = 0; k < rows.size(); ++k)
     for (size_t d = 0; d < rank; ++d) *valid_of++ = std::min(shapes.of(k)[d], box.dims[d]);
-  Status status;
   if (!target.is_empty()) {
-    uint64_t size = static_cast<uint64_t>(PyArray_NBYTES(array_of(target.finish()))) / rows.size();
+    uint64_t size = unit;
+    for (size_t d = 0; d < rank; ++d) size *= static_cast<uint64_t>(box.dims[d]);
     adaptive(samples, column->spans, rows, [&] {
       nb::gil_scoped_release release;
-      Shape now;
-      status = visit(column->spans, rows.data(), rows.size(), [&](uint64_t k, Span span) -> Status {
-        // Measured before: a file that changed since must not move the copy out of its span.
-        Status same = column->shapes.at(rows[k], span.size / box.unit, &now);
-        if (!same.ok()) return same;
-        if (now.rank != box.rank || !std::equal(now.dims.begin(), now.dims.begin() + now.rank, shapes.of(k)))
-          return {.code = Code::bad_shape,
-                  .row = column->spans.rows().row(rows[k]),
-                  .found = span.size / box.unit};
-        pad(box, shapes.of(k), span.data, target.data() + k * size);
-        return {};
-      });
+      for (size_t k = 0; k < rows.size(); ++k) {
+        if (k + kSamplesAhead < rows.size()) prefetch_span(shapes.spans[k + kSamplesAhead]);
+        pad(box, shapes.of(k), shapes.spans[k].data, target.data() + k * size);
+      }
       return rows.size() * size;
     });
   }
-  check(status, samples.path);
   return nb::make_tuple(target.finish(), valid);
 }
 

@@ -262,7 +262,7 @@ class RaggedMmap(DatasetHandle[AnyArray]):
 
         Args:
             indices: As for `take`.
-            value: What to fill with.
+            value: What to fill with; 0 is zero of any dtype, the empty text of texts.
             length: Size of the boxes: a number for the first dimension, or one for each dimension, None where it is
                 as large as the batch needs. What a sample has beyond it is cut off.
             multiple_of: What the size is rounded up to a multiple of, likewise.
@@ -281,9 +281,12 @@ class RaggedMmap(DatasetHandle[AnyArray]):
         if self.dtype is None:
             self._prefetch(indices)  # any index is out of range
             return np.empty((0, 0)), np.empty(0, np.int64)
-        fill = convert(value, 0, self.dtype, f"{self.path}: take_padded: value", declared=True)
-        if fill.ndim:
-            raise ValueError(f"{self.path}: take_padded: value has shape {fill.shape}; expected one number")
+        if type(value) is int and value == 0:
+            fill = np.zeros((), self.dtype)
+        else:
+            fill = convert(value, 0, self.dtype, f"{self.path}: take_padded: value", declared=True)
+            if fill.ndim:
+                raise ValueError(f"{self.path}: take_padded: value has shape {fill.shape}; expected one number")
         return self._take_padded(indices, fill, *extents, out)
 
     def windows(self, length: int, stride: int | None = None, *, within_samples: bool = False) -> Windows:
@@ -375,7 +378,9 @@ def _column(dtype: DTypeLike | None, out_dir: PathLike) -> Ragged:
 
 def _extents(given: Extents, name: str) -> list[int]:
     """As the kernel takes them: -1 where a dimension is as large as the batch needs."""
-    extents = [given] if isinstance(given, int | np.integer | None) else list(given)
+    if given is None:
+        return []
+    extents = [given] if isinstance(given, int | np.integer) else list(given)
     if any(extent is not None and extent < (name == "multiple_of") for extent in extents):
         raise ValueError(f"{name} {given}: expected at least {int(name == 'multiple_of')}")
     return [-1 if extent is None else int(extent) for extent in extents]
