@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from mmap_ninja import _kernel, directory, files, format
-from mmap_ninja.errors import ForkedHandleError, GenerationMovedError, StaleHandleError
+from mmap_ninja.errors import ForkedHandleError, GenerationMovedError, LockTimeoutError, StaleHandleError
 from mmap_ninja.format import Column, Meta
 from mmap_ninja.generation import Generation, newest, read_commit
-from mmap_ninja.writing import Parts, drop_rejected, locked, log_commit, open_log
+from mmap_ninja.writing import Parts, drop_rejected, locked, open_log
 
 Durability = Literal["process", "machine"]
 Identity = tuple[bytes, int, int, int]  # uuid, generation, rows, edits: what a pickled handle comes back to
@@ -151,30 +151,26 @@ class Dataset:
             StaleHandleError: if the dataset was deleted, or others changed it where that is an error.
         """
         durable |= self.durability == "machine"
-        uuid, expected_rows = self.meta.uuid, self.rows if alone else None
+        uuid, expected_rows = (self.meta.uuid, self.rows) if alone else (None, None)
         encoded: tuple[Columns, Parts] | None = None
         for _ in range(_SWITCHES):
             if alone and self.meta.uuid != uuid:
                 raise StaleHandleError(f"{self.path}: was replaced during this build, whose batches are gone")
-            if encoded is None or encoded[0] != self.meta.columns:
-                encoded = encode(self.meta.columns)
-            if encoded[0] != self.meta.columns:
+            columns = self.generation.meta.columns
+            if encoded is None or encoded[0] != columns:
+                encoded = encode(columns)
+            if encoded[0] != columns:
                 self.evolve(encoded[0])
                 continue
             if self._log is None:
                 self._start_writing()
                 continue  # with a look at what was found under the lock
             try:
-                self.rows, self.extents = log_commit(
-                    self._log,
-                    self.path,
-                    self.lock_timeout,
-                    encoded[1],
-                    rows,
-                    flags=flags,
-                    durable=durable,
-                    expected_rows=expected_rows,
+                self.rows, self.extents = self._log.commit(
+                    encoded[1], rows, 0, flags, durable, expected_rows, self.lock_timeout
                 )
+            except LockTimeoutError:
+                raise files.lock_timeout(self.path / format.LOCK, self.lock_timeout) from None
             except GenerationMovedError:
                 self._slot, self._log = self.slot, None
             except StaleHandleError:  # its files were deleted; the next commit opens those at the path
@@ -219,7 +215,9 @@ class Dataset:
         state = log.state
         try:
             if (state.rows, state.edits) != (state.durable_rows, state.durable_edits):
-                log_commit(log, self.path, self.lock_timeout, durable=True)
+                log.commit((), 0, 0, 0, True, None, self.lock_timeout)
+        except LockTimeoutError:
+            raise files.lock_timeout(self.path / format.LOCK, self.lock_timeout) from None
         except (ForkedHandleError, GenerationMovedError):
             pass  # they are the parent's commits, and its to flush; or what replaced them is durable already
         finally:

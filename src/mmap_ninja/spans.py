@@ -3,7 +3,7 @@
 import operator
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -138,8 +138,7 @@ class SpansHandle(DatasetHandle[T]):
     @classmethod
     def _encode(cls, columns: Columns, batch: sources.Batch[T], path: str, first: int) -> tuple[Columns, Parts]:
         payload, ends = cls._pack(batch, path, first)
-        column = columns[0].type
-        assert isinstance(column, Text | Binary)  # noqa: S101 - for the type checker
+        column = cast("Text | Binary", columns[0].type)
         if column.codec is None or not ends:
             return columns, (payload, ends)
         if column.codec.is_untrained:

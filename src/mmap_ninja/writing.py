@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mmap_ninja import _kernel, files, format
-from mmap_ninja.errors import CommitUncertainError, LockTimeoutError, NotADatasetError
+from mmap_ninja.errors import CommitUncertainError, NotADatasetError
 from mmap_ninja.generation import CommitFile, Generation
 
 Parts = tuple[
@@ -34,28 +34,6 @@ def locked(path: Path, timeout: float) -> Iterator[int]:
                     return
         finally:
             os.close(fd)
-
-
-def log_commit(
-    log: _kernel.Log,
-    path: Path,
-    timeout: float,
-    parts: Parts = (),
-    rows: int = 0,
-    *,
-    flags: int = 0,
-    durable: bool = False,
-    expected_rows: int | None = None,
-) -> tuple[int, list[int]]:
-    """One commit; returns the rows and the extents of the files after it.
-
-    Raises:
-        LockTimeoutError: if another process held the lock; it is named where the system tells.
-    """
-    try:
-        return log.commit(parts, rows, 0, flags, durable, expected_rows, timeout)
-    except LockTimeoutError:
-        raise files.lock_timeout(path / format.LOCK, timeout) from None
 
 
 def open_log(
