@@ -58,6 +58,25 @@ def alternation(strings: Figures, _: Figures) -> float | None:
     return divide(max(medians), min(medians)) if medians else None
 
 
+def on_disk(measure: str) -> Callable[[Figures, Figures], float | None]:
+    """Measure how many times what upstream takes on disk we take."""
+    return lambda strings, _: divide(*(strings.value(measure, name, "size_bytes") for name in ("ours", "upstream")))
+
+
+def compressed(kind: str, stored: str) -> tuple[Bar, ...]:
+    """Return the bars of one way to compress texts."""
+    return (
+        Bar(f"{stored}: `for t in texts` vs upstream", against(f"{kind}.iterate", "upstream"), 2),
+        Bar(f"{stored}: `texts[i]`, random, vs upstream", against(f"{kind}.random", "upstream"), 2),
+        Bar(
+            f"{stored}: `texts.take(256 random)` vs upstream's `texts[[...]]`",
+            against(f"{kind}.batches", "upstream"),
+            2,
+        ),
+        Bar(f"{stored}: size on disk vs upstream", on_disk(f"{kind}.size"), 1, "<="),
+    )
+
+
 BARS = (
     Bar("`for t in texts` vs upstream", against("iterate", "upstream"), 10, aim=15),
     Bar("`for t in texts` vs `bytes.decode()` over a list in RAM", against("iterate", "ram"), 1),
@@ -106,6 +125,8 @@ BARS = (
         "<=",
         " KiB",
     ),
+    *compressed("zstd", "compressed"),
+    *compressed("zstd_dictionary", "compressed with a dictionary"),
 )
 
 

@@ -6,6 +6,8 @@ BENCH_ROUNDS ?= 5
 TORCH_INDEX ?=
 BENCH_TORCH := torch==2.13.0 torchvision==0.28.0
 BENCH_PYTHON ?= $(if $(PYTHON),$(PYTHON),python3)
+# The libzstd in it does the work on both sides: keep it the same as in requirements-upstream.txt.
+BENCH_ZSTD := zstandard==0.25.0
 BENCH_PIP := -m pip install --quiet --disable-pip-version-check
 BENCH_SOURCES := pyproject.toml CMakeLists.txt $(shell find src kernel -type f ! -path '*/__pycache__/*' 2>/dev/null)
 BENCH_DATA := $(if $(DATA),--data "$(DATA)")
@@ -37,9 +39,9 @@ bench-clean: ## the benchmark environments, the unpacked data and the datasets b
 	@"$(BENCH_PYTHON)" -m venv --clear $(@D)
 	@touch $@
 
-.venv-bench/.ours: .venv-bench/.python $(BENCH_SOURCES)
+.venv-bench/.ours: .venv-bench/.python benchmarks/bench.mk $(BENCH_SOURCES)
 	@echo "== building and installing mmap_ninja into .venv-bench"
-	@.venv-bench/bin/python $(BENCH_PIP) ".[parallel]" pillow==13.0.0
+	@.venv-bench/bin/python $(BENCH_PIP) ".[parallel,zstd]" pillow==13.0.0 $(BENCH_ZSTD)
 	@touch $@
 
 # torch first: pip keeps it when a peer asks for any torch.

@@ -11,10 +11,13 @@ from pathlib import Path
 import environment
 import report
 from corpus import Corpus, new_scratch
-from rounds import Extent, Run, Step, parsed, parser
+from rounds import Extent, Run, Step, parsed, parser, progress
 from systems import SYSTEMS
-from task import Result, Task
+from task import Result, Task, run
 
+# How texts are compressed, by what the names of the measures of them begin with.
+COMPRESSED: dict[str, Result] = {"zstd": {"dictionary_size": None}, "zstd_dictionary": {"dictionary_size": 112_640}}
+COMPRESSED_SAMPLES = 25_000
 # They run in this order within a round.
 PLAN = {
     "iterate": Step(),
@@ -31,8 +34,14 @@ PLAN = {
     "alternate": Step(3, ("ours",)),
     "cold_iterate": Step(3),
     "cold_batches": Step(3, options={"samples": 20_224}),  # 79 batches
+    **{
+        f"{kind}.{measure}": Step(rounds, ("ours", "upstream"), options)
+        for kind, options in COMPRESSED.items()
+        for measure, rounds in (("iterate", 3), ("random", 3), ("batches", 3), ("size", 1))
+    },
 }
 QUICK_SAMPLES = 25_000
+QUICK_MEASURES = [measure for measure in PLAN if "." not in measure]
 COLD = {"cold_iterate", "cold_batches"}
 # What a system is left out of: a floor for builds only, a ceiling for reads only, second ways to read.
 NO_PART = {
@@ -53,9 +62,11 @@ def arguments() -> argparse.Namespace:
     found.add_argument("--data", help="a folder of *.txt files, or 'generated'")
     found.add_argument("--samples", type=int, help="use the first so many texts; 25000 with --quick")
     found.add_argument(
-        "--quick", action="store_true", help="a quarter of the texts, fewer rounds and passes, nothing cold"
+        "--quick",
+        action="store_true",
+        help="a quarter of the texts, fewer rounds and passes, none cold or compressed",
     )
-    options = parsed(found, Extent(5, SYSTEMS, PLAN), Extent(2, SYSTEMS, PLAN))
+    options = parsed(found, Extent(5, SYSTEMS, PLAN), Extent(2, SYSTEMS, QUICK_MEASURES))
     options.samples = options.samples or (QUICK_SAMPLES if options.quick else None)
     return options
 
@@ -69,18 +80,31 @@ class StringsRun(Run):
     def __init__(self, options: argparse.Namespace, scratch: Path) -> None:
         super().__init__(options, scratch)
         self.corpus = Corpus.find(options.data, options.samples, scratch / "corpus")
+        self.compressed = self.corpus.first(COMPRESSED_SAMPLES, scratch / "corpus-compressed")
 
     def task(self, name: str, measure: str) -> Task:
         """Describe one measurement to its process."""
+        kind, _, function = measure.rpartition(".")
         return Task(
             system=name,
-            measure=measure.split("_1e", maxsplit=1)[0],
-            corpus=str(self.corpus.path),
-            dataset=str(self.scratch / "built" / name),
+            measure=function.split("_1e", maxsplit=1)[0],
+            corpus=str((self.compressed if kind else self.corpus).path),
+            dataset=str(self.scratch / "built" / (kind or "plain") / name),
             scratch=str(self.scratch),
             later_passes=1 if self.options.quick else 3,
-            options=PLAN[measure].options if measure in PLAN else {},
+            options=PLAN[measure].options if measure in PLAN else COMPRESSED.get(kind, {}),
         )
+
+    def prepare_system(self, name: str, python: str) -> Result:
+        """Build one system's datasets; where it cannot compress, it takes no part in that."""
+        found = super().prepare_system(name, python)
+        for kind in COMPRESSED if "error" not in found else ():
+            measures = [m for m in self.options.measures if m.startswith(f"{kind}.") and self.wanted(0, m, name)]
+            result = run(python, self.task(name, f"{kind}.compress")) if measures else {}
+            if "error" in result:
+                progress(f"prepare {name}: no {kind}: {result['error']}")
+                self.unsupported |= {(name, measure) for measure in measures}
+        return found
 
     def wanted(self, number: int, measure: str, name: str) -> bool:
         """Tell whether a system takes part in a measure in this round."""

@@ -4,7 +4,7 @@ import os
 import random
 import tarfile
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Self
@@ -40,6 +40,11 @@ class Corpus:
         texts = _generate(num_samples or GENERATED_SAMPLES) if folder is None else _read(folder, num_samples)
         _store(path, texts)
         return cls(path, "generated text" if folder is None else f"text files of `{folder.name}`")
+
+    def first(self, num_samples: int, path: Path) -> Self:
+        """Lay out at `path` the first texts of this corpus."""
+        _store(path, self.texts()[:num_samples])
+        return replace(self, path=path)
 
     @property
     def payload(self) -> bytes:

@@ -126,6 +126,7 @@ def prepare(task: Task) -> Result:
     texts = Corpus(Path(task.corpus), "").texts()
     path = Path(task.dataset)
     shutil.rmtree(path, ignore_errors=True)
+    path.parent.mkdir(parents=True, exist_ok=True)  # upstream makes the last folder only
     if hasattr(system, "open"):
         system.build(texts, path)
     return describe(system) | {
@@ -133,6 +134,14 @@ def prepare(task: Task) -> Result:
         "size_bytes": probes.size_bytes(path),
         "payload_bytes": sum(len(t.encode()) for t in texts),
     }
+
+
+def compress(task: Task) -> Result:
+    """Build the dataset of compressed texts that the read measures use."""
+    path = Path(task.dataset)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    load(task.system).build_compressed(Corpus(Path(task.corpus), "").texts(), path, task.options["dictionary_size"])
+    return {}
 
 
 def build(task: Task, function: str = "build") -> Result:
@@ -210,6 +219,12 @@ def pickle_size(task: Task) -> Result:
     return pickled_size(system.open(Path(task.dataset)).picklable)
 
 
+def size(task: Task) -> Result:
+    """Weigh a dataset on disk."""
+    payload_bytes = int(Corpus(Path(task.corpus), "").offsets[-1])
+    return {"size_bytes": probes.size_bytes(Path(task.dataset)), "payload_bytes": payload_bytes}
+
+
 READS: dict[str, Measure] = {
     "iterate": warm(iterate),
     "random": warm(random_one),
@@ -220,9 +235,11 @@ READS: dict[str, Measure] = {
     "cold_batches": cold(batches),
     "open": open_dataset,
     "pickle": pickle_size,
+    "size": size,
 }
 WRITES: dict[str, Measure] = {
     "prepare": prepare,
+    "compress": compress,
     "build": build,
     "build_unsynced": build_unsynced,
     "append": append,

@@ -18,6 +18,8 @@ MEASURES = (
     ("jagged", "Random batches of 256 as (bytes, offsets): `texts.take_jagged(idx)`"),
     ("demo", "The demo's loop, with tqdm"),
 )
+COMPRESSED = {"zstd": "compressed", "zstd_dictionary": "with a dictionary"}
+COMPRESSED_READS = {"iterate": "`for t in texts`", "random": "`texts[i]`, random", "batches": "random batches of 256"}
 APPENDS = ("append_1e3", "append_1e5")
 HOW = """\
 Every figure is the median over all rounds; min - max is the spread. Each measurement runs in a
@@ -47,10 +49,16 @@ start to read ahead when they are opened. "Read from disk" is the process's own 
 `/proc/self/io`; where it is far below the dataset's size, other processes of the system or the
 host's cache served the rest. A virtual disk may be cached by its host: compare the systems, not the
 absolute times."""
+ZSTD = """\
+The first 25,000 texts, or all if there are fewer: each a frame of zstd, in the two systems that
+compress single texts. Built by `from_generator` with batches of 1024 and `zstd_level=3`; with a
+dictionary: `zstd_train_dictionary_size=112640`, which both train on the first batch. Read and checked
+as the plain texts above. On disk is what the files of the directory take."""
 NOT_COMPARED = """\
 * Network file systems, spinning disks, and datasets larger than RAM. Cold reads here are of one
   local file system.
-* Compression: all systems store plain bytes. It would trade time for space differently in each.
+* Compression by the peers: they store plain bytes here. It would trade time for space differently in
+  each; ours is compared with upstream's, at one level.
 * Many workers or threads that read at once, DataLoader epochs, shuffling strategies and prefetching
   over batches, which is what LitData and MDS are made for; here they read one local folder in one
   process. MDS and LitData iterate with their bookkeeping for resuming and sharding, which the
@@ -94,6 +102,8 @@ def _strings(figures: Figures) -> list[str]:
         parts.append(tables.section(title, tables.per_sample(figures, measure, systems), notes.get(measure, "")))
     parts += [
         tables.section("Build from strings in RAM", tables.builds(figures, systems, figures.section["systems"])),
+        tables.section("Compressed texts", tables.compressed(figures, COMPRESSED, COMPRESSED_READS, systems), ZSTD),
+        tables.section("Compressed texts: size", tables.sizes(figures, COMPRESSED, systems)),
         tables.section("One append of one review", tables.appends(figures, systems, APPENDS)),
         tables.section("Two processes appending in turn", tables.alternation(figures)),
         tables.section("Open, private memory, pickle", tables.opening(figures, systems), MEMORY),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from figures import Figure, Figures
+from figures import Figure, Figures, divide
 
 MICRO = 1e6
 MIB = 1 << 20
@@ -122,6 +122,46 @@ def builds(
         size = about.get("size_bytes", 0) / about["payload_bytes"] if about.get("payload_bytes") else 0
         ratio = times(figure.median / ours) if ours else "-"
         lines.append(f"| {label} | {whole[0]} | {whole[1]} - {whole[2]} | {ratio} | {f'{size:.2f}' if size else '-'} |")
+    return lines
+
+
+def compressed(
+    figures: Figures, kinds: Mapping[str, str], reads: Mapping[str, str], systems: Sequence[str]
+) -> list[str]:
+    """Compare the reads of texts that are stored compressed."""
+    lines = header(
+        "stored",
+        "read",
+        "system",
+        "median, µs per sample",
+        "min - max",
+        "first pass",
+        "ratio to ours",
+        "samples per pass",
+    )
+    for kind, stored in kinds.items():
+        for read, title in reads.items():
+            measure = f"{kind}.{read}"
+            lines += [
+                f"| {stored} | {title} | {system} | {micros(figure.median)} | {micros(figure.low)} - "
+                f"{micros(figure.high)} | {micros(figure.first)} | {times(figures.ratio(measure, system))} "
+                f"| {figure.count} |"
+                for system in systems
+                if (figure := figures.figure(measure, system))
+            ]
+    return lines
+
+
+def sizes(figures: Figures, kinds: Mapping[str, str], systems: Sequence[str]) -> list[str]:
+    """Compare what compressed texts take on disk."""
+    lines = header("stored", "system", "on disk, bytes", "on disk / payload", "ratio to ours")
+    for kind, stored in kinds.items():
+        ours = figures.value(f"{kind}.size", "ours", "size_bytes")
+        for system in systems:
+            size, payload = (figures.value(f"{kind}.size", system, f"{of}_bytes") for of in ("size", "payload"))
+            if size and payload:
+                ratio = times(divide(size, ours))
+                lines.append(f"| {stored} | {system} | {size:,.0f} | {size / payload:.3f} | {ratio} |")
     return lines
 
 

@@ -26,6 +26,8 @@ MEASURES = {
         "append_1e5",
     ),
     *("open", "pickle", "alternate", "cold_iterate", "cold_batches"),
+    *(f"zstd.{measure}" for measure in ("iterate", "random", "batches", "size")),
+    *(f"zstd_dictionary.{measure}" for measure in ("iterate", "random", "batches", "size")),
 }
 
 ARRAY_MEASURES = {

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from mmap_ninja import StringsMmap
+from systems.protocol import ZSTD_LEVEL
 
 DISTRIBUTION = "mmap_ninja"
 SETTINGS = (
@@ -72,6 +73,18 @@ def build_unsynced(texts: list[str], path: Path) -> None:
     """Build without the final sync, as upstream does."""
     StringsMmap.from_generator(
         out_dir=path, sample_generator=iter(texts), batch_size=1024, verbose=False, durability="process"
+    )
+
+
+def build_compressed(texts: list[str], path: Path, dictionary_size: int | None) -> None:
+    """Compress each text, with a trained dictionary if it has a size."""
+    StringsMmap.from_generator(
+        out_dir=path,
+        sample_generator=iter(texts),
+        batch_size=1024,
+        verbose=False,
+        zstd_level=ZSTD_LEVEL,
+        zstd_train_dictionary_size=dictionary_size,
     )
 
 

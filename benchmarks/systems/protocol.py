@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 
 Batch = np.ndarray | list[int]
+ZSTD_LEVEL = 3  # usual: what zstd itself takes if none is said
 
 # Name on the command line -> (module, environment). The order is that of the tables.
 SYSTEMS = {
@@ -71,6 +72,9 @@ class System(Protocol):
 
     def build(self, texts: list[str], path: Path) -> None:
         """Write texts that lie in RAM to a new path."""
+
+    def build_compressed(self, texts: list[str], path: Path, dictionary_size: int | None) -> None:
+        """Optional: as `build`, each text a frame of zstd, with a dictionary of at most so many bytes."""
 
     def open(self, path: Path) -> Handle:
         """Open what `build` wrote."""

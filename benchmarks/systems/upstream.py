@@ -7,6 +7,7 @@ import numpy as np
 
 from mmap_ninja.string import StringsMmap
 from systems.jagged import join
+from systems.protocol import ZSTD_LEVEL
 
 DISTRIBUTION = "mmap_ninja"
 SETTINGS = (
@@ -60,6 +61,18 @@ class Handle:
 
 def build(texts: list[str], path: Path) -> None:
     StringsMmap.from_generator(out_dir=path, sample_generator=iter(texts), batch_size=1024, verbose=False)
+
+
+def build_compressed(texts: list[str], path: Path, dictionary_size: int | None) -> None:
+    """Compress each text, with a trained dictionary if it has a size."""
+    StringsMmap.from_generator(
+        out_dir=path,
+        sample_generator=iter(texts),
+        batch_size=1024,
+        verbose=False,
+        zstd_level=ZSTD_LEVEL,
+        zstd_train_dictionary_size=dictionary_size,
+    )
 
 
 def open(path: Path) -> Handle:
