@@ -162,17 +162,17 @@ class RaggedMmap(DatasetHandle[AnyArray]):
 
     # ---- reading
 
-    def _attach_files(self, dataset: Dataset) -> None:
+    def _attach_files(self, dataset: Dataset, samples: _kernel.Samples) -> None:
         meta, descriptors = dataset.meta, dataset.generation.descriptors
         column = meta.columns[0].type
         assert isinstance(column, Ragged)  # noqa: S101 - for the type checker
         if column.dtype is None:
-            self._attach_nothing()
+            samples._attach_nothing()
             return
-        self._describe(column.dtype, [], [])
-        self._attach(descriptors[0], dataset.extents[0], column.dtype.itemsize, descriptors[1], dataset.rows)
+        samples._describe(column.dtype, [], [])
+        samples._attach(descriptors[0], dataset.extents[0], column.dtype.itemsize, descriptors[1], dataset.rows)
         shapes_fd = descriptors[meta.index("shapes", 0)] if column.shape_width else -1
-        self._attach_shapes(column.shape_form, shapes_fd, column.shape_width)
+        samples._attach_shapes(column.shape_form, shapes_fd, column.shape_width)
 
     @property
     def _common_rank(self) -> int | None:
