@@ -455,3 +455,14 @@ def test_handle_on_a_dataset_that_was_emptied_has_no_shape(tmp_path):
     images.refresh()
 
     assert (images.dtype, images.shape) == (None, (0,))
+
+
+@pytest.mark.parametrize("values", [np.array(["a", "abc"]), np.array([b"", b"ab"]), np.array([1, 2], ">i4")])
+def test_array_gives_an_empty_dataset_its_own_dtype(tmp_path, values):
+    """The dtype was that of its first scalar: 'abc' did not fit after 'a', and the byte order was lost."""
+    stored = ArrayMmap(tmp_path / "ds")
+
+    stored.extend(values)
+
+    assert stored.dtype == values.dtype
+    assert stored[:].tolist() == values.tolist()

@@ -14,10 +14,12 @@ _OWN_KIND: Final = "SUVmM"  # text, raw bytes, dates: NumPy calls some casts int
 
 
 def find_dtype(batch: Iterable[Any], path: str, first: int) -> DType:
-    """The dtype that a batch gives a dataset that has none: its first sample's.
+    """The dtype that a batch gives a dataset that has none: an array's own, or its first sample's.
 
     An empty list says none, unless there is nothing else.
     """
+    if isinstance(batch, np.ndarray):  # whose scalars lose its byte order and the length of its texts
+        return checked_dtype(batch.dtype, path)
     for number, sample in enumerate(batch, first):
         if hasattr(sample, "dtype") or not (hasattr(sample, "__len__") and len(sample) == 0):
             dtype = as_array(sample, path, number).dtype
@@ -104,9 +106,7 @@ def convert(sample: Any, number: int, dtype: DType, path: str, *, declared: bool
 
 
 def _same_meaning(array: AnyArray, cast: AnyArray) -> bool:
-    """Whether a cast that NumPy calls safe has kept what was meant: it pads raw bytes, matches fields by their places
-    and lets dates overflow.
-    """
+    """Whether a cast kept what was meant: NumPy, too, pads raw bytes, goes by fields' places, lets dates overflow."""
     if cast.dtype.kind in "mM":
         return np.array_equal(cast.astype(array.dtype).view(np.int64), array.view(np.int64))
     return cast.dtype.kind != "V" or _same_fields(array.dtype, cast.dtype)
