@@ -581,3 +581,21 @@ def test_handle_on_a_dataset_that_was_emptied_has_no_dtype(rows):
     assert rows.dtype is None
     assert rows.windows(2).take([]).shape == (0, 2)
     assert rows.take([]) == []
+
+
+def test_padding_is_of_the_dtype_of_the_samples_that_are_padded(tmp_path):
+    """A handle that moved to another dtype meanwhile read the value to fill with past its end."""
+
+    class Value:
+        def __array__(self, dtype=None, copy=None):
+            RaggedMmap.from_lists(tmp_path / "ds", [np.ones(3, "S100"), np.ones(2, "S100")])
+            rows.refresh()
+            return np.array(7, np.uint8)
+
+    rows = RaggedMmap.from_lists(tmp_path / "ds", [np.ones(3, np.uint8), np.ones(2, np.uint8)])
+
+    batch, lengths = rows.take_padded([0, 1], value=Value())
+
+    assert batch.tolist() == [[1, 1, 1], [1, 1, 7]]
+    assert lengths.tolist() == [3, 2]
+    assert rows.dtype == "S100"

@@ -311,7 +311,7 @@ nb::tuple take_jagged(Samples& samples, nb::handle indices) {
 
 // Samples in the corners of boxes of one shape, the rest filled. `lengths` and `multiples`: per dimension, 0
 // where it is as large as the batch needs.
-nb::tuple take_padded(Samples& samples, nb::handle indices, nb::handle fill,
+nb::tuple take_padded(Samples& samples, nb::handle indices, nb::handle fill_of,
                       const std::vector<int64_t>& lengths, const std::vector<int64_t>& multiples,
                       nb::handle out) {
   ColumnPtr column = open_column(samples);
@@ -322,6 +322,8 @@ nb::tuple take_padded(Samples& samples, nb::handle indices, nb::handle fill,
   if (lengths.size() > rank || multiples.size() > rank)
     raise_value(samples.path, "take_padded: length and multiple_of speak of more than the " +
                                   std::to_string(rank) + " dimensions of the samples");
+  if (column->layout->dtype.is_none()) raise_value(samples.path, "take_padded: holds no arrays yet");
+  nb::object fill = fill_of(column->layout->dtype);
   const uint8_t* element = data_of<uint8_t>(fill);
   uint64_t unit = column->spans.unit();
   bool zero = std::all_of(element, element + unit, [](uint8_t byte) { return byte == 0; });

@@ -130,7 +130,7 @@ class Samples:
     def _take_padded(
         self,
         indices: Any,
-        fill: AnyArray,
+        fill_of: Callable[[np.dtype[Any]], AnyArray],
         lengths: list[int],
         multiples: list[int],
         out: AnyArray | None,
