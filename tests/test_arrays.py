@@ -425,3 +425,44 @@ def grow_sparse(path, rows):
         slot.rows = slot.durable_rows = rows
 
     change_slots(path, claim)
+
+
+def test_batch_is_of_the_snapshot_that_its_indices_were_resolved_in(tmp_path):
+    """Indices whose code moved the handle to smaller samples made a batch that overran its memory."""
+
+    class Indices:
+        def __len__(self):
+            return 300
+
+        def __array__(self, dtype=None, copy=None):
+            ArrayMmap.from_ndarray(tmp_path / "ds", np.zeros((300, 1), np.uint8))
+            images.refresh()
+            return np.arange(300)
+
+    images = ArrayMmap.from_ndarray(tmp_path / "ds", np.ones((300, 1000)))
+
+    batch = images.take(Indices())
+
+    assert np.array_equal(batch, np.ones((300, 1000)))
+    assert images.shape == (300, 1)
+
+
+def test_handle_on_a_dataset_that_was_emptied_has_no_shape(tmp_path):
+    """The shape of the replaced samples stayed."""
+    images = ArrayMmap.from_ndarray(tmp_path / "ds", np.ones((3, 2)))
+    ArrayMmap.from_generator(tmp_path / "ds", [])
+
+    images.refresh()
+
+    assert (images.dtype, images.shape) == (None, (0,))
+
+
+@pytest.mark.parametrize("values", [np.array(["a", "abc"]), np.array([b"", b"ab"]), np.array([1, 2], ">i4")])
+def test_array_gives_an_empty_dataset_its_own_dtype(tmp_path, values):
+    """The dtype was that of its first scalar: 'abc' did not fit after 'a', and the byte order was lost."""
+    stored = ArrayMmap(tmp_path / "ds")
+
+    stored.extend(values)
+
+    assert stored.dtype == values.dtype
+    assert stored[:].tolist() == values.tolist()

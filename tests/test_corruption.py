@@ -28,12 +28,14 @@ from faults import (
 
 import mmap_ninja
 from mmap_ninja import (
+    ArrayMmap,
     BytesMmap,
     CorruptDatasetError,
     DatasetTruncatedError,
     FormatVersionError,
     MmapNinjaError,
     NotADatasetError,
+    RaggedMmap,
     ReadOnlyError,
     StaleHandleError,
     StringsMmap,
@@ -947,3 +949,22 @@ def test_index_whose_own_code_closes_the_dataset_raises(path):
 
     with pytest.raises(ValueError, match="closed"):
         texts[Closing()]
+
+
+@pytest.mark.parametrize("kind", [ArrayMmap, RaggedMmap])
+def test_samples_of_no_dtype_raise(tmp_path, kind):
+    """A commit with rows, of which no dtype is known, ended the process at the first read after a `refresh`."""
+    handle = kind.from_generator(tmp_path / "ds", [])
+    at = {slot.generation: slot for slot in slots(handle.path) if slot}
+
+    def claim(slot):
+        slot.rows = slot.durable_rows = 3
+
+    change_slots(handle.path, claim)
+    if kind is RaggedMmap:
+        (handle.path / f"c0.offsets-{max(at)}").write_bytes(bytes(8 * 4))
+
+    with pytest.raises(CorruptDatasetError, match="speaks of 3 samples, of which its meta file tells no dtype"):
+        handle.refresh()
+    with pytest.raises(CorruptDatasetError, match="tells no dtype"):
+        kind(handle.path)

@@ -1,6 +1,7 @@
 """Ragged arrays: any shape and rank, growing ranks, padded and jagged batches, wrappers."""
 
 import pickle
+import sys
 import threading
 import time
 
@@ -520,3 +521,81 @@ def test_workers_meet_another_rank(tmp_path, monkeypatch):
 def make_sample(index):
     time.sleep(0.002)
     return np.full((1,) * (1 + index // 150), index)
+
+
+# ---- handles that move while they are read
+
+
+@pytest.mark.parametrize("batch", ["take", "iteration", "slice"])
+def test_wrapper_that_moves_its_handle_to_another_dtype_changes_no_sample(tmp_path, batch):
+    """The rest of the batch was read as the new dtype from the old map, past the end of its memory."""
+    read = {"take": lambda ds: ds.take(range(5)), "iteration": list, "slice": lambda ds: ds[:]}[batch]
+
+    def move(sample):
+        if handle.dtype == np.float64:
+            RaggedMmap.from_lists(tmp_path / "ds", [np.zeros(100_000, np.uint8)] * 5)
+            handle.refresh()
+        return sample
+
+    RaggedMmap.from_lists(tmp_path / "ds", [np.ones(1000)] * 5)
+    handle = RaggedMmap(tmp_path / "ds", wrapper_fn=move)
+
+    samples = read(handle)
+
+    assert all(same(sample, np.ones(1000)) for sample in samples)
+    assert handle.dtype == np.uint8
+
+
+def test_reader_in_another_thread_sees_no_shape_of_a_generation_that_is_half_shown(tmp_path):
+    """While a new rank was appended, other threads saw samples without their dimensions."""
+    rows = RaggedMmap.from_lists(tmp_path / "ds", [np.arange(6).reshape(2, 3)] * 8)
+    seen, over = set(), threading.Event()
+
+    def read():
+        while not over.is_set():
+            seen.update(rows[k].shape for k in range(8))
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        readers = [threading.Thread(target=read) for _ in range(2)]
+        for thread in readers:
+            thread.start()
+        for rank in range(3, 9):
+            rows.append(np.zeros([1] * rank, int))
+        over.set()
+        for thread in readers:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+
+    assert seen == {(2, 3)}
+
+
+def test_handle_on_a_dataset_that_was_emptied_has_no_dtype(rows):
+    """The dtype of the replaced samples stayed, and windows of it divided by zero."""
+    RaggedMmap.from_lists(rows.path, [])
+
+    rows.refresh()
+
+    assert rows.dtype is None
+    assert rows.windows(2).take([]).shape == (0, 2)
+    assert rows.take([]) == []
+
+
+def test_padding_is_of_the_dtype_of_the_samples_that_are_padded(tmp_path):
+    """A handle that moved to another dtype meanwhile read the value to fill with past its end."""
+
+    class Value:
+        def __array__(self, dtype=None, copy=None):
+            RaggedMmap.from_lists(tmp_path / "ds", [np.ones(3, "S100"), np.ones(2, "S100")])
+            rows.refresh()
+            return np.array(7, np.uint8)
+
+    rows = RaggedMmap.from_lists(tmp_path / "ds", [np.ones(3, np.uint8), np.ones(2, np.uint8)])
+
+    batch, lengths = rows.take_padded([0, 1], value=Value())
+
+    assert batch.tolist() == [[1, 1, 1], [1, 1, 7]]
+    assert lengths.tolist() == [3, 2]
+    assert rows.dtype == "S100"

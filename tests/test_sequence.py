@@ -1,6 +1,8 @@
 """Indexing, views and batches: the list protocol that all kinds share."""
 
+import bisect
 import itertools
+import operator
 import pickle
 import random
 from collections.abc import Sequence
@@ -8,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from mmap_ninja import ReadOnlyError, StringsMmap
+from mmap_ninja import RaggedMmap, ReadOnlyError, StringsMmap
 
 TEXTS = [f"text {i}" for i in range(10)]
 
@@ -191,3 +193,16 @@ def test_uninitialised_handle_raises():
     for use in (lambda: handle[0], lambda: len(handle), lambda: iter(handle), lambda: handle.take([0])):
         with pytest.raises((ValueError, TypeError, RuntimeError)):
             use()
+
+
+def test_numpy_and_bisect_take_datasets_for_lists(tmp_path):
+    """np.array(ds) was an array of one object, the dataset; bisect raised TypeError."""
+    texts = StringsMmap.from_strings(tmp_path / "texts", ["a", "b", "d"])
+    rows = RaggedMmap.from_lists(tmp_path / "rows", [[1, 2], [3, 4]])
+
+    assert np.array(texts).tolist() == ["a", "b", "d"]
+    assert np.array(rows).tolist() == [[1, 2], [3, 4]]
+    assert bisect.bisect(texts, "c") == 2
+    with pytest.raises(IndexError, match="index 3 is out of range"):
+        operator.getitem(texts, 3)
+    assert texts.__getitem__(slice(1)) == ["a"]

@@ -113,9 +113,10 @@ nb::object take(Samples& samples, nb::handle indices) {
 // Memory that a batch read may fill: an array of this dtype and shape, in C order.
 class Target {
  public:
-  Target(const Samples& samples, nb::handle out, const std::vector<npy_intp>& shape) : shape_(shape) {
+  Target(const Samples& samples, const Column& column, nb::handle out, const std::vector<npy_intp>& shape)
+      : shape_(shape) {
     if (out.is_none()) {
-      array_ = filled_ = new_samples(samples, shape);
+      array_ = filled_ = new_samples(samples, column, shape);
       return;
     }
     if (!PyArray_Check(out.ptr()))
@@ -123,13 +124,13 @@ class Target {
     PyArrayObject* array = array_of(out);
     bool same_shape = PyArray_NDIM(array) == static_cast<int>(shape.size()) &&
                       std::equal(shape.begin(), shape.end(), PyArray_DIMS(array));
-    auto descr = reinterpret_cast<PyArray_Descr*>(samples.dtype.ptr());
+    auto descr = reinterpret_cast<PyArray_Descr*>(column.layout->dtype.ptr());
     if (!same_shape || !PyArray_EquivTypes(PyArray_DESCR(array), descr))
-      raise_value(samples.path, "out: expected " + describe(samples.dtype, tuple_of(shape)) + ", got " +
-                                    describe(out.attr("dtype"), out.attr("shape")));
+      raise_value(samples.path, "out: expected " + describe(column.layout->dtype, tuple_of(shape)) +
+                                    ", got " + describe(out.attr("dtype"), out.attr("shape")));
     if (!PyArray_ISWRITEABLE(array)) raise_value(samples.path, "out: is read-only");
     array_ = nb::borrow(out);
-    filled_ = PyArray_ISCARRAY(array) ? array_ : new_samples(samples, shape);
+    filled_ = PyArray_ISCARRAY(array) ? array_ : new_samples(samples, column, shape);
   }
 
   nb::handle array() const { return filled_; }
@@ -175,10 +176,10 @@ nb::object take_rows(Samples& samples, nb::handle indices, nb::handle out) {
   ColumnPtr column = open_column(samples);
   std::vector<uint64_t> rows = positions(column->spans, indices, samples.path);
   std::vector<npy_intp> shape{static_cast<npy_intp>(rows.size())};
-  for (int k = 0; k < samples.shape.rank; ++k)
-    shape.push_back(static_cast<npy_intp>(samples.shape.dims[static_cast<size_t>(k)]));
-  Target target(samples, out, shape);
-  if (!samples.strides.empty()) {
+  for (int k = 0; k < column->layout->shape.rank; ++k)
+    shape.push_back(static_cast<npy_intp>(column->layout->shape.dims[static_cast<size_t>(k)]));
+  Target target(samples, *column, out, shape);
+  if (!column->layout->strides.empty()) {
     check(column->spans.check_size(), samples.path);
     gather_strided(samples, *column, rows, target.array());
   } else if (!target.is_empty()) {
@@ -292,7 +293,7 @@ nb::tuple take_jagged(Samples& samples, nb::handle indices) {
       ends[0] = 0;
       for (size_t k = 0; k < rows.size(); ++k) ends[k + 1] = ends[k] + shapes.of(k)[0];
       shape[0] = static_cast<npy_intp>(ends[rows.size()]);
-      return nb::make_tuple(new_samples(samples, shape), offsets);
+      return nb::make_tuple(new_samples(samples, *column, shape), offsets);
     }
   }
   Status status;
@@ -303,14 +304,14 @@ nb::tuple take_jagged(Samples& samples, nb::handle indices) {
   check(status, samples.path);
   shape[0] = static_cast<npy_intp>(ends[rows.size()]);
   nb::object values = samples.kind == SampleKind::ragged
-                          ? new_samples(samples, shape)
+                          ? new_samples(samples, *column, shape)
                           : new_array(static_cast<uint64_t>(shape[0]), NPY_UINT8);
   return take_jagged_bytes(samples, *column, rows, offsets, values, ends, std::max<uint64_t>(unit, 1));
 }
 
 // Samples in the corners of boxes of one shape, the rest filled. `lengths` and `multiples`: per dimension, 0
 // where it is as large as the batch needs.
-nb::tuple take_padded(Samples& samples, nb::handle indices, nb::handle fill,
+nb::tuple take_padded(Samples& samples, nb::handle indices, nb::handle fill_of,
                       const std::vector<int64_t>& lengths, const std::vector<int64_t>& multiples,
                       nb::handle out) {
   ColumnPtr column = open_column(samples);
@@ -321,6 +322,8 @@ nb::tuple take_padded(Samples& samples, nb::handle indices, nb::handle fill,
   if (lengths.size() > rank || multiples.size() > rank)
     raise_value(samples.path, "take_padded: length and multiple_of speak of more than the " +
                                   std::to_string(rank) + " dimensions of the samples");
+  if (column->layout->dtype.is_none()) raise_value(samples.path, "take_padded: holds no arrays yet");
+  nb::object fill = fill_of(column->layout->dtype);
   const uint8_t* element = data_of<uint8_t>(fill);
   uint64_t unit = column->spans.unit();
   bool zero = std::all_of(element, element + unit, [](uint8_t byte) { return byte == 0; });
@@ -337,7 +340,7 @@ nb::tuple take_padded(Samples& samples, nb::handle indices, nb::handle fill,
     box.dims[d] = extent;
     shape.push_back(static_cast<npy_intp>(extent));
   }
-  Target target(samples, out, shape);
+  Target target(samples, *column, out, shape);
   std::vector<npy_intp> lengths_shape{shape[0]};
   if (rank > 1) lengths_shape.push_back(static_cast<npy_intp>(rank));
   nb::object valid =
@@ -372,7 +375,7 @@ nb::object take_windows(Samples& samples, nb::handle starts, uint64_t length, nb
       raise(
           {.code = Code::bad_offsets, .row = k, .found = static_cast<uint64_t>(begin[k]), .expected = units},
           samples.path);
-  Target target(samples, out, {static_cast<npy_intp>(count), static_cast<npy_intp>(length)});
+  Target target(samples, *column, out, {static_cast<npy_intp>(count), static_cast<npy_intp>(length)});
   check(spans.check_size(), samples.path);
   if (!target.is_empty()) {
     nb::gil_scoped_release release;
@@ -525,10 +528,10 @@ nb::tuple bounds(Samples& samples) {
 nb::object flat(Samples& samples) {
   ColumnPtr column = open_column(samples);
   const Spans& spans = column->spans;
-  if (!spans.payload()) return new_samples(samples, {0});
-  auto itemsize = static_cast<uint64_t>(nb::cast<int64_t>(samples.dtype.attr("itemsize")));
-  return over(spans.payload(), samples.dtype, 0, {static_cast<npy_intp>(spans.payload_size() / itemsize)},
-              nullptr);
+  if (!spans.payload()) return new_samples(samples, *column, {0});
+  auto itemsize = static_cast<uint64_t>(nb::cast<int64_t>(column->layout->dtype.attr("itemsize")));
+  return over(spans.payload(), column->layout->dtype, 0,
+              {static_cast<npy_intp>(spans.payload_size() / itemsize)}, nullptr);
 }
 
 // All samples of one shape as one array over the map; a view by indices has none.
@@ -537,9 +540,9 @@ nb::object whole(Samples& samples) {
   const Spans& spans = column->spans;
   auto count = static_cast<npy_intp>(spans.count());
   std::vector<npy_intp> shape{count};
-  for (int k = 0; k < samples.shape.rank; ++k)
-    shape.push_back(static_cast<npy_intp>(samples.shape.dims[static_cast<size_t>(k)]));
-  if (!spans.payload() || count == 0) return new_samples(samples, shape);
+  for (int k = 0; k < column->layout->shape.rank; ++k)
+    shape.push_back(static_cast<npy_intp>(column->layout->shape.dims[static_cast<size_t>(k)]));
+  if (!spans.payload() || count == 0) return new_samples(samples, *column, shape);
   const RowMap& rows = spans.rows();
   auto first = static_cast<int64_t>(rows.row(0));
   int64_t step = count > 1 ? static_cast<int64_t>(rows.row(1)) - first : 1;
@@ -547,12 +550,12 @@ nb::object whole(Samples& samples) {
   auto unit = static_cast<npy_intp>(spans.unit());
   std::vector<npy_intp> strides(shape.size());
   strides[0] = unit * static_cast<npy_intp>(step);
-  auto inner = static_cast<npy_intp>(nb::cast<int64_t>(samples.dtype.attr("itemsize")));
+  auto inner = static_cast<npy_intp>(nb::cast<int64_t>(column->layout->dtype.attr("itemsize")));
   for (size_t k = shape.size() - 1; k > 0; --k) {
-    strides[k] = samples.strides.empty() ? inner : samples.strides[k - 1];
+    strides[k] = column->layout->strides.empty() ? inner : column->layout->strides[k - 1];
     inner *= shape[k];
   }
-  return over(spans.payload(), samples.dtype, static_cast<uint64_t>(first) * spans.unit(), shape,
+  return over(spans.payload(), column->layout->dtype, static_cast<uint64_t>(first) * spans.unit(), shape,
               strides.data());
 }
 

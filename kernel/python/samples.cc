@@ -55,14 +55,15 @@ const npy_intp* extents(const Shape& shape) {
   return reinterpret_cast<const npy_intp*>(shape.dims.data());
 }
 
-PyArray_Descr* new_descr(const Samples& samples) {
-  return reinterpret_cast<PyArray_Descr*>(nb::object(samples.dtype).release().ptr());
+PyArray_Descr* new_descr(const Column& column) {
+  return reinterpret_cast<PyArray_Descr*>(nb::object(column.layout->dtype).release().ptr());
 }
 
 // A read-only array over the map.
-PyObject* view(const Samples& samples, const Column& column, const Shape& shape, const uint8_t* data) {
-  const npy_intp* strides = samples.strides.empty() ? nullptr : samples.strides.data();
-  PyObject* array = PyArray_NewFromDescr(&PyArray_Type, new_descr(samples), shape.rank, extents(shape),
+PyObject* view(const Column& column, const Shape& shape, const uint8_t* data) {
+  const std::vector<npy_intp>& own = column.layout->strides;
+  const npy_intp* strides = own.empty() ? nullptr : own.data();
+  PyObject* array = PyArray_NewFromDescr(&PyArray_Type, new_descr(column), shape.rank, extents(shape),
                                          strides, const_cast<uint8_t*>(data), 0, nullptr);
   if (!array) return nullptr;
   Py_INCREF(column.owner.ptr());
@@ -74,15 +75,15 @@ PyObject* view(const Samples& samples, const Column& column, const Shape& shape,
 }
 
 // A writable array of its own.
-PyObject* copy(const Samples& samples, const Column& column, const Shape& shape, Span span) {
-  if (!samples.strides.empty()) {
-    PyObject* source = view(samples, column, shape, span.data);
+PyObject* copy(const Column& column, const Shape& shape, Span span) {
+  if (!column.layout->strides.empty()) {
+    PyObject* source = view(column, shape, span.data);
     if (!source) return nullptr;
     PyObject* array = PyArray_NewCopy(reinterpret_cast<PyArrayObject*>(source), NPY_CORDER);
     Py_DECREF(source);
     return array;
   }
-  PyObject* array = PyArray_NewFromDescr(&PyArray_Type, new_descr(samples), shape.rank, extents(shape),
+  PyObject* array = PyArray_NewFromDescr(&PyArray_Type, new_descr(column), shape.rank, extents(shape),
                                          nullptr, nullptr, 0, nullptr);
   if (array) memcpy(PyArray_DATA(reinterpret_cast<PyArrayObject*>(array)), span.data, span.size);
   return array;
@@ -92,16 +93,16 @@ PyObject* decode_array(const Samples& samples, const Column& column, uint64_t po
                        Status* status) {
   bool copies = owns || samples.copies;
   if (samples.kind == SampleKind::array) {
-    if (samples.shape.rank == 0)
+    const Shape& shape = column.layout->shape;
+    if (shape.rank == 0)
       return PyArray_Scalar(const_cast<uint8_t*>(span.data),
-                            reinterpret_cast<PyArray_Descr*>(samples.dtype.ptr()), nullptr);
-    return copies ? copy(samples, column, samples.shape, span)
-                  : view(samples, column, samples.shape, span.data);
+                            reinterpret_cast<PyArray_Descr*>(column.layout->dtype.ptr()), nullptr);
+    return copies ? copy(column, shape, span) : view(column, shape, span.data);
   }
   Shape shape;
   *status = column.shapes.at(position, span.size / column.spans.unit(), &shape);
   if (!status->ok()) return nullptr;
-  return copies ? copy(samples, column, shape, span) : view(samples, column, shape, span.data);
+  return copies ? copy(column, shape, span) : view(column, shape, span.data);
 }
 
 PyObject* wrap(const Samples& samples, PyObject* sample) {
@@ -175,6 +176,12 @@ PyObject* subscript(PyObject* self, PyObject* key) {
   return get(*samples, *column, static_cast<uint64_t>(position));
 }
 
+// What `bisect` and NumPy call, which take for a list only what has this slot.
+PyObject* item(PyObject* self, Py_ssize_t index) {
+  nb::object key = nb::steal(PyLong_FromSsize_t(index));
+  return key.is_valid() ? subscript(self, key.ptr()) : nullptr;
+}
+
 Py_ssize_t length(PyObject* self) {
   Samples* samples = samples_of(self);
   if (samples && !samples->column) set_error({.code = Code::closed}, samples->path);
@@ -208,7 +215,9 @@ struct Iterator {
   // Reads ahead of a sequential pass, once per map: page faults cost as much as the copies.
   void read_ahead(const Spans& spans, uint64_t position) const {
     Span span;
-    if (!spans.rows().is_contiguous() || !samples.strides.empty() || !spans.at(position, &span).ok()) return;
+    if (!spans.rows().is_contiguous() || !samples.column->layout->strides.empty() ||
+        !spans.at(position, &span).ok())
+      return;
     Mapping& payload = *spans.payload();
     auto begin = static_cast<uint64_t>(span.data - payload.data());
     uint64_t end = std::min(begin + span.size + kStep / 2, spans.payload_size());
@@ -333,7 +342,7 @@ void show(Samples& samples, Spans spans, Shapes shapes, Frames frames = {}) {
   bool same = samples.column && samples.column->spans.payload() == spans.payload();
   nb::object owner = same ? samples.column->owner : owner_of(spans.payload());
   samples.column = std::make_shared<const Column>(
-      Column{std::move(spans), std::move(shapes), std::move(owner), std::move(frames)});
+      Column{std::move(spans), std::move(shapes), std::move(owner), std::move(frames), samples.layout});
 }
 
 // Rows of one size, `unit` bytes apart.
@@ -413,15 +422,16 @@ void grow(Samples& samples, uint64_t payload_size, uint64_t rows) {
        std::move(frames));
 }
 
-// What arrays are made of. `strides`: in bytes, of samples that are not stored in C order.
+// What the arrays are made of that are attached next. `strides`: in bytes, of samples that are not stored in
+// C order.
 void describe(Samples& samples, nb::object dtype, const std::vector<int64_t>& shape,
               const std::vector<npy_intp>& strides) {
   if (!PyArray_DescrCheck(dtype.ptr()) || shape.size() > kMaxRank)
     raise(nb::borrow(PyExc_TypeError), "a dtype and a shape were expected");
-  samples.dtype = std::move(dtype);
-  samples.shape.rank = static_cast<int>(shape.size());
-  std::copy(shape.begin(), shape.end(), samples.shape.dims.begin());
-  samples.strides = strides;
+  Layout layout{std::move(dtype), {}, strides};
+  layout.shape.rank = static_cast<int>(shape.size());
+  std::copy(shape.begin(), shape.end(), layout.shape.dims.begin());
+  samples.layout = std::make_shared<const Layout>(std::move(layout));
 }
 
 // The rank that all ragged samples have, as far as the way that their shapes are stored tells it.
@@ -439,30 +449,26 @@ nb::object rank_of_all(const Samples& samples) {
   }
 }
 
-void share(Samples& samples, const Samples& parent, const RowMap& rows) {
-  const Column& seen = *parent.column;
+void share(Samples& samples, const Column& seen, const RowMap& rows) {
   samples.column = std::make_shared<const Column>(
-      Column{seen.spans.with_rows(rows), seen.shapes.with_rows(rows), seen.owner, seen.frames});
-  samples.dtype = parent.dtype;
-  samples.shape = parent.shape;
-  samples.strides = parent.strides;
+      Column{seen.spans.with_rows(rows), seen.shapes.with_rows(rows), seen.owner, seen.frames, seen.layout});
 }
 
 // A view of `count` of the parent's samples: start, start + step, ... in the parent's positions.
 void select_range(Samples& samples, const Samples& parent, int64_t start, int64_t step, uint64_t count) {
   std::shared_ptr<const Column> seen = open_column(parent);
   const RowMap& rows = seen->spans.rows();
-  if (count == 0) return share(samples, parent, RowMap(0));
+  if (count == 0) return share(samples, *seen, RowMap(0));
   int64_t last = start + step * static_cast<int64_t>(count - 1);
   if (std::min(start, last) < 0 || std::max(start, last) >= static_cast<int64_t>(rows.count()))
     raise({.code = Code::row_range, .found = static_cast<uint64_t>(last), .expected = rows.count()},
           samples.path);
   if (rows.is_contiguous())
-    return share(samples, parent, RowMap(count, static_cast<int64_t>(rows.row(0)) + start, step));
+    return share(samples, *seen, RowMap(count, static_cast<int64_t>(rows.row(0)) + start, step));
   std::shared_ptr<int64_t[]> chosen(new int64_t[count]);
   for (uint64_t k = 0; k < count; ++k)
     chosen[k] = static_cast<int64_t>(rows.row(static_cast<uint64_t>(start + static_cast<int64_t>(k) * step)));
-  share(samples, parent, RowMap(count, std::move(chosen)));
+  share(samples, *seen, RowMap(count, std::move(chosen)));
 }
 
 void select_positions(Samples& samples, const Samples& parent, nb::handle indices) {
@@ -472,9 +478,7 @@ void select_positions(Samples& samples, const Samples& parent, nb::handle indice
   std::shared_ptr<int64_t[]> rows(new int64_t[chosen.size()]);
   for (size_t k = 0; k < chosen.size(); ++k)
     rows[k] = static_cast<int64_t>(seen->spans.rows().row(chosen[k]));
-  Samples kept = parent;
-  kept.column = std::move(seen);
-  share(samples, kept, RowMap(chosen.size(), std::move(rows)));
+  share(samples, *seen, RowMap(chosen.size(), std::move(rows)));
 }
 
 SampleKind kind_of(const std::string& name) {
@@ -575,10 +579,10 @@ std::vector<uint64_t> positions(const Spans& spans, nb::handle key, const std::s
   return result;
 }
 
-nb::object new_samples(const Samples& samples, const std::vector<npy_intp>& shape) {
-  if (samples.dtype.is_none())
+nb::object new_samples(const Samples& samples, const Column& column, const std::vector<npy_intp>& shape) {
+  if (column.layout->dtype.is_none())
     raise(nb::borrow(PyExc_ValueError), samples.path + ": holds no arrays yet, so no dtype is known");
-  return owned(PyArray_NewFromDescr(&PyArray_Type, new_descr(samples), static_cast<int>(shape.size()),
+  return owned(PyArray_NewFromDescr(&PyArray_Type, new_descr(column), static_cast<int>(shape.size()),
                                     shape.data(), nullptr, nullptr, 0, nullptr));
 }
 
@@ -587,6 +591,7 @@ void define_samples(nb::module_& m) {
       {Py_mp_subscript, reinterpret_cast<void*>(subscript)},
       {Py_mp_length, reinterpret_cast<void*>(length)},
       {Py_sq_length, reinterpret_cast<void*>(length)},
+      {Py_sq_item, reinterpret_cast<void*>(item)},
       {Py_tp_iter, reinterpret_cast<void*>(iterate)},
       {Py_tp_traverse, reinterpret_cast<void*>(traverse)},
       {Py_tp_clear, reinterpret_cast<void*>(clear)},
@@ -606,9 +611,7 @@ void define_samples(nb::module_& m) {
              new (self) Samples{.kind = kind_of(kind),
                                 .path = path,
                                 .column = {},
-                                .dtype = nb::none(),
-                                .shape = {},
-                                .strides = {},
+                                .layout = std::make_shared<const Layout>(),
                                 .wrapper = nb::none()};
            })
       .def("_attach", &attach, nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(),
@@ -621,6 +624,11 @@ void define_samples(nb::module_& m) {
       .def("_attach_legacy_shape_spans", &attach_legacy_shape_spans)
       .def("_attach_nothing",
            [](Samples& self) { show(self, {nullptr, 0, 0, {}, RowMap(0)}, no_shapes(ShapeForm::flat, 0)); })
+      .def("_show_column",
+           [](Samples& self, const Samples& attached) {
+             self.column = open_column(attached);
+             self.layout = self.column->layout;
+           })
       .def("_detach", [](Samples& self) { self.column.reset(); })
       .def("_grow", &grow)
       .def("_describe", &describe)
@@ -628,13 +636,14 @@ void define_samples(nb::module_& m) {
           "_wrap_with", [](Samples& self, nb::object wrapper) { self.wrapper = std::move(wrapper); },
           nb::arg().none())
       .def("_give_copies", [](Samples& self, bool copies) { self.copies = copies; })
-      .def_prop_ro("_described", [](const Samples& self) { return self.dtype; })
+      .def_prop_ro("_described", [](const Samples& self) { return open_column(self)->layout->dtype; })
       .def_prop_ro("_rank", &rank_of_all)
       .def_prop_ro("_sample_shape",
                    [](const Samples& self) {
+                     std::shared_ptr<const Column> column = open_column(self);
+                     const Shape& shape = column->layout->shape;
                      nb::list extents;
-                     for (int k = 0; k < self.shape.rank; ++k)
-                       extents.append(self.shape.dims[static_cast<size_t>(k)]);
+                     for (int k = 0; k < shape.rank; ++k) extents.append(shape.dims[static_cast<size_t>(k)]);
                      return nb::tuple(extents);
                    })
       .def("_select_range", &select_range)

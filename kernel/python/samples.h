@@ -16,21 +16,28 @@ namespace mmap_ninja {
 
 enum class SampleKind : uint8_t { text, binary, array, ragged };
 
-// What a handle sees of one column: immutable, shared by the handle, its iterators and its views.
+// What arrays are made of.
+struct Layout {
+  nb::object dtype = nb::none();
+  Shape shape;                    // of a sample, where all have the same
+  std::vector<npy_intp> strides;  // of a sample that is not stored in C order
+};
+
+// What a handle sees of one column: immutable, shared by the handle, its iterators and its views. Another
+// thread, or a wrapper, may move the handle to files of another layout while one is read.
 struct Column {
   Spans spans;
   Shapes shapes;     // of a ragged column
   nb::object owner;  // keeps the map of the payload for the arrays over it
   Frames frames;     // of a compressed column
+  std::shared_ptr<const Layout> layout;
 };
 
 struct Samples {
   SampleKind kind;
   std::string path;
   std::shared_ptr<const Column> column;  // none: closed
-  nb::object dtype;                      // of arrays
-  Shape shape;                           // of a sample, where all have the same
-  std::vector<npy_intp> strides;         // of a sample that is not stored in C order
+  std::shared_ptr<const Layout> layout;  // of the column that is attached next
   nb::object wrapper;                    // called with each sample that is given out; or none
   bool copies = false;                   // arrays are given out as copies of their own
   bool cold = false;                     // the last batch waited for the disk
@@ -67,6 +74,6 @@ std::shared_ptr<const Column> open_column(const Samples& samples);
 std::vector<uint64_t> positions(const Spans& spans, nb::handle key, const std::string& path);
 
 // An array of C order, not initialised.
-nb::object new_samples(const Samples& samples, const std::vector<npy_intp>& shape);
+nb::object new_samples(const Samples& samples, const Column& column, const std::vector<npy_intp>& shape);
 
 }  // namespace mmap_ninja

@@ -146,15 +146,15 @@ class ArrayMmap(DatasetHandle[AnyArray]):
 
     # ---- reading
 
-    def _attach_files(self, dataset: Dataset) -> None:
+    def _attach_files(self, dataset: Dataset, samples: _kernel.Samples) -> None:
         column = dataset.meta.columns[0].type
         assert isinstance(column, Array)  # noqa: S101 - for the type checker
         if column.dtype is not None:
-            self._describe(column.dtype, list(column.shape or ()), [])
+            samples._describe(column.dtype, list(column.shape or ()), [])
         if column.shape is None:
-            self._attach_nothing()
+            samples._attach_nothing()
             return
-        self._attach_fixed(dataset.generation.descriptors[0], dataset.extents[0], column.row_size, dataset.rows)
+        samples._attach_fixed(dataset.generation.descriptors[0], dataset.extents[0], column.row_size, dataset.rows)
 
     @property
     def _array(self) -> AnyArray:

@@ -14,10 +14,12 @@ _OWN_KIND: Final = "SUVmM"  # text, raw bytes, dates: NumPy calls some casts int
 
 
 def find_dtype(batch: Iterable[Any], path: str, first: int) -> DType:
-    """The dtype that a batch gives a dataset that has none: its first sample's.
+    """The dtype that a batch gives a dataset that has none: an array's own, or its first sample's.
 
     An empty list says none, unless there is nothing else.
     """
+    if isinstance(batch, np.ndarray):  # whose scalars lose its byte order and the length of its texts
+        return checked_dtype(batch.dtype, path)
     for number, sample in enumerate(batch, first):
         if hasattr(sample, "dtype") or not (hasattr(sample, "__len__") and len(sample) == 0):
             dtype = as_array(sample, path, number).dtype
@@ -71,8 +73,12 @@ def convert(sample: Any, number: int, dtype: DType, path: str, *, declared: bool
         return array
     if array.size == 0 and not array.dtype.hasobject:
         return np.empty(array.shape, dtype)
-    own_kind = dtype.kind in _OWN_KIND or array.dtype.kind in _OWN_KIND
-    if np.can_cast(array.dtype, dtype, "safe") and not (own_kind and array.dtype.kind != dtype.kind):
+    if dtype.kind in _OWN_KIND or array.dtype.kind in _OWN_KIND:
+        if array.dtype.kind == dtype.kind and np.can_cast(array.dtype, dtype, "safe"):
+            cast = array.astype(dtype)
+            if _same_meaning(array, cast):
+                return cast
+    elif np.can_cast(array.dtype, dtype, "safe"):
         return array.astype(dtype)
     is_plain = not hasattr(sample, "dtype")
     loses_imaginary = array.dtype.kind == "c" != dtype.kind
@@ -80,11 +86,15 @@ def convert(sample: Any, number: int, dtype: DType, path: str, *, declared: bool
     exact = is_plain and array.dtype.kind in "biufc" and dtype.kind not in f"b{_OWN_KIND}" and not loses_imaginary
     if exact or narrows:
         with np.errstate(all="ignore"):
-            cast = array.astype(dtype)
             if narrows:
+                cast = array.astype(dtype)
                 fits = np.isfinite(cast) | ~np.isfinite(array)
+            elif dtype.kind in "iu":
+                cast = _integers(sample, array, dtype)
+                fits = cast == array
             else:
-                back = cast.astype(array.dtype)
+                cast = array.astype(dtype)
+                back = (cast if array.dtype.kind == "c" else cast.real).astype(array.dtype)
                 fits = (back == array) | ((back != back) & (array != array))  # noqa: PLR0124 - NaN differs from itself
         if bool(np.all(fits)):
             return cast
@@ -93,6 +103,30 @@ def convert(sample: Any, number: int, dtype: DType, path: str, *, declared: bool
         f"this batch was stored: convert them, as with np.asarray(sample, {str(dtype)!r}), or make the dataset with "
         "another dtype"
     )
+
+
+def _same_meaning(array: AnyArray, cast: AnyArray) -> bool:
+    """Whether a cast kept what was meant: NumPy, too, pads raw bytes, goes by fields' places, lets dates overflow."""
+    if cast.dtype.kind in "mM":
+        return np.array_equal(cast.astype(array.dtype).view(np.int64), array.view(np.int64))
+    return cast.dtype.kind != "V" or _same_fields(array.dtype, cast.dtype)
+
+
+def _same_fields(one: DType, other: DType) -> bool:
+    """Whether two dtypes have the same fields in one order, wherever they lie."""
+    if one.names is None or other.names is None:
+        return one == other
+    return one.names == other.names and all(_same_fields(one[name], other[name]) for name in one.names)
+
+
+def _integers(sample: Any, array: AnyArray, dtype: DType) -> AnyArray:
+    """Plain numbers, of which NumPy has made `array`, as integers; others than they are where they do not fit."""
+    if array.dtype.kind != "f":
+        return array.astype(dtype)
+    try:
+        return np.asarray(sample, dtype)  # again: ints beyond 2**63 next to smaller ones have become floats
+    except (OverflowError, ValueError):
+        return np.full_like(array, np.nan)
 
 
 def _is_float(dtype: DType) -> bool:

@@ -67,6 +67,7 @@ class Text:
     """`str` as UTF-8."""
 
     name: ClassVar = "text"
+    is_known: ClassVar = True  # enough for samples to be read
 
     codec: Zstd | None = None
 
@@ -84,6 +85,7 @@ class Binary:
     """`bytes`."""
 
     name: ClassVar = "binary"
+    is_known: ClassVar = True
 
     codec: Zstd | None = None
 
@@ -123,6 +125,11 @@ class Array(_OfArrays):
     sealed: bool = True  # nobody may write to the payload in place
 
     @property
+    def is_known(self) -> bool:
+        """As for `Text`: not before the first sample."""
+        return self.shape is not None
+
+    @property
     def row_size(self) -> int:
         """Bytes of a sample."""
         size = self.dtype.itemsize if self.dtype is not None and self.shape is not None else 0
@@ -153,6 +160,11 @@ class Ragged(_OfArrays):
     dtype: DType | None = None
     ranks: tuple[int, int] | None = None  # the least and the greatest rank of the samples
     declared: bool = False
+
+    @property
+    def is_known(self) -> bool:
+        """As for `Text`: not before the first sample."""
+        return self.ranks is not None
 
     @property
     def shape_form(self) -> ShapeForm:

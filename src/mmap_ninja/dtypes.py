@@ -9,7 +9,7 @@ import numpy as np
 DType = np.dtype[Any]
 
 _PLAIN: Final = re.compile(r"[<|>](?:b1|[iu][1248]|f(?:2|4|8|12|16)|c(?:8|16|24|32)|[SUV][1-9][0-9]{0,8})")
-_DATED: Final = re.compile(r"[<>][mM]8(?:\[[0-9]{0,9}(?:Y|M|W|D|h|m|s|ms|us|ns|ps|fs|as)\])?")
+_DATED: Final = re.compile(r"[<>][mM]8(?:\[(?:[1-9][0-9]{0,8})?(?:Y|M|W|D|h|m|s|ms|us|ns|ps|fs|as)\])?")
 # Types of the ml_dtypes package, which NumPy itself knows only as so many bytes.
 _ML_DTYPE: Final = re.compile(r"(?:bfloat16|float[468]_[a-z0-9]{3,12}|u?int[24])")
 _DEPTH: Final = 8
@@ -42,9 +42,14 @@ def decode_dtype(document: Any) -> DType:
         ImportError: if it is one of ml_dtypes, which is not installed.
     """
     if isinstance(document, str) and _ML_DTYPE.fullmatch(document):
-        dtype: DType = np.dtype(getattr(importlib.import_module("ml_dtypes"), document))
+        ml_dtypes = importlib.import_module("ml_dtypes")
+        if not hasattr(ml_dtypes, document):
+            raise ImportError(f"dtype {document} is not in this version of ml_dtypes")
+        dtype: DType = np.dtype(getattr(ml_dtypes, document))
     else:
         dtype = np.lib.format.descr_to_dtype(_descr(document, 0))
+    if dtype.itemsize == 0:
+        raise ValueError(f"dtype {document!r:.80} of no bytes")
     return dtype
 
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, Self, TypeVar, get_args
 import numpy as np
 import numpy.typing as npt
 
-from mmap_ninja import build, chunks, format, sources, upgrading
+from mmap_ninja import _kernel, build, chunks, format, sources, upgrading
 from mmap_ninja.build import IfExists
 from mmap_ninja.chunks import Chunked
 from mmap_ninja.columns import ColumnType
@@ -99,17 +99,20 @@ class DatasetHandle(SampleSequence[T]):
 
     def _show(self, dataset: Dataset | LegacyDataset) -> None:
         """Read what an engine sees now."""
-        if isinstance(dataset, LegacyDataset):
-            dataset.attach(self)
-            self._dataset = self._shown = dataset
-            return
-        if dataset.generation is self._shown:
+        if isinstance(dataset, Dataset) and dataset.generation is self._shown:
             self._grow(dataset.extents[0], dataset.rows)
             return
-        self._attach_files(dataset)
-        self._dataset, self._shown = dataset, dataset.generation
+        attached = _kernel.Samples(self._sample, self._path_text)  # shown at once: other threads may be reading
+        if isinstance(dataset, LegacyDataset):
+            dataset.attach(attached)
+            self._shown = dataset
+        else:
+            self._attach_files(dataset, attached)
+            self._shown = dataset.generation
+        self._show_column(attached)
+        self._dataset = dataset
 
-    def _attach_files(self, dataset: Dataset) -> None:
+    def _attach_files(self, dataset: Dataset, samples: _kernel.Samples) -> None:
         """Map the files of a generation that was not shown before."""
         raise NotImplementedError
 

@@ -162,17 +162,17 @@ class RaggedMmap(DatasetHandle[AnyArray]):
 
     # ---- reading
 
-    def _attach_files(self, dataset: Dataset) -> None:
+    def _attach_files(self, dataset: Dataset, samples: _kernel.Samples) -> None:
         meta, descriptors = dataset.meta, dataset.generation.descriptors
         column = meta.columns[0].type
         assert isinstance(column, Ragged)  # noqa: S101 - for the type checker
         if column.dtype is None:
-            self._attach_nothing()
+            samples._attach_nothing()
             return
-        self._describe(column.dtype, [], [])
-        self._attach(descriptors[0], dataset.extents[0], column.dtype.itemsize, descriptors[1], dataset.rows)
+        samples._describe(column.dtype, [], [])
+        samples._attach(descriptors[0], dataset.extents[0], column.dtype.itemsize, descriptors[1], dataset.rows)
         shapes_fd = descriptors[meta.index("shapes", 0)] if column.shape_width else -1
-        self._attach_shapes(column.shape_form, shapes_fd, column.shape_width)
+        samples._attach_shapes(column.shape_form, shapes_fd, column.shape_width)
 
     @property
     def _common_rank(self) -> int | None:
@@ -198,9 +198,10 @@ class RaggedMmap(DatasetHandle[AnyArray]):
         Raises:
             TypeError: if there are scalars among the samples, which have no length.
         """
-        if self._rank == 1:
-            return self._sizes()
-        lengths = self._shape_table(1)[:, 0]
+        samples = self.select(slice(None))  # one snapshot, whatever other threads append
+        if samples._rank == 1:
+            return samples._sizes()
+        lengths = samples._shape_table(1)[:, 0]
         if (lengths < 0).any():
             raise TypeError(f"{self.path}: sample {int(np.argmin(lengths))} is a scalar, which has no length")
         return lengths
@@ -208,8 +209,9 @@ class RaggedMmap(DatasetHandle[AnyArray]):
     @property
     def shapes(self) -> "npt.NDArray[np.int64] | Shapes":
         """The samples' shapes: int64 `[n, ndim]`, a new array; a sequence of tuples where their ranks differ."""
-        rank = self._common_rank
-        return self._shape_table(rank) if rank else Shapes(self)
+        samples = self.select(slice(None))
+        rank = samples._common_rank
+        return samples._shape_table(rank) if rank else Shapes(samples)
 
     @property
     def flattened_shapes(self) -> npt.NDArray[np.int64]:
@@ -281,13 +283,16 @@ class RaggedMmap(DatasetHandle[AnyArray]):
         if self.dtype is None:
             self._prefetch(indices)  # any index is out of range
             return np.empty((0, 0)), np.empty(0, np.int64)
+        return self._take_padded(indices, partial(self._fill, value), *extents, out)
+
+    def _fill(self, value: Any, dtype: np.dtype[Any]) -> AnyArray:
+        """What the kernel pads with, of the dtype that it has read; another thread may have moved the handle."""
         if type(value) is int and value == 0:
-            fill = np.zeros((), self.dtype)
-        else:
-            fill = convert(value, 0, self.dtype, f"{self.path}: take_padded: value", declared=True)
-            if fill.ndim:
-                raise ValueError(f"{self.path}: take_padded: value has shape {fill.shape}; expected one number")
-        return self._take_padded(indices, fill, *extents, out)
+            return np.zeros((), dtype)
+        fill = convert(value, 0, dtype, f"{self.path}: take_padded: value", declared=True)
+        if fill.ndim:
+            raise ValueError(f"{self.path}: take_padded: value has shape {fill.shape}; expected one number")
+        return fill
 
     def windows(self, length: int, stride: int | None = None, *, within_samples: bool = False) -> Windows:
         """Runs of `length` elements of 1-D samples, as language models are trained on: a lazy sequence.
@@ -317,9 +322,10 @@ class RaggedMmap(DatasetHandle[AnyArray]):
             wanted = np.asarray(value)
         except ValueError:
             return
-        sizes, stored = self._sizes()[start:stop], self._unwrapped()
+        stored = self._unwrapped()
+        sizes = stored._sizes()[start:stop]
         for position in (start + np.flatnonzero(sizes == wanted.size)).tolist():
-            if self._shape_of(position) == wanted.shape and np.array_equal(stored[position], wanted):
+            if stored._shape_of(position) == wanted.shape and np.array_equal(stored[position], wanted):
                 yield position
 
     def _unwrapped(self) -> "RaggedMmap":

@@ -8,7 +8,7 @@ from typing import Any, Self, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
-from mmap_ninja import build, chunks, codec, format, sources
+from mmap_ninja import _kernel, build, chunks, codec, format, sources
 from mmap_ninja.build import IfExists
 from mmap_ninja.columns import DICTIONARY_SIZES, LEVELS, Binary, Text, Zstd
 from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Columns, Dataset, Durability
@@ -122,18 +122,18 @@ class SpansHandle(DatasetHandle[T]):
         size = None if dictionary_size is None else operator.index(dictionary_size)
         return replace(column, codec=Zstd(operator.index(level), size))
 
-    def _attach_files(self, dataset: Dataset) -> None:
+    def _attach_files(self, dataset: Dataset, samples: _kernel.Samples) -> None:
         column = dataset.meta.columns[0].type
         assert isinstance(column, Text | Binary)  # noqa: S101 - for the type checker
         data, offsets, sizes = dataset.generation.descriptors[:3]
         if column.codec is None:
-            self._attach(data, dataset.extents[0], 1, offsets, dataset.rows)
+            samples._attach(data, dataset.extents[0], 1, offsets, dataset.rows)
         else:
             try:
                 opened = codec.opened(column.codec)
             except ImportError as error:
                 raise ImportError(f"{self.path}: {error}") from None
-            self._attach(data, dataset.extents[0], 1, offsets, dataset.rows, opened, sizes)
+            samples._attach(data, dataset.extents[0], 1, offsets, dataset.rows, opened, sizes)
 
     @classmethod
     def _encode(cls, columns: Columns, batch: sources.Batch[T], path: str, first: int) -> tuple[Columns, Parts]:
