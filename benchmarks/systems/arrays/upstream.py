@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-import mmap_ninja.numpy as ninja_numpy
 import numpy as np
-from mmap_ninja.ragged import RaggedMmap
 
+import mmap_ninja.numpy as ninja_numpy
+from mmap_ninja.ragged import RaggedMmap
 from systems.arrays.joining import join, pad
 from systems.arrays.protocol import Rows
 
