@@ -17,6 +17,20 @@ def test_integer_of_the_other_sign_range_raises(sample, dtype):
         convert(sample, 0, np.dtype(dtype), "ds", declared=True)
 
 
+@pytest.mark.parametrize(
+    ("sample", "dtype"), [([2**53 + 1], "f8"), ([2**24 + 1], "f4"), ([2**63 - 1], "f4"), ([2**53 + 1], "c16")]
+)
+def test_plain_integer_that_a_float_rounds_raises(sample, dtype):
+    """2**53 + 1 was stored as 2**53: NumPy calls the cast safe."""
+    with pytest.raises(TypeError, match="do not fit the dataset's (float|complex)"):
+        convert(sample, 0, np.dtype(dtype), "ds", declared=False)
+
+
+@pytest.mark.parametrize("sample", [[2**53], [2**62], 7, [[1, 2]], [True]])
+def test_plain_integer_that_a_float_holds_is_taken(sample):
+    assert convert(sample, 0, np.dtype("f8"), "ds", declared=False).tolist() == np.array(sample, float).tolist()
+
+
 def test_integers_that_numpy_takes_for_floats_are_stored_exactly(tmp_path):
     """[1, 2**63 + 1] was stored as [1, 2**63]: NumPy makes floats of such a list."""
     stored = RaggedMmap.from_lists(tmp_path / "ds", [[1, 2**63 + 1]], dtype=np.uint64)

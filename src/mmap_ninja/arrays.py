@@ -315,8 +315,9 @@ class ArrayMmap(DatasetHandle[AnyArray]):
             data = _kernel.encode_arrays(arrays)
         if len(shape) > MOST_DIMENSIONS - 1:
             raise ValueError(f"{path}: samples of {len(shape)} dimensions; expected at most {MOST_DIMENSIONS - 1}")
-        column = replace(column, shape=shape)
-        if column != columns[0].type:
+        if column.shape is None:
+            column = replace(column, shape=shape)
+        if column is not columns[0].type:
             columns = (replace(columns[0], type=column),)
         return columns, (data,)
 

@@ -73,14 +73,15 @@ def convert(sample: Any, number: int, dtype: DType, path: str, *, declared: bool
         return array
     if array.size == 0 and not array.dtype.hasobject:
         return np.empty(array.shape, dtype)
+    is_plain = not hasattr(sample, "dtype")
+    rounds = is_plain and array.dtype.kind in "iu" and dtype.kind in "fc"  # NumPy calls it safe beyond 2**53, too
     if dtype.kind in _OWN_KIND or array.dtype.kind in _OWN_KIND:
         if array.dtype.kind == dtype.kind and np.can_cast(array.dtype, dtype, "safe"):
             cast = array.astype(dtype)
             if _same_meaning(array, cast):
                 return cast
-    elif np.can_cast(array.dtype, dtype, "safe"):
+    elif np.can_cast(array.dtype, dtype, "safe") and not rounds:
         return array.astype(dtype)
-    is_plain = not hasattr(sample, "dtype")
     loses_imaginary = array.dtype.kind == "c" != dtype.kind
     narrows = declared and _is_float(array.dtype) and _is_float(dtype)
     exact = is_plain and array.dtype.kind in "biufc" and dtype.kind not in f"b{_OWN_KIND}" and not loses_imaginary
@@ -92,6 +93,9 @@ def convert(sample: Any, number: int, dtype: DType, path: str, *, declared: bool
             elif dtype.kind in "iu":
                 cast = _integers(sample, array, dtype)
                 fits = cast == array
+            elif rounds:
+                cast = array.astype(dtype)
+                fits = cast.real.astype(np.float64).astype(object) == array.astype(object)  # Python compares exactly
             else:
                 cast = array.astype(dtype)
                 back = (cast if array.dtype.kind == "c" else cast.real).astype(array.dtype)

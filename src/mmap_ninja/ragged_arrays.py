@@ -353,7 +353,7 @@ class RaggedMmap(DatasetHandle[AnyArray]):
             raise ValueError(f"{path}: a sample has {greatest} dimensions; expected at most {MOST_DIMENSIONS}")
         column = column.with_ranks(least, greatest)
         payload, ends, shapes = _kernel.encode_ragged(arrays, column.shape_width, column.shape_form is ShapeForm.RANKED)
-        if column != columns[0].type:
+        if column is not columns[0].type:
             columns = (replace(columns[0], type=column),)
         return columns, (payload, ends, shapes) if column.shape_width else (payload, ends)
 
