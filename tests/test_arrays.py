@@ -59,7 +59,7 @@ def same(found, expected):
 def test_dtype_round_trips(tmp_path, dtype):
     array = np.frombuffer(bytes(range(1, 255)) * 4, np.uint8)
     array = np.resize(array, 6 * np.dtype(dtype).itemsize).view(dtype) if np.dtype(dtype).kind != "?" else None
-    array = np.zeros(6, dtype) if array is None or np.dtype(dtype).kind in "bU" else array
+    array = np.zeros(6, dtype) if array is None or np.dtype(dtype).kind in "Ub" else array
 
     stored = ArrayMmap.from_ndarray(tmp_path / "ds", array.reshape(3, 2))
     stored.append(array.reshape(3, 2)[1])
