@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-import mmap_ninja
-
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 TEXTS = ["plain", "", "café", "two\r\nlines", "★ 10/10", "x" * 3000]
 MEASURES = {
@@ -105,7 +103,6 @@ def test_bench_strings_unknown_system_is_refused() -> None:
     assert "'nobody' is unknown (expected some of ours, upstream, " in done.stderr
 
 
-@pytest.mark.skipif(not hasattr(mmap_ninja, "RaggedMmap"), reason="no classes for arrays yet")
 def test_bench_arrays_measures_our_system(tmp_path: Path) -> None:
     measures = ARRAY_MEASURES | (WORKER_MEASURES if find_spec("cloudpickle") else set())
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import mmap_ninja as mn
-from mmap_ninja import CorruptDatasetError, RaggedMmap, ReadOnlyError, chunks
+from mmap_ninja import CorruptDatasetError, RaggedMmap, ReadOnlyError, StaleHandleError, chunks
 from mmap_ninja.parallel import make_indexable
 
 RNG = np.random.default_rng(0)
@@ -129,6 +129,20 @@ def test_two_writers_of_different_ranks_both_get_through(tmp_path):
     first.append(8)
 
     assert [sample.tolist() for sample in first] == [[1, 2], [5], [[1, 2], [3, 4]], [6], [[[7]]], 8]
+
+
+def test_build_whose_dataset_is_replaced_changes_nothing_of_the_new_one(tmp_path):
+    """The first batch gave its columns to the dataset that another process had put in the place of the build's."""
+
+    def source():
+        RaggedMmap.from_generator(tmp_path / "ds", [], if_exists="replace")
+        yield np.ones((2, 2))
+
+    with pytest.raises(StaleHandleError, match="was replaced during this build"):
+        RaggedMmap.from_generator(tmp_path / "ds", source())
+
+    assert len(RaggedMmap(tmp_path / "ds")) == 0
+    assert RaggedMmap(tmp_path / "ds").dtype is None  # not ==: NumPy takes None for float64
 
 
 def test_threads_append_different_ranks(tmp_path):
@@ -278,7 +292,8 @@ def test_empty_batches_and_datasets(tmp_path, rows):
     for read in (empty.take, empty.take_padded, empty.take_jagged):
         with pytest.raises(IndexError, match="out of range for 0 samples"):
             read([0])
-    assert (list(empty), empty.dtype, len(empty.lengths), len(empty.shapes), len(empty.memmap)) == ([], None, 0, 0, 0)
+    assert empty.dtype is None
+    assert (list(empty), len(empty.lengths), len(empty.shapes), len(empty.memmap)) == ([], 0, 0, 0)
 
 
 def test_lengths_are_first_dimensions(tmp_path, rows):

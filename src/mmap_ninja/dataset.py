@@ -184,15 +184,15 @@ class Dataset:
     def evolve(self, columns: Columns) -> None:
         """Give the samples other columns, durably: a new generation, to which the handle moves.
 
-        Where others have changed the columns meanwhile, it only moves to theirs.
+        Where others have changed the columns meanwhile, or replaced the dataset, it only moves to theirs.
         """
-        before = self.meta.columns
+        before = self.meta.uuid, self.meta.columns
         for _ in range(_SWITCHES):
             self.flush()
             with locked(self.path, self.lock_timeout):
                 self.refresh()
                 slot = self.slot
-                if self.meta.columns != before:
+                if (self.meta.uuid, self.meta.columns) != before:
                     return
                 if (slot.rows, slot.edits) != (slot.durable_rows, slot.durable_edits):
                     continue  # another process appended since the flush
