@@ -455,7 +455,8 @@ def test_handle_on_a_dataset_that_was_emptied_has_no_shape(tmp_path):
 
     images.refresh()
 
-    assert (images.dtype, images.shape) == (None, (0,))
+    assert images.dtype is None
+    assert images.shape == (0,)
 
 
 @pytest.mark.parametrize("values", [np.array(["a", "abc"]), np.array([b"", b"ab"]), np.array([1, 2], ">i4")])
