@@ -102,6 +102,18 @@ def test_independent_reader_reads_the_files(tmp_path, name):
     assert reference_reader.read(tmp_path / "ds") == expected
 
 
+def test_new_rank_sums_the_new_shapes_and_forgets_the_old_ones(tmp_path):
+    samples = [np.full((1, 2), k, np.int32) for k in range(9000)]  # more than a block of payload, offsets and shapes
+    stored = RaggedMmap.from_generator(tmp_path / "ds", samples)
+
+    stored.append(np.int32(5))
+    stored.extend(samples[:10])
+    stored.close()
+
+    expected = [*samples, np.int32(5), *samples[:10]]
+    assert reference_reader.read(tmp_path / "ds") == [(np.shape(s), s.tobytes()) for s in expected]
+
+
 def test_new_rank_keeps_all_that_was_there(tmp_path):
     """0.9 lost the dataset here: it wrote the data, then failed on the shape."""
     stored = RaggedMmap.from_lists(tmp_path / "ds", SAMPLES["1-D"])
