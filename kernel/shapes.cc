@@ -7,8 +7,8 @@
 namespace mmap_ninja {
 namespace {
 
-Status bad(const Spans& spans, uint64_t position, uint64_t elements) {
-  return {.code = Code::bad_shape, .row = spans.rows().row(position), .found = elements};
+Status bad(uint64_t row, uint64_t elements) {
+  return {.code = Code::bad_shape, .row = row, .found = elements};
 }
 
 // Writes `count` elements in doubling copies.
@@ -48,42 +48,42 @@ void pad_from(const Box& box, int depth, const int64_t* dims, const uint8_t* sam
 
 }  // namespace
 
-Status Shapes::at(uint64_t position, uint64_t elements, Shape* shape) const {
+Status Shapes::at(uint64_t row, uint64_t elements, Shape* shape) const {
   shape->rank = 0;
-  if (form_ == ShapeForm::scalar) return elements == 1 ? Status{} : bad(spans_, position, elements);
+  if (form_ == ShapeForm::scalar) return elements == 1 ? Status{} : bad(row, elements);
   if (form_ == ShapeForm::flat) {
     shape->rank = 1;
     shape->dims[0] = static_cast<int64_t>(elements);
     return {};
   }
   Span span;
-  if (Status status = spans_.at(position, &span); !status.ok()) return status;
+  if (Status status = spans_.at(row, &span); !status.ok()) return status;
   uint64_t rank = span.size / sizeof(uint64_t);
   if (form_ == ShapeForm::ranked) {
-    if (rank == 0) return bad(spans_, position, elements);
+    if (rank == 0) return bad(row, elements);
     uint64_t used;
     memcpy(&used, span.data, sizeof used);
-    if (used > rank - 1) return bad(spans_, position, elements);
+    if (used > rank - 1) return bad(row, elements);
     rank = used;
     span.data += sizeof used;
   }
-  if (rank > kMaxRank) return bad(spans_, position, elements);
+  if (rank > kMaxRank) return bad(row, elements);
   bool empty = false;
   uint64_t product = 1;
   for (uint64_t k = 0; k < rank; ++k) {
     int64_t extent;
     memcpy(&extent, span.data + k * sizeof extent, sizeof extent);
-    if (extent < 0) return bad(spans_, position, elements);
+    if (extent < 0) return bad(row, elements);
     shape->dims[k] = extent;
     empty |= extent == 0;
   }
   // Zero first: (2^40, 2^40, 0) is a shape of no elements, not an overflow.
   for (uint64_t k = 0; k < rank && !empty; ++k)
     if (__builtin_mul_overflow(product, static_cast<uint64_t>(shape->dims[k]), &product))
-      return bad(spans_, position, elements);
+      return bad(row, elements);
   if (empty) product = 0;
   if (form_ == ShapeForm::legacy && rank == 1 && empty && elements == 1) return {};
-  if (product != elements) return bad(spans_, position, elements);
+  if (product != elements) return bad(row, elements);
   shape->rank = static_cast<int>(rank);
   return {};
 }

@@ -28,13 +28,12 @@ enum class ShapeForm : uint8_t {
 class Shapes {
  public:
   Shapes(ShapeForm form, Spans spans) : form_(form), spans_(std::move(spans)) {}
-  Shapes with_rows(RowMap rows) const { return {form_, spans_.with_rows(std::move(rows))}; }
 
   ShapeForm form() const { return form_; }
   const Spans& spans() const { return spans_; }
 
-  // The shape of the sample at `position`, which has so many elements. It comes from disk: it is checked.
-  Status at(uint64_t position, uint64_t elements, Shape* shape) const;
+  // The shape of a row, which has so many elements. It comes from disk: it is checked.
+  Status at(uint64_t row, uint64_t elements, Shape* shape) const;
 
  private:
   ShapeForm form_;

@@ -6,9 +6,9 @@
 
 namespace mmap_ninja {
 
-void Spans::prefetch_payload(uint64_t position) const {
+void Spans::prefetch_payload(uint64_t row) const {
   Span span;
-  if (at(position, &span).ok()) prefetch_span(span);
+  if (at(row, &span).ok()) prefetch_span(span);
 }
 
 void prefetch_span(Span span) {
@@ -19,15 +19,14 @@ void prefetch_span(Span span) {
   for (const uint8_t* line = span.data; line < end; line += kLine) __builtin_prefetch(line);
 }
 
-Status measure(const Spans& spans, const uint64_t* positions, uint64_t count, uint64_t unit,
-               int64_t* offsets) {
+Status measure(const Spans& spans, const uint64_t* rows, uint64_t count, uint64_t unit, int64_t* offsets) {
   constexpr uint64_t kAhead = 16;
   uint64_t total = 0;
   offsets[0] = 0;
   for (uint64_t k = 0; k < count; ++k) {
-    if (k + kAhead < count) spans.prefetch_offsets(positions[k + kAhead]);
+    if (k + kAhead < count) spans.prefetch_offsets(rows[k + kAhead]);
     Span span;
-    if (Status status = spans.at(positions[k], &span); !status.ok()) return status;
+    if (Status status = spans.at(rows[k], &span); !status.ok()) return status;
     if (__builtin_add_overflow(total, span.size, &total) || total > INT64_MAX)
       return {.code = Code::overflow, .what = "batch"};
     offsets[k + 1] = static_cast<int64_t>(total / unit);
@@ -35,15 +34,12 @@ Status measure(const Spans& spans, const uint64_t* positions, uint64_t count, ui
   return {};
 }
 
-Status gather(const Spans& spans, const uint64_t* positions, uint64_t count, uint64_t unit,
-              const int64_t* offsets, uint8_t* values) {
-  return visit(spans, positions, count, [&](uint64_t k, Span span) -> Status {
+Status gather(const Spans& spans, const uint64_t* rows, uint64_t count, uint64_t unit, const int64_t* offsets,
+              uint8_t* values) {
+  return visit(spans, rows, count, [&](uint64_t k, Span span) -> Status {
     // `measure` read the same offsets; a file that changed since must not move the copy out of its buffer.
     if (span.size != static_cast<uint64_t>(offsets[k + 1] - offsets[k]) * unit)
-      return {.code = Code::bad_offsets,
-              .row = spans.rows().row(positions[k]),
-              .found = 0,
-              .expected = span.size};
+      return {.code = Code::bad_offsets, .row = rows[k], .found = 0, .expected = span.size};
     memcpy(values + static_cast<uint64_t>(offsets[k]) * unit, span.data, span.size);
     return {};
   });
@@ -53,45 +49,45 @@ namespace {
 
 // A copy whose size the compiler knows is a move or two.
 template <uint64_t size>
-void gather_small(const Spans& spans, const uint64_t* positions, uint64_t count, uint8_t* values) {
+void gather_small(const Spans& spans, const uint64_t* rows, uint64_t count, uint8_t* values) {
   const uint8_t* base = spans.payload()->data();
-  for (uint64_t k = 0; k < count; ++k)
-    memcpy(values + k * size, base + spans.rows().row(positions[k]) * size, size);
+  for (uint64_t k = 0; k < count; ++k) memcpy(values + k * size, base + rows[k] * size, size);
 }
 
 }  // namespace
 
-void gather_rows(const Spans& spans, const uint64_t* positions, uint64_t count, uint8_t* values) {
+void gather_rows(const Spans& spans, const uint64_t* rows, uint64_t count, uint8_t* values) {
   switch (uint64_t size = spans.unit()) {
     case 1:
-      return gather_small<1>(spans, positions, count, values);
+      return gather_small<1>(spans, rows, count, values);
     case 2:
-      return gather_small<2>(spans, positions, count, values);
+      return gather_small<2>(spans, rows, count, values);
     case 4:
-      return gather_small<4>(spans, positions, count, values);
+      return gather_small<4>(spans, rows, count, values);
     case 8:
-      return gather_small<8>(spans, positions, count, values);
+      return gather_small<8>(spans, rows, count, values);
     default:
-      (void)visit(spans, positions, count, [&](uint64_t k, Span span) -> Status {
+      (void)visit(spans, rows, count, [&](uint64_t k, Span span) -> Status {
         memcpy(values + k * size, span.data, size);
         return {};
       });
   }
 }
 
-void will_need(const Spans& spans, const uint64_t* positions, uint64_t count) {
+void will_need(const Spans& spans, const uint64_t* rows, uint64_t count) {
   for (uint64_t k = 0; k < count; ++k) {
     Span span;
-    if (!spans.at(positions[k], &span).ok() || span.size == 0) continue;
+    if (!spans.at(rows[k], &span).ok() || span.size == 0) continue;
     auto begin = static_cast<uint64_t>(span.data - spans.payload()->data());
     spans.payload()->will_need(begin, begin + span.size);
   }
 }
 
-Status find(const Spans& spans, Span wanted, uint64_t begin, uint64_t end, uint64_t* position) {
+Status find(const Spans& spans, const RowMap& rows, Span wanted, uint64_t begin, uint64_t end,
+            uint64_t* position) {
   for (*position = begin; *position < end; ++*position) {
     Span span;
-    if (Status status = spans.at(*position, &span); !status.ok()) return status;
+    if (Status status = spans.at(rows.row(*position), &span); !status.ok()) return status;
     if (span.size == wanted.size && memcmp(span.data, wanted.data, wanted.size) == 0) break;
   }
   return {};

@@ -16,19 +16,21 @@ enum class Code : uint8_t {
   timed_out,    // the lock stayed taken until the deadline
   moved,        // the newest commit is of another generation, or cannot be trusted without a digest
   conflict,     // `found` rows are committed where the caller saw `expected`
-  forked,       // the writer belongs to another process, of id `expected`
-  deleted,      // the dataset's files were unlinked under the writer
-  bad_digest,   // the ends of the files are not what the durable commit says
-  suspect,      // a sync failed earlier, here or in another process
-  uncertain,    // a sync failed now: whether the last commits survive a power loss is unknown
-  bad_batch,    // the parts of a batch disagree on its rows
-  overflow,     // sizes add up to more than a file can hold
-  bad_frame,    // sample `row` does not decompress to what is said of it: `what`
-  too_large,    // sample `row` has `found` bytes, and at most `expected` can be compressed
-  untrained,    // the samples are too few or too short for a dictionary: `what`
-  bad_codec,    // libzstd refused a level, a dictionary or a sample: `what`
-  no_library,   // a file is no shared library with the functions of libzstd
-  no_memory,    // there is none
+  edited,       // other edits were committed than the caller saw
+  bad_edit,    // line `row` of the edits speaks of row `found`, or what follows it, where `expected` rows are
+  forked,      // the writer belongs to another process, of id `expected`
+  deleted,     // the dataset's files were unlinked under the writer
+  bad_digest,  // the ends of the files are not what the durable commit says
+  suspect,     // a sync failed earlier, here or in another process
+  uncertain,   // a sync failed now: whether the last commits survive a power loss is unknown
+  bad_batch,   // the parts of a batch disagree on its rows
+  overflow,    // sizes add up to more than a file can hold
+  bad_frame,   // sample `row` does not decompress to what is said of it: `what`
+  too_large,   // sample `row` has `found` bytes, and at most `expected` can be compressed
+  untrained,   // the samples are too few or too short for a dictionary: `what`
+  bad_codec,   // libzstd refused a level, a dictionary or a sample: `what`
+  no_library,  // a file is no shared library with the functions of libzstd
+  no_memory,   // there is none
 };
 
 // The one error type of the kernel; the binding turns it into an exception.

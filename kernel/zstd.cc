@@ -291,15 +291,14 @@ Status Frames::said_size(uint64_t row, Span frame, uint64_t* size) const {
   return {};
 }
 
-Status measure_decoded(const Spans& spans, const Frames& frames, const uint64_t* positions, uint64_t count,
+Status measure_decoded(const Spans& spans, const Frames& frames, const uint64_t* rows, uint64_t count,
                        int64_t* offsets, uint64_t* measured) {
   uint64_t total = 0;
   offsets[0] = 0;
   *measured = 0;
-  return visit(spans, positions, count, [&](uint64_t k, Span frame) -> Status {
+  return visit(spans, rows, count, [&](uint64_t k, Span frame) -> Status {
     uint64_t size;
-    if (Status status = frames.size(spans.rows().row(positions[k]), frame, &size); !status.ok())
-      return status;
+    if (Status status = frames.size(rows[k], frame, &size); !status.ok()) return status;
     if (__builtin_add_overflow(total, size, &total) || total > INT64_MAX)
       return {.code = Code::overflow, .what = "batch"};
     offsets[k + 1] = static_cast<int64_t>(total);
@@ -360,28 +359,28 @@ Status share(uint64_t threads, uint64_t count, uint64_t at_once, uint64_t* done,
 
 }  // namespace
 
-Status decode_batch(const Spans& spans, std::vector<Zstd::Worker>& workers, const uint64_t* positions,
+Status decode_batch(const Spans& spans, std::vector<Zstd::Worker>& workers, const uint64_t* rows,
                     uint64_t count, const int64_t* offsets, uint8_t* values, uint64_t* decoded) {
   constexpr uint64_t kAtOnce = 16;
   auto decode = [&](uint64_t worker, uint64_t first, uint64_t some, uint64_t* done) {
-    return visit(spans, positions + first, some, [&](uint64_t k, Span frame) -> Status {
+    return visit(spans, rows + first, some, [&](uint64_t k, Span frame) -> Status {
       const int64_t* offset = offsets + first + k;
       Status status =
           workers[worker].decode(frame, values + offset[0], static_cast<uint64_t>(offset[1] - offset[0]));
       if (status.ok()) *done = k + 1;
-      status.row = spans.rows().row(positions[first + k]);
+      status.row = rows[first + k];
       return status;
     });
   };
   return share(workers.size(), count, kAtOnce, decoded, decode);
 }
 
-Status find_decoded(const Spans& spans, const Frames& frames, Zstd::Worker& worker, Span wanted,
-                    uint64_t begin, uint64_t end, uint64_t* position) {
+Status find_decoded(const Spans& spans, const RowMap& rows, const Frames& frames, Zstd::Worker& worker,
+                    Span wanted, uint64_t begin, uint64_t end, uint64_t* position) {
   for (*position = begin; *position < end; ++*position) {
-    uint64_t row = spans.rows().row(*position), size;
+    uint64_t row = rows.row(*position), size;
     Span frame;
-    if (Status status = spans.at(*position, &frame); !status.ok()) return status;
+    if (Status status = spans.at(row, &frame); !status.ok()) return status;
     if (Status status = frames.said_size(row, frame, &size); !status.ok()) return status;
     if (size != wanted.size) continue;
     if (Status status = frames.size(row, frame, &size); !status.ok()) return status;

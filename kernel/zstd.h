@@ -82,22 +82,22 @@ struct Frames {
   Status said_size(uint64_t row, Span frame, uint64_t* size) const;
 };
 
-// Fills offsets[0..count] with the running sizes of the decoded samples at `positions`. `measured`: how many
-// are known, which is all unless the next one is damaged.
-Status measure_decoded(const Spans& spans, const Frames& frames, const uint64_t* positions, uint64_t count,
+// Fills offsets[0..count] with the running sizes of the decoded rows. `measured`: how many are known, which
+// is all unless the next one is damaged.
+Status measure_decoded(const Spans& spans, const Frames& frames, const uint64_t* rows, uint64_t count,
                        int64_t* offsets, uint64_t* measured);
 
 // The workers for a batch that decodes to, or encodes, `bytes`: one per thread that is worth it.
 std::vector<Zstd::Worker> batch_workers(const Zstd& codec, uint64_t bytes);
 
-// Decodes the samples at `positions` one after the other to `values`, as `measure_decoded` found them, on
+// Decodes the rows one after the other to `values`, as `measure_decoded` found them, on
 // several threads. `decoded`: how many are there, which is all unless the next one is damaged.
-Status decode_batch(const Spans& spans, std::vector<Zstd::Worker>& workers, const uint64_t* positions,
+Status decode_batch(const Spans& spans, std::vector<Zstd::Worker>& workers, const uint64_t* rows,
                     uint64_t count, const int64_t* offsets, uint8_t* values, uint64_t* decoded);
 
 // As `find` for spans that are not compressed.
-Status find_decoded(const Spans& spans, const Frames& frames, Zstd::Worker& worker, Span wanted,
-                    uint64_t begin, uint64_t end, uint64_t* position);
+Status find_decoded(const Spans& spans, const RowMap& rows, const Frames& frames, Zstd::Worker& worker,
+                    Span wanted, uint64_t begin, uint64_t end, uint64_t* position);
 
 // Encodes samples that lie back to back on several threads: the frames back to back, and where each ends.
 // A failure names the sample by its position in the batch.

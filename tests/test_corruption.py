@@ -227,16 +227,6 @@ def test_slot_with_unknown_features_raises(path):
         StringsMmap(path)
 
 
-def test_slot_with_edits_raises(path):
-    def set_edits(slot):
-        slot.edits = 1
-
-    change_slots(path, set_edits)
-
-    with pytest.raises(FormatVersionError, match=r"\(edits: 1\) that this version of mmap_ninja does not know"):
-        StringsMmap(path)
-
-
 @pytest.mark.parametrize("changes", [{"format": 2}, {"format": 2, "more": []}, {"features": 1}, {"features": ["zstd"]}])
 def test_meta_of_newer_format_raises(path, changes):
     document = json.loads((path / META).read_bytes()) | changes

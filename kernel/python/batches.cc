@@ -46,9 +46,7 @@ void adaptive(Samples& samples, const Spans& spans, const std::vector<uint64_t>&
   raise(nb::borrow(PyExc_ValueError), path + ": " + message);
 }
 
-std::string sample_name(const Column& column, uint64_t position) {
-  return "sample " + std::to_string(column.spans.rows().row(position));
-}
+std::string sample_name(uint64_t row) { return "sample " + std::to_string(row); }
 
 // A list of owned samples of a compressed column, some at a time: the bytes of all may be many.
 nb::object take_decoded(Samples& samples, const Column& column, const std::vector<uint64_t>& rows) {
@@ -66,7 +64,7 @@ nb::object take_decoded(Samples& samples, const Column& column, const std::vecto
       for (uint64_t k = 0; k < decoded.count; ++k) {
         Status read;
         PyObject* sample = decode_plain(samples, decoded.at(k), &read);
-        read.row = column.spans.rows().row(rows[first + k]);
+        read.row = rows[first + k];
         check(read, samples.path);
         taken.push_back(owned(sample));
       }
@@ -84,7 +82,7 @@ nb::object take_decoded(Samples& samples, const Column& column, const std::vecto
 // A list of owned samples.
 nb::object take(Samples& samples, nb::handle indices) {
   ColumnPtr column = open_column(samples);
-  std::vector<uint64_t> rows = positions(column->spans, indices, samples.path);
+  std::vector<uint64_t> rows = rows_of(*column, indices, samples.path);
   if (column->frames.codec) return take_decoded(samples, *column, rows);
   nb::object list;
   Status status;
@@ -97,7 +95,7 @@ nb::object take(Samples& samples, nb::handle indices) {
       PyObject* sample = decode(samples, *column, rows[k], span, true, &decoded);
       if (!sample && decoded.ok()) throw nb::python_error();
       if (!sample) {
-        decoded.row = column->spans.rows().row(rows[k]);
+        decoded.row = rows[k];
         return decoded;
       }
       PyList_SET_ITEM(list.ptr(), static_cast<Py_ssize_t>(k), sample);
@@ -174,7 +172,7 @@ void gather_strided(Samples& samples, const Column& column, const std::vector<ui
 // Samples of one shape as one array.
 nb::object take_rows(Samples& samples, nb::handle indices, nb::handle out) {
   ColumnPtr column = open_column(samples);
-  std::vector<uint64_t> rows = positions(column->spans, indices, samples.path);
+  std::vector<uint64_t> rows = rows_of(*column, indices, samples.path);
   std::vector<npy_intp> shape{static_cast<npy_intp>(rows.size())};
   for (int k = 0; k < column->layout->shape.rank; ++k)
     shape.push_back(static_cast<npy_intp>(column->layout->shape.dims[static_cast<size_t>(k)]));
@@ -215,14 +213,14 @@ BatchShapes shapes_of(const Samples& samples, const Column& column, const std::v
     auto rank = static_cast<size_t>(shape.rank);
     if (rank == 0)
       raise_value(samples.path,
-                  operation + ": " + sample_name(column, rows[k]) + " is a scalar, which has no length");
+                  operation + ": " + sample_name(rows[k]) + " is a scalar, which has no length");
     if (k == 0) {
       shapes.rank = rank;
       shapes.dims.reserve(rows.size() * rank);
       shapes.spans.reserve(rows.size());
     }
     if (rank != shapes.rank)
-      raise_value(samples.path, operation + ": " + sample_name(column, rows[k]) + " has rank " +
+      raise_value(samples.path, operation + ": " + sample_name(rows[k]) + " has rank " +
                                     std::to_string(rank) + " where the batch's first has rank " +
                                     std::to_string(shapes.rank) + "; see take");
     shapes.dims.insert(shapes.dims.end(), shape.dims.begin(), shape.dims.begin() + shape.rank);
@@ -270,7 +268,7 @@ nb::tuple take_jagged_decoded(Samples& samples, const Column& column, const std:
 // Samples back to back, and where each ends: bytes, or elements of arrays of equal trailing dimensions.
 nb::tuple take_jagged(Samples& samples, nb::handle indices) {
   ColumnPtr column = open_column(samples);
-  std::vector<uint64_t> rows = positions(column->spans, indices, samples.path);
+  std::vector<uint64_t> rows = rows_of(*column, indices, samples.path);
   nb::object offsets = new_array(rows.size() + 1, NPY_INT64);
   if (column->frames.codec) return take_jagged_decoded(samples, *column, rows, offsets);
   auto ends = data_of<int64_t>(offsets);
@@ -282,7 +280,7 @@ nb::tuple take_jagged(Samples& samples, nb::handle indices) {
     for (size_t k = 0; k < rows.size(); ++k) {
       if (!std::equal(shapes.of(0) + 1, shapes.of(0) + shapes.rank, shapes.of(k) + 1))
         raise_value(samples.path,
-                    "take_jagged: " + sample_name(*column, rows[k]) +
+                    "take_jagged: " + sample_name(rows[k]) +
                         " has other trailing dimensions than the batch's first; see take, take_padded");
     }
     for (size_t d = 1; d < shapes.rank; ++d) {
@@ -315,7 +313,7 @@ nb::tuple take_padded(Samples& samples, nb::handle indices, nb::handle fill_of,
                       const std::vector<int64_t>& lengths, const std::vector<int64_t>& multiples,
                       nb::handle out) {
   ColumnPtr column = open_column(samples);
-  std::vector<uint64_t> rows = positions(column->spans, indices, samples.path);
+  std::vector<uint64_t> rows = rows_of(*column, indices, samples.path);
   BatchShapes shapes = shapes_of(samples, *column, rows, "take_padded");
   // Of an empty batch, only what was asked for is known.
   size_t rank = rows.empty() ? std::max<size_t>({lengths.size(), multiples.size(), 1}) : shapes.rank;
@@ -392,9 +390,20 @@ nb::object take_windows(Samples& samples, nb::handle starts, uint64_t length, nb
   return target.finish();
 }
 
+// Where the samples at these positions are stored; or the rows that they had before they were replaced.
+nb::object physical_rows(Samples& samples, nb::handle indices, bool stored) {
+  ColumnPtr column = open_column(samples);
+  std::vector<uint64_t> places = positions_of(*column, indices, samples.path);
+  nb::object rows = new_array(places.size(), NPY_INT64);
+  auto values = data_of<int64_t>(rows);
+  for (uint64_t place : places)
+    *values++ = static_cast<int64_t>(stored ? column->rows.row(place) : column->rows.base(place));
+  return rows;
+}
+
 void prefetch(Samples& samples, nb::handle indices) {
   ColumnPtr column = open_column(samples);
-  std::vector<uint64_t> rows = positions(column->spans, indices, samples.path);
+  std::vector<uint64_t> rows = rows_of(*column, indices, samples.path);
   nb::gil_scoped_release release;
   will_need(column->spans, rows.data(), rows.size());
 }
@@ -404,18 +413,18 @@ nb::object sizes(Samples& samples, bool stored) {
   ColumnPtr column = open_column(samples);
   const Spans& spans = column->spans;
   check(spans.check_size(), samples.path);
-  nb::object lengths = new_array(spans.count(), NPY_INT64);
+  nb::object lengths = new_array(column->rows.count(), NPY_INT64);
   auto values = data_of<int64_t>(lengths);
   Status status;
   {
     nb::gil_scoped_release release;
     uint64_t unit = std::max<uint64_t>(spans.unit(), 1);
     const Frames& frames = column->frames;
-    for (uint64_t k = 0; k < spans.count() && status.ok(); ++k) {
+    for (uint64_t k = 0; k < column->rows.count() && status.ok(); ++k) {
+      uint64_t row = column->rows.row(k);
       Span span;
-      status = spans.at(k, &span);
-      if (status.ok() && frames.codec && !stored)
-        status = frames.said_size(spans.rows().row(k), span, &span.size);
+      status = spans.at(row, &span);
+      if (status.ok() && frames.codec && !stored) status = frames.said_size(row, span, &span.size);
       if (status.ok()) values[k] = static_cast<int64_t>(span.size / unit);
     }
   }
@@ -427,11 +436,11 @@ nb::object sizes(Samples& samples, bool stored) {
 nb::object element_starts(Samples& samples) {
   ColumnPtr column = open_column(samples);
   const Spans& spans = column->spans;
-  nb::object starts = new_array(spans.count(), NPY_INT64);
+  nb::object starts = new_array(column->rows.count(), NPY_INT64);
   auto values = data_of<int64_t>(starts);
-  for (uint64_t k = 0; k < spans.count(); ++k) {
+  for (uint64_t k = 0; k < column->rows.count(); ++k) {
     Span span;
-    check(spans.at(k, &span), samples.path);
+    check(spans.at(column->rows.row(k), &span), samples.path);
     values[k] =
         static_cast<int64_t>(static_cast<uint64_t>(span.data - spans.payload()->data()) / spans.unit());
   }
@@ -439,10 +448,11 @@ nb::object element_starts(Samples& samples) {
 }
 
 Shape shape_at(const Samples& samples, const Column& column, uint64_t position) {
+  uint64_t row = column.rows.row(position);
   Span span;
   Shape shape;
-  Status status = column.spans.at(position, &span);
-  if (status.ok()) status = column.shapes.at(position, span.size / column.spans.unit(), &shape);
+  Status status = column.spans.at(row, &span);
+  if (status.ok()) status = column.shapes.at(row, span.size / column.spans.unit(), &shape);
   check(status, samples.path);
   return shape;
 }
@@ -450,8 +460,8 @@ Shape shape_at(const Samples& samples, const Column& column, uint64_t position) 
 // The shape of a ragged sample; the position must be in range.
 nb::tuple shape_of(Samples& samples, uint64_t position) {
   ColumnPtr column = open_column(samples);
-  if (position >= column->spans.count())
-    raise({.code = Code::row_range, .found = position, .expected = column->spans.count()}, samples.path);
+  if (position >= column->rows.count())
+    raise({.code = Code::row_range, .found = position, .expected = column->rows.count()}, samples.path);
   Shape shape = shape_at(samples, *column, position);
   nb::list extents;
   for (int k = 0; k < shape.rank; ++k) extents.append(shape.dims[static_cast<size_t>(k)]);
@@ -461,7 +471,7 @@ nb::tuple shape_of(Samples& samples, uint64_t position) {
 // The first `columns` extents of every sample, or the rank of each where none are asked for.
 nb::object shape_table(Samples& samples, uint64_t columns) {
   ColumnPtr column = open_column(samples);
-  uint64_t count = column->spans.count(), width = std::max<uint64_t>(columns, 1);
+  uint64_t count = column->rows.count(), width = std::max<uint64_t>(columns, 1);
   const npy_intp dims[] = {static_cast<npy_intp>(count), static_cast<npy_intp>(width)};
   nb::object table = owned(PyArray_SimpleNew(2, dims, NPY_INT64));
   auto row = data_of<int64_t>(table);
@@ -476,17 +486,17 @@ nb::object shape_table(Samples& samples, uint64_t columns) {
 int64_t find_bytes(Samples& samples, nb::bytes wanted, uint64_t begin, uint64_t end) {
   ColumnPtr column = open_column(samples);
   check(column->spans.check_size(), samples.path);
-  end = std::min(end, column->spans.count());
+  end = std::min(end, column->rows.count());
   Span span{reinterpret_cast<const uint8_t*>(wanted.c_str()), wanted.size()};
   uint64_t position = begin;
   Status status;
   if (begin < end && column->frames.codec) {
     Zstd::Worker worker = column->frames.codec->worker();
     nb::gil_scoped_release release;
-    status = find_decoded(column->spans, column->frames, worker, span, begin, end, &position);
+    status = find_decoded(column->spans, column->rows, column->frames, worker, span, begin, end, &position);
   } else if (begin < end) {
     nb::gil_scoped_release release;
-    status = find(column->spans, span, begin, end, &position);
+    status = find(column->spans, column->rows, span, begin, end, &position);
   }
   check(status, samples.path);
   return position < end ? static_cast<int64_t>(position) : -1;
@@ -508,10 +518,12 @@ nb::object over(const std::shared_ptr<Mapping>& mapping, nb::object dtype, uint6
 // Where the samples start and end in the payload, over the map.
 nb::tuple bounds(Samples& samples) {
   ColumnPtr column = open_column(samples);
-  const RowMap& rows = column->spans.rows();
+  const RowMap& rows = column->rows;
   if (!rows.is_contiguous())
-    raise(nb::borrow(PyExc_AttributeError),
-          samples.path + ": a view by steps or indices has no starts and ends of its own");
+    raise(
+        nb::borrow(PyExc_AttributeError),
+        samples.path + (rows.edits() ? ": an edited dataset has no starts and ends in one order; see compact"
+                                     : ": a view by steps or indices has no starts and ends of its own"));
   const Index& index = column->spans.index();
   if (!index.starts) {
     nb::object none = new_array(0, NPY_UINT64);
@@ -534,19 +546,19 @@ nb::object flat(Samples& samples) {
               {static_cast<npy_intp>(spans.payload_size() / itemsize)}, nullptr);
 }
 
-// All samples of one shape as one array over the map; a view by indices has none.
+// All samples of one shape as one array over the map; a view by indices has none, nor have edited samples.
 nb::object whole(Samples& samples) {
   ColumnPtr column = open_column(samples);
   const Spans& spans = column->spans;
-  auto count = static_cast<npy_intp>(spans.count());
+  auto count = static_cast<npy_intp>(column->rows.count());
   std::vector<npy_intp> shape{count};
   for (int k = 0; k < column->layout->shape.rank; ++k)
     shape.push_back(static_cast<npy_intp>(column->layout->shape.dims[static_cast<size_t>(k)]));
   if (!spans.payload() || count == 0) return new_samples(samples, *column, shape);
-  const RowMap& rows = spans.rows();
+  const RowMap& rows = column->rows;
+  if (!rows.is_range()) return nb::none();
   auto first = static_cast<int64_t>(rows.row(0));
   int64_t step = count > 1 ? static_cast<int64_t>(rows.row(1)) - first : 1;
-  if (rows.is_mapped()) return nb::none();
   auto unit = static_cast<npy_intp>(spans.unit());
   std::vector<npy_intp> strides(shape.size());
   strides[0] = unit * static_cast<npy_intp>(step);
@@ -571,6 +583,13 @@ void define_batches(nb::class_<Samples>& samples) {
       .def("_find", &find_bytes)
       .def("_sizes", [](Samples& self) { return sizes(self, false); })
       .def("_stored_sizes", [](Samples& self) { return sizes(self, true); })
+      .def(
+          "_stored_rows",
+          [](Samples& self, nb::handle indices) { return physical_rows(self, indices, true); },
+          nb::arg().none())
+      .def(
+          "_base_rows", [](Samples& self, nb::handle indices) { return physical_rows(self, indices, false); },
+          nb::arg().none())
       .def("_element_starts", &element_starts)
       .def("_shape_of", &shape_of)
       .def("_shape_table", &shape_table)

@@ -12,6 +12,7 @@ NB_MODULE(_kernel, m) {
   nb::set_leak_warnings(false);  // objects that live until the interpreter ends are no leaks
   define_io(m);
   define_log(m);
+  define_edits(m);
   define_samples(m);
   define_encoding(m);
   define_zstd(m);

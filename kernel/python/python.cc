@@ -78,6 +78,15 @@ nb::object errors(const char* name) { return nb::module_::import_("mmap_ninja.er
               ": another process appended ";
       text += "meanwhile; nothing was written";
       break;
+    case Code::edited:  // the engine looks at them, and tries again
+      type = "EditsMovedError";
+      break;
+    case Code::bad_edit:
+      type = "CorruptDatasetError";
+      text += "line " + std::to_string(status.row) + " of its edits speaks of row " + found +
+              ", which is not among ";
+      text += "the " + expected + " rows of the commit; the edits file is damaged: restore it from a copy";
+      break;
     case Code::deleted:
       type = "StaleHandleError";
       text += "the dataset was deleted or replaced by another one; open the path again; nothing was written";

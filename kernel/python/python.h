@@ -74,6 +74,7 @@ inline uint8_t* data_of_bytes(nb::handle bytes) {
 // The parts of the module, one file each.
 void define_io(nb::module_& m);
 void define_log(nb::module_& m);
+void define_edits(nb::module_& m);
 void define_samples(nb::module_& m);
 void define_batches(nb::class_<struct Samples>& samples);
 void define_encoding(nb::module_& m);

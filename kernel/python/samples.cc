@@ -89,7 +89,7 @@ PyObject* copy(const Column& column, const Shape& shape, Span span) {
   return array;
 }
 
-PyObject* decode_array(const Samples& samples, const Column& column, uint64_t position, Span span, bool owns,
+PyObject* decode_array(const Samples& samples, const Column& column, uint64_t row, Span span, bool owns,
                        Status* status) {
   bool copies = owns || samples.copies;
   if (samples.kind == SampleKind::array) {
@@ -100,7 +100,7 @@ PyObject* decode_array(const Samples& samples, const Column& column, uint64_t po
     return copies ? copy(column, shape, span) : view(column, shape, span.data);
   }
   Shape shape;
-  *status = column.shapes.at(position, span.size / column.spans.unit(), &shape);
+  *status = column.shapes.at(row, span.size / column.spans.unit(), &shape);
   if (!status->ok()) return nullptr;
   return copies ? copy(column, shape, span) : view(column, shape, span.data);
 }
@@ -114,10 +114,9 @@ PyObject* wrap(const Samples& samples, PyObject* sample) {
 }
 
 // One sample of a compressed column.
-PyObject* decode_frame(Samples& samples, const Column& column, uint64_t position, Span frame,
-                       Status* status) {
+PyObject* decode_frame(Samples& samples, const Column& column, uint64_t row, Span frame, Status* status) {
   uint64_t size;
-  *status = column.frames.size(column.spans.rows().row(position), frame, &size);
+  *status = column.frames.size(row, frame, &size);
   if (!status->ok()) return nullptr;
   Zstd::Worker worker = column.frames.codec->worker();
   const uint8_t* sample = nullptr;
@@ -135,14 +134,14 @@ Samples* samples_of(PyObject* self) {
   return nb::inst_ptr<Samples>(self);
 }
 
-PyObject* get(Samples& samples, const Column& column, uint64_t position) {
+PyObject* get(Samples& samples, const Column& column, uint64_t row) {
   Span span;
-  Status status = column.spans.at(position, &span);
+  Status status = column.spans.at(row, &span);
   if (status.ok()) [[likely]] {
-    PyObject* sample = decode(samples, column, position, span, false, &status);
+    PyObject* sample = decode(samples, column, row, span, false, &status);
     if (sample || status.ok()) [[likely]]
       return sample;
-    status.row = column.spans.rows().row(position);
+    status.row = row;
   }
   set_error(status, samples.path);
   return nullptr;
@@ -165,15 +164,15 @@ PyObject* subscript(PyObject* self, PyObject* key) {
     set_error({.code = Code::closed}, samples->path);
     return nullptr;
   }
-  auto count = static_cast<Py_ssize_t>(column->spans.count());
+  auto count = static_cast<Py_ssize_t>(column->rows.count());
   Py_ssize_t position = index < 0 ? index + count : index;
   if (position < 0 || position >= count) [[unlikely]] {
     set_error(
-        {.code = Code::row_range, .found = static_cast<uint64_t>(index), .expected = column->spans.count()},
+        {.code = Code::row_range, .found = static_cast<uint64_t>(index), .expected = column->rows.count()},
         samples->path);
     return nullptr;
   }
-  return get(*samples, *column, static_cast<uint64_t>(position));
+  return get(*samples, *column, column->rows.row(static_cast<uint64_t>(position)));
 }
 
 // What `bisect` and NumPy call, which take for a list only what has this slot.
@@ -185,7 +184,7 @@ PyObject* item(PyObject* self, Py_ssize_t index) {
 Py_ssize_t length(PyObject* self) {
   Samples* samples = samples_of(self);
   if (samples && !samples->column) set_error({.code = Code::closed}, samples->path);
-  return samples && samples->column ? static_cast<Py_ssize_t>(samples->column->spans.count()) : -1;
+  return samples && samples->column ? static_cast<Py_ssize_t>(samples->column->rows.count()) : -1;
 }
 
 int traverse(PyObject* self, visitproc visit, void* arg) {
@@ -213,10 +212,12 @@ struct Iterator {
   static constexpr uint64_t kStep = uint64_t{2} << 20;
 
   // Reads ahead of a sequential pass, once per map: page faults cost as much as the copies.
-  void read_ahead(const Spans& spans, uint64_t position) const {
+  void read_ahead(const Column& column, uint64_t position, uint64_t row) const {
+    const Spans& spans = column.spans;
     Span span;
-    if (!spans.rows().is_contiguous() || !samples.column->layout->strides.empty() ||
-        !spans.at(position, &span).ok())
+    // Not where a replaced sample lies: the next one is elsewhere.
+    if (!column.rows.is_ordered() || column.rows.base(position) != row || !column.layout->strides.empty() ||
+        !spans.at(row, &span).ok())
       return;
     Mapping& payload = *spans.payload();
     auto begin = static_cast<uint64_t>(span.data - payload.data());
@@ -231,7 +232,7 @@ struct Iterator {
 };
 
 // A sample of a compressed column. The next ones are decoded with it, on several threads.
-PyObject* next_decoded(Iterator& iterator, const Column& column, uint64_t position) {
+PyObject* next_decoded(Iterator& iterator, const Column& column, uint64_t position, uint64_t row) {
   // Whoever wants one sample should not wait for many; by doubling, nobody decodes twice what is asked for.
   constexpr uint64_t kMost = 256;
   Samples& samples = iterator.samples;
@@ -239,10 +240,10 @@ PyObject* next_decoded(Iterator& iterator, const Column& column, uint64_t positi
   uint64_t at = position - iterator.ahead_first;
   if (!ahead || at >= ahead->count) {
     uint64_t count = ahead && at == ahead->count ? std::min(2 * ahead->count, kMost) : 1;
-    std::vector<uint64_t> positions(std::min(count, column.spans.count() - position));
-    for (size_t k = 0; k < positions.size(); ++k) positions[k] = position + k;
+    std::vector<uint64_t> rows(std::min(count, column.rows.count() - position));
+    for (size_t k = 0; k < rows.size(); ++k) rows[k] = column.rows.row(position + k);
     auto decoded = std::make_shared<Decoded>();
-    Status status = decoded->decode(column, positions.data(), positions.size());
+    Status status = decoded->decode(column, rows.data(), rows.size());
     if (decoded->count == 0) {
       set_error(status, samples.path);
       return nullptr;
@@ -255,7 +256,7 @@ PyObject* next_decoded(Iterator& iterator, const Column& column, uint64_t positi
   PyObject* sample = decode_plain(samples, ahead->at(at), &status);
   if (sample || status.ok()) [[likely]]
     return sample;
-  status.row = column.spans.rows().row(position);
+  status.row = row;
   set_error(status, samples.path);
   return nullptr;
 }
@@ -282,7 +283,7 @@ PyObject* iterator_next(PyObject* self) {
   }
   Iterator* iterator = nb::inst_ptr<Iterator>(self);
   const Column& column = *iterator->samples.column;
-  if (iterator->next >= column.spans.count()) return nullptr;
+  if (iterator->next >= column.rows.count()) return nullptr;
   // Taken before the GIL is released below: other threads may share the iterator.
   uint64_t position = iterator->next++;
   if (position % 256 == 0) {
@@ -291,9 +292,10 @@ PyObject* iterator_next(PyObject* self) {
       return nullptr;
     }
   }
-  if (position % 16 == 0) iterator->read_ahead(column.spans, position);
-  if (column.frames.codec) return next_decoded(*iterator, column, position);
-  return get(iterator->samples, column, position);
+  uint64_t row = column.rows.row(position);
+  if (position % 16 == 0) iterator->read_ahead(column, position, row);
+  if (column.frames.codec) return next_decoded(*iterator, column, position, row);
+  return get(iterator->samples, column, row);
 }
 
 PyObject* itself(PyObject* self) {
@@ -331,18 +333,19 @@ uint64_t offsets_size(uint64_t rows) { return (rows + 1) * sizeof(uint64_t); }
 
 Index offsets_index(MapPtr offsets) { return {offsets, offsets, sizeof(uint64_t)}; }
 
-Shapes no_shapes(ShapeForm form, uint64_t rows) { return {form, Spans(nullptr, 0, 0, {}, RowMap(rows))}; }
+Shapes no_shapes(ShapeForm form) { return {form, Spans(nullptr, 0, 0, {})}; }
 
 nb::object owner_of(const MapPtr& payload) {
   return nb::capsule(new MapPtr(payload), [](void* kept) noexcept { delete static_cast<MapPtr*>(kept); });
 }
 
-void show(Samples& samples, Spans spans, Shapes shapes, Frames frames = {}) {
+void show(Samples& samples, RowMap rows, Spans spans, Shapes shapes, Frames frames = {}) {
   // The same map, the same owner: only a batch that outgrew the reservation makes a new one.
   bool same = samples.column && samples.column->spans.payload() == spans.payload();
   nb::object owner = same ? samples.column->owner : owner_of(spans.payload());
-  samples.column = std::make_shared<const Column>(
-      Column{std::move(spans), std::move(shapes), std::move(owner), std::move(frames), samples.layout});
+  samples.column =
+      std::make_shared<const Column>(Column{std::move(rows), std::move(spans), std::move(shapes),
+                                            std::move(owner), std::move(frames), samples.layout});
 }
 
 // Rows of one size, `unit` bytes apart.
@@ -351,8 +354,8 @@ void attach_fixed(Samples& samples, int payload_fd, uint64_t payload_size, uint6
   if (needed > payload_size)
     raise({.code = Code::short_file, .what = "data", .found = payload_size, .expected = needed},
           samples.path);
-  show(samples, {map(samples.path, payload_fd, payload_size), payload_size, unit, {}, RowMap(rows)},
-       no_shapes(ShapeForm::flat, rows));
+  show(samples, RowMap(rows), {map(samples.path, payload_fd, payload_size), payload_size, unit, {}},
+       no_shapes(ShapeForm::flat));
 }
 
 // Rows of any size. `codec`: what they are compressed with, `sizes_fd` saying what each decodes to.
@@ -361,10 +364,9 @@ void attach(Samples& samples, int payload_fd, uint64_t payload_size, uint64_t un
   MapPtr offsets = map(samples.path, offsets_fd, offsets_size(rows));
   Frames frames;
   if (!codec.is_none()) frames = {codec_of(codec), map(samples.path, sizes_fd, sizes_size(rows))};
-  show(
-      samples,
-      {map(samples.path, payload_fd, payload_size), payload_size, unit, offsets_index(offsets), RowMap(rows)},
-      no_shapes(ShapeForm::flat, rows), std::move(frames));
+  show(samples, RowMap(rows),
+       {map(samples.path, payload_fd, payload_size), payload_size, unit, offsets_index(offsets)},
+       no_shapes(ShapeForm::flat), std::move(frames));
 }
 
 // The directories of 0.x: starts and ends in files of their own, and only the frames say what they decode to.
@@ -374,50 +376,49 @@ void attach_legacy(Samples& samples, int payload_fd, uint64_t payload_size, uint
   Index index{map(samples.path, starts_fd, size), map(samples.path, ends_fd, size), 0};
   Frames frames;
   if (!codec.is_none()) frames.codec = codec_of(codec);
-  show(samples,
-       {map(samples.path, payload_fd, payload_size), payload_size, unit, std::move(index), RowMap(rows)},
-       no_shapes(ShapeForm::flat, rows), std::move(frames));
+  show(samples, RowMap(rows),
+       {map(samples.path, payload_fd, payload_size), payload_size, unit, std::move(index)},
+       no_shapes(ShapeForm::flat), std::move(frames));
 }
 
 void attach_shapes(Samples& samples, Shapes shapes) {
-  show(samples, samples.column->spans, std::move(shapes));
+  show(samples, samples.column->rows, samples.column->spans, std::move(shapes));
 }
 
 // The shapes of the rows: form 0 one element each, 1 as long as their spans, 2 and 3 rows of `width` numbers.
 void attach_shape_rows(Samples& samples, int form, int fd, uint64_t width) {
-  uint64_t rows = samples.column->spans.count();
+  uint64_t rows = samples.column->rows.count();
   auto shape_form = static_cast<ShapeForm>(form);
-  if (shape_form < ShapeForm::rows) return attach_shapes(samples, no_shapes(shape_form, rows));
+  if (shape_form < ShapeForm::rows) return attach_shapes(samples, no_shapes(shape_form));
   uint64_t unit = width * sizeof(uint64_t), size = rows_size(samples.path, rows, unit);
-  attach_shapes(samples, {shape_form, {map(samples.path, fd, size), size, unit, {}, RowMap(rows)}});
+  attach_shapes(samples, {shape_form, {map(samples.path, fd, size), size, unit, {}}});
 }
 
 void attach_legacy_shape_rows(Samples& samples, int fd, uint64_t width) {
-  uint64_t rows = samples.column->spans.count();
+  uint64_t rows = samples.column->rows.count();
   uint64_t unit = width * sizeof(uint64_t), size = rows_size(samples.path, rows, unit);
-  attach_shapes(samples, {ShapeForm::legacy, {map(samples.path, fd, size), size, unit, {}, RowMap(rows)}});
+  attach_shapes(samples, {ShapeForm::legacy, {map(samples.path, fd, size), size, unit, {}}});
 }
 
 void attach_legacy_shape_spans(Samples& samples, int fd, uint64_t size, int starts_fd, int ends_fd) {
-  uint64_t rows = samples.column->spans.count(), index_size = rows * sizeof(uint64_t);
+  uint64_t rows = samples.column->rows.count(), index_size = rows * sizeof(uint64_t);
   Index index{map(samples.path, starts_fd, index_size), map(samples.path, ends_fd, index_size), 0};
   attach_shapes(samples,
-                {ShapeForm::legacy,
-                 {map(samples.path, fd, size), size, sizeof(uint64_t), std::move(index), RowMap(rows)}});
+                {ShapeForm::legacy, {map(samples.path, fd, size), size, sizeof(uint64_t), std::move(index)}});
 }
 
-// The same files at a later commit.
-void grow(Samples& samples, uint64_t payload_size, uint64_t rows) {
+// The same files at another commit of so many rows.
+void grow(Samples& samples, uint64_t payload_size, uint64_t rows, const PyEdits& edits) {
   std::shared_ptr<const Column> seen = open_column(samples);
   auto grow_spans = [&](const Spans& spans, uint64_t size) -> Spans {
     Index index = spans.index();
     if (index.starts) index = offsets_index(grown(samples.path, index.starts, offsets_size(rows)));
-    return {grown(samples.path, spans.payload(), size), size, spans.unit(), std::move(index), RowMap(rows)};
+    return {grown(samples.path, spans.payload(), size), size, spans.unit(), std::move(index)};
   };
   const Spans& shapes = seen->shapes.spans();
   Frames frames = seen->frames;
   if (frames.codec) frames.sizes = grown(samples.path, frames.sizes, sizes_size(rows));
-  show(samples, grow_spans(seen->spans, payload_size),
+  show(samples, RowMap(rows, edits.edits), grow_spans(seen->spans, payload_size),
        {seen->shapes.form(), grow_spans(shapes, rows_size(samples.path, rows, shapes.unit()))},
        std::move(frames));
 }
@@ -449,35 +450,35 @@ nb::object rank_of_all(const Samples& samples) {
   }
 }
 
-void share(Samples& samples, const Column& seen, const RowMap& rows) {
+void share(Samples& samples, const Column& seen, RowMap rows) {
   samples.column = std::make_shared<const Column>(
-      Column{seen.spans.with_rows(rows), seen.shapes.with_rows(rows), seen.owner, seen.frames, seen.layout});
+      Column{std::move(rows), seen.spans, seen.shapes, seen.owner, seen.frames, seen.layout});
+}
+
+// What edits make of the rows that were attached.
+void apply_edits(Samples& samples, const PyEdits& edits) {
+  const Column& seen = *open_column(samples);
+  share(samples, seen, RowMap(seen.rows.count(), edits.edits));
 }
 
 // A view of `count` of the parent's samples: start, start + step, ... in the parent's positions.
 void select_range(Samples& samples, const Samples& parent, int64_t start, int64_t step, uint64_t count) {
   std::shared_ptr<const Column> seen = open_column(parent);
-  const RowMap& rows = seen->spans.rows();
   if (count == 0) return share(samples, *seen, RowMap(0));
-  int64_t last = start + step * static_cast<int64_t>(count - 1);
-  if (std::min(start, last) < 0 || std::max(start, last) >= static_cast<int64_t>(rows.count()))
-    raise({.code = Code::row_range, .found = static_cast<uint64_t>(last), .expected = rows.count()},
+  int64_t last = start + step * static_cast<int64_t>(count - 1),
+          rows = static_cast<int64_t>(seen->rows.count());
+  if (std::min(start, last) < 0 || std::max(start, last) >= rows)
+    raise({.code = Code::row_range, .found = static_cast<uint64_t>(last), .expected = seen->rows.count()},
           samples.path);
-  if (rows.is_contiguous())
-    return share(samples, *seen, RowMap(count, static_cast<int64_t>(rows.row(0)) + start, step));
-  std::shared_ptr<int64_t[]> chosen(new int64_t[count]);
-  for (uint64_t k = 0; k < count; ++k)
-    chosen[k] = static_cast<int64_t>(rows.row(static_cast<uint64_t>(start + static_cast<int64_t>(k) * step)));
-  share(samples, *seen, RowMap(count, std::move(chosen)));
+  share(samples, *seen, seen->rows.select(start, step, count));
 }
 
 void select_positions(Samples& samples, const Samples& parent, nb::handle indices) {
-  // Kept alive: `positions` may run Python code, and another thread's append or close then.
+  // Kept alive: `rows_of` may run Python code, and another thread's append or close then.
   std::shared_ptr<const Column> seen = open_column(parent);
-  std::vector<uint64_t> chosen = positions(seen->spans, indices, samples.path);
+  std::vector<uint64_t> chosen = rows_of(*seen, indices, samples.path);
   std::shared_ptr<int64_t[]> rows(new int64_t[chosen.size()]);
-  for (size_t k = 0; k < chosen.size(); ++k)
-    rows[k] = static_cast<int64_t>(seen->spans.rows().row(chosen[k]));
+  std::copy(chosen.begin(), chosen.end(), rows.get());
   share(samples, *seen, RowMap(chosen.size(), std::move(rows)));
 }
 
@@ -495,22 +496,21 @@ PyObject* decode_plain(Samples& samples, Span span, Status* status) {
                                                  static_cast<Py_ssize_t>(span.size)));
 }
 
-PyObject* decode(Samples& samples, const Column& column, uint64_t position, Span span, bool owns,
-                 Status* status) {
+PyObject* decode(Samples& samples, const Column& column, uint64_t row, Span span, bool owns, Status* status) {
   if (samples.kind > SampleKind::binary)
-    return wrap(samples, decode_array(samples, column, position, span, owns, status));
-  if (column.frames.codec) return decode_frame(samples, column, position, span, status);
+    return wrap(samples, decode_array(samples, column, row, span, owns, status));
+  if (column.frames.codec) return decode_frame(samples, column, row, span, status);
   return decode_plain(samples, span, status);
 }
 
-Status Decoded::decode(const Column& column, const uint64_t* positions, uint64_t size) {
+Status Decoded::decode(const Column& column, const uint64_t* rows, uint64_t size) {
   constexpr int64_t kMostBytes = int64_t{4} << 20;
   const Frames& frames = column.frames;
   offsets.resize(size + 1);
   Status measured, decoded;
   {
     nb::gil_scoped_release release;
-    measured = measure_decoded(column.spans, frames, positions, size, offsets.data(), &count);
+    measured = measure_decoded(column.spans, frames, rows, size, offsets.data(), &count);
   }
   if (count == 0) return measured;
   if (offsets[count] > kMostBytes) {
@@ -528,7 +528,7 @@ Status Decoded::decode(const Column& column, const uint64_t* positions, uint64_t
   std::vector<Zstd::Worker> workers = batch_workers(*frames.codec, bytes);
   {
     nb::gil_scoped_release release;
-    decoded = decode_batch(column.spans, workers, positions, count, offsets.data(), values.get(), &count);
+    decoded = decode_batch(column.spans, workers, rows, count, offsets.data(), values.get(), &count);
   }
   return decoded.ok() ? measured : decoded;
 }
@@ -538,8 +538,8 @@ std::shared_ptr<const Column> open_column(const Samples& samples) {
   return samples.column;
 }
 
-std::vector<uint64_t> positions(const Spans& spans, nb::handle key, const std::string& path) {
-  uint64_t count = spans.count();
+std::vector<uint64_t> positions_of(const Column& column, nb::handle key, const std::string& path) {
+  uint64_t count = column.rows.count();
   std::vector<uint64_t> result;
   auto add = [&](int64_t index) {
     auto position = static_cast<uint64_t>(index < 0 ? index + static_cast<int64_t>(count) : index);
@@ -579,6 +579,12 @@ std::vector<uint64_t> positions(const Spans& spans, nb::handle key, const std::s
   return result;
 }
 
+std::vector<uint64_t> rows_of(const Column& column, nb::handle key, const std::string& path) {
+  std::vector<uint64_t> rows = positions_of(column, key, path);
+  for (uint64_t& row : rows) row = column.rows.row(row);
+  return rows;
+}
+
 nb::object new_samples(const Samples& samples, const Column& column, const std::vector<npy_intp>& shape) {
   if (column.layout->dtype.is_none())
     raise(nb::borrow(PyExc_ValueError), samples.path + ": holds no arrays yet, so no dtype is known");
@@ -603,7 +609,7 @@ void define_samples(nb::module_& m) {
       {0, nullptr},
   };
   nb::class_<Iterator>(m, "SamplesIterator", nb::type_slots(iterator_slots))
-      .def("__length_hint__", [](const Iterator& it) { return it.samples.column->spans.count() - it.next; });
+      .def("__length_hint__", [](const Iterator& it) { return it.samples.column->rows.count() - it.next; });
   nb::class_<Samples> samples(m, "Samples", nb::type_slots(samples_slots));
   samples
       .def("__init__",
@@ -623,7 +629,7 @@ void define_samples(nb::module_& m) {
       .def("_attach_legacy_shape_rows", &attach_legacy_shape_rows)
       .def("_attach_legacy_shape_spans", &attach_legacy_shape_spans)
       .def("_attach_nothing",
-           [](Samples& self) { show(self, {nullptr, 0, 0, {}, RowMap(0)}, no_shapes(ShapeForm::flat, 0)); })
+           [](Samples& self) { show(self, RowMap(0), {nullptr, 0, 0, {}}, no_shapes(ShapeForm::flat)); })
       .def("_show_column",
            [](Samples& self, const Samples& attached) {
              self.column = open_column(attached);
@@ -631,6 +637,7 @@ void define_samples(nb::module_& m) {
            })
       .def("_detach", [](Samples& self) { self.column.reset(); })
       .def("_grow", &grow)
+      .def("_apply_edits", &apply_edits)
       .def("_describe", &describe)
       .def(
           "_wrap_with", [](Samples& self, nb::object wrapper) { self.wrapper = std::move(wrapper); },

@@ -26,11 +26,17 @@ struct Layout {
 // What a handle sees of one column: immutable, shared by the handle, its iterators and its views. Another
 // thread, or a wrapper, may move the handle to files of another layout while one is read.
 struct Column {
+  RowMap rows;
   Spans spans;
   Shapes shapes;     // of a ragged column
   nb::object owner;  // keeps the map of the payload for the arrays over it
   Frames frames;     // of a compressed column
   std::shared_ptr<const Layout> layout;
+};
+
+// The edits of a commit, as Python holds them; none: an unedited dataset's.
+struct PyEdits {
+  std::shared_ptr<const Edits> edits;
 };
 
 struct Samples {
@@ -44,9 +50,9 @@ struct Samples {
   bool ascii = true;                     // the last text was ASCII
 };
 
-// A new reference, or nullptr with either `status` or a Python error set. `owns`: the sample must be no view.
-PyObject* decode(Samples& samples, const Column& column, uint64_t position, Span span, bool owns,
-                 Status* status);
+// A row as an object: a new reference, or nullptr with either `status` or a Python error set. `owns`: it must
+// be no view.
+PyObject* decode(Samples& samples, const Column& column, uint64_t row, Span span, bool owns, Status* status);
 
 // What a batch of a compressed column decodes to, back to back, and the workers for it.
 struct Decoded {
@@ -55,7 +61,7 @@ struct Decoded {
   uint64_t count = 0;  // of whole samples: all, unless the next one is damaged
 
   // Decodes as many of them as fit into a few MiB, at least one; runs without the GIL in between.
-  Status decode(const Column& column, const uint64_t* positions, uint64_t size);
+  Status decode(const Column& column, const uint64_t* rows, uint64_t size);
   Span at(uint64_t k) const {
     return {values.get() + offsets[k], static_cast<uint64_t>(offsets[k + 1] - offsets[k])};
   }
@@ -71,7 +77,10 @@ PyObject* decode_plain(Samples& samples, Span span, Status* status);
 std::shared_ptr<const Column> open_column(const Samples& samples);
 
 // Positions of a batch, negative ones resolved, all in range.
-std::vector<uint64_t> positions(const Spans& spans, nb::handle key, const std::string& path);
+std::vector<uint64_t> positions_of(const Column& column, nb::handle key, const std::string& path);
+
+// The rows where the samples at these positions are stored.
+std::vector<uint64_t> rows_of(const Column& column, nb::handle key, const std::string& path);
 
 // An array of C order, not initialised.
 nb::object new_samples(const Samples& samples, const Column& column, const std::vector<npy_intp>& shape);

@@ -66,6 +66,8 @@ class Dataset:
         self._sync_often = sync_often
         self._log: _kernel.Log | None = None
         self._slot: _kernel.Slot | None = None  # what is seen; None: the log's state
+        self.edits = _kernel.Edits()
+        self._edits_of: tuple[tuple[bytes, str] | None, int] = None, 0  # whose numbering of rows, and how many
         self._adopt(*newest(path, self._name))
 
     def drop_log(self) -> None:
@@ -79,10 +81,21 @@ class Dataset:
         # A replace may change the kind: nothing of the old one may be read as, or appended to, the new.
         check_kind(self.path, generation.meta.kind, self.kind)
         self.kind = generation.meta.kind
+        self._read_edits(generation, slot.edits, slot.rows)
         self._slot = slot
         self.generation = generation
         self.rows = slot.rows
         self.extents = extents
+
+    def _read_edits(self, generation: Generation, count: int, rows: int) -> None:
+        """Know the edits of a commit: those that are not known yet are read."""
+        numbering, known = self._edits_of
+        edits = self.edits
+        if numbering != generation.meta.numbering or known > count:
+            edits, known = _kernel.Edits(), 0
+        if known < count:
+            edits = edits.apply(generation.edit_log(known, count), rows, str(self.path), known)
+        self.edits, self._edits_of = edits, (generation.meta.numbering, count)
 
     @property
     def slot(self) -> _kernel.Slot:
@@ -91,6 +104,11 @@ class Dataset:
             assert self._log is not None  # noqa: S101 - for the type checker
             return self._log.state
         return self._slot
+
+    @property
+    def num_samples(self) -> int:
+        """How many samples the handle sees: rows that no edit hides."""
+        return self.rows - self.edits.hidden
 
     @property
     def meta(self) -> Meta:

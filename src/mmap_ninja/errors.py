@@ -45,6 +45,10 @@ class GenerationMovedError(MmapNinjaError, RuntimeError):
     """The newest commit is of another generation than the writer's; the engine reopens and tries again."""
 
 
+class EditsMovedError(MmapNinjaError, RuntimeError):
+    """Others have edited the dataset since the writer looked; the engine looks again."""
+
+
 class LeftoverBytesWarning(UserWarning):
     """An append of mmap_ninja 0.x was interrupted; samples that were added after it are garbled."""
 

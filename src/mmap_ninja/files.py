@@ -14,8 +14,9 @@ from functools import cache
 from pathlib import Path
 
 from mmap_ninja import _kernel
-from mmap_ninja.errors import CorruptDatasetError, LockTimeoutError, NotADatasetError, ReadOnlyError
+from mmap_ninja.errors import CorruptDatasetError, DatasetTruncatedError, LockTimeoutError, NotADatasetError, ReadOnlyError
 
+_MOST_AT_ONCE = 1 << 30  # bytes that Linux reads in one call, and some more
 _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 Hook = Callable[[str, str | int, int, int, bytes | None], int | None]
@@ -74,6 +75,21 @@ def read(path: Path, limit: int) -> bytes:
         return os.pread(fd, min(os.fstat(fd).st_size, limit + 1), 0)
     finally:
         os.close(fd)
+
+
+def read_at(fd: int, size: int, offset: int, path: Path) -> bytes:
+    """Exactly `size` bytes of an open file.
+
+    Raises:
+        DatasetTruncatedError: if it ends before.
+    """
+    parts = []
+    while size:
+        parts.append(part := os.pread(fd, min(size, _MOST_AT_ONCE), offset))
+        if not part:
+            raise DatasetTruncatedError(f"{path}: a file was truncated while it was read; restore it from a copy")
+        size, offset = size - len(part), offset + len(part)
+    return b"".join(parts)
 
 
 def write(fd: int, data: bytes, offset: int, path: Path) -> None:

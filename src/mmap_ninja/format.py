@@ -18,12 +18,13 @@ BUILD: Final = "BUILD"
 UPGRADE: Final = "UPGRADE"
 
 FORMAT_VERSION: Final = 1
-KNOWN_FEATURES: Final = 0  # bit 0 is reserved: the dataset has edits
+KNOWN_FEATURES: Final = 0
 COMMIT_SIZE: Final = _kernel.SLOTS * _kernel.SLOT_STRIDE
 META_SIZE_LIMIT: Final = 16 << 20
 META_DEPTH_LIMIT: Final = 32
 _METADATA_LIMIT: Final = META_SIZE_LIMIT // 2  # indented one level deeper in the meta file, beside the other keys
 FILE_ID_LIMIT: Final = 65_535  # it shares 64 bits with the block number in the seed of a sum
+EDIT_SIZE: Final = 32
 FIRST_OFFSET: Final = bytes(8)
 
 Kind = Literal["strings", "bytes", "array", "ragged"]
@@ -89,13 +90,18 @@ class Meta:
         """Position in `files` of the file with this role."""
         return next(k for k, file in enumerate(self.files) if (file.role, file.column) == (role, column))
 
+    @property
+    def numbering(self) -> tuple[bytes, str]:
+        """What two generations share that number the same rows alike: then one's edits speak of the other's rows."""
+        return self.uuid, self.files[self.index("edits")].name
+
     def extents(self) -> list[Extent]:
         """The length rule of each of `files`, in their order."""
         columns = {column.id: column.type for column in self.columns}
         extents = []
         for file in self.files:
             if file.role == "edits":
-                extents.append(Extent(Rule.EDITS, 32, 0, sealed=True))
+                extents.append(Extent(Rule.EDITS, EDIT_SIZE, 0, sealed=True))
             elif file.role == "sums":
                 extents.append(Extent(Rule.SUMS, 24, 0, sealed=False))
             else:

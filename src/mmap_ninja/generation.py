@@ -14,7 +14,7 @@ from mmap_ninja.errors import (
     FormatVersionError,
     NotADatasetError,
 )
-from mmap_ninja.format import Meta
+from mmap_ninja.format import EDIT_SIZE, Meta
 
 _ATTEMPTS: Final = 10  # a slot can be torn under a reader, a generation can be switched; twice in a row is rare
 _U64: Final = 8
@@ -59,6 +59,12 @@ class Generation:
         for file in meta.files:
             generation.descriptors.append(files.open_read(f"{path}/{file.name}"))
         return generation
+
+    def edit_log(self, start: int, stop: int) -> bytes:
+        """The lines of the edits file from `start` to `stop`, which are committed."""
+        return files.read_at(
+            self.descriptors[self.meta.index("edits")], (stop - start) * EDIT_SIZE, start * EDIT_SIZE, self.path
+        )
 
     def extents(self, rows: int, edits: int) -> list[int]:
         """How many bytes of each file belong to a commit of so many rows and edits.
@@ -236,10 +242,10 @@ def newest(
         commit = read_commit(path, name)
         try:
             for _, slot in commit.slots:
-                if slot.features & ~format.KNOWN_FEATURES or slot.edits:
+                if slot.features & ~format.KNOWN_FEATURES:
                     raise FormatVersionError(
-                        f"{path}: the dataset uses features {slot.features:#x} (edits: {slot.edits}) that this "
-                        "version of mmap_ninja does not know: upgrade mmap_ninja"
+                        f"{path}: the dataset uses features {slot.features:#x} that this version of mmap_ninja does "
+                        "not know: upgrade mmap_ninja"
                     )
                 generation = known if commit.is_of(known, slot) else Generation.open(path, slot, commit.identity)
                 if commit.trusts(slot) or generation.verifies(slot):

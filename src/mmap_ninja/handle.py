@@ -100,7 +100,7 @@ class DatasetHandle(SampleSequence[T]):
     def _show(self, dataset: Dataset | LegacyDataset) -> None:
         """Read what an engine sees now."""
         if isinstance(dataset, Dataset) and dataset.generation is self._shown:
-            self._grow(dataset.extents[0], dataset.rows)
+            self._grow(dataset.extents[0], dataset.rows, dataset.edits)
             return
         attached = _kernel.Samples(self._sample, self._path_text)  # shown at once: other threads may be reading
         if isinstance(dataset, LegacyDataset):
@@ -108,6 +108,7 @@ class DatasetHandle(SampleSequence[T]):
             self._shown = dataset
         else:
             self._attach_files(dataset, attached)
+            attached._apply_edits(dataset.edits)
             self._shown = dataset.generation
         self._show_column(attached)
         self._dataset = dataset

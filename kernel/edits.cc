@@ -1,0 +1,233 @@
+#include "edits.h"
+
+#include <algorithm>
+
+namespace mmap_ninja {
+namespace {
+
+using Range = Edits::Range;
+
+// A chunk is what a single edit copies, and what a look-up searches at last.
+constexpr size_t kChunk = 512;
+
+bool continues(const Range& first, const Range& next) {
+  if (first.end() != next.row || first.hides() != next.hides()) return false;
+  return first.hides() || first.target + first.count == next.target;
+}
+
+void add(const Range& range, std::vector<Range>* out) {
+  if (range.count == 0) return;
+  if (!out->empty() && continues(out->back(), range)) {
+    out->back().count += range.count;
+  } else {
+    out->push_back(range);
+  }
+}
+
+// The part of a range from `row` on.
+Range rest(const Range& range, uint64_t row) {
+  uint64_t skipped = row - range.row;
+  return {row, range.count - skipped, range.hides() ? Edits::kHidden : range.target + skipped};
+}
+
+// The index of the last of the sorted numbers that is at most `value`, or -1. Without branches: which half
+// holds the value is a coin's toss, and a wrong guess costs more than the whole look-up.
+ptrdiff_t last_at_most(const std::vector<uint64_t>& numbers, uint64_t value) {
+  const uint64_t* base = numbers.data();
+  size_t count = numbers.size();
+  while (count > 1) {
+    size_t half = count / 2;
+    base = base[half] <= value ? base + half : base;
+    count -= half;
+  }
+  if (count == 0 || *base > value) return -1;
+  return base - numbers.data();
+}
+
+// Log lines as the ranges that each makes, in their order.
+Status ranges_of(std::span<const Edit> log, uint64_t rows, std::vector<Range>* ranges) {
+  auto fits = [rows](uint64_t row, uint64_t count) { return row <= rows && count <= rows - row; };
+  ranges->reserve(log.size());
+  for (size_t k = 0; k < log.size(); ++k) {
+    const Edit& edit = log[k];
+    bool known = edit.op == kDelete || edit.op == kReplace;
+    // A sample is stored after the one that it replaces: nothing is ever stored at the place of another.
+    bool is_whole =
+        edit.count > 0 && fits(edit.row, edit.count) &&
+        (edit.op == kDelete || (fits(edit.new_row, edit.count) && edit.row + edit.count <= edit.new_row));
+    if (!known || !is_whole) return {.code = Code::bad_edit, .row = k, .found = edit.row, .expected = rows};
+    ranges->push_back({edit.row, edit.count, edit.op == kDelete ? Edits::kHidden : edit.new_row});
+    if (edit.op == kReplace) ranges->push_back({edit.new_row, edit.count, Edits::kHidden});
+  }
+  return {};
+}
+
+bool are_ordered(std::span<const Range> ranges) {
+  for (size_t k = 1; k < ranges.size(); ++k)
+    if (ranges[k].row < ranges[k - 1].end()) return false;
+  return true;
+}
+
+}  // namespace
+
+Status Edits::apply(const std::shared_ptr<const Edits>& before, std::span<const Edit> log, uint64_t rows,
+                    std::shared_ptr<const Edits>* after) {
+  std::vector<Range> ranges;
+  if (Status status = ranges_of(log, rows, &ranges); !status.ok()) return status;
+  auto edits = before ? std::make_shared<Edits>(*before) : std::make_shared<Edits>();
+  if (!are_ordered(ranges)) {
+    // Of several edits of the same rows the last one counts; then their order does not matter any more.
+    std::vector<Range> sorted = ranges;
+    std::stable_sort(sorted.begin(), sorted.end(), [](const Range& a, const Range& b) {
+      return a.row != b.row ? a.row < b.row : a.count < b.count;
+    });
+    std::vector<Range> last;
+    for (const Range& range : sorted) {
+      if (!last.empty() && last.back().row == range.row && last.back().count == range.count) last.pop_back();
+      last.push_back(range);
+    }
+    if (are_ordered(last)) ranges = std::move(last);
+  }
+  if (are_ordered(ranges)) {
+    edits->assign(ranges);
+  } else {
+    for (const Range& range : ranges) edits->assign({&range, 1});
+  }
+  edits->index();
+  *after = std::move(edits);
+  return {};
+}
+
+// What remains of the ranges below where those above do not cover them, and those above.
+void Edits::overlay(std::span<const Range> below, std::span<const Range> above, std::vector<Range>* out) {
+  size_t next = 0;
+  for (Range range : below) {
+    for (; next < above.size() && above[next].row < range.end(); ++next) {
+      const Range& cover = above[next];
+      if (cover.row > range.row) add({range.row, cover.row - range.row, range.target}, out);
+      if (cover.end() >= range.end()) {
+        range.count = 0;
+        break;  // it may cover what follows, too
+      }
+      add(cover, out);
+      if (cover.end() > range.row) range = rest(range, cover.end());
+    }
+    add(range, out);
+  }
+  for (; next < above.size(); ++next) add(above[next], out);
+}
+
+void Edits::add_chunks(std::span<const Range> ranges, std::vector<ChunkPtr>* chunks) {
+  // Neither full, which the next edit would split, nor nearly empty.
+  size_t count = (ranges.size() + kChunk - 1) / kChunk;
+  for (size_t k = 0; k < count; ++k) {
+    auto part = ranges.subspan(ranges.size() * k / count);
+    part = part.first(ranges.size() * (k + 1) / count - ranges.size() * k / count);
+    auto chunk = std::make_shared<Chunk>();
+    chunk->ranges.assign(part.begin(), part.end());
+    chunk->keys.reserve(part.size());
+    for (const Range& range : part) {
+      chunk->keys.push_back(range.row - chunk->hidden);
+      if (range.hides()) chunk->hidden += range.count;
+    }
+    chunks->push_back(std::move(chunk));
+  }
+}
+
+// Lays ranges that do not overlap, in the order of their rows, over what is there. Copies only the chunks
+// that they touch.
+void Edits::assign(std::span<const Range> ranges) {
+  std::vector<ChunkPtr> chunks;
+  chunks.reserve(chunks_.size() + 1);
+  std::vector<Range> below, laid;
+  size_t at = 0;
+  while (!ranges.empty()) {
+    // The chunks before the one that has room for the next range stay as they are.
+    while (at + 1 < chunks_.size() && chunks_[at + 1]->ranges.front().row <= ranges.front().row)
+      chunks.push_back(chunks_[at++]);
+    below.clear();
+    size_t taken = 0;
+    bool more = at < chunks_.size();
+    if (!more) taken = ranges.size();
+    while (more) {
+      below.insert(below.end(), chunks_[at]->ranges.begin(), chunks_[at]->ranges.end());
+      ++at;
+      uint64_t next_row = at < chunks_.size() ? chunks_[at]->ranges.front().row : UINT64_MAX;
+      while (taken < ranges.size() && ranges[taken].row < next_row) ++taken;
+      more = at < chunks_.size() && taken > 0 && ranges[taken - 1].end() > next_row;
+    }
+    laid.clear();
+    overlay(below, ranges.first(taken), &laid);
+    add_chunks(laid, &chunks);
+    ranges = ranges.subspan(taken);
+  }
+  chunks.insert(chunks.end(), chunks_.begin() + static_cast<ptrdiff_t>(at), chunks_.end());
+  chunks_ = std::move(chunks);
+}
+
+void Edits::index() {
+  hidden_ = 0;
+  first_positions_.clear();
+  first_rows_.clear();
+  hidden_before_.clear();
+  for (const ChunkPtr& chunk : chunks_) {
+    uint64_t row = chunk->ranges.front().row;
+    first_rows_.push_back(row);
+    first_positions_.push_back(row - hidden_);
+    hidden_before_.push_back(hidden_);
+    hidden_ += chunk->hidden;
+  }
+}
+
+Edits::Place Edits::find(uint64_t position) const {
+  ptrdiff_t which = last_at_most(first_positions_, position);
+  if (which < 0) return {position, position};
+  auto at = static_cast<size_t>(which);
+  const Chunk& chunk = *chunks_[at];
+  uint64_t row = position + hidden_before_[at];  // were there no hidden rows in the chunk
+  auto k = static_cast<size_t>(last_at_most(chunk.keys, row));
+  const Range& range = chunk.ranges[k];
+  row += range.row - chunk.keys[k];
+  if (range.hides()) return {row + range.count, row + range.count};
+  return {row < range.end() ? range.target + (row - range.row) : row, row};
+}
+
+bool Edits::is_hidden(uint64_t row) const {
+  ptrdiff_t which = last_at_most(first_rows_, row);
+  if (which < 0) return false;
+  const std::vector<Range>& ranges = chunks_[static_cast<size_t>(which)]->ranges;
+  auto next = std::upper_bound(ranges.begin(), ranges.end(), row,
+                               [](uint64_t value, const Range& range) { return value < range.row; });
+  const Range& range = *(next - 1);  // the chunk begins at or before the row
+  return range.hides() && row < range.end();
+}
+
+std::vector<Range> Edits::ranges() const {
+  std::vector<Range> all;
+  for (const ChunkPtr& chunk : chunks_) all.insert(all.end(), chunk->ranges.begin(), chunk->ranges.end());
+  return all;
+}
+
+std::vector<std::pair<uint64_t, uint64_t>> Edits::runs(uint64_t rows) const {
+  std::vector<std::pair<uint64_t, uint64_t>> runs;
+  auto add_run = [&](uint64_t row, uint64_t count) {
+    if (count == 0) return;
+    if (!runs.empty() && runs.back().first + runs.back().second == row) {
+      runs.back().second += count;
+    } else {
+      runs.emplace_back(row, count);
+    }
+  };
+  uint64_t at = 0;
+  for (const ChunkPtr& chunk : chunks_) {
+    for (const Range& range : chunk->ranges) {
+      add_run(at, range.row - at);
+      if (!range.hides()) add_run(range.target, range.count);
+      at = range.end();
+    }
+  }
+  add_run(at, rows - at);
+  return runs;
+}
+
+}  // namespace mmap_ninja

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "edits.h"
+
+namespace mmap_ninja {
+
+// Which physical row a position of a handle or view stands for.
+class RowMap {
+ public:
+  // All rows in order, but those that edits hide; none: no edits.
+  explicit RowMap(uint64_t rows, std::shared_ptr<const Edits> edits = {})
+      : count_(edits ? rows - edits->hidden() : rows), edits_(std::move(edits)) {
+    if (edits_ && edits_->empty()) edits_.reset();
+  }
+  // Any rows; the array is shared, not copied.
+  RowMap(uint64_t count, std::shared_ptr<const int64_t[]> rows) : count_(count), rows_(std::move(rows)) {}
+
+  // The positions start, start + step, ... of this one, all in range.
+  RowMap select(int64_t start, int64_t step, uint64_t count) const {
+    RowMap map = *this;
+    map.start_ = start_ + step_ * start;
+    map.step_ = step_ * step;
+    map.count_ = count;
+    return map;
+  }
+
+  uint64_t count() const { return count_; }
+  // Whether the positions are a range of rows, in order or by steps.
+  bool is_range() const { return !rows_ && !edits_; }
+  bool is_contiguous() const { return is_range() && step_ == 1; }
+  // Whether most positions are followed by the next row.
+  bool is_ordered() const { return !rows_ && step_ == 1; }
+  const std::shared_ptr<const Edits>& edits() const { return edits_; }
+
+  // Where the sample at a position is stored.
+  uint64_t row(uint64_t position) const {
+    auto at = static_cast<uint64_t>(start_ + step_ * static_cast<int64_t>(position));
+    if (rows_) return static_cast<uint64_t>(rows_[at]);
+    return edits_ ? edits_->stored(at) : at;
+  }
+  // The row that it had before it was replaced.
+  uint64_t base(uint64_t position) const {
+    auto at = static_cast<uint64_t>(start_ + step_ * static_cast<int64_t>(position));
+    return edits_ && !rows_ ? edits_->base(at) : row(position);
+  }
+
+ private:
+  uint64_t count_;
+  int64_t start_ = 0;
+  int64_t step_ = 1;
+  std::shared_ptr<const int64_t[]> rows_;
+  std::shared_ptr<const Edits> edits_;
+};
+
+}  // namespace mmap_ninja
