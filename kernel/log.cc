@@ -240,6 +240,8 @@ Status Log::load(const Slot& slot) {
 Status Log::append(const CommitRequest& request) {
   if (request.expected_rows != UINT64_MAX && request.expected_rows != state_.rows)
     return {.code = Code::conflict, .found = state_.rows, .expected = request.expected_rows};
+  if (request.expected_edits != UINT64_MAX && request.expected_edits != state_.edits)
+    return {.code = Code::edited, .found = state_.edits, .expected = request.expected_edits};
   Slot next = state_;
   next.flags |= request.set_flags;
   bool unchanged = request.rows == 0 && request.edits == 0 && next.flags == state_.flags;
@@ -261,7 +263,17 @@ Status Log::append(const CommitRequest& request) {
     if (rules_[k].extent == Extent::rows &&
         (__builtin_mul_overflow(request.rows, rules_[k].unit, &fixed) || part.size != fixed))
       return {.code = Code::bad_batch, .what = "rows"};
+    if (rules_[k].extent == Extent::edits &&
+        (__builtin_mul_overflow(request.edits, sizeof(Edit), &fixed) || part.size != fixed))
+      return {.code = Code::bad_batch, .what = "edits"};
     if (part.size == 0) continue;
+    if (rules_[k].extent == Extent::edits) {
+      shifted_edits_.resize(request.edits);
+      memcpy(shifted_edits_.data(), part.data, part.size);
+      for (Edit& edit : shifted_edits_)
+        if (edit.op == kReplace) edit.new_row += state_.rows;
+      part.data = shifted_edits_.data();
+    }
     if (rules_[k].extent == Extent::offsets) {
       shifted_.resize(part.size / sizeof(uint64_t));
       memcpy(shifted_.data(), part.data, shifted_.size() * sizeof(uint64_t));

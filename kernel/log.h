@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "edits.h"
 #include "mapping.h"
 #include "slot.h"
 #include "status.h"
@@ -35,7 +36,8 @@ struct FileRule {
   int fd;       // owned by the log from `Log::open` on
 };
 
-// What one commit appends to one file. For an offsets file: u64 ends that count from the batch's own start.
+// What one commit appends to one file. For an offsets file: u64 ends that count from the batch's own start; for
+// the edits file: lines whose new rows do.
 struct Part {
   const void* data;
   uint64_t size;
@@ -49,6 +51,8 @@ struct CommitRequest {
   bool durable = false;
   // The rows that must be committed before this: another writer's commit in between is a conflict.
   uint64_t expected_rows = UINT64_MAX;
+  // Likewise the edits.
+  uint64_t expected_edits = UINT64_MAX;
   double lock_seconds = 0;
 };
 
@@ -102,6 +106,7 @@ class Log {
   std::vector<uint64_t> durable_extents_;  // likewise
   uint64_t full_sums_ = 0;                 // of the blocks completed since the durable commit
   std::vector<uint64_t> shifted_;          // scratch: a batch's ends, moved to where it is appended
+  std::vector<Edit> shifted_edits_;        // likewise
   int commit_fd_ = -1;
   int lock_fd_ = -1;
   std::shared_ptr<Mapping> commits_;  // of the commit file

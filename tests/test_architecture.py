@@ -18,7 +18,7 @@ LAYERS = [
     {"format", "codec"},
     {"generation", "marking"},
     {"writing", "legacy"},
-    {"directory"},
+    {"directory", "edits"},
     {"dataset"},
     {"legacy_dataset"},
     {"upgrading"},

@@ -49,7 +49,7 @@ void open_log(PyLog* self, const std::string& path, nb::list rules, int commit_f
 }
 
 nb::tuple commit(PyLog& self, nb::tuple parts, uint64_t rows, uint64_t edits, uint32_t set_flags,
-                 bool durable, nb::object expected_rows, double timeout) {
+                 bool durable, nb::object expected_rows, nb::object expected_edits, double timeout) {
   std::vector<Buffer> buffers;
   std::vector<Part> spans;
   buffers.reserve(parts.size());
@@ -65,6 +65,7 @@ nb::tuple commit(PyLog& self, nb::tuple parts, uint64_t rows, uint64_t edits, ui
   CommitRequest request{
       .parts = spans, .rows = rows, .edits = edits, .set_flags = set_flags, .durable = durable};
   if (!expected_rows.is_none()) request.expected_rows = nb::cast<uint64_t>(expected_rows);
+  if (!expected_edits.is_none()) request.expected_edits = nb::cast<uint64_t>(expected_edits);
 
   // Waits in slices, so that ctrl-C gets through.
   constexpr double kSlice = 0.05;
@@ -83,7 +84,7 @@ nb::tuple commit(PyLog& self, nb::tuple parts, uint64_t rows, uint64_t edits, ui
     self.published = self.log.state();
     nb::list extents;
     for (size_t k = 0; k < self.log.files(); ++k) extents.append(self.log.extent(k));
-    return nb::make_tuple(self.published.rows, extents);
+    return nb::make_tuple(self.published.rows, self.published.edits, extents);
   }
 }
 
@@ -211,7 +212,7 @@ void define_log(nb::module_& m) {
       .def("__init__", &open_log, "path"_a, "rules"_a, "commit_fd"_a, "lock_fd"_a, "state"_a, "next_seq"_a,
            "sync_often"_a)
       .def("commit", &commit, "parts"_a, "rows"_a, "edits"_a, "set_flags"_a, "durable"_a,
-           "expected_rows"_a.none(), "timeout"_a)
+           "expected_rows"_a.none(), "expected_edits"_a.none(), "timeout"_a)
       .def("close", [](PyLog& self) { self.log.close(); })
       .def_prop_ro("state", [](const PyLog& self) { return self.published; });
   m.attr("SLOT_SIZE") = Slot::kSize;

@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from mmap_ninja import _kernel, directory, files, format
-from mmap_ninja.errors import ForkedHandleError, GenerationMovedError, LockTimeoutError, StaleHandleError
+from mmap_ninja.directory import Change
+from mmap_ninja.edits import Edit
+from mmap_ninja.errors import (
+    EditsMovedError,
+    ForkedHandleError,
+    GenerationMovedError,
+    LockTimeoutError,
+    StaleHandleError,
+)
 from mmap_ninja.format import Column, Meta
 from mmap_ninja.generation import Generation, newest, read_commit
 from mmap_ninja.writing import Parts, drop_rejected, locked, open_log
@@ -150,6 +158,7 @@ class Dataset:
         self,
         encode: Encode,
         rows: int,
+        edit: Edit | None = None,
         *,
         durable: bool = False,
         flags: int = 0,
@@ -161,62 +170,88 @@ class Dataset:
             encode: Gives the batch; called again where the columns have changed meanwhile. Offsets count from the
                 batch's start.
             rows: The samples in the batch.
+            edit: What happens to other samples in the same commit; those of the batch are no more at the end, then,
+                but take their places.
             durable: Whether to wait until it is safe against power loss.
             flags: What the commit marks the dataset with.
             alone: Whether what others did since is an error.
 
         Raises:
-            StaleHandleError: if the dataset was deleted, or others changed it where that is an error.
+            StaleHandleError: if the dataset was deleted, or others changed it where that is an error, or the samples
+                that are to be edited.
         """
         durable |= self.durability == "machine"
         uuid, expected_rows = (self.meta.uuid, self.rows) if alone else (None, None)
+        lines = edit.lines() if edit else b""
+        expected_edits: int | None = None
         encoded: tuple[Columns, Parts] | None = None
         for _ in range(_SWITCHES):
             if alone and self.meta.uuid != uuid:
                 raise StaleHandleError(f"{self.path}: was replaced during this build, whose batches are gone")
             columns = self.generation.meta.columns
+            if edit is not None:  # with a look at the edits that others made since the caller's
+                edit.check(self.meta.numbering, self.edits, str(self.path))
+                expected_edits = self._edits_of[1]
             if encoded is None or encoded[0] != columns:
                 encoded = encode(columns)
             if encoded[0] != columns:
-                self.evolve(encoded[0])
+                self.change_columns(encoded[0])
                 continue
             if self._log is None:
                 self._start_writing()
                 continue  # with a look at what was found under the lock
             try:
-                self.rows, self.extents = self._log.commit(
-                    encoded[1], rows, 0, flags, durable, expected_rows, self.lock_timeout
+                parts = self._with_lines(encoded[1], lines) if lines else encoded[1]
+                num_edits = len(lines) // format.EDIT_SIZE
+                self.rows, edits, self.extents = self._log.commit(
+                    parts, rows, num_edits, flags, durable, expected_rows, expected_edits, self.lock_timeout
                 )
             except LockTimeoutError:
                 raise files.lock_timeout(self.path / format.LOCK, self.lock_timeout) from None
             except GenerationMovedError:
                 self._slot, self._log = self.slot, None
+            except EditsMovedError:
+                self.refresh()
             except StaleHandleError:  # its files were deleted; the next commit opens those at the path
                 self._slot, self._log = self.slot, None
                 raise
             else:
                 self._slot = None
+                if edits != self._edits_of[1]:
+                    self._read_edits(self.generation, edits, self.rows)
                 return
-        raise StaleHandleError(f"{self.path}: was replaced {_SWITCHES} times during one commit; nothing was written")
+        raise StaleHandleError(f"{self.path}: was changed {_SWITCHES} times during one commit; nothing was written")
 
-    def evolve(self, columns: Columns) -> None:
-        """Give the samples other columns, durably: a new generation, to which the handle moves.
+    def _with_lines(self, parts: Parts, lines: bytes) -> Parts:
+        return (*parts, *(None,) * (self.meta.index("edits") - len(parts)), lines)
 
-        Where others have changed the columns meanwhile, or replaced the dataset, it only moves to theirs.
+    def change_columns(self, columns: Columns) -> None:
+        """Give the samples other columns, which their files fit.
+
+        Where others have changed the columns meanwhile, or replaced the dataset, the handle only moves to theirs.
         """
         before = self.meta.uuid, self.meta.columns
+        self.evolve(lambda: Change(columns) if (self.meta.uuid, self.meta.columns) == before else None)
+
+    def evolve(self, change: Callable[[], Change | None]) -> None:
+        """Make a new generation of the newest one, durably, and move to it.
+
+        `change` tells what is different. It is called under the lock, with the handle at the newest commit, which is
+        durable; None leaves it at that.
+        """
         for _ in range(_SWITCHES):
             self.flush()
             with locked(self.path, self.lock_timeout):
                 self.refresh()
                 slot = self.slot
-                if (self.meta.uuid, self.meta.columns) != before:
-                    return
                 if (slot.rows, slot.edits) != (slot.durable_rows, slot.durable_edits):
                     continue  # another process appended since the flush
+                changed = change()
+                if changed is None:
+                    return
                 with self._commit_file() as commit_fd:
                     drop_rejected(self.path / self._name, read_commit(self.path, self._name), slot)
-                    directory.evolve(self.generation, slot, columns, commit_fd, self._name)
+                    directory.evolve(self.generation, slot, changed, commit_fd, self._name)
                 self.refresh()
                 return
         raise StaleHandleError(f"{self.path}: others appended without end; nothing was written")
@@ -233,7 +268,7 @@ class Dataset:
         state = log.state
         try:
             if (state.rows, state.edits) != (state.durable_rows, state.durable_edits):
-                log.commit((), 0, 0, 0, True, None, self.lock_timeout)
+                log.commit((), 0, 0, 0, True, None, None, self.lock_timeout)
         except LockTimeoutError:
             raise files.lock_timeout(self.path / format.LOCK, self.lock_timeout) from None
         except (ForkedHandleError, GenerationMovedError):

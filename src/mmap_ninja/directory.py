@@ -4,6 +4,7 @@ import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +16,8 @@ from mmap_ninja.errors import CommitUncertainError, CorruptDatasetError, NotADat
 from mmap_ninja.format import Column, Meta
 from mmap_ninja.generation import CommitFile, Generation, block_sums, read_commit
 from mmap_ninja.writing import locked
+
+Contents = Mapping[tuple[Role, int | None], Iterable[bytes]]
 
 _ROWS_AT_ONCE: Final = 1 << 16  # of shapes that are written anew
 
@@ -192,64 +195,91 @@ def replace(path: Path, slot: _kernel.Slot, timeout: float) -> None:
         finish_upgrade(path)
 
 
-def evolve(
-    generation: Generation, slot: _kernel.Slot, columns: tuple[Column, ...], commit_fd: int, commit_name: str
-) -> None:
-    """Go on with the same samples under other columns: a new generation that shares the files that fit; under the lock.
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is different in the next generation of a dataset.
+
+    Args:
+        columns: Its columns. The files of those that stay are shared, where they fit.
+        contents: What files that are made anew hold; each is read once.
+        rows: How many rows it has, if all its files are made anew, without edits; None: the same ones.
+    """
+
+    columns: tuple[Column, ...]
+    contents: Contents = field(default_factory=dict)
+    rows: int | None = None
+
+
+def evolve(generation: Generation, slot: _kernel.Slot, change: Change, commit_fd: int, commit_name: str) -> None:
+    """Make the next generation of a dataset, and switch to it; under the lock.
 
     `slot` is the newest of the open commit file; all that it speaks of must be durable.
     """
-    path, old = generation.path, generation.meta
-    extents = generation.extents(slot.rows, slot.edits)
-    before = {column.id: column.type.files() for column in old.columns}
-    after = {column.id: column.type.files() for column in columns}
-    kept = tuple(
-        file
-        for file in old.files
-        if file.column is None
-        or file.role in ("data", "offsets")
-        or before[file.column].get(file.role) == after[file.column].get(file.role)
-    )
-    number = _next_generation(path)
-    meta = format.new_meta(old.kind, number, old.uuid, columns, old.metadata, kept)
-    descriptors = dict(zip(old.files, generation.descriptors, strict=True))
-    lengths = dict(zip(old.files, extents, strict=True))
+    path, old, number = generation.path, generation.meta, _next_generation(generation.path)
+    fds = dict(zip(old.files, generation.descriptors, strict=True))
+    sizes = dict(zip(old.files, generation.extents(slot.rows, slot.edits), strict=True))
+    stored = files.read_at(fds[old.files[-1]], sizes[old.files[-1]], 0, path / old.files[-1].name)
+    if change.rows is not None:
+        slot.rows, slot.edits = change.rows, 0
+    kept = _kept(old, change)
+    meta = format.new_meta(old.kind, number, old.uuid, change.columns, old.metadata, kept)
+    # Sums of files that are no longer there, or may change in place now, go; those of new files come.
+    sealed = {file for file, rule in zip(meta.files, meta.extents(), strict=True) if rule.sealed}
+    ids = {file.id for file in sealed.intersection(kept)}
+    sums = b"".join(entry for entry in block_sums(stored) if int.from_bytes(entry[:8], "little") in ids)
+    digest = 0
     opened: list[int] = []
     try:
-        for file in meta.files:
-            if file in descriptors:
-                continue
-            _write_file(path / file.name, _shape_rows(generation, columns, file, slot.rows))
-            opened.append(files.open_read(path / file.name))
-            descriptors[file], lengths[file] = opened[-1], os.fstat(opened[-1]).st_size
-
-        # Sums of files that are no longer there, or may change in place now, go; those of new files come.
-        sealed = {file for file, rule in zip(meta.files, meta.extents(), strict=True) if rule.sealed}
-        sums_file = meta.files[-1]
-        stored = os.pread(descriptors[sums_file], lengths[sums_file], 0)
-        ids = {file.id for file in sealed.intersection(kept)}
-        sums = b"".join(entry for entry in block_sums(stored) if int.from_bytes(entry[:8], "little") in ids)
-        digest = 0
-        for file in meta.files:
-            if file not in sealed:
-                continue
-            start = lengths[file] if file in kept else 0
-            part, complete = _hashed(file.id, descriptors[file], start, lengths[file], path / file.name)
-            digest, sums = digest + part, sums + complete
-        if sums != stored:
-            others = tuple(file for file in meta.files if file != sums_file)
-            meta = format.new_meta(old.kind, number, old.uuid, columns, old.metadata, others)
-            _write_file(path / meta.files[-1].name, [sums])
+        for file in meta.files[:-1]:
+            start = sizes[file] if file in kept else 0
+            if file not in kept:
+                sizes[file] = _write_file(path / file.name, _contents_of(file, generation, slot.rows, change))
+                opened.append(files.open_read(path / file.name))
+                fds[file] = opened[-1]
+            if file in sealed:
+                part, complete = _hashed(file.id, fds[file], start, sizes[file], path / file.name)
+                digest, sums = digest + part, sums + complete
     finally:
         for descriptor in opened:
             os.close(descriptor)
+    if meta.files[-1] not in kept or sums != stored:
+        meta = format.new_meta(old.kind, number, old.uuid, change.columns, old.metadata, meta.files[:-1])
+        _write_file(path / meta.files[-1].name, [sums])
     encoded = meta.encode()
     _write_file(path / format.meta_name(number), [encoded])
     files.sync_directory(path)
     slot.generation, slot.meta_digest, slot.digest = number, _kernel.xxh64(encoded), digest % 2**64
     slot.durable_rows, slot.durable_edits = slot.rows, slot.edits
+    Generation.open(path, slot, generation.commit_identity).extents(slot.rows, slot.edits)  # nobody sees a short file
     _switch(commit_fd, path / commit_name, read_commit(path, commit_name), slot)
     remove_unnamed(path)
+
+
+def _kept(old: Meta, change: Change) -> tuple[format.FileEntry, ...]:
+    """The files that the next generation shares with this one."""
+    if change.rows is not None:
+        return ()
+    before = {column.id: column.type.files() for column in old.columns}
+    after = {column.id: column.type.files() for column in change.columns}
+
+    def fits(file: format.FileEntry) -> bool:
+        if file.column is None:
+            return True
+        if (file.role, file.column) in change.contents or file.role not in after.get(file.column, {}):
+            return False
+        return file.role in ("data", "offsets") or before[file.column][file.role] == after[file.column][file.role]
+
+    return tuple(filter(fits, old.files))
+
+
+def _contents_of(file: format.FileEntry, generation: Generation, rows: int, change: Change) -> Iterable[bytes]:
+    """What a file of the next generation holds that it does not share."""
+    key = file.role, file.column
+    if key in change.contents:
+        return change.contents[key]
+    if file.role == "shapes" and rows:
+        return _shape_rows(generation, change.columns, file, rows)
+    return [format.FIRST_OFFSET] if file.role == "offsets" else []
 
 
 def _shape_rows(

@@ -14,7 +14,13 @@ from functools import cache
 from pathlib import Path
 
 from mmap_ninja import _kernel
-from mmap_ninja.errors import CorruptDatasetError, DatasetTruncatedError, LockTimeoutError, NotADatasetError, ReadOnlyError
+from mmap_ninja.errors import (
+    CorruptDatasetError,
+    DatasetTruncatedError,
+    LockTimeoutError,
+    NotADatasetError,
+    ReadOnlyError,
+)
 
 _MOST_AT_ONCE = 1 << 30  # bytes that Linux reads in one call, and some more
 _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)

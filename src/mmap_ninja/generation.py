@@ -1,10 +1,14 @@
 """Reading side of the engine: which commit is the newest that can be trusted, and the files it speaks of."""
 
+import mmap
 import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeGuard
+
+import numpy as np
+import numpy.typing as npt
 
 from mmap_ninja import _kernel, files, format
 from mmap_ninja.columns import Rule
@@ -65,6 +69,15 @@ class Generation:
         return files.read_at(
             self.descriptors[self.meta.index("edits")], (stop - start) * EDIT_SIZE, start * EDIT_SIZE, self.path
         )
+
+    def size_of(self, index: int, ranges: npt.NDArray[np.int64]) -> int:
+        """Bytes of one file that hold some rows; `ranges` `[k, 2]`: the first of each run, and how many."""
+        rule = self.meta.extents()[index]
+        firsts, counts = ranges[:, 0], ranges[:, 1]
+        if rule.rule is not Rule.PAYLOAD or not len(ranges):
+            return int(counts.sum()) * rule.unit
+        offsets = np.frombuffer(mmap.mmap(self.descriptors[rule.offsets], 0, access=mmap.ACCESS_READ), np.uint64)
+        return int((offsets[firsts + counts] - offsets[firsts]).sum()) * rule.unit
 
     def extents(self, rows: int, edits: int) -> list[int]:
         """How many bytes of each file belong to a commit of so many rows and edits.

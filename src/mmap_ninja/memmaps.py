@@ -96,7 +96,7 @@ def open_existing(out_dir: PathLike, mode: MemmapMode = "r") -> Memmap:
     dataset = Dataset(path.absolute(), "array", "process", DEFAULT_LOCK_TIMEOUT)
     column = dataset.meta.columns[0]
     if mode == "r+" and isinstance(column.type, Array) and column.type.sealed:
-        dataset.evolve((replace(column, type=replace(column.type, sealed=False)),))
+        dataset.change_columns((replace(column, type=replace(column.type, sealed=False)),))
         column = dataset.meta.columns[0]
     array = column.type
     if not isinstance(array, Array) or array.dtype is None or array.shape is None:

@@ -1,0 +1,66 @@
+"""Edits: which rows stop being samples, or are stored elsewhere, as the lines of the edits file."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mmap_ninja import _kernel
+from mmap_ninja.errors import StaleHandleError
+from mmap_ninja.generation import Generation
+
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Edit:
+    """What is to happen to some samples of a handle.
+
+    Args:
+        numbering: What the rows are numbered by: `Meta.numbering` of the generation that they were looked up in.
+        rows: The samples', before any replacement: `[n]`.
+        replaces: Whether a batch of n samples takes their place; else they are deleted.
+    """
+
+    numbering: tuple[bytes, str]
+    rows: Rows
+    replaces: bool
+
+    def check(self, numbering: tuple[bytes, str], edits: _kernel.Edits, path: str) -> None:
+        """Raise StaleHandleError if the samples are no longer there."""
+        what = "replaced" if self.replaces else "deleted"
+        if numbering != self.numbering:
+            raise StaleHandleError(
+                f"{path}: was replaced or compacted since this handle looked, so its indices no longer mean what they "
+                f"did; nothing was {what}: call refresh() and look again"
+            )
+        if (row := edits.first_hidden(self.rows)) >= 0:
+            raise StaleHandleError(
+                f"{path}: the sample of row {row} was deleted since this handle looked; nothing was {what}: call "
+                "refresh() and look again"
+            )
+
+    def lines(self) -> bytes:
+        """As the edits file has it; new rows count from the start of the batch that the commit appends."""
+        rows = self.rows if self.replaces else np.unique(self.rows)
+        starts = np.concatenate([[0], np.flatnonzero(np.diff(rows) != 1) + 1]) if len(rows) else np.empty(0, np.int64)
+        lines = np.zeros((len(starts), 4), np.uint64)
+        lines[:, 0] = _kernel.EDIT_REPLACE if self.replaces else _kernel.EDIT_DELETE
+        lines[:, 1] = rows[starts]
+        lines[:, 2] = np.diff(starts, append=len(rows))
+        lines[:, 3] = starts if self.replaces else 0
+        return lines.tobytes()
+
+
+def garbage(generation: Generation, extents: list[int], edits: _kernel.Edits) -> int:
+    """Bytes of a generation's files that no sample needs any more."""
+    ranges = edits.ranges()
+    moved = ranges[ranges[:, 2] >= 0]
+    unneeded, stored = ranges[:, :2], moved[:, [2, 1]]  # rows of stored samples are hidden, so among both
+    total = 0
+    for index, (file, size) in enumerate(zip(generation.meta.files, extents, strict=True)):
+        if file.role == "edits":
+            total += size
+        elif file.column is not None:
+            total += generation.size_of(index, unneeded) - generation.size_of(index, stored)
+    return total
