@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <vector>
 #if defined(__APPLE__)
 #include <sys/sysctl.h>
 #endif
@@ -62,6 +63,59 @@ Status write_at(int fd, const void* data, uint64_t size, uint64_t offset) {
     bytes += written;
     size -= static_cast<uint64_t>(written);
     offset += static_cast<uint64_t>(written);
+  }
+  return {};
+}
+
+namespace {
+
+// -1 and an errno if the system does not copy between these files by itself.
+ssize_t copy_inside([[maybe_unused]] int from, [[maybe_unused]] uint64_t from_offset, [[maybe_unused]] int to,
+                    [[maybe_unused]] uint64_t to_offset, [[maybe_unused]] uint64_t size) {
+#if defined(__linux__)
+  auto in = static_cast<off_t>(from_offset), out = static_cast<off_t>(to_offset);
+  return ::copy_file_range(from, &in, to, &out, size, 0);
+#else
+  errno = ENOSYS;
+  return -1;
+#endif
+}
+
+bool is_unsupported(int error) {
+  return error == EXDEV || error == ENOSYS || error == EOPNOTSUPP || error == EINVAL || error == EPERM;
+}
+
+Status copy_through_memory(int from, uint64_t from_offset, int to, uint64_t to_offset, uint64_t size) {
+  constexpr uint64_t kStep = uint64_t{1} << 20;
+  std::vector<uint8_t> bytes(std::min(size, kStep));
+  while (size > 0) {
+    uint64_t part = std::min(size, kStep);
+    if (Status status = read_at(from, bytes.data(), part, from_offset); !status.ok()) return status;
+    if (Status status = write_at(to, bytes.data(), part, to_offset); !status.ok()) return status;
+    from_offset += part;
+    to_offset += part;
+    size -= part;
+  }
+  return {};
+}
+
+}  // namespace
+
+Status copy_range(int from, uint64_t from_offset, int to, uint64_t to_offset, uint64_t size) {
+  uint64_t end = from_offset + size;
+  while (size > 0) {
+    uint64_t part = std::min(size, kLargestTransfer);
+    int64_t verdict = watch({"copy_file_range", to, nullptr, to_offset, nullptr, part});
+    if (verdict > 0) part = std::min(part, static_cast<uint64_t>(verdict));
+    ssize_t copied = verdict < 0 ? -1 : copy_inside(from, from_offset, to, to_offset, part);
+    int error = verdict < 0 ? static_cast<int>(-verdict) : errno;
+    if (copied < 0 && error == EINTR) continue;
+    if (copied < 0 && is_unsupported(error)) return copy_through_memory(from, from_offset, to, to_offset, size);
+    if (copied < 0) return failure("copy_file_range", error);
+    if (copied == 0) return {.code = Code::short_file, .what = "source", .found = from_offset, .expected = end};
+    from_offset += static_cast<uint64_t>(copied);
+    to_offset += static_cast<uint64_t>(copied);
+    size -= static_cast<uint64_t>(copied);
   }
   return {};
 }

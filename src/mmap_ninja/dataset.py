@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 from mmap_ninja import _kernel, directory, files, format
 from mmap_ninja.directory import Change
-from mmap_ninja.edits import Edit
+from mmap_ninja.edits import Edit, unneeded
 from mmap_ninja.errors import (
     EditsMovedError,
     ForkedHandleError,
@@ -38,7 +38,6 @@ class Snapshot:
     identity: Identity | None
     metadata: dict[str, Any]
     complete: bool
-    nbytes: int
 
 
 class Dataset:
@@ -128,8 +127,18 @@ class Dataset:
         """What the handle sees, for a view to keep and a pickle to come back to."""
         slot = self.slot
         identity = (slot.uuid, slot.generation, slot.rows, slot.edits)
-        nbytes = sum(e for file, e in zip(self.meta.files, self.extents, strict=True) if file.role == "data")
-        return Snapshot(identity, self.meta.metadata, complete=bool(slot.flags & _kernel.COMPLETE), nbytes=nbytes)
+        return Snapshot(identity, self.meta.metadata, complete=bool(slot.flags & _kernel.COMPLETE))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the samples as they are stored."""
+        sizes = zip(self.meta.files, self.extents, unneeded(self.generation, self.edits), strict=True)
+        return sum(extent - unused for file, extent, unused in sizes if file.role == "data")
+
+    @property
+    def garbage(self) -> int:
+        """Bytes of the files that no sample needs any more."""
+        return sum(unneeded(self.generation, self.edits)) + self.extents[self.meta.index("edits")]
 
     def refresh(self) -> None:
         """Move to the newest commit."""
@@ -258,7 +267,7 @@ class Dataset:
 
     def flush(self) -> None:
         """Make all that is committed safe against power loss."""
-        self.commit(_nothing, 0, durable=True)
+        self.commit(nothing, 0, durable=True)
 
     def close(self) -> None:
         """Make this handle's commits durable, and let go of the log."""
@@ -313,5 +322,6 @@ def check_kind(path: Path, found: format.Kind, asked: format.Kind | None) -> Non
         raise TypeError(f"{path}: holds {found}, not {asked}; mmap_ninja.open finds the class by itself")
 
 
-def _nothing(columns: Columns) -> tuple[Columns, Parts]:
+def nothing(columns: Columns) -> tuple[Columns, Parts]:
+    """An empty batch."""
     return columns, ()

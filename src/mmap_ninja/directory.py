@@ -6,20 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-import numpy as np
-
-from mmap_ninja import _kernel, files, format, legacy, marking
-from mmap_ninja.columns import Ragged, Role
+from mmap_ninja import _kernel, copying, files, format, legacy, marking
+from mmap_ninja.columns import Role
 from mmap_ninja.errors import CommitUncertainError, CorruptDatasetError, NotADatasetError
 from mmap_ninja.format import Column, Meta
 from mmap_ninja.generation import CommitFile, Generation, block_sums, read_commit
 from mmap_ninja.writing import locked
-
-Contents = Mapping[tuple[Role, int | None], Iterable[bytes]]
-
-_ROWS_AT_ONCE: Final = 1 << 16  # of shapes that are written anew
 
 
 def is_vacant(path: Path) -> bool:
@@ -206,7 +200,7 @@ class Change:
     """
 
     columns: tuple[Column, ...]
-    contents: Contents = field(default_factory=dict)
+    contents: copying.Contents = field(default_factory=dict)
     rows: int | None = None
 
 
@@ -272,34 +266,16 @@ def _kept(old: Meta, change: Change) -> tuple[format.FileEntry, ...]:
     return tuple(filter(fits, old.files))
 
 
-def _contents_of(file: format.FileEntry, generation: Generation, rows: int, change: Change) -> Iterable[bytes]:
+def _contents_of(file: format.FileEntry, generation: Generation, rows: int, change: Change) -> Iterable[files.Content]:
     """What a file of the next generation holds that it does not share."""
     key = file.role, file.column
     if key in change.contents:
         return change.contents[key]
     if file.role == "shapes" and rows:
-        return _shape_rows(generation, change.columns, file, rows)
+        place = next(place for place, column in enumerate(generation.meta.columns) if column.id == file.column)
+        column = next(column for column in change.columns if column.id == file.column)
+        return copying.shapes(copying.whole(generation, rows), place, column)
     return [format.FIRST_OFFSET] if file.role == "offsets" else []
-
-
-def _shape_rows(
-    generation: Generation, columns: tuple[Column, ...], file: format.FileEntry, rows: int
-) -> Iterator[bytes]:
-    """The rows of a new shapes file, made of what the generation's files say of the shapes."""
-    old = next(column.type for column in generation.meta.columns if column.id == file.column)
-    new = next(column.type for column in columns if column.id == file.column)
-    assert isinstance(old, Ragged) and isinstance(new, Ragged)  # noqa: S101, PT018 - no other type has shapes
-    meta, width = generation.meta, old.shape_width
-    for first in range(0, rows, _ROWS_AT_ONCE):
-        count = min(_ROWS_AT_ONCE, rows - first)
-        offsets_fd = generation.descriptors[meta.index("offsets", file.column)]
-        offsets = np.frombuffer(os.pread(offsets_fd, (count + 1) * 8, first * 8), np.uint64)
-        stored = np.empty((count, 0), np.uint64)
-        if width:
-            shapes_fd = generation.descriptors[meta.index("shapes", file.column)]
-            stored = np.frombuffer(os.pread(shapes_fd, count * width * 8, first * width * 8), np.uint64)
-            stored = stored.reshape(count, width)
-        yield new.widened(old, stored, np.diff(offsets)).tobytes()
 
 
 def finish_switch(path: Path) -> None:
@@ -355,14 +331,13 @@ def _next_generation(path: Path) -> int:
     return max(*taken, int(legacy.detect(path)), 0) + 1  # the first one is that of an upgrade
 
 
-def _write_file(path: Path, contents: Iterable[bytes]) -> int:
+def _write_file(path: Path, contents: Iterable[files.Content]) -> int:
     """Make a file of a new generation, durably; returns its size."""
     fd = files.create(path)
     try:
         at = 0
         for content in contents:
-            files.write(fd, content, at, path)
-            at += len(content)
+            at += files.put(fd, content, at, path)
         files.sync(fd, path)
     finally:
         os.close(fd)

@@ -52,15 +52,15 @@ class Edit:
         return lines.tobytes()
 
 
-def garbage(generation: Generation, extents: list[int], edits: _kernel.Edits) -> int:
-    """Bytes of a generation's files that no sample needs any more."""
+def unneeded(generation: Generation, edits: _kernel.Edits) -> list[int]:
+    """How many bytes of each of a generation's files are of rows that no sample is stored in."""
     ranges = edits.ranges()
     moved = ranges[ranges[:, 2] >= 0]
-    unneeded, stored = ranges[:, :2], moved[:, [2, 1]]  # rows of stored samples are hidden, so among both
-    total = 0
-    for index, (file, size) in enumerate(zip(generation.meta.files, extents, strict=True)):
-        if file.role == "edits":
-            total += size
-        elif file.column is not None:
-            total += generation.size_of(index, unneeded) - generation.size_of(index, stored)
-    return total
+    hidden, stored = (
+        ranges[:, :2],
+        moved[:, [2, 1]],
+    )  # where a replacement is stored, no row of its own is: both have it
+    return [
+        0 if file.column is None else generation.size_of(index, hidden) - generation.size_of(index, stored)
+        for index, file in enumerate(generation.meta.files)
+    ]

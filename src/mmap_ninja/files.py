@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from mmap_ninja import _kernel
 from mmap_ninja.errors import (
@@ -25,6 +26,16 @@ from mmap_ninja.errors import (
 _MOST_AT_ONCE = 1 << 30  # bytes that Linux reads in one call, and some more
 _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 
+
+class Range(NamedTuple):
+    """Some bytes of an open file, to be copied into another one."""
+
+    fd: int
+    offset: int
+    size: int
+
+
+Content = bytes | Range
 Hook = Callable[[str, str | int, int, int, bytes | None], int | None]
 
 
@@ -101,6 +112,15 @@ def read_at(fd: int, size: int, offset: int, path: Path) -> bytes:
 def write(fd: int, data: bytes, offset: int, path: Path) -> None:
     """Write all of `data` at `offset`."""
     _kernel.write_at(fd, data, offset, str(path))
+
+
+def put(fd: int, content: Content, offset: int, path: Path) -> int:
+    """Write bytes, or a range of another file, at `offset`; returns how many."""
+    if isinstance(content, Range):
+        _kernel.copy_range(content.fd, content.offset, fd, offset, content.size, str(path))
+        return content.size
+    write(fd, content, offset, path)
+    return len(content)
 
 
 def sync(fd: int, path: Path) -> None:

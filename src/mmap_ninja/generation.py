@@ -76,8 +76,12 @@ class Generation:
         firsts, counts = ranges[:, 0], ranges[:, 1]
         if rule.rule is not Rule.PAYLOAD or not len(ranges):
             return int(counts.sum()) * rule.unit
-        offsets = np.frombuffer(mmap.mmap(self.descriptors[rule.offsets], 0, access=mmap.ACCESS_READ), np.uint64)
+        offsets = self.offsets(rule.offsets)
         return int((offsets[firsts + counts] - offsets[firsts]).sum()) * rule.unit
+
+    def offsets(self, index: int) -> npt.NDArray[np.uint64]:
+        """The numbers in an offsets file, over a map."""
+        return np.frombuffer(mmap.mmap(self.descriptors[index], 0, access=mmap.ACCESS_READ), np.uint64)
 
     def extents(self, rows: int, edits: int) -> list[int]:
         """How many bytes of each file belong to a commit of so many rows and edits.

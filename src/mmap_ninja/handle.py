@@ -1,24 +1,26 @@
 """What all kinds share: a handle on a dataset, which is the list of its samples and the engine's client."""
 
 import copy
+import operator
 import os
 import threading
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Literal, Self, TypeVar, get_args
+from typing import Any, ClassVar, Literal, NoReturn, Self, SupportsIndex, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from mmap_ninja import _kernel, build, chunks, format, sources, upgrading
+from mmap_ninja import _kernel, build, chunks, compaction, format, sources, upgrading
 from mmap_ninja.build import IfExists
 from mmap_ninja.chunks import Chunked
 from mmap_ninja.columns import ColumnType
-from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Columns, Dataset, Durability, Snapshot
-from mmap_ninja.directory import create, is_vacant
-from mmap_ninja.errors import IncompleteDatasetWarning, ReadOnlyError
+from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Columns, Dataset, Durability, Encode, Snapshot, nothing
+from mmap_ninja.directory import Change, create, is_vacant
+from mmap_ninja.edits import Edit
+from mmap_ninja.errors import IncompleteDatasetWarning, ReadOnlyError, StaleHandleError
 from mmap_ninja.generation import Generation
 from mmap_ninja.legacy import Keys
 from mmap_ninja.legacy_dataset import LegacyDataset, open_dataset
@@ -178,15 +180,154 @@ class DatasetHandle(SampleSequence[T]):
         """
         raise NotImplementedError
 
-    def _commit(self, batch: sources.Batch[T]) -> None:
+    def _commit(self, batch: sources.Batch[T], at: npt.NDArray[np.int64] | None = None) -> None:
+        """Store a batch at the end, or in the place of the samples at some positions."""
         if self._dataset is None:  # an error must leave nothing, not even an empty dataset
             self._encode(format.first_columns(self._kind), batch, self._path_text, 0)
         elif isinstance(self._dataset, LegacyDataset):  # nor one that is upgraded
             self._encode(self._dataset.meta.columns, batch, self._path_text, 0)
+
+        def encode(columns: Columns) -> tuple[Columns, Parts]:
+            return self._encode(columns, batch, self._path_text, 0)
+
         with self._mutex:
+            if at is not None:
+                self._edit(at, encode, replaces=True)
+                return
             dataset = self._writer()
-            dataset.commit(lambda columns: self._encode(columns, batch, self._path_text, 0), len(batch))
+            dataset.commit(encode, len(batch))
             self._show(dataset)
+
+    def __setitem__(self, key: SupportsIndex | Indices, value: Any) -> None:
+        """Replace one sample, or as many as a slice, a list of indices or a mask names, in one commit.
+
+        New samples may have any size. The old ones take up space until `compact`, and readers keep them until their
+        next `refresh`.
+
+        Raises:
+            IndexError: if an index is out of range.
+            ValueError: if there are more or fewer samples than places.
+            TypeError: if a sample is of another type.
+            StaleHandleError: if a sample that is replaced was deleted since this handle looked.
+            ReadOnlyError: if the handle, the permissions or the medium do not allow it.
+        """
+        at, is_one = self._places(key)
+        batch = [value] if is_one else self._batch_of(value)
+        if len(batch) != len(at):
+            raise ValueError(f"{self.path}: {len(batch)} samples for {len(at)} places; give one for each")
+        self._commit(batch, at)
+
+    def __delitem__(self, key: SupportsIndex | Indices) -> None:
+        """Delete one sample, or those that a slice, a list of indices or a mask names, in one commit.
+
+        They take up space until `compact`, and readers keep them until their next `refresh`. The cost does not depend
+        on the number of samples in the dataset.
+
+        Raises:
+            IndexError: if an index is out of range.
+            StaleHandleError: if a sample was deleted since this handle looked.
+            ReadOnlyError: if the handle, the permissions or the medium do not allow it.
+        """
+        at, _ = self._places(key)
+        with self._mutex:
+            self._edit(at, None, replaces=False)
+
+    def pop(self, index: SupportsIndex = -1) -> T:
+        """Delete one sample and return it, owned.
+
+        Raises:
+            IndexError: if there is no such sample.
+        """
+        with self._mutex:
+            at, _ = self._places(operator.index(index))
+            (sample,) = self.__getitems__(at)
+            self._edit(at, None, replaces=False)
+        return sample
+
+    def clear(self) -> None:
+        """Delete all samples, and give their space back: the next generation has new files; the columns stay.
+
+        Readers keep what they see until their next `refresh`.
+        """
+        with self._mutex:
+            if self._is_new:
+                return
+            dataset = self._writer()
+            dataset.evolve(lambda: Change(compaction.sealed(dataset.meta.columns), rows=0))
+            self._show(dataset)
+
+    def compact(self, order: Indices | None = None, verbose: bool = False) -> None:
+        """Write the samples anew without what was deleted or replaced, and give that space back.
+
+        It is one step, which readers survive: they keep the old files until their next `refresh`. Until it ends, other
+        processes cannot write to the dataset. Views and pickles of earlier commits are stale afterwards.
+
+        Args:
+            order: The new order: a permutation of `range(len(self))`, such as `np.argsort(ds.byte_lengths)`. None:
+                the order stays, and where there is nothing to give back, nothing is done.
+            verbose: Whether to show a progress bar.
+
+        Raises:
+            ValueError: if `order` is no permutation.
+            StaleHandleError: if others changed the dataset since this handle looked, and an order is given.
+        """
+        with self._mutex:
+            permutation = None if order is None else _permutation(order, len(self), self.path)
+            if self._is_new:
+                return
+            dataset = self._writer()
+            compaction.compact(dataset, permutation, self._snapshot.identity, verbose=verbose)
+            self._show(dataset)
+
+    @property
+    def garbage(self) -> int:
+        """Bytes that `compact` would give back: of deleted and replaced samples, and what tells of them."""
+        with self._mutex:
+            return self._dataset.garbage if isinstance(self._dataset, Dataset) else 0
+
+    def insert(self, *_: object) -> NoReturn:
+        """A TypeError: samples are added at the end, and ordered by `compact`."""
+        raise TypeError(f"{self.path}: samples are added at the end only; append them, then see compact(order=...)")
+
+    def sort(self, **_: object) -> NoReturn:
+        """A TypeError: samples are ordered by `compact`."""
+        raise TypeError(f"{self.path}: samples are not moved one by one; see compact(order=...)")
+
+    def reverse(self) -> NoReturn:
+        """A TypeError: samples are ordered by `compact`; `reversed(ds)` reads them backwards."""
+        raise TypeError(f"{self.path}: samples are not moved one by one; see reversed(ds), compact(order=...)")
+
+    def _places(self, key: Any) -> tuple[npt.NDArray[np.int64], bool]:
+        """Positions of this handle, and whether they are one index."""
+        if isinstance(key, tuple):
+            raise TypeError(f"index {key!r:.80}: samples have one dimension; give several indices as a list")
+        is_one = hasattr(key, "__index__") and not isinstance(key, bool | np.bool_) and np.ndim(key) == 0
+        at = np.array([operator.index(key)]) if is_one else positions(key, len(self))
+        self._base_rows(at)  # an index that is out of range must leave nothing, not even an upgraded dataset
+        return np.where(at < 0, at + len(self), at), is_one
+
+    @staticmethod
+    def _batch_of(samples: Any) -> sources.Batch[Any]:
+        """What is assigned to several places, or extended by, as a batch."""
+        return list(samples)
+
+    def _edit(self, at: npt.NDArray[np.int64], encode: Encode | None, *, replaces: bool) -> None:
+        """Commit an edit of the samples at positions of this handle; under its lock."""
+        if self._is_new:
+            return  # there are no samples
+        before = len(self)
+        dataset = self._writer()
+        if len(self) != before:  # it was of 0.x, and has changed before it was upgraded
+            raise StaleHandleError(f"{self.path}: was changed by mmap_ninja 0.x since this handle looked; look again")
+        assert isinstance(self._shown, Generation)  # noqa: S101 - for the type checker
+        edit = Edit(self._shown.meta.numbering, self._base_rows(at), replaces)
+        dataset.commit(encode or nothing, len(at) if replaces else 0, edit)
+        self._show(dataset)
+
+    @property
+    def _is_new(self) -> bool:
+        """Whether nothing is at the path yet, which a mutation would make."""
+        return self._dataset is None and self._writable and not self._closed and self._view_of is None
 
     def _writer(self) -> Dataset:
         """The engine, for a mutation; made now if the path held no dataset yet."""
@@ -214,8 +355,7 @@ class DatasetHandle(SampleSequence[T]):
             CommitUncertainError: if the system could not write it.
         """
         with self._mutex:
-            no_log = self._dataset is None or isinstance(self._dataset, LegacyDataset)
-            if no_log and self._writable and not self._closed and self._view_of is None:
+            if self._is_new or (self._writable and isinstance(self._dataset, LegacyDataset)):
                 return  # nothing is at the path yet, or of this handle's
             dataset = self._writer()
             dataset.flush()
@@ -285,7 +425,7 @@ class DatasetHandle(SampleSequence[T]):
     def _snapshot(self) -> Snapshot:
         if self._view_of is not None:
             return self._view_of
-        return self._dataset.snapshot if self._dataset else Snapshot(None, {}, complete=True, nbytes=0)
+        return self._dataset.snapshot if self._dataset else Snapshot(None, {}, complete=True)
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -300,7 +440,10 @@ class DatasetHandle(SampleSequence[T]):
     @property
     def nbytes(self) -> int:
         """Bytes of the samples as they are stored, without their offsets."""
-        return self._snapshot.nbytes if self._view_of is None else int(self._stored_sizes().sum()) * self._unit
+        if self._view_of is not None:
+            return int(self._stored_sizes().sum()) * self._unit
+        with self._mutex:
+            return self._dataset.nbytes if self._dataset else 0
 
     @property
     def _unit(self) -> int:
@@ -440,6 +583,16 @@ class DatasetHandle(SampleSequence[T]):
                     build.run(started, batches, cls._encode, source.total, options)
         durability = options.durability or "process"
         return cls(out_dir, mode=mode, durability=durability, lock_timeout=options.lock_timeout, **configuration or {})
+
+
+def _permutation(order: Indices, count: int, path: Path) -> npt.NDArray[np.int64]:
+    """An order of all samples, as positions."""
+    indices = positions(order, count)
+    if len(indices) != count or not np.array_equal(np.sort(indices), np.arange(count)):
+        raise ValueError(
+            f"{path}: order: {len(indices)} positions, expected each of 0 to {count - 1} once; see np.argsort"
+        )
+    return indices
 
 
 def check_mode(mode: str | None) -> None:

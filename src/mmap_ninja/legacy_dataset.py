@@ -59,7 +59,12 @@ class LegacyDataset:
     def snapshot(self) -> Snapshot:
         """What the handle sees, for a view to keep and a pickle to come back to."""
         identity = (self.meta.uuid, GENERATION, self.rows, 0)
-        return Snapshot(identity, {}, complete=True, nbytes=self.layout.payload.size_bytes)
+        return Snapshot(identity, {}, complete=True)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the samples as they are stored."""
+        return self.layout.payload.size_bytes
 
     def pin(self, identity: Identity) -> None:
         """Raise StaleHandleError if this is not the data that a pickled handle had."""

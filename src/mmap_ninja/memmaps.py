@@ -82,7 +82,8 @@ def open_existing(out_dir: PathLike, mode: MemmapMode = "r") -> Memmap:
     Raises:
         NotADatasetError: if the path holds no dataset.
         TypeError: if it holds another kind.
-        ValueError: for another mode; "w+" would erase the samples.
+        ValueError: for another mode; "w+" would erase the samples. Or if samples were deleted or replaced, until
+            `compact`.
     """
     if mode not in ("r", "r+", "c"):
         raise ValueError(f"mode {mode!r} is unknown (expected 'r', 'r+' or 'c'; np_from_ndarray makes a new dataset)")
@@ -94,6 +95,11 @@ def open_existing(out_dir: PathLike, mode: MemmapMode = "r") -> Memmap:
         shape = (layout.rows, *layout.sample_shape)
         return _map(path / layout.payload.name, layout.dtype, mode, shape, layout.order)
     dataset = Dataset(path.absolute(), "array", "process", DEFAULT_LOCK_TIMEOUT)
+    if dataset.slot.edits:
+        raise ValueError(
+            f"{path}: has deleted or replaced samples, so its file is not the list of its samples; call compact() of "
+            "ArrayMmap first, or read it through that"
+        )
     column = dataset.meta.columns[0]
     if mode == "r+" and isinstance(column.type, Array) and column.type.sealed:
         dataset.change_columns((replace(column, type=replace(column.type, sealed=False)),))

@@ -337,6 +337,16 @@ class RaggedMmap(DatasetHandle[AnyArray]):
 
     # ---- writing
 
+    def _commit(self, batch: sources.Batch[AnyArray], at: npt.NDArray[np.int64] | None = None) -> None:
+        for position, sample in zip(() if at is None else at, batch, strict=False):
+            shape = self._shape_of(position)
+            if np.ndim(sample) != len(shape):
+                raise ValueError(
+                    f"{self.path}: sample {position} has shape {shape}, its replacement {np.ndim(sample)} dimensions; "
+                    f"give it {len(shape)}, or delete the sample and append"
+                )
+        super()._commit(batch, at)
+
     @classmethod
     def _encode(cls, columns: Columns, batch: sources.Batch[AnyArray], path: str, first: int) -> tuple[Columns, Parts]:
         column = columns[0].type
