@@ -7,8 +7,10 @@ namespace {
 
 using Range = Edits::Range;
 
-// A chunk is what a single edit copies, and what a look-up searches at last.
-constexpr size_t kChunk = 512;
+// A chunk is what a single edit copies, and what a look-up searches at last: as many keys as the CPU can
+// fetch at once. Measured with 10^6 ranges: chunks of 512 take twice as long.
+constexpr size_t kChunk = 128;
+constexpr size_t kKeysPerLine = 8;
 
 bool continues(const Range& first, const Range& next) {
   if (first.end() != next.row || first.hides() != next.hides()) return false;
@@ -32,16 +34,15 @@ Range rest(const Range& range, uint64_t row) {
 
 // The index of the last of the sorted numbers that is at most `value`, or -1. Without branches: which half
 // holds the value is a coin's toss, and a wrong guess costs more than the whole look-up.
-ptrdiff_t last_at_most(const std::vector<uint64_t>& numbers, uint64_t value) {
-  const uint64_t* base = numbers.data();
-  size_t count = numbers.size();
+ptrdiff_t last_at_most(const uint64_t* numbers, size_t count, uint64_t value) {
+  const uint64_t* base = numbers;
   while (count > 1) {
     size_t half = count / 2;
     base = base[half] <= value ? base + half : base;
     count -= half;
   }
   if (count == 0 || *base > value) return -1;
-  return base - numbers.data();
+  return base - numbers;
 }
 
 // Log lines as the ranges that each makes, in their order.
@@ -168,37 +169,35 @@ void Edits::assign(std::span<const Range> ranges) {
 void Edits::index() {
   hidden_ = 0;
   first_positions_.clear();
-  first_rows_.clear();
-  hidden_before_.clear();
+  heads_.clear();
   for (const ChunkPtr& chunk : chunks_) {
-    uint64_t row = chunk->ranges.front().row;
-    first_rows_.push_back(row);
-    first_positions_.push_back(row - hidden_);
-    hidden_before_.push_back(hidden_);
+    first_positions_.push_back(chunk->ranges.front().row - hidden_);
+    heads_.push_back({hidden_, chunk->keys.data(), chunk->ranges.data(), chunk->keys.size()});
     hidden_ += chunk->hidden;
   }
 }
 
 Edits::Place Edits::find(uint64_t position) const {
-  ptrdiff_t which = last_at_most(first_positions_, position);
+  ptrdiff_t which = last_at_most(first_positions_.data(), first_positions_.size(), position);
   if (which < 0) return {position, position};
-  auto at = static_cast<size_t>(which);
-  const Chunk& chunk = *chunks_[at];
-  uint64_t row = position + hidden_before_[at];  // were there no hidden rows in the chunk
-  auto k = static_cast<size_t>(last_at_most(chunk.keys, row));
-  const Range& range = chunk.ranges[k];
-  row += range.row - chunk.keys[k];
+  const Head& head = heads_[static_cast<size_t>(which)];
+  for (size_t k = 0; k < head.size; k += kKeysPerLine) __builtin_prefetch(head.keys + k);
+  uint64_t row = position + head.hidden_before;  // were there no hidden rows in the chunk
+  auto k = static_cast<size_t>(last_at_most(head.keys, head.size, row));
+  const Range& range = head.ranges[k];
+  row += range.row - head.keys[k];
   if (range.hides()) return {row + range.count, row + range.count};
   return {row < range.end() ? range.target + (row - range.row) : row, row};
 }
 
 bool Edits::is_hidden(uint64_t row) const {
-  ptrdiff_t which = last_at_most(first_rows_, row);
-  if (which < 0) return false;
-  const std::vector<Range>& ranges = chunks_[static_cast<size_t>(which)]->ranges;
-  auto next = std::upper_bound(ranges.begin(), ranges.end(), row,
-                               [](uint64_t value, const Range& range) { return value < range.row; });
-  const Range& range = *(next - 1);  // the chunk begins at or before the row
+  auto after = [](uint64_t value, const auto& range) { return value < range.row; };
+  auto chunk = std::upper_bound(
+      chunks_.begin(), chunks_.end(), row,
+      [&](uint64_t value, const ChunkPtr& next) { return after(value, next->ranges.front()); });
+  if (chunk == chunks_.begin()) return false;
+  const std::vector<Range>& ranges = (*(chunk - 1))->ranges;
+  const Range& range = *(std::upper_bound(ranges.begin(), ranges.end(), row, after) - 1);
   return range.hides() && row < range.end();
 }
 

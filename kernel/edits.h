@@ -76,10 +76,17 @@ class Edits {
   void index();
   Place find(uint64_t position) const;
 
+  // What a look-up needs of a chunk, on one line of the CPU's cache.
+  struct Head {
+    uint64_t hidden_before;
+    const uint64_t* keys;
+    const Range* ranges;
+    uint64_t size;
+  };
+
   std::vector<ChunkPtr> chunks_;
+  std::vector<Head> heads_;
   std::vector<uint64_t> first_positions_;  // of each chunk: the position at or after its first range
-  std::vector<uint64_t> first_rows_;
-  std::vector<uint64_t> hidden_before_;
   uint64_t hidden_ = 0;
 };
 

@@ -110,9 +110,11 @@ Status copy_range(int from, uint64_t from_offset, int to, uint64_t to_offset, ui
     ssize_t copied = verdict < 0 ? -1 : copy_inside(from, from_offset, to, to_offset, part);
     int error = verdict < 0 ? static_cast<int>(-verdict) : errno;
     if (copied < 0 && error == EINTR) continue;
-    if (copied < 0 && is_unsupported(error)) return copy_through_memory(from, from_offset, to, to_offset, size);
+    if (copied < 0 && is_unsupported(error))
+      return copy_through_memory(from, from_offset, to, to_offset, size);
     if (copied < 0) return failure("copy_file_range", error);
-    if (copied == 0) return {.code = Code::short_file, .what = "source", .found = from_offset, .expected = end};
+    if (copied == 0)
+      return {.code = Code::short_file, .what = "source", .found = from_offset, .expected = end};
     from_offset += static_cast<uint64_t>(copied);
     to_offset += static_cast<uint64_t>(copied);
     size -= static_cast<uint64_t>(copied);

@@ -36,8 +36,8 @@ struct FileRule {
   int fd;       // owned by the log from `Log::open` on
 };
 
-// What one commit appends to one file. For an offsets file: u64 ends that count from the batch's own start; for
-// the edits file: lines whose new rows do.
+// What one commit appends to one file. For an offsets file: u64 ends that count from the batch's own start;
+// for the edits file: lines whose new rows do.
 struct Part {
   const void* data;
   uint64_t size;

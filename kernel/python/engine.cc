@@ -171,7 +171,8 @@ void define_io(nb::module_& m) {
 namespace {
 
 // Ranges of a file back to back. `starts`, `sizes`: int64, in bytes.
-nb::object read_ranges(int fd, uint64_t file_size, nb::handle starts, nb::handle sizes, const std::string& path) {
+nb::object read_ranges(int fd, uint64_t file_size, nb::handle starts, nb::handle sizes,
+                       const std::string& path) {
   auto count = static_cast<size_t>(PyArray_SIZE(array_of(starts)));
   auto start = data_of<const int64_t>(starts), size = data_of<const int64_t>(sizes);
   uint64_t total = 0;

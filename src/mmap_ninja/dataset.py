@@ -138,7 +138,7 @@ class Dataset:
     @property
     def garbage(self) -> int:
         """Bytes of the files that no sample needs any more."""
-        return sum(unneeded(self.generation, self.edits)) + self.extents[self.meta.index("edits")]
+        return sum(unneeded(self.generation, self.edits)) + self.extents[self.meta.edits_index]
 
     def refresh(self) -> None:
         """Move to the newest commit."""
@@ -232,7 +232,7 @@ class Dataset:
         raise StaleHandleError(f"{self.path}: was changed {_SWITCHES} times during one commit; nothing was written")
 
     def _with_lines(self, parts: Parts, lines: bytes) -> Parts:
-        return (*parts, *(None,) * (self.meta.index("edits") - len(parts)), lines)
+        return (*parts, *(None,) * (self.meta.edits_index - len(parts)), lines)
 
     def change_columns(self, columns: Columns) -> None:
         """Give the samples other columns, which their files fit.

@@ -1,6 +1,8 @@
 """Edits: which rows stop being samples, or are stored elsewhere, as the lines of the edits file."""
 
+import struct
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +12,8 @@ from mmap_ninja.errors import StaleHandleError
 from mmap_ninja.generation import Generation
 
 Rows = npt.NDArray[np.int64]
+
+_LINE: Final = struct.Struct("<4Q")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,10 +46,13 @@ class Edit:
 
     def lines(self) -> bytes:
         """As the edits file has it; new rows count from the start of the batch that the commit appends."""
+        operation = _kernel.EDIT_REPLACE if self.replaces else _kernel.EDIT_DELETE
+        if len(self.rows) == 1:  # at a tenth of the cost
+            return _LINE.pack(operation, self.rows[0], 1, 0)
         rows = self.rows if self.replaces else np.unique(self.rows)
         starts = np.concatenate([[0], np.flatnonzero(np.diff(rows) != 1) + 1]) if len(rows) else np.empty(0, np.int64)
         lines = np.zeros((len(starts), 4), np.uint64)
-        lines[:, 0] = _kernel.EDIT_REPLACE if self.replaces else _kernel.EDIT_DELETE
+        lines[:, 0] = operation
         lines[:, 1] = rows[starts]
         lines[:, 2] = np.diff(starts, append=len(rows))
         lines[:, 3] = starts if self.replaces else 0

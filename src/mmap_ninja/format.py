@@ -91,9 +91,14 @@ class Meta:
         return next(k for k, file in enumerate(self.files) if (file.role, file.column) == (role, column))
 
     @property
+    def edits_index(self) -> int:
+        """Position in `files` of the edits file: all but the sums are before it."""
+        return len(self.files) - 2
+
+    @property
     def numbering(self) -> tuple[bytes, str]:
         """What two generations share that number the same rows alike: then one's edits speak of the other's rows."""
-        return self.uuid, self.files[self.index("edits")].name
+        return self.uuid, self.files[-2].name
 
     def extents(self) -> list[Extent]:
         """The length rule of each of `files`, in their order."""

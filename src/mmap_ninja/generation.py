@@ -67,7 +67,7 @@ class Generation:
     def edit_log(self, start: int, stop: int) -> bytes:
         """The lines of the edits file from `start` to `stop`, which are committed."""
         return files.read_at(
-            self.descriptors[self.meta.index("edits")], (stop - start) * EDIT_SIZE, start * EDIT_SIZE, self.path
+            self.descriptors[self.meta.edits_index], (stop - start) * EDIT_SIZE, start * EDIT_SIZE, self.path
         )
 
     def size_of(self, index: int, ranges: npt.NDArray[np.int64]) -> int:

@@ -31,7 +31,8 @@ from mmap_ninja.writing import Parts
 T = TypeVar("T")
 PathLike = str | os.PathLike[str]
 Mode = Literal["r", "rb", "r+", "r+b", "c"]
-Selection = range | npt.NDArray[np.int64]
+Positions = npt.NDArray[np.int64]
+Selection = range | Positions
 
 _WRITABLE_MODES = (None, "r+", "r+b")
 
@@ -180,8 +181,11 @@ class DatasetHandle(SampleSequence[T]):
         """
         raise NotImplementedError
 
-    def _commit(self, batch: sources.Batch[T], at: npt.NDArray[np.int64] | None = None) -> None:
-        """Store a batch at the end, or in the place of the samples at some positions."""
+    def _check_replacements(self, batch: sources.Batch[T], at: Positions) -> None:
+        """Raise ValueError where a sample may not take the place of the one at its position, whatever its type."""
+
+    def _commit(self, batch: sources.Batch[T], rows: Positions | None = None) -> None:
+        """Store a batch at the end, or in the place of the samples that some rows stand for."""
         if self._dataset is None:  # an error must leave nothing, not even an empty dataset
             self._encode(format.first_columns(self._kind), batch, self._path_text, 0)
         elif isinstance(self._dataset, LegacyDataset):  # nor one that is upgraded
@@ -191,8 +195,8 @@ class DatasetHandle(SampleSequence[T]):
             return self._encode(columns, batch, self._path_text, 0)
 
         with self._mutex:
-            if at is not None:
-                self._edit(at, encode, replaces=True)
+            if rows is not None:
+                self._edit(rows, encode, len(batch))
                 return
             dataset = self._writer()
             dataset.commit(encode, len(batch))
@@ -211,11 +215,12 @@ class DatasetHandle(SampleSequence[T]):
             StaleHandleError: if a sample that is replaced was deleted since this handle looked.
             ReadOnlyError: if the handle, the permissions or the medium do not allow it.
         """
-        at, is_one = self._places(key)
+        at, rows, is_one = self._places(key)
         batch = [value] if is_one else self._batch_of(value)
         if len(batch) != len(at):
             raise ValueError(f"{self.path}: {len(batch)} samples for {len(at)} places; give one for each")
-        self._commit(batch, at)
+        self._check_replacements(batch, at)
+        self._commit(batch, rows)
 
     def __delitem__(self, key: SupportsIndex | Indices) -> None:
         """Delete one sample, or those that a slice, a list of indices or a mask names, in one commit.
@@ -228,9 +233,9 @@ class DatasetHandle(SampleSequence[T]):
             StaleHandleError: if a sample was deleted since this handle looked.
             ReadOnlyError: if the handle, the permissions or the medium do not allow it.
         """
-        at, _ = self._places(key)
+        _, rows, _ = self._places(key)
         with self._mutex:
-            self._edit(at, None, replaces=False)
+            self._edit(rows, nothing, 0)
 
     def pop(self, index: SupportsIndex = -1) -> T:
         """Delete one sample and return it, owned.
@@ -239,9 +244,9 @@ class DatasetHandle(SampleSequence[T]):
             IndexError: if there is no such sample.
         """
         with self._mutex:
-            at, _ = self._places(operator.index(index))
+            at, rows, _ = self._places(operator.index(index))
             (sample,) = self.__getitems__(at)
-            self._edit(at, None, replaces=False)
+            self._edit(rows, nothing, 0)
         return sample
 
     def clear(self) -> None:
@@ -297,22 +302,23 @@ class DatasetHandle(SampleSequence[T]):
         """A TypeError: samples are ordered by `compact`; `reversed(ds)` reads them backwards."""
         raise TypeError(f"{self.path}: samples are not moved one by one; see reversed(ds), compact(order=...)")
 
-    def _places(self, key: Any) -> tuple[npt.NDArray[np.int64], bool]:
-        """Positions of this handle, and whether they are one index."""
+    def _places(self, key: Any) -> tuple[Positions, Positions, bool]:
+        """Positions of this handle, the rows that their samples had at first, and whether it is one index."""
         if isinstance(key, tuple):
             raise TypeError(f"index {key!r:.80}: samples have one dimension; give several indices as a list")
-        is_one = hasattr(key, "__index__") and not isinstance(key, bool | np.bool_) and np.ndim(key) == 0
-        at = np.array([operator.index(key)]) if is_one else positions(key, len(self))
-        self._base_rows(at)  # an index that is out of range must leave nothing, not even an upgraded dataset
-        return np.where(at < 0, at + len(self), at), is_one
+        is_one = type(key) is int or (
+            hasattr(key, "__index__") and not isinstance(key, bool | np.bool_) and np.ndim(key) == 0
+        )
+        at = np.array([key], np.int64) if is_one else positions(key, len(self))
+        return at, self._base_rows(at), is_one
 
     @staticmethod
     def _batch_of(samples: Any) -> sources.Batch[Any]:
         """What is assigned to several places, or extended by, as a batch."""
         return list(samples)
 
-    def _edit(self, at: npt.NDArray[np.int64], encode: Encode | None, *, replaces: bool) -> None:
-        """Commit an edit of the samples at positions of this handle; under its lock."""
+    def _edit(self, rows: Positions, encode: Encode, count: int) -> None:
+        """Delete some rows of what this handle shows, or put as many new samples in their place; under its lock."""
         if self._is_new:
             return  # there are no samples
         before = len(self)
@@ -320,8 +326,7 @@ class DatasetHandle(SampleSequence[T]):
         if len(self) != before:  # it was of 0.x, and has changed before it was upgraded
             raise StaleHandleError(f"{self.path}: was changed by mmap_ninja 0.x since this handle looked; look again")
         assert isinstance(self._shown, Generation)  # noqa: S101 - for the type checker
-        edit = Edit(self._shown.meta.numbering, self._base_rows(at), replaces)
-        dataset.commit(encode or nothing, len(at) if replaces else 0, edit)
+        dataset.commit(encode, count, Edit(self._shown.meta.numbering, rows, replaces=count > 0))
         self._show(dataset)
 
     @property
@@ -585,7 +590,7 @@ class DatasetHandle(SampleSequence[T]):
         return cls(out_dir, mode=mode, durability=durability, lock_timeout=options.lock_timeout, **configuration or {})
 
 
-def _permutation(order: Indices, count: int, path: Path) -> npt.NDArray[np.int64]:
+def _permutation(order: Indices, count: int, path: Path) -> Positions:
     """An order of all samples, as positions."""
     indices = positions(order, count)
     if len(indices) != count or not np.array_equal(np.sort(indices), np.arange(count)):

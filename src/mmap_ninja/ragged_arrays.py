@@ -13,7 +13,7 @@ from mmap_ninja.build import IfExists
 from mmap_ninja.casting import AnyArray, checked_dtype, convert, find_dtype
 from mmap_ninja.columns import MOST_DIMENSIONS, Ragged, ShapeForm
 from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Columns, Dataset, Durability
-from mmap_ninja.handle import DatasetHandle, Mode, PathLike
+from mmap_ninja.handle import DatasetHandle, Mode, PathLike, Positions
 from mmap_ninja.legacy import Keys
 from mmap_ninja.sequence import Indices
 from mmap_ninja.spans import check_keys
@@ -337,15 +337,14 @@ class RaggedMmap(DatasetHandle[AnyArray]):
 
     # ---- writing
 
-    def _commit(self, batch: sources.Batch[AnyArray], at: npt.NDArray[np.int64] | None = None) -> None:
-        for position, sample in zip(() if at is None else at, batch, strict=False):
+    def _check_replacements(self, batch: sources.Batch[AnyArray], at: Positions) -> None:
+        for position, sample in zip((at % max(len(self), 1)).tolist(), batch, strict=True):
             shape = self._shape_of(position)
             if np.ndim(sample) != len(shape):
                 raise ValueError(
                     f"{self.path}: sample {position} has shape {shape}, its replacement {np.ndim(sample)} dimensions; "
                     f"give it {len(shape)}, or delete the sample and append"
                 )
-        super()._commit(batch, at)
 
     @classmethod
     def _encode(cls, columns: Columns, batch: sources.Batch[AnyArray], path: str, first: int) -> tuple[Columns, Parts]:
