@@ -19,7 +19,7 @@ LAYERS = [
     {"generation", "marking"},
     {"copying"},
     {"writing", "legacy"},
-    {"directory", "edits"},
+    {"directory", "edits", "encoding", "attaching"},
     {"dataset"},
     {"compaction"},
     {"legacy_dataset"},

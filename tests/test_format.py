@@ -105,7 +105,7 @@ META = json.loads(format.new_meta("strings", 1, bytes(16), format.first_columns(
             {"columns": [{"id": 0, "name": "", "type": "object"}]},
             "'type': 'object'.* where a type that this version knows",
         ),
-        ({"columns": [{"id": 0, "name": "", "type": "binary"}]}, "one text column for kind 'strings'"),
+        ({"columns": [{"id": 0, "name": "", "type": "binary"}]}, "one text column without a name for kind 'strings'"),
         ({"files": []}, "files of the roles \\['data', 'offsets', 'edits', 'sums'\\], in this order"),
         ({"files": META["files"][::-1]}, "in this order"),
         ({"files": [META["files"][0] | {"id": 0}, *META["files"][1:]]}, "file id 0 where 1 to 65535"),

@@ -63,7 +63,7 @@ nb::object take_decoded(Samples& samples, const Column& column, const std::vecto
           decoded.decode(column, rows.data() + first, std::min<uint64_t>(kAtOnce, rows.size() - first));
       for (uint64_t k = 0; k < decoded.count; ++k) {
         Status read;
-        PyObject* sample = decode_plain(samples, decoded.at(k), &read);
+        PyObject* sample = decode_plain(samples, column, rows[first + k], decoded.at(k), &read);
         read.row = rows[first + k];
         check(read, samples.path);
         taken.push_back(owned(sample));
@@ -79,10 +79,28 @@ nb::object take_decoded(Samples& samples, const Column& column, const std::vecto
   return list;
 }
 
+// A list of owned records, whose columns are read one after the other.
+nb::object take_records(Samples& samples, const Column& column, const std::vector<uint64_t>& rows) {
+  for (const Fields::Field& field : column.fields->fields) {
+    check(field.samples.column->spans.check_size(), samples.path);
+    if (!samples.cold) continue;
+    nb::gil_scoped_release release;
+    will_need(field.samples.column->spans, rows.data(), rows.size());
+  }
+  std::vector<nb::object> taken;
+  taken.reserve(rows.size());
+  for (uint64_t row : rows) taken.push_back(owned(decode_record(column, row, true)));
+  nb::object list = owned(PyList_New(static_cast<Py_ssize_t>(taken.size())));
+  for (size_t k = 0; k < taken.size(); ++k)
+    PyList_SET_ITEM(list.ptr(), static_cast<Py_ssize_t>(k), taken[k].release().ptr());
+  return list;
+}
+
 // A list of owned samples.
 nb::object take(Samples& samples, nb::handle indices) {
   ColumnPtr column = open_column(samples);
   std::vector<uint64_t> rows = rows_of(*column, indices, samples.path);
+  if (column->fields) return take_records(samples, *column, rows);
   if (column->frames.codec) return take_decoded(samples, *column, rows);
   nb::object list;
   Status status;
@@ -401,11 +419,25 @@ nb::object physical_rows(Samples& samples, nb::handle indices, bool stored) {
   return rows;
 }
 
+// Whether each sample is null; none where no sample can be.
+nb::object null_mask(Samples& samples, nb::handle indices) {
+  ColumnPtr column = open_column(samples);
+  if (!column->nulls) return nb::none();
+  std::vector<uint64_t> rows = rows_of(*column, indices, samples.path);
+  nb::object mask = new_array(rows.size(), NPY_BOOL);
+  auto is_null = data_of<npy_bool>(mask);
+  for (uint64_t row : rows) *is_null++ = column->is_null(row);
+  return mask;
+}
+
 void prefetch(Samples& samples, nb::handle indices) {
   ColumnPtr column = open_column(samples);
   std::vector<uint64_t> rows = rows_of(*column, indices, samples.path);
   nb::gil_scoped_release release;
   will_need(column->spans, rows.data(), rows.size());
+  if (!column->fields) return;
+  for (const Fields::Field& field : column->fields->fields)
+    will_need(field.samples.column->spans, rows.data(), rows.size());
 }
 
 // How long each sample is, in units of its payload; or what is stored of it, where it is compressed.
@@ -583,6 +615,7 @@ void define_batches(nb::class_<Samples>& samples) {
       .def("_find", &find_bytes)
       .def("_sizes", [](Samples& self) { return sizes(self, false); })
       .def("_stored_sizes", [](Samples& self) { return sizes(self, true); })
+      .def("_null_mask", &null_mask, nb::arg().none())
       .def(
           "_stored_rows",
           [](Samples& self, nb::handle indices) { return physical_rows(self, indices, true); },

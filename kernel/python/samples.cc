@@ -121,7 +121,7 @@ PyObject* decode_frame(Samples& samples, const Column& column, uint64_t row, Spa
   Zstd::Worker worker = column.frames.codec->worker();
   const uint8_t* sample = nullptr;
   *status = worker.decode(frame, size, &sample);
-  return status->ok() ? decode_plain(samples, {sample, size}, status) : nullptr;
+  return status->ok() ? decode_plain(samples, column, row, {sample, size}, status) : nullptr;
 }
 
 // ---- slots
@@ -135,6 +135,7 @@ Samples* samples_of(PyObject* self) {
 }
 
 PyObject* get(Samples& samples, const Column& column, uint64_t row) {
+  if (column.fields) return decode_record(column, row, samples.copies);
   Span span;
   Status status = column.spans.at(row, &span);
   if (status.ok()) [[likely]] {
@@ -213,12 +214,16 @@ struct Iterator {
 
   // Reads ahead of a sequential pass, once per map: page faults cost as much as the copies.
   void read_ahead(const Column& column, uint64_t position, uint64_t row) const {
+    // Not where a replaced sample lies: the next one is elsewhere.
+    if (!column.rows.is_ordered() || column.rows.base(position) != row) return;
+    if (!column.fields) return read_ahead(column, row);
+    for (const Fields::Field& field : column.fields->fields) read_ahead(*field.samples.column, row);
+  }
+
+  void read_ahead(const Column& column, uint64_t row) const {
     const Spans& spans = column.spans;
     Span span;
-    // Not where a replaced sample lies: the next one is elsewhere.
-    if (!column.rows.is_ordered() || column.rows.base(position) != row || !column.layout->strides.empty() ||
-        !spans.at(row, &span).ok())
-      return;
+    if (!column.layout->strides.empty() || !spans.payload() || !spans.at(row, &span).ok()) return;
     Mapping& payload = *spans.payload();
     auto begin = static_cast<uint64_t>(span.data - payload.data());
     uint64_t end = std::min(begin + span.size + kStep / 2, spans.payload_size());
@@ -253,7 +258,7 @@ PyObject* next_decoded(Iterator& iterator, const Column& column, uint64_t positi
     at = 0;
   }
   Status status;
-  PyObject* sample = decode_plain(samples, ahead->at(at), &status);
+  PyObject* sample = decode_plain(samples, column, row, ahead->at(at), &status);
   if (sample || status.ok()) [[likely]]
     return sample;
   status.row = row;
@@ -287,7 +292,11 @@ PyObject* iterator_next(PyObject* self) {
   // Taken before the GIL is released below: other threads may share the iterator.
   uint64_t position = iterator->next++;
   if (position % 256 == 0) {
-    if (Status status = column.spans.check_size(); !status.ok()) {
+    Status status = column.spans.check_size();
+    if (column.fields)
+      for (const Fields::Field& field : column.fields->fields)
+        if (status.ok()) status = field.samples.column->spans.check_size();
+    if (!status.ok()) {
       set_error(status, iterator->samples.path);
       return nullptr;
     }
@@ -340,12 +349,22 @@ nb::object owner_of(const MapPtr& payload) {
 }
 
 void show(Samples& samples, RowMap rows, Spans spans, Shapes shapes, Frames frames = {}) {
-  // The same map, the same owner: only a batch that outgrew the reservation makes a new one.
   bool same = samples.column && samples.column->spans.payload() == spans.payload();
   nb::object owner = same ? samples.column->owner : owner_of(spans.payload());
-  samples.column =
-      std::make_shared<const Column>(Column{std::move(rows), std::move(spans), std::move(shapes),
-                                            std::move(owner), std::move(frames), samples.layout});
+  samples.column = std::make_shared<const Column>(Column{std::move(rows),
+                                                         std::move(spans),
+                                                         std::move(shapes),
+                                                         std::move(owner),
+                                                         std::move(frames),
+                                                         samples.layout,
+                                                         {},
+                                                         {}});
+}
+
+// The same column, other rows.
+void share(Samples& samples, const Column& seen, RowMap rows) {
+  samples.column = std::make_shared<const Column>(Column{std::move(rows), seen.spans, seen.shapes, seen.owner,
+                                                         seen.frames, seen.layout, seen.nulls, seen.fields});
 }
 
 // Rows of one size, `unit` bytes apart.
@@ -408,19 +427,84 @@ void attach_legacy_shape_spans(Samples& samples, int fd, uint64_t size, int star
 }
 
 // The same files at another commit of so many rows.
-void grow(Samples& samples, uint64_t payload_size, uint64_t rows, const PyEdits& edits) {
-  std::shared_ptr<const Column> seen = open_column(samples);
+std::shared_ptr<const Column> grown(const std::string& path, const Column& seen, uint64_t payload_size,
+                                    uint64_t rows, RowMap map) {
   auto grow_spans = [&](const Spans& spans, uint64_t size) -> Spans {
     Index index = spans.index();
-    if (index.starts) index = offsets_index(grown(samples.path, index.starts, offsets_size(rows)));
-    return {grown(samples.path, spans.payload(), size), size, spans.unit(), std::move(index)};
+    if (index.starts) index = offsets_index(grown(path, index.starts, offsets_size(rows)));
+    return {grown(path, spans.payload(), size), size, spans.unit(), std::move(index)};
   };
-  const Spans& shapes = seen->shapes.spans();
-  Frames frames = seen->frames;
-  if (frames.codec) frames.sizes = grown(samples.path, frames.sizes, sizes_size(rows));
-  show(samples, RowMap(rows, edits.edits), grow_spans(seen->spans, payload_size),
-       {seen->shapes.form(), grow_spans(shapes, rows_size(samples.path, rows, shapes.unit()))},
-       std::move(frames));
+  Column column = seen;
+  column.rows = std::move(map);
+  column.spans = grow_spans(seen.spans, payload_size);
+  const Spans& shapes = seen.shapes.spans();
+  column.shapes = {seen.shapes.form(), grow_spans(shapes, rows_size(path, rows, shapes.unit()))};
+  // The same map, the same owner: only a batch that outgrew the reservation makes a new one.
+  if (column.spans.payload() != seen.spans.payload()) column.owner = owner_of(column.spans.payload());
+  if (seen.frames.codec) column.frames.sizes = grown(path, seen.frames.sizes, sizes_size(rows));
+  column.nulls = grown(path, seen.nulls, rows);
+  return std::make_shared<const Column>(std::move(column));
+}
+
+void grow(Samples& samples, const std::vector<uint64_t>& payload_sizes, uint64_t rows, const PyEdits& edits) {
+  std::shared_ptr<const Column> seen = open_column(samples);
+  RowMap map(rows, edits.edits);
+  if (!seen->fields) {
+    samples.column = grown(samples.path, *seen, payload_sizes.at(0), rows, std::move(map));
+    return;
+  }
+  auto fields = std::make_shared<Fields>(*seen->fields);
+  for (size_t k = 0; k < fields->fields.size(); ++k) {
+    Samples& field = fields->fields[k].samples;
+    field.column = grown(samples.path, *field.column, payload_sizes.at(k), rows, RowMap(rows));
+  }
+  Column column = *seen;
+  column.rows = std::move(map);
+  column.fields = std::move(fields);
+  samples.column = std::make_shared<const Column>(std::move(column));
+}
+
+// Which rows of the column that is attached are null: a byte each.
+void attach_nulls(Samples& samples, int fd) {
+  Column column = *open_column(samples);
+  column.nulls = map(samples.path, fd, column.rows.count());
+  samples.column = std::make_shared<const Column>(std::move(column));
+}
+
+// Records of the columns that were attached to other objects, which have the same rows. `keys`: those that
+// lead to each.
+void attach_fields(Samples& samples, const std::vector<nb::tuple>& keys,
+                   const std::vector<const Samples*>& columns) {
+  auto fields = std::make_shared<Fields>();
+  fields->groups.push_back({0, nb::none()});
+  nb::dict groups;
+  for (size_t k = 0; k < columns.size(); ++k) {
+    size_t group = 0, depth = keys[k].size() - 1;
+    nb::tuple path;
+    for (size_t level = 0; level < depth; ++level) {
+      path = nb::tuple(path + nb::make_tuple(keys[k][level]));
+      if (!groups.contains(path)) {
+        groups[path] = fields->groups.size();
+        fields->groups.push_back({group, nb::borrow(keys[k][level])});
+      }
+      group = nb::cast<size_t>(groups[path]);
+    }
+    fields->fields.push_back({group, nb::borrow(keys[k][depth]), *columns[k]});
+  }
+  RowMap rows = columns.empty() ? RowMap(0) : open_column(*columns[0])->rows;
+  show(samples, std::move(rows), {nullptr, 0, 0, {}}, no_shapes(ShapeForm::flat));
+  Column column = *samples.column;
+  column.fields = std::move(fields);
+  samples.column = std::make_shared<const Column>(std::move(column));
+}
+
+// The samples of one column of records.
+void show_field(Samples& samples, const Samples& records, size_t place) {
+  std::shared_ptr<const Column> seen = open_column(records);
+  const Samples& field = seen->fields->fields.at(place).samples;
+  samples.layout = field.layout;
+  samples.wrapper = field.wrapper;
+  share(samples, *field.column, seen->rows);
 }
 
 // What the arrays are made of that are attached next. `strides`: in bytes, of samples that are not stored in
@@ -448,11 +532,6 @@ nb::object rank_of_all(const Samples& samples) {
     default:
       return nb::none();
   }
-}
-
-void share(Samples& samples, const Column& seen, RowMap rows) {
-  samples.column = std::make_shared<const Column>(
-      Column{std::move(rows), seen.spans, seen.shapes, seen.owner, seen.frames, seen.layout});
 }
 
 // What edits make of the rows that were attached.
@@ -485,22 +564,52 @@ void select_positions(Samples& samples, const Samples& parent, nb::handle indice
 SampleKind kind_of(const std::string& name) {
   if (name == "text") return SampleKind::text;
   if (name == "binary") return SampleKind::binary;
+  if (name == "record") return SampleKind::record;
   return name == "array" ? SampleKind::array : SampleKind::ragged;
 }
 
 }  // namespace
 
-PyObject* decode_plain(Samples& samples, Span span, Status* status) {
+PyObject* decode_plain(Samples& samples, const Column& column, uint64_t row, Span span, Status* status) {
+  if (column.is_null(row)) Py_RETURN_NONE;
   if (samples.kind == SampleKind::text) return wrap(samples, decode_text(span, &samples.ascii, status));
   return wrap(samples, PyBytes_FromStringAndSize(reinterpret_cast<const char*>(span.data),
                                                  static_cast<Py_ssize_t>(span.size)));
 }
 
 PyObject* decode(Samples& samples, const Column& column, uint64_t row, Span span, bool owns, Status* status) {
+  if (column.is_null(row)) Py_RETURN_NONE;
   if (samples.kind > SampleKind::binary)
     return wrap(samples, decode_array(samples, column, row, span, owns, status));
   if (column.frames.codec) return decode_frame(samples, column, row, span, status);
-  return decode_plain(samples, span, status);
+  return decode_plain(samples, column, row, span, status);
+}
+
+PyObject* decode_record(const Column& column, uint64_t row, bool owns) {
+  std::shared_ptr<const Fields> fields = column.fields;  // a wrapper may close the handle
+  std::vector<nb::object> dicts;
+  dicts.reserve(fields->groups.size());
+  for (const Fields::Group& group : fields->groups) {
+    dicts.push_back(nb::steal(PyDict_New()));
+    if (!dicts.back().is_valid()) return nullptr;
+    if (dicts.size() > 1 &&
+        PyDict_SetItem(dicts[group.parent].ptr(), group.key.ptr(), dicts.back().ptr()) != 0)
+      return nullptr;
+  }
+  for (const Fields::Field& field : fields->fields) {
+    const Column& of_field = *field.samples.column;
+    Span span;
+    Status status = of_field.spans.at(row, &span);
+    nb::object value;
+    if (status.ok()) value = nb::steal(decode(field.samples, of_field, row, span, owns, &status));
+    if (!value.is_valid()) {
+      status.row = row;
+      if (!status.ok()) set_error(status, field.samples.path);
+      return nullptr;
+    }
+    if (PyDict_SetItem(dicts[field.group].ptr(), field.key.ptr(), value.ptr()) != 0) return nullptr;
+  }
+  return dicts[0].release().ptr();
 }
 
 Status Decoded::decode(const Column& column, const uint64_t* rows, uint64_t size) {
@@ -630,6 +739,9 @@ void define_samples(nb::module_& m) {
       .def("_attach_legacy_shape_spans", &attach_legacy_shape_spans)
       .def("_attach_nothing",
            [](Samples& self) { show(self, RowMap(0), {nullptr, 0, 0, {}}, no_shapes(ShapeForm::flat)); })
+      .def("_attach_nulls", &attach_nulls)
+      .def("_attach_fields", &attach_fields)
+      .def("_show_field", &show_field)
       .def("_show_column",
            [](Samples& self, const Samples& attached) {
              self.column = open_column(attached);

@@ -14,7 +14,7 @@
 
 namespace mmap_ninja {
 
-enum class SampleKind : uint8_t { text, binary, array, ragged };
+enum class SampleKind : uint8_t { text, binary, array, ragged, record };
 
 // What arrays are made of.
 struct Layout {
@@ -22,6 +22,8 @@ struct Layout {
   Shape shape;                    // of a sample, where all have the same
   std::vector<npy_intp> strides;  // of a sample that is not stored in C order
 };
+
+struct Fields;
 
 // What a handle sees of one column: immutable, shared by the handle, its iterators and its views. Another
 // thread, or a wrapper, may move the handle to files of another layout while one is read.
@@ -32,6 +34,10 @@ struct Column {
   nb::object owner;  // keeps the map of the payload for the arrays over it
   Frames frames;     // of a compressed column
   std::shared_ptr<const Layout> layout;
+  std::shared_ptr<Mapping> nulls;  // of a nullable column: a byte per row, not zero where there is no sample
+  std::shared_ptr<const Fields> fields;  // of records, which have nothing else but rows
+
+  bool is_null(uint64_t row) const { return nulls && nulls->data()[row]; }
 };
 
 // The edits of a commit, as Python holds them; none: an unedited dataset's.
@@ -50,9 +56,27 @@ struct Samples {
   bool ascii = true;                     // the last text was ASCII
 };
 
+// The columns of records, and how the dicts that they are given out in are nested.
+struct Fields {
+  struct Group {
+    size_t parent;  // an earlier group; the first one is the record
+    nb::object key;
+  };
+  struct Field {
+    size_t group;
+    nb::object key;
+    mutable Samples samples;  // their rows are the records'
+  };
+  std::vector<Group> groups;
+  std::vector<Field> fields;
+};
+
 // A row as an object: a new reference, or nullptr with either `status` or a Python error set. `owns`: it must
 // be no view.
 PyObject* decode(Samples& samples, const Column& column, uint64_t row, Span span, bool owns, Status* status);
+
+// One record, as nested dicts; as for `decode`, with the error set.
+PyObject* decode_record(const Column& column, uint64_t row, bool owns);
 
 // What a batch of a compressed column decodes to, back to back, and the workers for it.
 struct Decoded {
@@ -70,8 +94,8 @@ struct Decoded {
 // The codec that an object of Python's stands for.
 std::shared_ptr<const Zstd> codec_of(nb::handle codec);
 
-// A sample of text or bytes as an object; as for `decode`.
-PyObject* decode_plain(Samples& samples, Span span, Status* status);
+// A row of text or bytes as an object, of which `span` is no frame; as for `decode`.
+PyObject* decode_plain(Samples& samples, const Column& column, uint64_t row, Span span, Status* status);
 
 // The column, for a batch to keep alive; raises if the handle is closed.
 std::shared_ptr<const Column> open_column(const Samples& samples);

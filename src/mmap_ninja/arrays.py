@@ -2,21 +2,18 @@
 
 import mmap
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
-from functools import partial
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from mmap_ninja import _kernel, build, chunks, sources
+from mmap_ninja import build, chunks, sources
 from mmap_ninja.build import IfExists
-from mmap_ninja.casting import AnyArray, as_array, checked_dtype, convert, find_dtype
-from mmap_ninja.columns import MOST_DIMENSIONS, Array
-from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Columns, Dataset, Durability
+from mmap_ninja.casting import AnyArray, as_array, checked_dtype
+from mmap_ninja.columns import Array
+from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Dataset, Durability
 from mmap_ninja.handle import DatasetHandle, Mode, PathLike
 from mmap_ninja.sequence import Indices
-from mmap_ninja.writing import Parts
 
 DTypeLike = npt.DTypeLike
 _CHUNK = 1 << 24  # bytes that are compared at once
@@ -145,16 +142,6 @@ class ArrayMmap(DatasetHandle[AnyArray]):
         return cls._build(out_dir, source, mode, options, _column(dtype, out_dir))
 
     # ---- reading
-
-    def _attach_files(self, dataset: Dataset, samples: _kernel.Samples) -> None:
-        column = dataset.meta.columns[0].type
-        assert isinstance(column, Array)  # noqa: S101 - for the type checker
-        if column.dtype is not None:
-            samples._describe(column.dtype, list(column.shape or ()), [])
-        if column.shape is None:
-            samples._attach_nothing()
-            return
-        samples._attach_fixed(dataset.generation.descriptors[0], dataset.extents[0], column.row_size, dataset.rows)
 
     @property
     def _array(self) -> AnyArray:
@@ -294,45 +281,6 @@ class ArrayMmap(DatasetHandle[AnyArray]):
         array = np.asarray(samples) if isinstance(samples, ArrayMmap) else samples
         return array if type(array) is np.ndarray and array.ndim > 0 else list(array)
 
-    @classmethod
-    def _encode(cls, columns: Columns, batch: sources.Batch[AnyArray], path: str, first: int) -> tuple[Columns, Parts]:
-        column = columns[0].type
-        assert isinstance(column, Array)  # noqa: S101 - for the type checker
-        if not len(batch):
-            return columns, ()
-        if column.dtype is None:
-            column = replace(column, dtype=find_dtype(batch, path, first))
-        dtype = column.dtype
-        assert dtype is not None  # noqa: S101 - for the type checker
-        cast = partial(convert, dtype=dtype, path=path, declared=column.declared)
-        data: bytes | memoryview
-        if isinstance(batch, np.ndarray):
-            array = batch if batch.dtype == dtype else cast(batch, first)
-            shape, data = array.shape[1:], np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
-            _check_shape(shape, column, path, first)
-        else:
-            arrays, _, _ = _kernel.convert_samples(batch, dtype, cast, first)
-            shape = arrays[0].shape if column.shape is None else column.shape
-            for number, array in enumerate(arrays, first):
-                if array.shape != shape:
-                    _check_shape(array.shape, replace(column, shape=shape), path, number)
-            data = _kernel.encode_arrays(arrays)
-        if len(shape) > MOST_DIMENSIONS - 1:
-            raise ValueError(f"{path}: samples of {len(shape)} dimensions; expected at most {MOST_DIMENSIONS - 1}")
-        if column.shape is None:
-            column = replace(column, shape=shape)
-        if column is not columns[0].type:
-            columns = (replace(columns[0], type=column),)
-        return columns, (data,)
-
 
 def _column(dtype: DTypeLike | None, out_dir: PathLike) -> Array:
     return Array() if dtype is None else Array(checked_dtype(dtype, str(out_dir)), declared=True)
-
-
-def _check_shape(shape: tuple[int, ...], column: Array, path: str, number: int) -> None:
-    if column.shape is not None and shape != column.shape:
-        raise ValueError(
-            f"{path}: sample {number}: has shape {shape} where all have {column.shape}; nothing of this batch was "
-            "stored: use a RaggedMmap for samples of several shapes"
-        )

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any, Self
 
-from mmap_ninja import _kernel, sources
 from mmap_ninja.build import IfExists
 from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Durability
 from mmap_ninja.handle import Mode, PathLike
@@ -52,10 +51,6 @@ class BytesMmap(SpansHandle[bytes]):
             durability=durability,
             lock_timeout=lock_timeout,
         )
-
-    @classmethod
-    def _pack(cls, batch: sources.Batch[bytes], path: str, first: int) -> tuple[bytes, bytes]:
-        return _kernel.encode_binary(batch, path, first)
 
     def _key_bytes(self, value: object) -> bytes | None:
         return bytes(value) if isinstance(value, bytes | bytearray | memoryview) else None

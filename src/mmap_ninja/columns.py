@@ -11,7 +11,7 @@ import numpy.typing as npt
 from mmap_ninja.dtypes import DType, decode_dtype, encode_dtype
 
 Rows = npt.NDArray[np.uint64]
-Role = Literal["data", "offsets", "sizes", "shapes", "edits", "sums"]
+Role = Literal["data", "offsets", "sizes", "shapes", "nulls", "edits", "sums"]
 
 MOST_DIMENSIONS: Final = 32  # of a sample: a batch has one more, and NumPy 1 allows no more than 32 + 0
 _U32, _U64 = 4, 8
@@ -63,39 +63,46 @@ class Zstd:
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
-    """`str` as UTF-8."""
+class _Spans:
+    """Samples that are runs of bytes."""
 
-    name: ClassVar = "text"
     is_known: ClassVar = True  # enough for samples to be read
 
     codec: Zstd | None = None
+    nullable: bool = False  # a sample may be missing
 
     def files(self) -> dict[Role, tuple[Rule, int]]:
         """The column's files in the order of writing: length rule and unit, in bytes, of each."""
-        return _span_files(self.codec)
+        files: dict[Role, tuple[Rule, int]] = {"data": (Rule.PAYLOAD, 1), "offsets": (Rule.OFFSETS, _U64)}
+        if self.codec is not None:
+            files["sizes"] = (Rule.ROWS, _U32)
+        return _with_nulls(files, self.nullable)
 
     def to_json(self) -> dict[str, Any]:
         """What the meta file says beside the name of the type."""
-        return {} if self.codec is None else {"codec": self.codec.to_json()}
+        codec = {} if self.codec is None else {"codec": self.codec.to_json()}
+        return {**codec, **_nullable_json(self.nullable)}
 
 
 @dataclass(frozen=True, slots=True)
-class Binary:
+class Text(_Spans):
+    """`str` as UTF-8."""
+
+    name: ClassVar = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class Binary(_Spans):
     """`bytes`."""
 
     name: ClassVar = "binary"
-    is_known: ClassVar = True
 
-    codec: Zstd | None = None
 
-    def files(self) -> dict[Role, tuple[Rule, int]]:
-        """As for `Text`."""
-        return _span_files(self.codec)
+@dataclass(frozen=True, slots=True)
+class Json(_Spans):
+    """What JSON can hold, as its text in UTF-8."""
 
-    def to_json(self) -> dict[str, Any]:
-        """As for `Text`."""
-        return {} if self.codec is None else {"codec": self.codec.to_json()}
+    name: ClassVar = "json"
 
 
 class _OfArrays:
@@ -123,6 +130,7 @@ class Array(_OfArrays):
     shape: tuple[int, ...] | None = None  # of a sample
     declared: bool = False  # the dtype was asked for, not found
     sealed: bool = True  # nobody may write to the payload in place
+    nullable: bool = False
 
     @property
     def is_known(self) -> bool:
@@ -139,7 +147,7 @@ class Array(_OfArrays):
 
     def files(self) -> dict[Role, tuple[Rule, int]]:
         """As for `Text`."""
-        return {"data": (Rule.ROWS, self.row_size)}
+        return _with_nulls({"data": (Rule.ROWS, self.row_size)}, self.nullable)
 
     def to_json(self) -> dict[str, Any]:
         """As for `Text`."""
@@ -148,6 +156,7 @@ class Array(_OfArrays):
             "shape": None if self.shape is None else list(self.shape),
             "declared": self.declared,
             "sealed": self.sealed,
+            **_nullable_json(self.nullable),
         }
 
 
@@ -160,6 +169,8 @@ class Ragged(_OfArrays):
     dtype: DType | None = None
     ranks: tuple[int, int] | None = None  # the least and the greatest rank of the samples
     declared: bool = False
+    nullable: bool = False
+    ndim: int | None = None  # the only rank that samples may have
 
     @property
     def is_known(self) -> bool:
@@ -207,7 +218,7 @@ class Ragged(_OfArrays):
         files: dict[Role, tuple[Rule, int]] = {"data": (Rule.PAYLOAD, unit), "offsets": (Rule.OFFSETS, _U64)}
         if self.shape_width:
             files["shapes"] = (Rule.ROWS, self.shape_width * _U64)
-        return files
+        return _with_nulls(files, self.nullable)
 
     def to_json(self) -> dict[str, Any]:
         """As for `Text`."""
@@ -215,10 +226,13 @@ class Ragged(_OfArrays):
             "dtype": None if self.dtype is None else encode_dtype(self.dtype),
             "ranks": None if self.ranks is None else list(self.ranks),
             "declared": self.declared,
+            **({} if self.ndim is None else {"ndim": self.ndim}),
+            **_nullable_json(self.nullable),
         }
 
 
-ColumnType = Text | Binary | Array | Ragged
+ColumnType = Text | Binary | Json | Array | Ragged
+_SPANS: Final[dict[str, type[Text | Binary | Json]]] = {"text": Text, "binary": Binary, "json": Json}
 
 
 def decode_type(document: dict[str, Any]) -> ColumnType:
@@ -228,27 +242,31 @@ def decode_type(document: dict[str, Any]) -> ColumnType:
         ValueError: if it says none; the message is what was found.
     """
     name, rest = document.get("type"), {key: document[key] for key in document.keys() - {"id", "name", "type"}}
-    if name in ("text", "binary") and rest.keys() <= {"codec"}:
-        codec = _codec(rest["codec"]) if rest else None
-        return Text(codec) if name == "text" else Binary(codec)
+    nullable = "nullable" in rest and _flag(rest.pop("nullable"))
+    if name in _SPANS and rest.keys() <= {"codec"}:
+        return _SPANS[name](_codec(rest["codec"]) if rest else None, nullable)
     if name == "array" and rest.keys() == {"dtype", "shape", "declared", "sealed"}:
         shape = None if rest["shape"] is None else tuple(_numbers(rest["shape"], MOST_DIMENSIONS))
-        array = Array(_dtype(rest["dtype"]), shape, _flag(rest["declared"]), _flag(rest["sealed"]))
+        array = Array(_dtype(rest["dtype"]), shape, _flag(rest["declared"]), _flag(rest["sealed"]), nullable)
         if array.row_size >= 1 << 63 or (shape is not None and array.dtype is None):
             raise ValueError(f"shape {shape!r:.80} of dtype {array.dtype}")
         return array
+    ndim = _numbers([rest.pop("ndim")], 1)[0] if name == "ragged" and "ndim" in rest else None
     if name == "ragged" and rest.keys() == {"dtype", "ranks", "declared"}:
         ranks = None if rest["ranks"] is None else _ranks(rest["ranks"])
-        ragged = Ragged(_dtype(rest["dtype"]), ranks, _flag(rest["declared"]))
-        if ranks is not None and ragged.dtype is None:
-            raise ValueError(f"ranks {ranks} without a dtype")
+        ragged = Ragged(_dtype(rest["dtype"]), ranks, _flag(rest["declared"]), nullable, ndim)
+        if ranks is not None and (ragged.dtype is None or ndim not in (None, *ranks)):
+            raise ValueError(f"ranks {ranks} of dtype {ragged.dtype}, ndim {ndim}")
         return ragged
     raise ValueError(f"column {document!r:.80}")
 
 
-def _span_files(codec: Zstd | None) -> dict[Role, tuple[Rule, int]]:
-    files: dict[Role, tuple[Rule, int]] = {"data": (Rule.PAYLOAD, 1), "offsets": (Rule.OFFSETS, _U64)}
-    return files if codec is None else {**files, "sizes": (Rule.ROWS, _U32)}
+def _with_nulls(files: dict[Role, tuple[Rule, int]], nullable: bool) -> dict[Role, tuple[Rule, int]]:
+    return {**files, "nulls": (Rule.ROWS, 1)} if nullable else files
+
+
+def _nullable_json(nullable: bool) -> dict[str, Any]:
+    return {"nullable": True} if nullable else {}
 
 
 def _codec(document: Any) -> Zstd:

@@ -5,6 +5,7 @@ The slots of the commit file are laid out by the kernel, which reads and writes 
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NoReturn, cast
 
@@ -24,20 +25,23 @@ META_SIZE_LIMIT: Final = 16 << 20
 META_DEPTH_LIMIT: Final = 32
 _METADATA_LIMIT: Final = META_SIZE_LIMIT // 2  # indented one level deeper in the meta file, beside the other keys
 FILE_ID_LIMIT: Final = 65_535  # it shares 64 bits with the block number in the seed of a sum
+MOST_COLUMNS: Final = 1000
+MOST_CHARACTERS: Final = 255  # of a column's name
 EDIT_SIZE: Final = 32
 FIRST_OFFSET: Final = bytes(8)
 
-Kind = Literal["strings", "bytes", "array", "ragged"]
+Kind = Literal["strings", "bytes", "array", "ragged", "records"]
 
 LEGACY_DATA: Final = "data.ninja"  # the payload of a 0.x directory that was upgraded
 _FILE_NAME: Final = re.compile(
-    r"(?:c(?P<column>[0-9]{1,5})\.(?P<of_column>data|offsets|sizes|shapes)|(?P<shared>edits|sums))-[0-9]{1,20}"
+    r"(?:c(?P<column>[0-9]{1,5})\.(?P<of_column>data|offsets|sizes|shapes|nulls)|(?P<shared>edits|sums))-[0-9]{1,20}"
 )
 _OWN_NAME: Final = re.compile(
     r"COMMIT|LOCK|BUILD|(?:COMMIT|BUILD|UPGRADE)\.new|UPGRADE|meta-\d+\.json"
     r"|(?:c\d+\.(?:data|offsets|shapes|nulls|sizes)|edits|sums)-\d+"
 )
 _GENERATION: Final = re.compile(r"-(\d+)(?:\.json)?$")
+_KINDS: Final = ("strings", "bytes", "array", "ragged", "records")
 _COLUMN_TYPES: Final[dict[str, type[ColumnType]]] = {
     "strings": Text,
     "bytes": Binary,
@@ -155,8 +159,33 @@ def new_meta(
 
 
 def first_columns(kind: Kind) -> tuple[Column, ...]:
-    """The columns of an empty dataset of a one-column kind."""
+    """The columns of an empty dataset: of records, none are known yet."""
+    if kind == "records":
+        return ()
     return (Column(0, "", _COLUMN_TYPES[kind]()),)
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raise ValueError for names that columns of records cannot have.
+
+    They are never names of files. A dot nests: `a.b` is the entry `b` of the dict `a`.
+    """
+    if len(names) > MOST_COLUMNS:
+        raise ValueError(f"{len(names)} columns; expected at most {MOST_COLUMNS}")
+    known, groups = set[str](), set[str]()
+    for name in names:
+        if not 0 < len(name) <= MOST_CHARACTERS:
+            raise ValueError(f"column {name!r:.80}: has {len(name)} characters; expected 1 to {MOST_CHARACTERS}")
+        if not name.isprintable():  # nor are lone surrogates
+            raise ValueError(f"column {name!r}: has characters that cannot be printed; choose another name")
+        if not all(name.split(".")):
+            raise ValueError(f"column {name!r}: has an empty part; a dot stands between the names of nested columns")
+        if name in known:
+            raise ValueError(f"column {name!r}: is there twice; choose another name")
+        known.add(name)
+        groups |= {name[:at] for at, character in enumerate(name) if character == "."}
+    if both := sorted(known & groups):
+        raise ValueError(f"column {both[0]!r}: is also a group of columns ({both[0]}.…); choose another name")
 
 
 def meta_name(generation: int) -> str:
@@ -172,7 +201,7 @@ def is_own_name(name: str) -> bool:
 def holds_samples(name: str, size: int) -> bool:
     """Whether a file of this name and size holds more than what it was created with."""
     match = _FILE_NAME.fullmatch(name)
-    empty = {"data": 0, "offsets": len(FIRST_OFFSET), "sizes": 0, "shapes": 0}
+    empty = {"data": 0, "offsets": len(FIRST_OFFSET), "sizes": 0, "shapes": 0, "nulls": 0}
     return match is not None and match["of_column"] in empty and size > empty[match["of_column"]]
 
 
@@ -245,8 +274,8 @@ def decode_meta(data: bytes, where: str) -> Meta:
     if not re.fullmatch("[0-9a-f]{32}", uuid):
         refuse(f"uuid {uuid!r:.80}", "32 hexadecimal digits")
     kind = document["kind"]
-    if type(kind) is not str or kind not in _COLUMN_TYPES:
-        refuse(f"kind {kind!r:.80}", f"one of {sorted(_COLUMN_TYPES)}")
+    if type(kind) is not str or kind not in _KINDS:
+        refuse(f"kind {kind!r:.80}", f"one of {sorted(_KINDS)}")
 
     columns = []
     for entry in typed(document["columns"], list, "columns"):
@@ -259,8 +288,16 @@ def decode_meta(data: bytes, where: str) -> Meta:
         except ImportError as error:
             raise ImportError(f"{where}: its dtype needs a package that is not installed ({error})") from None
         columns.append(Column(unsigned(entry["id"], "column id"), typed(entry["name"], str, "name"), column_type))
-    if [type(column.type) for column in columns] != [_COLUMN_TYPES[kind]]:
-        refuse(f"columns {columns!r:.200}", f"one {_COLUMN_TYPES[kind].name} column for kind {kind!r}")
+    names, ids = [column.name for column in columns], [column.id for column in columns]
+    if kind == "records":
+        try:
+            check_names(names)
+        except ValueError as error:
+            refuse(f"columns {names!r:.200} ({error})", "names of columns")
+        if len(set(ids)) != len(ids) or max(ids, default=0) > FILE_ID_LIMIT:
+            refuse(f"columns with the ids {ids!r:.80}", f"different ones up to {FILE_ID_LIMIT}")
+    elif names != [""] or not isinstance(columns[0].type, _COLUMN_TYPES[kind]) or columns[0].type.nullable:
+        refuse(f"columns {columns!r:.200}", f"one {_COLUMN_TYPES[kind].name} column without a name for kind {kind!r}")
 
     files = []
     for entry in typed(document["files"], list, "files"):
@@ -270,7 +307,7 @@ def decode_meta(data: bytes, where: str) -> Meta:
         match = _FILE_NAME.fullmatch(name)
         column = int(match["column"]) if match and match["column"] else None
         role = match["of_column"] or match["shared"] if match else None
-        if name == LEGACY_DATA:
+        if name == LEGACY_DATA and kind != "records":
             role, column = "data", columns[0].id
         if role is None or role != entry["role"] or column != entry["column"]:
             refuse(f"file {entry!r:.200}", "a name that says the file's role and column")

@@ -91,7 +91,7 @@ class Generation:
         """
         if rows >= _MOST_ROWS:
             raise CorruptDatasetError(f"{self.path}: its commit speaks of {rows} samples; restore it from a copy")
-        if rows and not all(column.type.is_known for column in self.meta.columns):
+        if rows and not (self.meta.columns and all(column.type.is_known for column in self.meta.columns)):
             raise CorruptDatasetError(
                 f"{self.path}: its commit speaks of {rows} samples, of which its meta file tells no dtype or shape; "
                 "restore it from a copy"

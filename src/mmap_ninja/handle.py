@@ -6,6 +6,7 @@ import os
 import threading
 import warnings
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Literal, NoReturn, Self, SupportsIndex, TypeVar, get_args
@@ -13,7 +14,7 @@ from typing import Any, ClassVar, Literal, NoReturn, Self, SupportsIndex, TypeVa
 import numpy as np
 import numpy.typing as npt
 
-from mmap_ninja import _kernel, build, chunks, compaction, format, sources, upgrading
+from mmap_ninja import _kernel, attaching, build, chunks, compaction, encoding, format, sources, upgrading
 from mmap_ninja.build import IfExists
 from mmap_ninja.chunks import Chunked
 from mmap_ninja.columns import ColumnType
@@ -96,6 +97,7 @@ class DatasetHandle(SampleSequence[T]):
         self._mutex = threading.RLock()
         self._dataset: Dataset | LegacyDataset | None = None
         self._shown: Generation | LegacyDataset | None = None  # whose files are mapped
+        self._payloads: list[int] = []  # which of them are payloads
         self._view_of: Snapshot | None = None
         self._selection: Selection | None = None
         self._closed = False
@@ -103,7 +105,8 @@ class DatasetHandle(SampleSequence[T]):
     def _show(self, dataset: Dataset | LegacyDataset) -> None:
         """Read what an engine sees now."""
         if isinstance(dataset, Dataset) and dataset.generation is self._shown:
-            self._grow(dataset.extents[0], dataset.rows, dataset.edits)
+            extents = dataset.extents
+            self._grow([extents[index] for index in self._payloads], dataset.rows, dataset.edits)
             return
         attached = _kernel.Samples(self._sample, self._path_text)  # shown at once: other threads may be reading
         if isinstance(dataset, LegacyDataset):
@@ -113,12 +116,14 @@ class DatasetHandle(SampleSequence[T]):
             self._attach_files(dataset, attached)
             attached._apply_edits(dataset.edits)
             self._shown = dataset.generation
+            meta = dataset.meta
+            self._payloads = [meta.index("data", column.id) for column in meta.columns]
         self._show_column(attached)
         self._dataset = dataset
 
     def _attach_files(self, dataset: Dataset, samples: _kernel.Samples) -> None:
         """Map the files of a generation that was not shown before."""
-        raise NotImplementedError
+        attaching.attach(samples, dataset.generation, dataset.extents, dataset.rows, 0)
 
     @property
     def _configuration(self) -> dict[str, Any]:
@@ -179,7 +184,9 @@ class DatasetHandle(SampleSequence[T]):
 
         `first` is the first sample's number in messages.
         """
-        raise NotImplementedError
+        (column,) = columns
+        kind, parts = encoding.encode(column.type, batch, path, first)
+        return (columns if kind is column.type else (replace(column, type=kind),)), parts
 
     def _check_replacements(self, batch: sources.Batch[T], at: Positions) -> None:
         """Raise ValueError where a sample may not take the place of the one at its position, whatever its type."""

@@ -1,24 +1,22 @@
 """`RaggedMmap`: a list of arrays of any shape on disk."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any, Self, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from mmap_ninja import _kernel, build, chunks, sources
+from mmap_ninja import build, chunks, sources
 from mmap_ninja.build import IfExists
-from mmap_ninja.casting import AnyArray, checked_dtype, convert, find_dtype
-from mmap_ninja.columns import MOST_DIMENSIONS, Ragged, ShapeForm
-from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Columns, Dataset, Durability
+from mmap_ninja.casting import AnyArray, checked_dtype, convert
+from mmap_ninja.columns import Ragged
+from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Durability
 from mmap_ninja.handle import DatasetHandle, Mode, PathLike, Positions
 from mmap_ninja.legacy import Keys
 from mmap_ninja.sequence import Indices
 from mmap_ninja.spans import check_keys
 from mmap_ninja.windows import Windows
-from mmap_ninja.writing import Parts
 
 DTypeLike = npt.DTypeLike
 Wrapper = Callable[[AnyArray], Any]
@@ -161,18 +159,6 @@ class RaggedMmap(DatasetHandle[AnyArray]):
         return cls._build(out_dir, source, mode, options, _column(dtype, out_dir), configuration)
 
     # ---- reading
-
-    def _attach_files(self, dataset: Dataset, samples: _kernel.Samples) -> None:
-        meta, descriptors = dataset.meta, dataset.generation.descriptors
-        column = meta.columns[0].type
-        assert isinstance(column, Ragged)  # noqa: S101 - for the type checker
-        if column.dtype is None:
-            samples._attach_nothing()
-            return
-        samples._describe(column.dtype, [], [])
-        samples._attach(descriptors[0], dataset.extents[0], column.dtype.itemsize, descriptors[1], dataset.rows)
-        shapes_fd = descriptors[meta.index("shapes", 0)] if column.shape_width else -1
-        samples._attach_shapes(column.shape_form, shapes_fd, column.shape_width)
 
     @property
     def _common_rank(self) -> int | None:
@@ -345,26 +331,6 @@ class RaggedMmap(DatasetHandle[AnyArray]):
                     f"{self.path}: sample {position} has shape {shape}, its replacement {np.ndim(sample)} dimensions; "
                     f"give it {len(shape)}, or delete the sample and append"
                 )
-
-    @classmethod
-    def _encode(cls, columns: Columns, batch: sources.Batch[AnyArray], path: str, first: int) -> tuple[Columns, Parts]:
-        column = columns[0].type
-        assert isinstance(column, Ragged)  # noqa: S101 - for the type checker
-        if not len(batch):
-            return columns, ()
-        if column.dtype is None:
-            column = replace(column, dtype=find_dtype(batch, path, first))
-        dtype = column.dtype
-        assert dtype is not None  # noqa: S101 - for the type checker
-        cast = partial(convert, dtype=dtype, path=path, declared=column.declared)
-        arrays, least, greatest = _kernel.convert_samples(batch, dtype, cast, first)
-        if greatest > MOST_DIMENSIONS:
-            raise ValueError(f"{path}: a sample has {greatest} dimensions; expected at most {MOST_DIMENSIONS}")
-        column = column.with_ranks(least, greatest)
-        payload, ends, shapes = _kernel.encode_ragged(arrays, column.shape_width, column.shape_form is ShapeForm.RANKED)
-        if column is not columns[0].type:
-            columns = (replace(columns[0], type=column),)
-        return columns, (payload, ends, shapes) if column.shape_width else (payload, ends)
 
 
 class Shapes(Sequence[tuple[int, ...]]):

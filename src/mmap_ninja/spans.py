@@ -3,19 +3,18 @@
 import operator
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from mmap_ninja import _kernel, build, chunks, codec, format, sources
+from mmap_ninja import build, chunks, codec, format, sources
 from mmap_ninja.build import IfExists
 from mmap_ninja.columns import DICTIONARY_SIZES, LEVELS, Binary, Text, Zstd
-from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Columns, Dataset, Durability
+from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Durability
 from mmap_ninja.handle import DatasetHandle, Mode, PathLike
 from mmap_ninja.legacy import Keys
 from mmap_ninja.sequence import Indices
-from mmap_ninja.writing import Parts
 
 T = TypeVar("T")
 
@@ -121,37 +120,6 @@ class SpansHandle(DatasetHandle[T]):
         codec.library()  # what is missing must not leave a dataset behind
         size = None if dictionary_size is None else operator.index(dictionary_size)
         return replace(column, codec=Zstd(operator.index(level), size))
-
-    def _attach_files(self, dataset: Dataset, samples: _kernel.Samples) -> None:
-        column = dataset.meta.columns[0].type
-        assert isinstance(column, Text | Binary)  # noqa: S101 - for the type checker
-        data, offsets, sizes = dataset.generation.descriptors[:3]
-        if column.codec is None:
-            samples._attach(data, dataset.extents[0], 1, offsets, dataset.rows)
-        else:
-            try:
-                opened = codec.opened(column.codec)
-            except ImportError as error:
-                raise ImportError(f"{self.path}: {error}") from None
-            samples._attach(data, dataset.extents[0], 1, offsets, dataset.rows, opened, sizes)
-
-    @classmethod
-    def _encode(cls, columns: Columns, batch: sources.Batch[T], path: str, first: int) -> tuple[Columns, Parts]:
-        payload, ends = cls._pack(batch, path, first)
-        column = cast("Text | Binary", columns[0].type)
-        if column.codec is None or not ends:
-            return columns, (payload, ends)
-        if column.codec.is_untrained:
-            dictionary = codec.train(column.codec, payload, ends, path)
-            column = replace(column, codec=replace(column.codec, dictionary=dictionary))
-            columns = (replace(columns[0], type=column),)
-        assert column.codec is not None  # noqa: S101 - for the type checker
-        return columns, codec.opened(column.codec).encode(payload, ends, path, first)
-
-    @classmethod
-    def _pack(cls, batch: sources.Batch[T], path: str, first: int) -> tuple[bytes, bytes]:
-        """Samples back to back, and where each ends."""
-        raise NotImplementedError
 
     def take_jagged(self, indices: Indices) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
         """The bytes of many samples back to back, without an object for each: what a tokenizer wants.

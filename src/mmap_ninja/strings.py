@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any, Self
 
-from mmap_ninja import _kernel, sources
 from mmap_ninja.build import IfExists
 from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Durability
 from mmap_ninja.handle import Mode, PathLike
@@ -70,10 +69,6 @@ class StringsMmap(SpansHandle[str]):
             durability=durability,
             lock_timeout=lock_timeout,
         )
-
-    @classmethod
-    def _pack(cls, batch: sources.Batch[str], path: str, first: int) -> tuple[bytes, bytes]:
-        return _kernel.encode_text(batch, path, first)
 
     def _key_bytes(self, value: object) -> bytes | None:
         if not isinstance(value, str):

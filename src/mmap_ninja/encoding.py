@@ -1,0 +1,179 @@
+"""Encoding: a batch of one column's samples as the bytes that its files grow by."""
+
+import json
+from dataclasses import replace
+from functools import partial
+from typing import Any, TypeVar, cast
+
+import numpy as np
+
+from mmap_ninja import _kernel, codec
+from mmap_ninja.casting import AnyArray, convert, find_dtype
+from mmap_ninja.columns import MOST_DIMENSIONS, Array, Binary, ColumnType, Json, Ragged, ShapeForm, Text
+from mmap_ninja.dtypes import DType
+from mmap_ninja.sources import Batch
+from mmap_ninja.writing import Parts
+
+A = TypeVar("A", Array, Ragged)
+
+
+def encode(column: ColumnType, batch: Batch[Any], where: str, first: int) -> tuple[ColumnType, Parts]:
+    """The parts of a column's files, in their order, and the type that they fit: the one given, or a wider one.
+
+    Args:
+        column: The type that the column has now.
+        batch: Its samples; None where one is missing, if it is nullable.
+        where: The dataset, and the column, in messages.
+        first: The first sample's number in messages.
+
+    Raises:
+        TypeError: if a sample is of another type.
+        ValueError: if it has another shape, or a text cannot be stored.
+    """
+    if not len(batch):
+        return column, ()
+    if not column.nullable or isinstance(batch, np.ndarray):
+        encoded, parts = _encode(column, batch, where, first)
+        return encoded, (*parts, bytes(len(batch))) if column.nullable else parts
+    nulls = bytes(sample is None for sample in batch)
+    if any(nulls):
+        filler = _filler(column, batch)
+        batch = [filler if sample is None else sample for sample in batch]
+    encoded, parts = _encode(column, batch, where, first, nulls)
+    return encoded, (*parts, nulls)
+
+
+def filler(column: ColumnType) -> Any:
+    """A sample that fits a column, for rows that no position leads to."""
+    return None if column.nullable else _filler(column, [])
+
+
+def _encode(
+    column: ColumnType, batch: Batch[Any], where: str, first: int, nulls: bytes = b""
+) -> tuple[ColumnType, Parts]:
+    match column:
+        case Array():
+            return _encode_arrays(column, batch, where, first)
+        case Ragged():
+            return _encode_ragged(column, batch, where, first)
+        case Text():
+            packed = _kernel.encode_text(_listed(batch), where, first)
+        case Binary():
+            packed = _kernel.encode_binary(_listed(batch), where, first)
+        case Json():
+            texts = [
+                "" if k < len(nulls) and nulls[k] else as_json(value, where, first + k) for k, value in enumerate(batch)
+            ]
+            packed = _kernel.encode_text(texts, where, first)
+    return _compress(column, *packed, where, first)
+
+
+def _compress(
+    column: Text | Binary | Json, payload: bytes, ends: bytes, where: str, first: int
+) -> tuple[ColumnType, Parts]:
+    if column.codec is None:
+        return column, (payload, ends)
+    if column.codec.is_untrained:
+        dictionary = codec.train(column.codec, payload, ends, where)
+        column = replace(column, codec=replace(column.codec, dictionary=dictionary))
+    assert column.codec is not None  # noqa: S101 - for the type checker
+    return column, codec.opened(column.codec).encode(payload, ends, where, first)
+
+
+def as_json(value: Any, where: str, number: int) -> str:
+    """A value as JSON, which gives back an equal one.
+
+    Raises:
+        TypeError: if JSON does not hold it.
+        ValueError: if it holds what is no number in JSON, or is nested too deep.
+    """
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        same = json.loads(text) == value
+    except (TypeError, ValueError, RecursionError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{where}: sample {number}: {error}; nothing of this batch was stored") from None
+    if not same:
+        raise TypeError(
+            f"{where}: sample {number}: would come back changed from JSON; nothing of this batch was stored: use str "
+            "keys, and lists instead of tuples"
+        )
+    return text
+
+
+def _encode_arrays(column: Array, batch: Batch[Any], where: str, first: int) -> tuple[Array, Parts]:
+    column, dtype = _with_dtype(column, batch, where, first)
+    cast_ = partial(convert, dtype=dtype, path=where, declared=column.declared)
+    data: bytes | memoryview
+    if isinstance(batch, np.ndarray):
+        array = batch if batch.dtype == dtype else cast_(batch, first)
+        shape, data = array.shape[1:], np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+        _check_shape(shape, column, where, first)
+    else:
+        arrays, _, _ = _kernel.convert_samples(batch, dtype, cast_, first)
+        shape = arrays[0].shape if column.shape is None else column.shape
+        for number, array in enumerate(arrays, first):
+            if array.shape != shape:
+                _check_shape(array.shape, replace(column, shape=shape), where, number)
+        data = _kernel.encode_arrays(arrays)
+    if len(shape) > MOST_DIMENSIONS - 1:
+        raise ValueError(f"{where}: samples of {len(shape)} dimensions; expected at most {MOST_DIMENSIONS - 1}")
+    return replace(column, shape=shape) if column.shape is None else column, (data,)
+
+
+def _encode_ragged(column: Ragged, batch: Batch[Any], where: str, first: int) -> tuple[Ragged, Parts]:
+    column, dtype = _with_dtype(column, batch, where, first)
+    cast_ = partial(convert, dtype=dtype, path=where, declared=column.declared)
+    arrays, least, greatest = _kernel.convert_samples(_listed(batch), dtype, cast_, first)
+    if greatest > MOST_DIMENSIONS:
+        raise ValueError(f"{where}: a sample has {greatest} dimensions; expected at most {MOST_DIMENSIONS}")
+    if column.ndim is not None and not least == greatest == column.ndim:
+        number = next(number for number, array in enumerate(arrays, first) if array.ndim != column.ndim)
+        raise ValueError(
+            f"{where}: sample {number}: has {arrays[number - first].ndim} dimensions where all have {column.ndim}; "
+            "nothing of this batch was stored"
+        )
+    column = column.with_ranks(least, greatest)
+    payload, ends, shapes = _kernel.encode_ragged(arrays, column.shape_width, column.shape_form is ShapeForm.RANKED)
+    return column, (payload, ends, shapes) if column.shape_width else (payload, ends)
+
+
+def _with_dtype(column: A, batch: Batch[Any], where: str, first: int) -> tuple[A, DType]:
+    """The column with a dtype, which the batch gives it if it has none."""
+    if column.dtype is None:
+        column = replace(column, dtype=find_dtype(batch, where, first))
+    return column, cast("DType", column.dtype)
+
+
+def _check_shape(shape: tuple[int, ...], column: Array, where: str, number: int) -> None:
+    if column.shape is not None and shape != column.shape:
+        raise ValueError(
+            f"{where}: sample {number}: has shape {shape} where all have {column.shape}; nothing of this batch was "
+            "stored: ragged samples may have several shapes"
+        )
+
+
+def _filler(column: ColumnType, batch: Batch[Any]) -> Any:
+    """What stands in the files where a sample is missing."""
+    match column:
+        case Array():
+            return np.zeros(column.shape or (), column.dtype)
+        case Ragged():
+            present = next((sample for sample in batch if sample is not None), None)
+            rank = column.ndim if column.ranks is None else column.ranks[0]
+            if rank is None:
+                rank = 1 if present is None else np.ndim(present)
+            return _empty(rank, column.dtype)
+        case Binary():
+            return b""
+        case _:
+            return ""
+
+
+def _empty(rank: int, dtype: DType | None) -> AnyArray:
+    """The smallest array of a rank: of rank 0 it has an element."""
+    return np.zeros((0,) * rank, dtype)
+
+
+def _listed(batch: Batch[Any]) -> list[Any]:
+    return list(batch) if isinstance(batch, np.ndarray) else batch
