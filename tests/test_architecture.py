@@ -13,13 +13,15 @@ PACKAGE = Path(mmap_ninja.__file__).parent
 
 # Lower layers first; modules of one line may not import each other.
 LAYERS = [
-    {"_kernel", "_worker", "errors", "dtypes"},
+    {"_kernel", "_worker", "errors", "dtypes", "naming"},
     {"columns", "casting", "files", "sources", "workers"},
     {"format", "codec"},
+    {"schema"},
     {"generation", "marking"},
     {"copying"},
     {"writing", "legacy"},
     {"directory", "edits", "encoding", "attaching"},
+    {"adding"},
     {"dataset"},
     {"compaction"},
     {"legacy_dataset"},
@@ -29,6 +31,7 @@ LAYERS = [
     {"handle"},
     {"spans", "arrays", "windows"},
     {"strings", "bytes", "ragged_arrays"},
+    {"records"},
     {"memmaps", "wrapped"},
     {"opening"},
     {"string", "ragged", "numpy", "generic", "base", "parallel"},

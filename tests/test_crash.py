@@ -18,6 +18,7 @@ from mmap_ninja import (
     CorruptDatasetError,
     IncompleteDatasetWarning,
     RaggedMmap,
+    RecordsMmap,
     StringsMmap,
     _kernel,
     files,
@@ -161,6 +162,39 @@ def clear(path, done):
     done([])
 
 
+def records(count):
+    return [{"n": number, "t": "t" * number, "r": [number] * number} for number in range(count)]
+
+
+def two_records(path):
+    RecordsMmap.from_generator(path, records(2)).close()
+
+
+def append_first_record(path, done):
+    dataset = RecordsMmap(path)
+    dataset.append(records(1)[0])
+    done(records(1))
+
+
+def change_records(path, done):
+    dataset = RecordsMmap(path)
+    dataset.extend(records(4)[2:])
+    done(records(4))
+    del dataset[0]
+    done(records(4)[1:])
+    dataset.add_column("c", [7, 8, 9])
+    done(ADDED)
+    dataset.rename_column("c", "d")
+    done(RENAMED)
+    dataset.drop_column("r")
+    done(DROPPED)
+
+
+ADDED = [sample | {"c": 7 + place} for place, sample in enumerate(records(4)[1:])]
+RENAMED = [sample | {"d": 7 + place} for place, sample in enumerate(records(4)[1:])]
+DROPPED = [{key: value for key, value in sample.items() if key != "r"} for sample in RENAMED]
+
+
 def nothing(path):
     pass
 
@@ -210,6 +244,8 @@ ACTIONS = {
     "edits": (three_samples, edit, EDITED, 15),
     "compaction": (edited, compact, [["other", *OLD[1:]], ["", "other", OLD[1]]], 40),
     "clear": (edited, clear, [["other", *OLD[1:]], []], 20),
+    "first record": (nothing, append_first_record, [None, [], records(1)], 30),
+    "records": (two_records, change_records, [records(2), records(4), records(4)[1:], ADDED, RENAMED, DROPPED], 60),
     "unsealed": (one_array, unseal, [[[1.0, 2.0]]], 10),
 }
 
@@ -227,7 +263,13 @@ def seen(path):
 
 def listed(samples):
     """All samples as plain Python values."""
-    return [sample if isinstance(sample, str) else sample.tolist() for sample in samples]
+    return [listed_sample(sample) for sample in samples]
+
+
+def listed_sample(sample):
+    if isinstance(sample, dict):
+        return {key: listed_sample(value) for key, value in sample.items()}
+    return sample if isinstance(sample, str) else sample.tolist()
 
 
 def takes_appends(path):
@@ -235,7 +277,9 @@ def takes_appends(path):
     before = seen(path) or []
     samples = opened(path)
     added = ["next", "and", "more" * 20_000]
-    if not isinstance(samples, StringsMmap):
+    if isinstance(samples, RecordsMmap):
+        added = [before[0] if before else records(3)[2]] * 3
+    elif not isinstance(samples, StringsMmap):
         added = [[0.0, 1.0]] * 3 if not before else [before[0]] * 2 + [before[-1]]
     samples.append(added[0])
     samples.extend(added[1:])

@@ -449,14 +449,16 @@ std::shared_ptr<const Column> grown(const std::string& path, const Column& seen,
 void grow(Samples& samples, const std::vector<uint64_t>& payload_sizes, uint64_t rows, const PyEdits& edits) {
   std::shared_ptr<const Column> seen = open_column(samples);
   RowMap map(rows, edits.edits);
+  if (payload_sizes.size() != (seen->fields ? seen->fields->fields.size() : 1))
+    raise(nb::borrow(PyExc_ValueError), samples.path + ": has another number of columns");
   if (!seen->fields) {
-    samples.column = grown(samples.path, *seen, payload_sizes.at(0), rows, std::move(map));
+    samples.column = grown(samples.path, *seen, payload_sizes[0], rows, std::move(map));
     return;
   }
   auto fields = std::make_shared<Fields>(*seen->fields);
   for (size_t k = 0; k < fields->fields.size(); ++k) {
     Samples& field = fields->fields[k].samples;
-    field.column = grown(samples.path, *field.column, payload_sizes.at(k), rows, RowMap(rows));
+    field.column = grown(samples.path, *field.column, payload_sizes[k], rows, RowMap(rows));
   }
   Column column = *seen;
   column.rows = std::move(map);
@@ -476,7 +478,7 @@ void attach_nulls(Samples& samples, int fd) {
 void attach_fields(Samples& samples, const std::vector<nb::tuple>& keys,
                    const std::vector<const Samples*>& columns) {
   auto fields = std::make_shared<Fields>();
-  fields->groups.push_back({0, nb::none()});
+  fields->groups.push_back({0, nb::none(), 0});
   nb::dict groups;
   for (size_t k = 0; k < columns.size(); ++k) {
     size_t group = 0, depth = keys[k].size() - 1;
@@ -485,7 +487,7 @@ void attach_fields(Samples& samples, const std::vector<nb::tuple>& keys,
       path = nb::tuple(path + nb::make_tuple(keys[k][level]));
       if (!groups.contains(path)) {
         groups[path] = fields->groups.size();
-        fields->groups.push_back({group, nb::borrow(keys[k][level])});
+        fields->groups.push_back({group, nb::borrow(keys[k][level]), k});
       }
       group = nb::cast<size_t>(groups[path]);
     }
@@ -501,7 +503,9 @@ void attach_fields(Samples& samples, const std::vector<nb::tuple>& keys,
 // The samples of one column of records.
 void show_field(Samples& samples, const Samples& records, size_t place) {
   std::shared_ptr<const Column> seen = open_column(records);
-  const Samples& field = seen->fields->fields.at(place).samples;
+  if (!seen->fields || place >= seen->fields->fields.size())
+    raise(nb::borrow(PyExc_IndexError), records.path + ": has no column " + std::to_string(place));
+  const Samples& field = seen->fields->fields[place].samples;
   samples.layout = field.layout;
   samples.wrapper = field.wrapper;
   share(samples, *field.column, seen->rows);
@@ -589,14 +593,16 @@ PyObject* decode_record(const Column& column, uint64_t row, bool owns) {
   std::shared_ptr<const Fields> fields = column.fields;  // a wrapper may close the handle
   std::vector<nb::object> dicts;
   dicts.reserve(fields->groups.size());
-  for (const Fields::Group& group : fields->groups) {
-    dicts.push_back(nb::steal(PyDict_New()));
-    if (!dicts.back().is_valid()) return nullptr;
-    if (dicts.size() > 1 &&
-        PyDict_SetItem(dicts[group.parent].ptr(), group.key.ptr(), dicts.back().ptr()) != 0)
-      return nullptr;
-  }
-  for (const Fields::Field& field : fields->fields) {
+  for (size_t k = 0; k < fields->fields.size(); ++k) {
+    for (size_t next = dicts.size(); next < fields->groups.size(); ++next) {
+      const Fields::Group& group = fields->groups[next];
+      if (group.first_field > k) break;
+      dicts.push_back(nb::steal(PyDict_New()));
+      if (!dicts.back().is_valid()) return nullptr;
+      if (next > 0 && PyDict_SetItem(dicts[group.parent].ptr(), group.key.ptr(), dicts.back().ptr()) != 0)
+        return nullptr;
+    }
+    const Fields::Field& field = fields->fields[k];
     const Column& of_field = *field.samples.column;
     Span span;
     Status status = of_field.spans.at(row, &span);

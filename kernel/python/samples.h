@@ -61,6 +61,7 @@ struct Fields {
   struct Group {
     size_t parent;  // an earlier group; the first one is the record
     nb::object key;
+    size_t first_field;
   };
   struct Field {
     size_t group;

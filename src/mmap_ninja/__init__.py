@@ -28,6 +28,8 @@ from mmap_ninja.memmaps import from_ndarray as np_from_ndarray
 from mmap_ninja.memmaps import open_existing as np_open_existing
 from mmap_ninja.opening import open, open_existing
 from mmap_ninja.ragged_arrays import RaggedMmap
+from mmap_ninja.records import RecordsMmap
+from mmap_ninja.schema import Array, Bytes, Json, Ragged, Scalar, Text
 from mmap_ninja.strings import StringsMmap
 from mmap_ninja.upgrading import upgrade
 from mmap_ninja.wrapped import Wrapped
@@ -45,7 +47,9 @@ else:
 
 
 __all__ = [
+    "Array",
     "ArrayMmap",
+    "Bytes",
     "BytesMmap",
     "CommitUncertainError",
     "CorruptDatasetError",
@@ -53,14 +57,19 @@ __all__ = [
     "ForkedHandleError",
     "FormatVersionError",
     "IncompleteDatasetWarning",
+    "Json",
     "LeftoverBytesWarning",
     "LockTimeoutError",
     "MmapNinjaError",
     "NotADatasetError",
+    "Ragged",
     "RaggedMmap",
     "ReadOnlyError",
+    "RecordsMmap",
+    "Scalar",
     "StaleHandleError",
     "StringsMmap",
+    "Text",
     "WorkerError",
     "Wrapped",
     "base",

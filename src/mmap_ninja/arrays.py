@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from mmap_ninja import build, chunks, sources
+from mmap_ninja import build, chunks, format, sources
 from mmap_ninja.build import IfExists
 from mmap_ninja.casting import AnyArray, as_array, checked_dtype
 from mmap_ninja.columns import Array
@@ -98,7 +98,7 @@ class ArrayMmap(DatasetHandle[AnyArray]):
         own = checked_dtype(array.dtype if dtype is None else dtype, str(out_dir))
         column = Array(own, array.shape[1:], declared=dtype is not None)
         options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
-        return cls._build(out_dir, sources.Sliced(array), mode, options, column)
+        return cls._build(out_dir, sources.Sliced(array), mode, options, format.one_column(column))
 
     @classmethod
     def from_generator(
@@ -118,7 +118,13 @@ class ArrayMmap(DatasetHandle[AnyArray]):
     ) -> Self:
         """As for all kinds, with a `dtype`: what to store, where the first sample does not say it."""
         options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
-        return cls._build(out_dir, sources.Iterated(sample_generator, total), mode, options, _column(dtype, out_dir))
+        return cls._build(
+            out_dir,
+            sources.Iterated(sample_generator, total),
+            mode,
+            options,
+            format.one_column(_column(dtype, out_dir)),
+        )
 
     @classmethod
     def from_indexable(
@@ -139,7 +145,7 @@ class ArrayMmap(DatasetHandle[AnyArray]):
         """As for all kinds, with a `dtype`: what to store, where the first sample does not say it."""
         options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
         source: Any = chunks.indexed(indexable, n_jobs, options)
-        return cls._build(out_dir, source, mode, options, _column(dtype, out_dir))
+        return cls._build(out_dir, source, mode, options, format.one_column(_column(dtype, out_dir)))
 
     # ---- reading
 
@@ -176,6 +182,8 @@ class ArrayMmap(DatasetHandle[AnyArray]):
         return self.size // max(len(self), 1) * (self.dtype.itemsize if self.dtype else 0)
 
     def _get_many(self, key: Any) -> Any:
+        if self._null_mask([]) is not None:
+            return self.take(key)
         if self.mode == "c":
             return self._array[key].copy()
         if isinstance(key, list) and not any(isinstance(part, bool | np.bool_ | list | tuple) for part in key):
@@ -190,7 +198,7 @@ class ArrayMmap(DatasetHandle[AnyArray]):
             out: Where to put them: `[len(indices), *shape[1:]]` of this dtype.
 
         Returns:
-            `[len(indices), *shape[1:]]`, owned and writable; or `out`.
+            `[len(indices), *shape[1:]]`, owned and writable; or `out`. In a nullable column of records, a masked array.
 
         Raises:
             IndexError: if an index is out of range.
@@ -199,15 +207,21 @@ class ArrayMmap(DatasetHandle[AnyArray]):
         if self._described is None:
             self._prefetch(indices)  # an index is out of range here
             return np.empty((0,)) if out is None else out
-        return self._take_rows(indices, out)
+        taken, nulls = self._take_rows(indices, out), self._null_mask(indices)
+        if nulls is None:
+            return taken
+        mask = np.broadcast_to(nulls.reshape(-1, *[1] * (taken.ndim - 1)), taken.shape)
+        return np.ma.MaskedArray(taken, mask)
 
     def __getitems__(self, indices: Indices) -> list[AnyArray]:
         """What PyTorch's DataLoader calls for a batch: a list of its samples, over one array."""
-        return list(self.take(indices))
+        return list(self.take(indices)) if self._null_mask([]) is None else self._take(indices)
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> AnyArray:
         """All samples as one array: over the map and read-only, unless a copy is asked for, or another dtype."""
         array = self._array
+        if (nulls := self._null_mask(slice(None))) is not None and nulls.any():
+            raise ValueError(f"{self.path}: sample {int(np.argmax(nulls))} is null, which no array holds; see take")
         if dtype is not None and array.dtype != dtype:
             if copy is False:
                 raise ValueError(f"{self.path}: cannot be {np.dtype(dtype)} without a copy")
@@ -276,8 +290,7 @@ class ArrayMmap(DatasetHandle[AnyArray]):
         else:
             super().extend(samples, verbose)
 
-    @staticmethod
-    def _batch_of(samples: Any) -> sources.Batch[AnyArray]:
+    def _batch_of(self, samples: Any) -> sources.Batch[AnyArray]:
         array = np.asarray(samples) if isinstance(samples, ArrayMmap) else samples
         return array if type(array) is np.ndarray and array.ndim > 0 else list(array)
 

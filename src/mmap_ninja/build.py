@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, TypeVar, get_args
 
 from mmap_ninja import _kernel, directory, files, format, legacy, upgrading, writing
-from mmap_ninja.columns import Binary, ColumnType, Text, Zstd
+from mmap_ninja.columns import Binary, ColumnType, Json, Text, Zstd
 from mmap_ninja.dataset import Columns, Dataset, Durability, Encode
 from mmap_ninja.errors import CorruptDatasetError, LockTimeoutError
+from mmap_ninja.format import Column
 from mmap_ninja.generation import read_commit
 from mmap_ninja.legacy import Keys
 from mmap_ninja.legacy_dataset import LegacyDataset
@@ -80,7 +81,7 @@ class Build:
     @property
     def rows(self) -> int:
         """Samples committed so far."""
-        return self.dataset.rows
+        return self.dataset.num_samples
 
     def __enter__(self) -> Self:
         return self
@@ -149,6 +150,11 @@ def begin(path: Path, kind: format.Kind, columns: Columns, options: Options) -> 
     build = _open(path, kind, columns, build_fd, options, shared=False)
     if build_fd is None and build.dataset.snapshot.complete:
         return None
+    if build.dataset.slot.edits:
+        raise ValueError(
+            f"{path}: samples of this unfinished build were deleted or replaced, so it cannot go on where it stopped; "
+            "pass if_exists='append' or 'replace'"
+        )
     return build
 
 
@@ -176,16 +182,14 @@ def _check_same(meta: format.Meta, kind: format.Kind, columns: Columns, path: Pa
     """Raise where a build would go on in a dataset that is not what it makes."""
     if meta.kind != kind:
         raise TypeError(f"{path}: holds {meta.kind}, not {kind}; use its own class, or another path")
-    for asked, found in zip(columns, meta.columns, strict=True):
-        wanted, stored = (getattr(column.type, "dtype", None) for column in (asked, found))
-        if wanted is not None and stored is not None and wanted != stored:
-            raise TypeError(f"{path}: holds {stored}, not {wanted}; leave the dtype out, or pass if_exists='replace'")
-        codecs = [_codec(column.type) for column in (asked, found)]
-        if codecs[0] is not None and codecs[0] != codecs[1]:
-            raise ValueError(
-                f"{path}: is compressed with {codecs[1]}, not {codecs[0]}; leave zstd_level and "
-                "zstd_train_dictionary_size out, or pass if_exists='replace'"
-            )
+    names, stored_names = ([column.name for column in of] for of in (columns, meta.columns))
+    if names and stored_names and names != stored_names:
+        raise ValueError(
+            f"{path}: has the columns {stored_names!r:.200}, not {names!r:.200}; leave columns out, or pass "
+            "if_exists='replace'"
+        )
+    for asked, found in zip(columns, meta.columns, strict=False):  # either may have none yet
+        _check_column(asked, found, path)
     if options.metadata is not None and options.metadata != meta.metadata:
         raise ValueError(
             f"{path}: has the metadata {meta.metadata!r:.200}, which cannot change to {options.metadata!r:.200}; "
@@ -193,9 +197,25 @@ def _check_same(meta: format.Meta, kind: format.Kind, columns: Columns, path: Pa
         )
 
 
+def _check_column(asked: Column, found: Column, path: Path) -> None:
+    where = f"{path}: column {found.name!r}" if found.name else str(path)
+    if type(asked.type) is not type(found.type) or asked.type.nullable != found.type.nullable:
+        raise TypeError(f"{where}: is {found.type!r:.200}, not {asked.type!r:.200}; leave columns out")
+    for name in ("dtype", "shape", "ndim"):
+        wanted, stored = (getattr(column.type, name, None) for column in (asked, found))
+        if wanted is not None and stored is not None and wanted != stored and (name != "shape" or found.name):
+            raise TypeError(f"{where}: holds {stored}, not {wanted}; leave the {name} out, or pass if_exists='replace'")
+    codecs = [_codec(column.type) for column in (asked, found)]
+    if codecs[0] is not None and codecs[0] != codecs[1]:
+        raise ValueError(
+            f"{where}: is compressed with {codecs[1]}, not {codecs[0]}; leave zstd_level and "
+            "zstd_train_dictionary_size out, or pass if_exists='replace'"
+        )
+
+
 def _codec(column: ColumnType) -> Zstd | None:
     """What a column was asked to be compressed with: the dictionary that it has got is no part of that."""
-    found = column.codec if isinstance(column, Text | Binary) else None
+    found = column.codec if isinstance(column, Text | Binary | Json) else None
     return None if found is None else replace(found, dictionary=None)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from mmap_ninja import _kernel, copying, files, format, legacy, marking
 from mmap_ninja.columns import Role
-from mmap_ninja.errors import CommitUncertainError, CorruptDatasetError, NotADatasetError
+from mmap_ninja.errors import CommitUncertainError, CorruptDatasetError, MmapNinjaError, NotADatasetError
 from mmap_ninja.format import Column, Meta
 from mmap_ninja.generation import CommitFile, Generation, block_sums, read_commit
 from mmap_ninja.writing import locked
@@ -233,20 +233,22 @@ def evolve(generation: Generation, slot: _kernel.Slot, change: Change, commit_fd
             if file in sealed:
                 part, complete = _hashed(file.id, fds[file], start, sizes[file], path / file.name)
                 digest, sums = digest + part, sums + complete
+        if meta.files[-1] not in kept or sums != stored:
+            meta = format.new_meta(old.kind, number, old.uuid, change.columns, old.metadata, meta.files[:-1])
+            _write_file(path / meta.files[-1].name, [sums])
+        encoded = meta.encode()
+        _write_file(path / format.meta_name(number), [encoded])
+        files.sync_directory(path)
+        slot.generation, slot.meta_digest, slot.digest = number, _kernel.xxh64(encoded), digest % 2**64
+        slot.durable_rows, slot.durable_edits = slot.rows, slot.edits
+        made = Generation.open(path, slot, generation.commit_identity)
+        made.extents(slot.rows, slot.edits)  # nobody shall see a file that is too short
+        _switch(commit_fd, path / commit_name, read_commit(path, commit_name), slot)
     finally:
         for descriptor in opened:
             os.close(descriptor)
-    if meta.files[-1] not in kept or sums != stored:
-        meta = format.new_meta(old.kind, number, old.uuid, change.columns, old.metadata, meta.files[:-1])
-        _write_file(path / meta.files[-1].name, [sums])
-    encoded = meta.encode()
-    _write_file(path / format.meta_name(number), [encoded])
-    files.sync_directory(path)
-    slot.generation, slot.meta_digest, slot.digest = number, _kernel.xxh64(encoded), digest % 2**64
-    slot.durable_rows, slot.durable_edits = slot.rows, slot.edits
-    Generation.open(path, slot, generation.commit_identity).extents(slot.rows, slot.edits)  # nobody sees a short file
-    _switch(commit_fd, path / commit_name, read_commit(path, commit_name), slot)
-    remove_unnamed(path)
+        with suppress(OSError, MmapNinjaError):  # what else went wrong is to be raised
+            remove_unnamed(path)
 
 
 def _kept(old: Meta, change: Change) -> tuple[format.FileEntry, ...]:

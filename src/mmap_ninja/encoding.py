@@ -11,13 +11,13 @@ from mmap_ninja import _kernel, codec
 from mmap_ninja.casting import AnyArray, convert, find_dtype
 from mmap_ninja.columns import MOST_DIMENSIONS, Array, Binary, ColumnType, Json, Ragged, ShapeForm, Text
 from mmap_ninja.dtypes import DType
-from mmap_ninja.sources import Batch
+from mmap_ninja.sources import Values
 from mmap_ninja.writing import Parts
 
 A = TypeVar("A", Array, Ragged)
 
 
-def encode(column: ColumnType, batch: Batch[Any], where: str, first: int) -> tuple[ColumnType, Parts]:
+def encode(column: ColumnType, batch: Values[Any], where: str, first: int) -> tuple[ColumnType, Parts]:
     """The parts of a column's files, in their order, and the type that they fit: the one given, or a wider one.
 
     Args:
@@ -49,7 +49,7 @@ def filler(column: ColumnType) -> Any:
 
 
 def _encode(
-    column: ColumnType, batch: Batch[Any], where: str, first: int, nulls: bytes = b""
+    column: ColumnType, batch: Values[Any], where: str, first: int, nulls: bytes = b""
 ) -> tuple[ColumnType, Parts]:
     match column:
         case Array():
@@ -101,7 +101,7 @@ def as_json(value: Any, where: str, number: int) -> str:
     return text
 
 
-def _encode_arrays(column: Array, batch: Batch[Any], where: str, first: int) -> tuple[Array, Parts]:
+def _encode_arrays(column: Array, batch: Values[Any], where: str, first: int) -> tuple[Array, Parts]:
     column, dtype = _with_dtype(column, batch, where, first)
     cast_ = partial(convert, dtype=dtype, path=where, declared=column.declared)
     data: bytes | memoryview
@@ -121,7 +121,7 @@ def _encode_arrays(column: Array, batch: Batch[Any], where: str, first: int) -> 
     return replace(column, shape=shape) if column.shape is None else column, (data,)
 
 
-def _encode_ragged(column: Ragged, batch: Batch[Any], where: str, first: int) -> tuple[Ragged, Parts]:
+def _encode_ragged(column: Ragged, batch: Values[Any], where: str, first: int) -> tuple[Ragged, Parts]:
     column, dtype = _with_dtype(column, batch, where, first)
     cast_ = partial(convert, dtype=dtype, path=where, declared=column.declared)
     arrays, least, greatest = _kernel.convert_samples(_listed(batch), dtype, cast_, first)
@@ -138,7 +138,7 @@ def _encode_ragged(column: Ragged, batch: Batch[Any], where: str, first: int) ->
     return column, (payload, ends, shapes) if column.shape_width else (payload, ends)
 
 
-def _with_dtype(column: A, batch: Batch[Any], where: str, first: int) -> tuple[A, DType]:
+def _with_dtype(column: A, batch: Values[Any], where: str, first: int) -> tuple[A, DType]:
     """The column with a dtype, which the batch gives it if it has none."""
     if column.dtype is None:
         column = replace(column, dtype=find_dtype(batch, where, first))
@@ -153,7 +153,7 @@ def _check_shape(shape: tuple[int, ...], column: Array, where: str, number: int)
         )
 
 
-def _filler(column: ColumnType, batch: Batch[Any]) -> Any:
+def _filler(column: ColumnType, batch: Values[Any]) -> Any:
     """What stands in the files where a sample is missing."""
     match column:
         case Array():
@@ -175,5 +175,5 @@ def _empty(rank: int, dtype: DType | None) -> AnyArray:
     return np.zeros((0,) * rank, dtype)
 
 
-def _listed(batch: Batch[Any]) -> list[Any]:
+def _listed(batch: Values[Any]) -> list[Any]:
     return list(batch) if isinstance(batch, np.ndarray) else batch

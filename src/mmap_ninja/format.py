@@ -162,7 +162,12 @@ def first_columns(kind: Kind) -> tuple[Column, ...]:
     """The columns of an empty dataset: of records, none are known yet."""
     if kind == "records":
         return ()
-    return (Column(0, "", _COLUMN_TYPES[kind]()),)
+    return one_column(_COLUMN_TYPES[kind]())
+
+
+def one_column(column: ColumnType) -> tuple[Column, ...]:
+    """The columns of a dataset that has one, which has no name."""
+    return (Column(0, "", column),)
 
 
 def check_names(names: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Literal, NoReturn, Self, SupportsIndex, TypeVar, get_args
+from typing import Any, ClassVar, Literal, NoReturn, Self, SupportsIndex, TypeVar, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,6 @@ import numpy.typing as npt
 from mmap_ninja import _kernel, attaching, build, chunks, compaction, encoding, format, sources, upgrading
 from mmap_ninja.build import IfExists
 from mmap_ninja.chunks import Chunked
-from mmap_ninja.columns import ColumnType
 from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Columns, Dataset, Durability, Encode, Snapshot, nothing
 from mmap_ninja.directory import Change, create, is_vacant
 from mmap_ninja.edits import Edit
@@ -100,6 +99,7 @@ class DatasetHandle(SampleSequence[T]):
         self._payloads: list[int] = []  # which of them are payloads
         self._view_of: Snapshot | None = None
         self._selection: Selection | None = None
+        self._field_of: tuple[DatasetHandle[Any], str] | None = None  # whose column this is, of which name
         self._closed = False
 
     def _show(self, dataset: Dataset | LegacyDataset) -> None:
@@ -185,7 +185,7 @@ class DatasetHandle(SampleSequence[T]):
         `first` is the first sample's number in messages.
         """
         (column,) = columns
-        kind, parts = encoding.encode(column.type, batch, path, first)
+        kind, parts = encoding.encode(column.type, cast("sources.Values[T]", batch), path, first)
         return (columns if kind is column.type else (replace(column, type=kind),)), parts
 
     def _check_replacements(self, batch: sources.Batch[T], at: Positions) -> None:
@@ -319,8 +319,7 @@ class DatasetHandle(SampleSequence[T]):
         at = np.array([key], np.int64) if is_one else positions(key, len(self))
         return at, self._base_rows(at), is_one
 
-    @staticmethod
-    def _batch_of(samples: Any) -> sources.Batch[Any]:
+    def _batch_of(self, samples: Any) -> sources.Batch[Any]:
         """What is assigned to several places, or extended by, as a batch."""
         return list(samples)
 
@@ -416,6 +415,9 @@ class DatasetHandle(SampleSequence[T]):
         Returns:
             A handle of the same class, with all its reading methods. It pickles small if it is a range.
         """
+        if self._field_of is not None:
+            records, name = self._field_of
+            return cast("Self", records.select(indices)._get_many(name))
         view = type(self).__new__(type(self))
         view._set_up(self.out_dir, self.mode, self._durability, self._lock_timeout, self._keys)
         view._configure(self._configuration)
@@ -477,6 +479,8 @@ class DatasetHandle(SampleSequence[T]):
     def __reduce__(self) -> tuple[Any, ...]:
         if self._closed:
             raise ValueError(f"{self.path}: the dataset is closed; a closed handle cannot be pickled")
+        if self._field_of is not None:
+            return operator.getitem, self._field_of
         options = (str(self.path), self.mode, self._durability, self._lock_timeout, self._keys)
         return reopen, (type(self), options, self._snapshot.identity, self._selection, self._configuration)
 
@@ -577,12 +581,12 @@ class DatasetHandle(SampleSequence[T]):
         source: sources.Source[T] | Chunked[T],
         mode: Mode | None,
         options: build.Options,
-        column: ColumnType | None = None,
+        columns: Columns | None = None,
         configuration: dict[str, Any] | None = None,
     ) -> Self:
         check_mode(mode)
         path = Path(os.path.abspath(out_dir))
-        columns = format.first_columns(cls._kind) if column is None else (format.Column(0, "", column),)
+        columns = format.first_columns(cls._kind) if columns is None else columns
         started = build.begin(path, cls._kind, columns, options)
         if started is not None:
             with started:

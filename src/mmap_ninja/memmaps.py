@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from mmap_ninja import build, legacy, sources
+from mmap_ninja import build, format, legacy, sources
 from mmap_ninja.arrays import ArrayMmap
 from mmap_ninja.casting import AnyArray, as_array, checked_dtype
 from mmap_ninja.columns import Array
@@ -63,7 +63,7 @@ def from_generator(
 
 def _store(out_dir: PathLike, source: sources.Source[Any], batch_size: int, column: Array, *, verbose: bool) -> Memmap:
     options = build.Options(batch_size, verbose, "replace", None, None, DEFAULT_LOCK_TIMEOUT)
-    with ArrayMmap._build(out_dir, source, None, options, column) as stored:
+    with ArrayMmap._build(out_dir, source, None, options, format.one_column(column)) as stored:
         path = stored.path
     return open_existing(path, "r+")
 

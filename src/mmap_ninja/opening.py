@@ -12,6 +12,7 @@ from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Durability
 from mmap_ninja.handle import DatasetHandle, Mode, PathLike
 from mmap_ninja.legacy_dataset import open_dataset
 from mmap_ninja.ragged_arrays import RaggedMmap
+from mmap_ninja.records import RecordsMmap
 from mmap_ninja.strings import StringsMmap
 from mmap_ninja.wrapped import Wrapped
 
@@ -20,6 +21,7 @@ _CLASSES: Final[dict[str, type[DatasetHandle[Any]]]] = {
     "bytes": BytesMmap,
     "array": ArrayMmap,
     "ragged": RaggedMmap,
+    "records": RecordsMmap,
 }
 
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any, Self, overload
+from typing import Any, Self, cast, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from mmap_ninja import build, chunks, sources
+from mmap_ninja import build, chunks, format, sources
 from mmap_ninja.build import IfExists
 from mmap_ninja.casting import AnyArray, checked_dtype, convert
 from mmap_ninja.columns import Ragged
@@ -132,7 +132,7 @@ class RaggedMmap(DatasetHandle[AnyArray]):
         options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
         configuration = {"wrapper_fn": wrapper_fn, "copy_before_wrapper_fn": copy_before_wrapper_fn}
         source: sources.Source[Any] = sources.Iterated(sample_generator, total)
-        return cls._build(out_dir, source, mode, options, _column(dtype, out_dir), configuration)
+        return cls._build(out_dir, source, mode, options, format.one_column(_column(dtype, out_dir)), configuration)
 
     @classmethod
     def from_indexable(
@@ -156,7 +156,7 @@ class RaggedMmap(DatasetHandle[AnyArray]):
         options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
         configuration = {"wrapper_fn": wrapper_fn, "copy_before_wrapper_fn": copy_before_wrapper_fn}
         source: Any = chunks.indexed(indexable, n_jobs, options)
-        return cls._build(out_dir, source, mode, options, _column(dtype, out_dir), configuration)
+        return cls._build(out_dir, source, mode, options, format.one_column(_column(dtype, out_dir)), configuration)
 
     # ---- reading
 
@@ -324,7 +324,7 @@ class RaggedMmap(DatasetHandle[AnyArray]):
     # ---- writing
 
     def _check_replacements(self, batch: sources.Batch[AnyArray], at: Positions) -> None:
-        for position, sample in zip((at % max(len(self), 1)).tolist(), batch, strict=True):
+        for position, sample in zip((at % max(len(self), 1)).tolist(), cast("sources.Values[Any]", batch), strict=True):
             shape = self._shape_of(position)
             if np.ndim(sample) != len(shape):
                 raise ValueError(

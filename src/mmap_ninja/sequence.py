@@ -92,6 +92,16 @@ class SampleSequence(_kernel.Samples, Generic[T]):
         """Positions of the samples in a range that are equal to a value, in their order."""
         raise NotImplementedError
 
+    def _found(self, value: object, start: int, stop: int) -> Iterator[int]:
+        """The same where samples may be null, which are equal to None alone."""
+        nulls = self._null_mask(slice(start, stop))
+        if nulls is None:
+            yield from self._matches(value, start, stop)
+        elif value is None:
+            yield from (start + np.flatnonzero(nulls)).tolist()
+        else:
+            yield from (position for position in self._matches(value, start, stop) if not nulls[position - start])
+
     def index(self, value: object, start: int = 0, stop: int | None = None) -> int:
         """Position of the first sample equal to `value`, between `start` and `stop`.
 
@@ -99,16 +109,16 @@ class SampleSequence(_kernel.Samples, Generic[T]):
             ValueError: if there is none.
         """
         first, end, _ = slice(start, stop).indices(len(self))
-        for position in self._matches(value, first, end):
+        for position in self._found(value, first, end):
             return position
         raise ValueError(f"{value!r:.80} is not among the samples {first} to {end}")
 
     def __contains__(self, value: object) -> bool:
-        return any(True for _ in self._matches(value, 0, len(self)))
+        return any(True for _ in self._found(value, 0, len(self)))
 
     def count(self, value: object) -> int:
         """How many samples are equal to `value`."""
-        return sum(1 for _ in self._matches(value, 0, len(self)))
+        return sum(1 for _ in self._found(value, 0, len(self)))
 
     def __reversed__(self) -> Iterator[T]:
         return iter(self.select(slice(None, None, -1)))

@@ -4,16 +4,53 @@ import collections
 import copy
 import itertools
 import operator
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from mmap_ninja.naming import Names, fields_of, flattened, nested
+
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
-Batch = list[T] | npt.NDArray[Any]  # an array holds samples of one shape
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A batch of samples by its columns, each a sequence, all of one length."""
+
+    columns: dict[str, Any]
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any], where: str) -> "Table":
+        """Columns that are nested in dicts, or have dotted names."""
+        columns = dict(flattened(values, "", where))
+        lengths = {name: len(column) for name, column in columns.items()}
+        if len(set(lengths.values())) > 1:
+            told = ", ".join(f"{name!r} {length}" for name, length in list(lengths.items())[:10])
+            raise ValueError(f"{where}: the columns have several lengths: {told}; nothing was stored")
+        return cls(columns)
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values()), ()))
+
+    def __getitem__(self, key: slice) -> "Table":
+        return Table({name: column[key] for name, column in self.columns.items()})
+
+    def ordered(self, names: Names, where: str) -> list[Any]:
+        """The columns in the order of their names."""
+        names.check(self.columns.keys(), names.names, "", where)
+        return [
+            column if isinstance(column, np.ndarray) else list(column)
+            for column in (self.columns[name] for name in names.names)
+        ]
+
+
+Values = list[T] | npt.NDArray[Any]  # an array holds samples of one shape
+Batch = Values[T] | Table
 
 
 class Indexable(Protocol[T_co]):
@@ -48,7 +85,7 @@ class Iterated(Generic[T]):
         skipped = collections.deque(enumerate(itertools.islice(self._samples, count), 1), maxlen=1)
         if count:
             number, sample = skipped[0] if skipped else (0, None)
-            _check_resumed(number, sample, count, last, path)
+            check_resumed(number, sample, count, last, path)
         return _batched(self._samples, size)
 
 
@@ -63,8 +100,24 @@ class Sliced:
         """The samples from position `count` on, `size` at a time."""
         if count:
             number = min(count, len(self._array))
-            _check_resumed(number, self._array[number - 1] if number else None, count, last, path)
+            check_resumed(number, self._array[number - 1] if number else None, count, last, path)
         return (self._array[first : first + size] for first in range(count, len(self._array), size))
+
+
+class Tabled:
+    """Samples that lie in columns."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self.total: int | None = len(table)
+
+    def batches(self, size: int, count: int, last: object, path: Path) -> Iterator[Table]:
+        """The samples from position `count` on, `size` at a time."""
+        if count:
+            number = min(count, len(self._table))
+            before = {name: column[number - 1] for name, column in self._table.columns.items()} if number else None
+            check_resumed(number, before and nested(before), count, last, path)
+        return (self._table[first : first + size] for first in range(count, len(self._table), size))
 
 
 class Called(Generic[T]):
@@ -147,7 +200,7 @@ class Indexed(Generic[T]):
         """Raise ValueError where this is not the source of the `count` samples that are stored."""
         if count:
             before = list(itertools.islice(self._from(count - 1), 1))
-            _check_resumed(count - 1 + len(before), before[0] if before else None, count, last, path)
+            check_resumed(count - 1 + len(before), before[0] if before else None, count, last, path)
 
     def _from(self, start: int) -> Iterator[T]:
         for index in itertools.count(start) if self.total is None else range(start, self.total):
@@ -185,19 +238,27 @@ def _batched(samples: Iterator[T], size: int) -> Iterator[list[T]]:
         yield batch
 
 
-def _same(sample: object, stored: object) -> bool:
+def same(sample: object, stored: object) -> bool:
+    """Whether a sample is the one that was stored, as far as storing keeps it."""
+    if isinstance(stored, dict):
+        fields = fields_of(sample)
+        return fields is not None and fields.keys() == stored.keys() and all(same(fields[k], stored[k]) for k in stored)
     if not isinstance(stored, np.ndarray | np.generic):
         return sample == stored
     array = np.asarray(sample)  # of the dtype before it was stored
     return array.shape == stored.shape and array.astype(stored.dtype).tobytes() == stored.tobytes()
 
 
-def _check_resumed(number: int, sample: object, count: int, last: object, path: Path) -> None:
+def check_resumed(number: int, sample: object, count: int, last: object, path: Path) -> None:
+    """Raise ValueError where sample `number` - 1 of a source, its last if it is short, is not the last that is stored.
+
+    `count`: how many are stored.
+    """
     if number < count:
         raise ValueError(
             f"{path}: the source ends before the {count} samples that are stored; resume with the same one"
         )
-    if not _same(sample, last):
+    if not same(sample, last):
         raise ValueError(
             f"{path}: sample {count - 1} of the source is {sample!r:.80}, the stored one is {last!r:.80}: this is not "
             "the source that the build was started with, or something else was appended since; resume with that "

@@ -78,7 +78,7 @@ class SpansHandle(DatasetHandle[T]):
         """
         options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
         column = cls._column(zstd_level, zstd_train_dictionary_size)
-        return cls._build(out_dir, sources.Iterated(sample_generator, total), mode, options, column)
+        return cls._build(out_dir, sources.Iterated(sample_generator, total), mode, options, format.one_column(column))
 
     @classmethod
     def from_indexable(
@@ -100,7 +100,7 @@ class SpansHandle(DatasetHandle[T]):
         """As for all kinds; and compressed, as `from_generator` does."""
         options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
         column = cls._column(zstd_level, zstd_train_dictionary_size)
-        return cls._build(out_dir, chunks.indexed(indexable, n_jobs, options), mode, options, column)
+        return cls._build(out_dir, chunks.indexed(indexable, n_jobs, options), mode, options, format.one_column(column))
 
     @classmethod
     def _column(cls, level: int | None, dictionary_size: int | None) -> Text | Binary:

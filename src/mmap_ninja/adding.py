@@ -1,0 +1,78 @@
+"""Adding a column to samples that are there already: its values as the files that it has."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from mmap_ninja import encoding, format
+from mmap_ninja.columns import Array, ColumnType, Ragged, Role
+from mmap_ninja.format import Column
+
+_ROWS_AT_ONCE: Final = 1024
+
+
+class AddedColumn:
+    """A column whose values are those of samples that lie in some rows of a generation."""
+
+    def __init__(
+        self, column: Column, values: Sequence[Any], runs: npt.NDArray[np.int64], rows: int, where: str
+    ) -> None:
+        self._values = values
+        self._where = where
+        self._rows = rows
+        # Which value each row has: those that are no sample's are filled with something.
+        self._positions = np.full(rows, -1, np.int64)
+        at = 0
+        for first, count in runs.tolist():
+            self._positions[first : first + count] = np.arange(at, at + count)
+            at += count
+        self.column = replace(column, type=self._widest(column.type))
+        self._others: dict[Role, list[bytes]] = {role: [] for role in self.column.type.files()}
+
+    def contents(self) -> dict[tuple[Role, int | None], Iterable[bytes]]:
+        """What its files hold, the payload first, which makes the others."""
+        made: dict[tuple[Role, int | None], Iterable[bytes]] = {
+            (role, self.column.id): self._others[role] for role in self._others
+        }
+        made["data", self.column.id] = self._payload()
+        return made
+
+    def _batches(self) -> Iterator[tuple[int, list[Any]]]:
+        filler = encoding.filler(self.column.type)
+        for first in range(0, self._rows, _ROWS_AT_ONCE):
+            places = self._positions[first : first + _ROWS_AT_ONCE].tolist()
+            yield first, [filler if place < 0 else self._values[place] for place in places]
+
+    def _widest(self, kind: ColumnType) -> ColumnType:
+        """The type that all values fit, as far as the first one does not tell it."""
+        if not len(self._values):
+            return kind
+        if kind.is_known and not isinstance(kind, Ragged):
+            return kind
+        if isinstance(kind, Array):
+            return encoding.encode(kind, [self._values[0]], self._where, 0)[0]
+        for first in range(0, len(self._values), _ROWS_AT_ONCE):
+            batch = [self._values[k] for k in range(first, min(first + _ROWS_AT_ONCE, len(self._values)))]
+            kind, _ = encoding.encode(kind, batch, self._where, first)
+        return kind
+
+    def _payload(self) -> Iterator[bytes]:
+        if "offsets" in self._others:
+            self._others["offsets"].append(format.FIRST_OFFSET)
+        end = np.uint64(0)
+        for first, batch in self._batches():
+            kind, parts = encoding.encode(self.column.type, batch, self._where, first)
+            if kind != self.column.type:
+                raise ValueError(f"{self._where}: the values changed while they were read; nothing was changed")
+            for role, part in zip(self._others, parts, strict=True):
+                if role == "offsets":
+                    ends = np.frombuffer(part or b"", np.uint64) + end
+                    end = ends[-1]
+                    self._others[role].append(ends.tobytes())
+                elif role == "data":
+                    yield bytes(part or b"")
+                else:
+                    self._others[role].append(bytes(part or b""))

@@ -1,0 +1,110 @@
+"""Names of columns: which field of a sample is which, and how dotted names nest."""
+
+import dataclasses
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any, cast
+
+
+class Names:
+    """The names of columns, and how they are nested."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self.names = names
+        self._tree: dict[str, Any] = {}
+        for place, name in enumerate(names):
+            *groups, last = name.split(".")
+            node = self._tree
+            for group in groups:
+                node = node.setdefault(group, {})
+            node[last] = place
+
+    @cached_property
+    def _is_flat(self) -> bool:
+        return not any(isinstance(node, dict) for node in self._tree.values())
+
+    def split(self, samples: Sequence[Any], where: str, first: int) -> list[list[Any]]:
+        """The values of each column, of samples that are dicts, dataclasses or named tuples.
+
+        Raises:
+            TypeError: if a sample is none of these.
+            ValueError: if it has other columns.
+        """
+        keys, names = self._tree.keys(), self.names
+        values: list[list[Any]] = [[] for _ in names]
+        for number, sample in enumerate(samples, first):
+            if self._is_flat and type(sample) is dict and sample.keys() == keys:
+                for of_column, name in zip(values, names, strict=True):
+                    of_column.append(sample[name])
+            else:
+                self._split(sample, self._tree, "", values, f"{where}: sample {number}")
+        return values
+
+    def _split(self, sample: Any, tree: dict[str, Any], prefix: str, values: list[list[Any]], where: str) -> None:
+        fields = fields_of(sample)
+        if fields is None:
+            what = (
+                f"column {prefix[:-1]!r}: expected a dict"
+                if prefix
+                else "expected a dict, a dataclass or a named tuple"
+            )
+            raise TypeError(f"{where}: {what}, got {type(sample).__name__}; nothing of this batch was stored")
+        self.check(fields.keys(), tree.keys(), prefix, where)
+        for key, node in tree.items():
+            if isinstance(node, dict):
+                self._split(fields[key], node, f"{prefix}{key}.", values, where)
+            else:
+                values[node].append(fields[key])
+
+    @staticmethod
+    def check(found: Collection[Any], expected: Collection[str], prefix: str, where: str) -> None:
+        """Raise ValueError where the names found are not those that were expected."""
+        missing = [prefix + name for name in expected if name not in found]
+        extra = [f"{prefix}{name}" for name in found if name not in expected]
+        if missing or extra:
+            told = [f"has no column {missing[0]!r}"] if missing else []
+            told += [f"has a column {extra[0]!r} that the dataset has not"] if extra else []
+            raise ValueError(f"{where}: {' and '.join(told)}; nothing of this batch was stored: see schema, add_column")
+
+
+def fields_of(sample: object) -> Mapping[str, Any] | None:
+    """The fields of a dict, a dataclass or a named tuple; None for anything else."""
+    if isinstance(sample, Mapping):
+        return sample
+    if dataclasses.is_dataclass(sample) and not isinstance(sample, type):
+        return {item.name: getattr(sample, item.name) for item in dataclasses.fields(sample)}
+    if isinstance(sample, tuple) and hasattr(sample, "_asdict"):
+        return cast("Mapping[str, Any]", sample._asdict())
+    return None
+
+
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What dotted names say, as dicts in dicts."""
+    record: dict[str, Any] = {}
+    for name, value in values.items():
+        *groups, last = name.split(".")
+        node = record
+        for group in groups:
+            node = node.setdefault(group, {})
+        node[last] = value
+    return record
+
+
+def flattened(values: Mapping[str, Any], prefix: str, where: str) -> Iterator[tuple[str, Any]]:
+    """Sequences that are nested in dicts, by their dotted names.
+
+    Raises:
+        TypeError: if one is no sequence, or its name no str.
+    """
+    for name, column in values.items():
+        if not isinstance(name, str):
+            raise TypeError(f"{where}: column {name!r:.80}: expected a str, got {type(name).__name__}")
+        if isinstance(column, Mapping):
+            yield from flattened(column, f"{prefix}{name}.", where)
+        elif isinstance(column, str | bytes) or not hasattr(column, "__len__") or not hasattr(column, "__getitem__"):
+            raise TypeError(
+                f"{where}: column {prefix + name!r}: expected a sequence with a value for each sample, got "
+                f"{type(column).__name__}"
+            )
+        else:
+            yield prefix + name, column

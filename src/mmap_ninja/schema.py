@@ -1,0 +1,248 @@
+"""What a user says of the columns of records: a type for each name."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from mmap_ninja import codec as codecs
+from mmap_ninja import columns as stored
+from mmap_ninja.casting import checked_dtype
+from mmap_ninja.columns import MOST_DIMENSIONS, ColumnType, Zstd
+from mmap_ninja.format import Column, check_names
+from mmap_ninja.naming import fields_of
+
+Codec = Literal["zstd"]
+
+_LEVEL: Final = 3  # zstd's own
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A column of `str`.
+
+    Args:
+        codec: "zstd": each is compressed, with `pip install "mmap_ninja[zstd]"`.
+        nullable: Whether a sample may have None there.
+    """
+
+    codec: Codec | None = field(default=None, kw_only=True)
+    nullable: bool = field(default=False, kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Bytes:
+    """A column of `bytes`; the parameters are those of `Text`."""
+
+    codec: Codec | None = field(default=None, kw_only=True)
+    nullable: bool = field(default=False, kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Json:
+    """A column of what JSON can hold: dicts, lists, str, numbers, bool, None; the parameters are those of `Text`.
+
+    With `nullable`, None is a null. Else it is stored as JSON's.
+    """
+
+    codec: Codec | None = field(default=None, kw_only=True)
+    nullable: bool = field(default=False, kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """A column of one number per sample, or whatever else NumPy has a dtype for.
+
+    Args:
+        dtype: What is stored.
+        nullable: Whether a sample may have None there; a batch is a masked array then.
+    """
+
+    dtype: npt.DTypeLike
+    nullable: bool = field(default=False, kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Array:
+    """A column of arrays of one shape.
+
+    Args:
+        shape: Of the array of a sample.
+        dtype: What is stored.
+        nullable: As for `Scalar`.
+    """
+
+    shape: tuple[int, ...]
+    dtype: npt.DTypeLike
+    nullable: bool = field(default=False, kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Ragged:
+    """A column of arrays of any shape.
+
+    Args:
+        dtype: What is stored.
+        ndim: How many dimensions each has; None: any number.
+        nullable: Whether a sample may have None there.
+    """
+
+    dtype: npt.DTypeLike
+    ndim: int | None = None
+    nullable: bool = field(default=False, kw_only=True)
+
+
+Spec = Text | Bytes | Json | Scalar | Array | Ragged
+Specs = Mapping[str, "Spec | Specs"]
+
+_SPANS: Final[dict[type[Text | Bytes | Json], type[stored.Text | stored.Binary | stored.Json]]] = {
+    Text: stored.Text,
+    Bytes: stored.Binary,
+    Json: stored.Json,
+}
+
+
+def columns_of(specs: Specs) -> tuple[Column, ...]:
+    """The columns of an empty dataset, from what the user says of them.
+
+    Raises:
+        TypeError: for what says no type, or a dtype that cannot be stored.
+        ValueError: for a name that a column cannot have, or a shape that an array cannot.
+        ImportError: if a codec is not installed.
+    """
+    named = dict(_flat(specs, ""))
+    check_names(list(named))
+    return tuple(Column(place, name, column_type(spec, name)) for place, (name, spec) in enumerate(named.items()))
+
+
+def column_type(spec: object, name: str) -> ColumnType:
+    """How a column of this name is stored, if a spec says it; errors as for `columns_of`."""
+    where = f"column {name!r}"
+    match spec:
+        case Text() | Bytes() | Json():
+            if spec.codec not in (None, "zstd"):
+                raise ValueError(f"{where}: codec {spec.codec!r} is unknown (expected None or 'zstd')")
+            if spec.codec is not None:
+                codecs.library()  # what is missing must not leave a dataset behind
+            return _SPANS[type(spec)](None if spec.codec is None else Zstd(_LEVEL), spec.nullable)
+        case Scalar(dtype):
+            return stored.Array(checked_dtype(dtype, where), (), declared=True, nullable=spec.nullable)
+        case Array(shape, dtype):
+            extents = tuple(shape)
+            if len(extents) >= MOST_DIMENSIONS or not all(isinstance(e, int | np.integer) and e >= 0 for e in extents):
+                raise ValueError(
+                    f"{where}: shape {shape!r:.80}: expected less than {MOST_DIMENSIONS} numbers from 0 on"
+                )
+            array = stored.Array(
+                checked_dtype(dtype, where), tuple(map(int, extents)), declared=True, nullable=spec.nullable
+            )
+            if array.row_size >= 1 << 63:
+                raise ValueError(f"{where}: shape {shape!r:.80}: a sample of {array.row_size} bytes")
+            return array
+        case Ragged(dtype, ndim):
+            if ndim is not None and not 0 <= ndim <= MOST_DIMENSIONS:
+                raise ValueError(f"{where}: ndim {ndim}: expected 0 to {MOST_DIMENSIONS}")
+            return stored.Ragged(checked_dtype(dtype, where), declared=True, nullable=spec.nullable, ndim=ndim)
+        case _:
+            expected = "Text(), Bytes(), Json(), Scalar(dtype), Array(shape, dtype) or Ragged(dtype)"
+            raise TypeError(f"{where}: expected {expected}, got {spec!r:.80}")
+
+
+def spec_of(column: ColumnType) -> Spec:
+    """What a user would say of a column, whose first sample is there."""
+    match column:
+        case stored.Array():
+            dtype = np.dtype(np.float64) if column.dtype is None else column.dtype
+            if column.shape:
+                return Array(column.shape, dtype, nullable=column.nullable)
+            return Scalar(dtype, nullable=column.nullable)
+        case stored.Ragged():
+            return Ragged(np.float64 if column.dtype is None else column.dtype, column.ndim, nullable=column.nullable)
+        case _:
+            cls = next(spec for spec, kind in _SPANS.items() if isinstance(column, kind))
+            return cls(codec=None if column.codec is None else "zstd", nullable=column.nullable)
+
+
+def inferred(sample: object) -> tuple[Column, ...]:
+    """The columns that a first sample makes.
+
+    Raises:
+        TypeError: if its fields do not tell what they are.
+        ValueError: for a name that a column cannot have.
+    """
+    named = dict(_inferred(sample, ""))
+    check_names(list(named))
+    return tuple(Column(place, name, kind) for place, (name, kind) in enumerate(named.items()))
+
+
+def of_table(values: Mapping[str, Any]) -> tuple[Column, ...]:
+    """The columns that sequences of values make; an array makes one of a fixed shape. Errors as for `inferred`."""
+    check_names(list(values))
+    return tuple(Column(place, name, type_of_values(of, name)) for place, (name, of) in enumerate(values.items()))
+
+
+def type_of(value: object, name: str) -> ColumnType:
+    """The type of the column that a value makes; a dtype that is not known yet is that of the first batch."""
+    match value:
+        case str():
+            return stored.Text()
+        case bytes() | bytearray() | memoryview():
+            return stored.Binary()
+        case bool() | int() | float() | complex() | np.generic():
+            return stored.Array()
+        case list() | tuple():
+            return stored.Ragged() if _is_numbers(value) else stored.Json()
+        case dict():
+            return stored.Json()
+        case _ if hasattr(value, "__array__"):
+            return stored.Ragged() if np.ndim(value) else stored.Array()
+    raise TypeError(
+        f"column {name!r}: the first sample has {value!r:.80} there, which does not tell what the column holds; "
+        "declare it: RecordsMmap.create(path, columns={...})"
+    )
+
+
+def type_of_values(values: Any, name: str) -> ColumnType:
+    """The type of a column that a sequence of values makes."""
+    if isinstance(values, np.ndarray) and values.dtype.kind not in "OSU":
+        return stored.Array()
+    present = next(iter(values), None)
+    return type_of(present, name)
+
+
+def _inferred(sample: object, prefix: str) -> Iterator[tuple[str, ColumnType]]:
+    fields = fields_of(sample)
+    if fields is None:
+        raise TypeError(f"sample: expected a dict, a dataclass or a named tuple, got {type(sample).__name__}")
+    for key, value in fields.items():
+        if not isinstance(key, str):
+            raise TypeError(f"column {key!r:.80}: expected a str, got {type(key).__name__}")
+        if "." in key:
+            raise ValueError(
+                f"column {prefix + key!r}: has a dot, which stands for nested dicts; nest them, or rename it"
+            )
+        if fields_of(value):
+            yield from _inferred(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, type_of(value, prefix + key)
+
+
+def _flat(specs: Specs, prefix: str) -> Iterator[tuple[str, "Spec | Specs"]]:
+    if not isinstance(specs, Mapping):
+        raise TypeError(f"columns: expected a dict, got {type(specs).__name__}")
+    for name, spec in specs.items():
+        if not isinstance(name, str):
+            raise TypeError(f"column {name!r:.80}: expected a str, got {type(name).__name__}")
+        if isinstance(spec, Mapping) and spec:
+            yield from _flat(spec, f"{prefix}{name}.")
+        else:
+            yield prefix + name, spec
+
+
+def _is_numbers(values: list[Any] | tuple[Any, ...]) -> bool:
+    try:
+        return np.asarray(values).dtype.kind in "biufc"
+    except ValueError:  # lists of unequal lengths
+        return False
