@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from mmap_ninja import base, generic, numpy, parallel, ragged, string
 from mmap_ninja.arrays import ArrayMmap
 from mmap_ninja.bytes import BytesMmap
+from mmap_ninja.concatenation import Concat, concat
 from mmap_ninja.errors import (
     CommitUncertainError,
     CorruptDatasetError,
@@ -26,6 +27,7 @@ from mmap_ninja.memmaps import extend_dir as np_extend_dir
 from mmap_ninja.memmaps import from_generator as np_from_generator
 from mmap_ninja.memmaps import from_ndarray as np_from_ndarray
 from mmap_ninja.memmaps import open_existing as np_open_existing
+from mmap_ninja.merging import merge
 from mmap_ninja.opening import open, open_existing
 from mmap_ninja.ragged_arrays import RaggedMmap
 from mmap_ninja.records import RecordsMmap
@@ -52,6 +54,7 @@ __all__ = [
     "Bytes",
     "BytesMmap",
     "CommitUncertainError",
+    "Concat",
     "CorruptDatasetError",
     "DatasetTruncatedError",
     "ForkedHandleError",
@@ -73,7 +76,9 @@ __all__ = [
     "WorkerError",
     "Wrapped",
     "base",
+    "concat",
     "generic",
+    "merge",
     "np_append",
     "np_extend",
     "np_extend_dir",

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, TypeVar, get_args
 
-from mmap_ninja import _kernel, directory, files, format, legacy, upgrading, writing
+from mmap_ninja import _kernel, copying, directory, files, format, legacy, upgrading, writing
 from mmap_ninja.columns import Binary, ColumnType, Json, Text, Zstd
 from mmap_ninja.dataset import Columns, Dataset, Durability, Encode
-from mmap_ninja.errors import CorruptDatasetError, LockTimeoutError
+from mmap_ninja.errors import CorruptDatasetError
 from mmap_ninja.format import Column
 from mmap_ninja.generation import read_commit
 from mmap_ninja.legacy import Keys
@@ -98,6 +98,12 @@ class Build:
         durable = self._options.durability == "machine"
         self.dataset.commit(encode, rows, durable=durable, alone=not self._shared)
 
+    def fill(self, contents: copying.Contents, rows: int) -> None:
+        """Commit all samples of a hidden build at once: what its files hold."""
+        assert self._build_fd is not None  # noqa: S101 - a hidden build has one
+        directory.fill(self.dataset.generation, contents, rows, self._build_fd, format.BUILD)
+        self.dataset.refresh()
+
     def finish(self) -> None:
         """Mark the dataset complete, make it durable, and put it in the place of the one it replaces."""
         # An interrupted first build that is only added to stays interrupted. The files of a replaced dataset are
@@ -127,7 +133,7 @@ def begin(path: Path, kind: format.Kind, columns: Columns, options: Options) -> 
     old = legacy.detect(path)
     first = not old and directory.create(path, kind, columns, metadata, complete=False, timeout=timeout)
     if options.if_exists == "error" and not first:
-        raise FileExistsError(f"{path}: holds a dataset already; choose another path, or pass if_exists='replace'")
+        raise _exists(path)
     if old and options.if_exists == "append":
         _check_same(LegacyDataset(path, None).meta, kind, columns, path, options)
         upgrading.adopt(path, Keys(), timeout)
@@ -137,13 +143,7 @@ def begin(path: Path, kind: format.Kind, columns: Columns, options: Options) -> 
         build_fd = _take_build(path, options)
         directory.finish_upgrade(path)
         if options.if_exists == "replace":
-            if build_fd is not None:
-                os.close(build_fd)
-                directory.drop_build(path)
-            directory.refuse_foreign(path)
-            if not legacy.detect(path):
-                read_commit(path)  # one that cannot be switched must be known now, not when the build ends
-            build_fd = directory.start_generation(path, kind, columns, metadata, format.BUILD, 0)
+            build_fd = _start_beside(path, kind, columns, options, build_fd)
     if build_fd is None and legacy.detect(path):
         _check_same(LegacyDataset(path, None).meta, kind, columns, path, options)
         return None
@@ -156,6 +156,41 @@ def begin(path: Path, kind: format.Kind, columns: Columns, options: Options) -> 
             "pass if_exists='append' or 'replace'"
         )
     return build
+
+
+def begin_hidden(path: Path, kind: format.Kind, columns: Columns, options: Options) -> Build:
+    """Start a build of which nothing is seen before it ends, even where there is no dataset yet.
+
+    Raises:
+        FileExistsError: if there is a dataset and `if_exists` is not "replace".
+        LockTimeoutError: if another process is making one right now.
+    """
+    options.check()
+    if options.if_exists != "replace" and not directory.is_vacant(path):
+        raise _exists(path)
+    files.make_directories(path)
+    directory.refuse_foreign(path)
+    with directory.make_lock(path, options.lock_timeout):
+        if options.if_exists != "replace" and (path / format.COMMIT).exists():
+            raise _exists(path)
+        directory.refuse_orphans(path)
+        build_fd = _start_beside(path, kind, columns, options, _take_build(path, options))
+    return _open(path, kind, columns, build_fd, options, shared=False)
+
+
+def _start_beside(path: Path, kind: format.Kind, columns: Columns, options: Options, interrupted_fd: int | None) -> int:
+    """The BUILD of a new generation beside the dataset, in the place of an interrupted one; under the lock."""
+    if interrupted_fd is not None:
+        os.close(interrupted_fd)
+        directory.drop_build(path)
+    directory.refuse_foreign(path)
+    if (path / format.COMMIT).exists():
+        read_commit(path)  # one that cannot be switched must be known now, not when the build ends
+    return directory.start_generation(path, kind, columns, options.metadata or {}, format.BUILD, 0)
+
+
+def _exists(path: Path) -> FileExistsError:
+    return FileExistsError(f"{path}: holds a dataset already; choose another path, or pass if_exists='replace'")
 
 
 def _open(
@@ -221,18 +256,11 @@ def _codec(column: ColumnType) -> Zstd | None:
 
 def _take_build(path: Path, options: Options) -> int | None:
     """The descriptor of an interrupted replacement's BUILD, with its lock; None where there is none."""
-    build_path = path / format.BUILD
-    try:
-        fd = files.open_write(build_path)
-    except FileNotFoundError:
+    fd = directory.take_build(path)
+    if fd is None:
         return None
-    if not files.try_lock(fd, build_path):
-        os.close(fd)
-        raise LockTimeoutError(
-            f"{build_path}: {files.lock_holder(build_path)} is replacing this dataset right now; wait for it, or end it"
-        )
     try:
-        slots = [] if legacy.detect(path) else read_commit(path).slots
+        slots = read_commit(path).slots if (path / format.COMMIT).exists() else []
         ended = {slot.generation for _, slot in slots}
         if read_commit(path, format.BUILD).slots[0][1].generation not in ended:
             return fd

@@ -1,22 +1,16 @@
 """Compaction: the samples of a dataset written anew, without what was deleted or replaced."""
 
-from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
-from mmap_ninja import copying, files
+from mmap_ninja import copying
 from mmap_ninja.columns import Array
 from mmap_ninja.dataset import Columns, Dataset, Identity
 from mmap_ninja.directory import Change
-from mmap_ninja.edits import unneeded
 from mmap_ninja.errors import StaleHandleError
-
-if TYPE_CHECKING:
-    from tqdm import tqdm
 
 
 def compact(dataset: Dataset, order: npt.NDArray[np.int64] | None, identity: Identity | None, *, verbose: bool) -> None:
@@ -34,9 +28,9 @@ def compact(dataset: Dataset, order: npt.NDArray[np.int64] | None, identity: Ide
         runs = dataset.edits.runs(dataset.rows)
         if order is not None:
             runs = copying.collected(copying.expanded(runs)[order])
-        contents = copying.contents(columns, [copying.Source(dataset.generation, dataset.extents, runs)])
-        bar = stack.enter_context(_progress_bar(dataset, verbose=verbose))
-        return Change(columns, {key: _counted(parts, bar) for key, parts in contents.items()}, dataset.num_samples)
+        rows = [copying.Source(dataset.generation, dataset.extents, runs)]
+        bar = stack.enter_context(copying.progress_bar(rows, verbose=verbose))
+        return Change(columns, copying.counted(copying.contents(columns, rows), bar), dataset.num_samples)
 
     with ExitStack() as stack:
         dataset.evolve(change)
@@ -48,17 +42,3 @@ def sealed(columns: Columns) -> Columns:
         replace(column, type=replace(column.type, sealed=True)) if isinstance(column.type, Array) else column
         for column in columns
     )
-
-
-def _progress_bar(dataset: Dataset, *, verbose: bool) -> "tqdm[NoReturn]":
-    from tqdm.auto import tqdm  # noqa: PLC0415 - here, for opening a dataset to be quick
-
-    total = sum(size for file, size in zip(dataset.meta.files, dataset.extents, strict=True) if file.column is not None)
-    left = total - sum(unneeded(dataset.generation, dataset.edits))
-    return tqdm(total=left, unit="B", unit_scale=True, disable=not verbose)
-
-
-def _counted(parts: Iterable[files.Content], bar: "tqdm[NoReturn]") -> Iterator[files.Content]:
-    for part in parts:
-        yield part
-        bar.update(part.size if isinstance(part, files.Range) else len(part))

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,9 @@ from mmap_ninja.errors import CorruptDatasetError
 from mmap_ninja.files import Content
 from mmap_ninja.format import FIRST_OFFSET, Column
 from mmap_ninja.generation import Generation
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 Contents = Mapping[tuple[Role, int | None], Iterable[Content]]  # by a file's role and column
 Runs = npt.NDArray[np.int64]  # [k, 2]: the first row of each run, and how many
@@ -70,6 +73,30 @@ def contents(columns: Sequence[Column], sources: Sequence[Source]) -> Contents:
             else:
                 made[role, column.id] = _rows(sources, role, place, unit)
     return made
+
+
+def progress_bar(sources: Sequence[Source], *, verbose: bool) -> "tqdm[NoReturn]":
+    """Bytes, rate and time left of a copy, for those who want to see them."""
+    from tqdm.auto import tqdm  # noqa: PLC0415 - here, for opening a dataset to be quick
+
+    total = sum(
+        source.generation.size_of(index, source.runs)
+        for source in sources
+        for index, file in enumerate(source.generation.meta.files)
+        if file.column is not None
+    )
+    return tqdm(total=total, unit="B", unit_scale=True, disable=not verbose)
+
+
+def counted(contents: Contents, bar: "tqdm[NoReturn]") -> Contents:
+    """The same, told to a progress bar as it is read."""
+
+    def through(parts: Iterable[Content]) -> Iterator[Content]:
+        for part in parts:
+            yield part
+            bar.update(part.size if isinstance(part, files.Range) else len(part))
+
+    return {key: through(parts) for key, parts in contents.items()}
 
 
 def expanded(runs: Runs) -> npt.NDArray[np.int64]:

@@ -2,15 +2,20 @@
 
 import os
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mmap_ninja import _kernel, copying, files, format, legacy, marking
-from mmap_ninja.columns import Role
-from mmap_ninja.errors import CommitUncertainError, CorruptDatasetError, MmapNinjaError, NotADatasetError
+from mmap_ninja.errors import (
+    CommitUncertainError,
+    CorruptDatasetError,
+    LockTimeoutError,
+    MmapNinjaError,
+    NotADatasetError,
+)
 from mmap_ninja.format import Column, Meta
 from mmap_ninja.generation import CommitFile, Generation, block_sums, read_commit
 from mmap_ninja.writing import locked
@@ -46,12 +51,10 @@ def create(
     with make_lock(path, timeout):
         if (path / format.COMMIT).exists():
             return False
-        if orphans := _orphans(path):
-            raise CorruptDatasetError(
-                f"{path}: holds samples in {orphans[:5]} but no {format.COMMIT} file that says how many; restore it "
-                "from a copy, or move these files away"
-            )
-        drop_build(path)  # the empty files of a creation that was interrupted
+        refuse_orphans(path)
+        if (interrupted := take_build(path)) is not None:
+            os.close(interrupted)
+        drop_build(path)  # the files of a creation that was interrupted
         files.remove(path / format.UPGRADE)
         flags = _kernel.COMPLETE if complete else 0
         os.close(start_generation(path, kind, columns, metadata, format.COMMIT, flags))
@@ -59,13 +62,42 @@ def create(
     return True
 
 
+def take_build(path: Path) -> int | None:
+    """The descriptor of a BUILD that nobody works on any more, with its lock; None where there is none.
+
+    Raises:
+        LockTimeoutError: if somebody does.
+    """
+    build_path = path / format.BUILD
+    try:
+        fd = files.open_write(build_path)
+    except FileNotFoundError:
+        return None
+    if not files.try_lock(fd, build_path):
+        os.close(fd)
+        raise LockTimeoutError(
+            f"{build_path}: {files.lock_holder(build_path)} is making this dataset right now; wait for it, or end it"
+        )
+    return fd
+
+
+def refuse_orphans(path: Path) -> None:
+    """Raise if a directory without commit file holds samples that no interrupted creation leaves."""
+    if orphans := _orphans(path):
+        raise CorruptDatasetError(
+            f"{path}: holds samples in {orphans[:5]} but no {format.COMMIT} file that says how many; restore it "
+            "from a copy, or move these files away"
+        )
+
+
 def _orphans(path: Path) -> list[str]:
-    """The files with samples in a directory without commit file: no interrupted creation leaves them."""
+    """The files with samples in a directory without commit file, which are not those of an interrupted merge either."""
     if (path / format.COMMIT).exists():
         return []
+    known = _named(path)
     sizes = {name: (path / name).stat().st_size for name in files.names(path)}
     upgraded = sizes.get(format.LEGACY_DATA) and marking.is_marked(path)
-    orphans = [name for name, size in sizes.items() if format.holds_samples(name, size)]
+    orphans = [name for name, size in sizes.items() if format.holds_samples(name, size) and name not in known]
     return [*orphans, format.LEGACY_DATA] if upgraded else orphans
 
 
@@ -94,13 +126,13 @@ def start_generation(
     Returns the open descriptor of the commit file, which holds its lock.
     """
     meta = format.new_meta(kind, _next_generation(path), uuid.uuid4().bytes, columns, metadata)
-    return publish(path, meta, {"offsets": [format.FIRST_OFFSET]}, 0, commit_name, flags)
+    return publish(path, meta, {}, 0, commit_name, flags)
 
 
 def publish(
     path: Path,
     meta: Meta,
-    contents: Mapping[Role, Iterable[bytes]],
+    contents: copying.Contents,
     rows: int,
     commit_name: str,
     flags: int,
@@ -111,8 +143,8 @@ def publish(
 
     Args:
         path: The dataset's directory.
-        meta: The generation, of one column.
-        contents: What its files hold, by their role; nothing where it is not here.
+        meta: The generation.
+        contents: What its files hold; nothing where it is not here.
         rows: Its samples.
         commit_name: The commit file, which takes the place of one that is there.
         flags: What the commit marks the dataset with.
@@ -128,7 +160,9 @@ def publish(
             _write_file(file_path, [sums])
             continue
         adopted = file.name == format.LEGACY_DATA
-        size = adopted_size if adopted else _write_file(file_path, contents.get(file.role, ()))
+        size = (
+            adopted_size if adopted else _write_file(file_path, contents.get((file.role, file.column), _initial(file)))
+        )
         fd = files.open_read(file_path)
         try:
             if adopted:
@@ -178,6 +212,8 @@ def replace(path: Path, slot: _kernel.Slot, timeout: float) -> None:
         commit_path = path / format.COMMIT
         if legacy.detect(path):
             marking.announce(path, marking.FOLDERS[0], list(marking.FOLDERS))
+            os.close(_place(path, slot, format.COMMIT))
+        elif not commit_path.exists():
             os.close(_place(path, slot, format.COMMIT))
         else:
             fd = files.open_write(commit_path)
@@ -277,7 +313,29 @@ def _contents_of(file: format.FileEntry, generation: Generation, rows: int, chan
         place = next(place for place, column in enumerate(generation.meta.columns) if column.id == file.column)
         column = next(column for column in change.columns if column.id == file.column)
         return copying.shapes(copying.whole(generation, rows), place, column)
+    return _initial(file)
+
+
+def _initial(file: format.FileEntry) -> list[bytes]:
+    """What a file holds when there are no rows."""
     return [format.FIRST_OFFSET] if file.role == "offsets" else []
+
+
+def fill(generation: Generation, contents: copying.Contents, rows: int, commit_fd: int, commit_name: str) -> None:
+    """Give a generation without rows so many, durably, in one commit; its builder alone may know of it."""
+    path, meta = generation.path, generation.meta
+    slot = read_commit(path, commit_name).slots[0][1]
+    sums, digest = b"", 0
+    for file, rule, fd in zip(meta.files, meta.extents(), generation.descriptors, strict=True):
+        held = [sums] if file.role == "sums" else contents.get((file.role, file.column), _initial(file))
+        size = _write_into(path / file.name, held)
+        if rule.sealed:
+            part, complete = _hashed(file.id, fd, 0, size, path / file.name)
+            digest, sums = digest + part, sums + complete
+    slot.rows = slot.durable_rows = rows
+    slot.digest = digest % 2**64
+    generation.extents(rows, 0)
+    _switch(commit_fd, path / commit_name, read_commit(path, commit_name), slot)
 
 
 def finish_switch(path: Path) -> None:
@@ -335,7 +393,15 @@ def _next_generation(path: Path) -> int:
 
 def _write_file(path: Path, contents: Iterable[files.Content]) -> int:
     """Make a file of a new generation, durably; returns its size."""
-    fd = files.create(path)
+    return _write(files.create(path), path, contents)
+
+
+def _write_into(path: Path, contents: Iterable[files.Content]) -> int:
+    """Write over a file from its start, durably; returns how many bytes."""
+    return _write(files.open_write(path), path, contents)
+
+
+def _write(fd: int, path: Path, contents: Iterable[files.Content]) -> int:
     try:
         at = 0
         for content in contents:

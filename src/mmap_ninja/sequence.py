@@ -131,6 +131,38 @@ class SampleSequence(_kernel.Samples, Generic[T]):
         """
         raise NotImplementedError
 
+    def split(self, fractions: Sequence[float], seed: int | None = None) -> list[Self]:
+        """Parts of the samples, as views: for training and validation, say. No sample is in two of them.
+
+        Args:
+            fractions: How large a part of the samples each has: numbers from 0 on that add up to at most 1.
+            seed: None: each part is a run of samples. A number: chosen at random, the same ones for the same number
+                and as many samples, now and with later versions. In a part the samples keep their order, so that
+                neighbours on disk stay neighbours: shuffle when you read.
+
+        Raises:
+            ValueError: for other fractions.
+        """
+        return [self.select(part) for part in parts_of(len(self), fractions, seed)]
+
+
+def parts_of(count: int, fractions: Sequence[float], seed: int | None) -> list[slice | _Positions]:
+    """Which of so many samples each part of a split has.
+
+    Raises:
+        ValueError: if a fraction is negative, or they add up to more than 1.
+    """
+    shares = np.asarray(fractions, np.float64)
+    if shares.ndim != 1 or not len(shares) or not (shares >= 0).all() or shares.sum() > 1 + 1e-9:
+        raise ValueError(f"fractions {fractions!r:.80}: expected numbers from 0 on that add up to at most 1")
+    ends = np.minimum(np.rint(np.cumsum(shares) * count), count).astype(np.int64).tolist()
+    bounds = list(zip([0, *ends], ends, strict=False))
+    if seed is None:
+        return [slice(start, stop) for start, stop in bounds]
+    # RandomState's stream is frozen, that of default_rng is not: https://numpy.org/neps/nep-0019-rng-policy.html
+    shuffled = np.random.RandomState(seed).permutation(count)
+    return [np.sort(shuffled[start:stop]) for start, stop in bounds]
+
 
 Sequence.register(SampleSequence)  # not inherited: the kernel's type has a metaclass of its own
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from mmap_ninja import _kernel, directory, format, legacy, marking
+from mmap_ninja import _kernel, copying, directory, format, legacy, marking
 from mmap_ninja.columns import MOST_DIMENSIONS, Array, ColumnType, Ragged, Role, ShapeForm, Text
 from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT
 from mmap_ninja.errors import LeftoverBytesWarning
@@ -108,23 +108,23 @@ def adopt(path: Path, keys: Keys, lock_timeout: float) -> None:
         directory.finish_upgrade(path)
 
 
-def _contents(dataset: LegacyDataset, samples: _kernel.Samples) -> tuple[ColumnType, dict[Role, Iterable[bytes]], bool]:
+def _contents(dataset: LegacyDataset, samples: _kernel.Samples) -> tuple[ColumnType, copying.Contents, bool]:
     """The column that an upgrade makes, what its new files hold, and whether the payload stays as it is."""
     column = dataset.meta.columns[0].type
     if isinstance(column, Array):
         strided = bool(dataset.layout.strides)
-        return column, {"data": _in_c_order(samples, column)} if strided else {}, not strided
+        return column, {("data", 0): _in_c_order(samples, column)} if strided else {}, not strided
     runs = partial(_runs, samples, str(dataset.path))
     contiguous = _are_contiguous(runs)
-    contents: dict[Role, Iterable[bytes]] = {"offsets": _offsets(runs)}
+    contents: dict[tuple[Role, int | None], Iterable[bytes]] = {("offsets", 0): _offsets(runs)}
     if not contiguous:
-        contents["data"] = _back_to_back(dataset)
+        contents["data", 0] = _back_to_back(dataset)
     if isinstance(column, Text) and column.codec is not None:
-        contents["sizes"] = (run._sizes().astype(np.uint32).tobytes() for run in runs())
+        contents["sizes", 0] = (run._sizes().astype(np.uint32).tobytes() for run in runs())
     if isinstance(column, Ragged):
         column = _with_ranks(column, runs, dataset.path)
         if column.shape_width:
-            contents["shapes"] = _shape_rows(column, runs)
+            contents["shapes", 0] = _shape_rows(column, runs)
     return column, contents, contiguous
 
 
