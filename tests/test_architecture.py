@@ -13,14 +13,14 @@ PACKAGE = Path(mmap_ninja.__file__).parent
 
 # Lower layers first; modules of one line may not import each other.
 LAYERS = [
-    {"_kernel", "_worker", "errors", "dtypes", "naming"},
+    {"_kernel", "_worker", "arrow_types", "errors", "dtypes", "naming"},
     {"columns", "casting", "files", "sources", "workers"},
     {"format", "codec"},
     {"schema"},
     {"generation", "marking"},
     {"copying"},
     {"writing", "legacy"},
-    {"directory", "edits", "encoding", "attaching"},
+    {"directory", "edits", "encoding", "attaching", "arrow_export", "arrow_import"},
     {"adding"},
     {"dataset"},
     {"compaction"},
@@ -37,7 +37,7 @@ LAYERS = [
     {"string", "ragged", "numpy", "generic", "base", "parallel"},
     {"__init__"},
 ]
-ALLOWED_OUTSIDE = {"cloudpickle", "numpy", "tqdm"}
+ALLOWED_OUTSIDE = {"cloudpickle", "numpy", "pyarrow", "tqdm"}
 
 
 def level(module):

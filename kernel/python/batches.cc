@@ -568,10 +568,49 @@ nb::tuple bounds(Samples& samples) {
                         over(index.ends, u64(), index.lead + first, shape, nullptr));
 }
 
+// Where the samples start, and where the last one ends, over the map: checked, for others read them without a
+// look. None where they do not lie in one order, or are compressed.
+nb::object offsets(Samples& samples) {
+  ColumnPtr column = open_column(samples);
+  const Index& index = column->spans.index();
+  const RowMap& rows = column->rows;
+  if (!rows.is_contiguous() || column->frames.codec || (index.starts && index.starts != index.ends))
+    return nb::none();
+  if (!index.starts) {
+    nb::object none = new_array(1, NPY_UINT64);
+    *data_of<uint64_t>(none) = 0;
+    return none;
+  }
+  check(column->spans.check_size(), samples.path);
+  uint64_t count = rows.count(), first = count == 0 ? 0 : rows.row(0), lead = first * sizeof(uint64_t);
+  auto numbers = reinterpret_cast<const uint64_t*>(index.starts->data()) + first;
+  bool ordered = true;
+  {
+    nb::gil_scoped_release release;
+    index.starts->populate(lead, lead + (count + 1) * sizeof(uint64_t));
+    for (uint64_t k = 0; k < count; ++k) ordered &= numbers[k] <= numbers[k + 1];
+  }
+  uint64_t units = column->spans.payload_size() / std::max<uint64_t>(column->spans.unit(), 1);
+  for (uint64_t k = 0; !ordered && k < count; ++k)
+    if (numbers[k] > numbers[k + 1])
+      raise({.code = Code::bad_offsets, .row = first + k, .found = numbers[k], .expected = numbers[k + 1]},
+            samples.path);
+  if (numbers[count] > units)
+    raise({.code = Code::bad_offsets, .row = first + count, .found = numbers[count], .expected = units},
+          samples.path);
+  auto u64 = owned(reinterpret_cast<PyObject*>(PyArray_DescrFromType(NPY_UINT64)));
+  return over(index.starts, u64, lead, {static_cast<npy_intp>(count + 1)}, nullptr);
+}
+
 // All elements of the payload in their order, over the map.
 nb::object flat(Samples& samples) {
   ColumnPtr column = open_column(samples);
   const Spans& spans = column->spans;
+  if (column->layout->dtype.is_none()) {  // of text and bytes
+    if (!spans.payload()) return new_array(0, NPY_UINT8);
+    auto u8 = owned(reinterpret_cast<PyObject*>(PyArray_DescrFromType(NPY_UINT8)));
+    return over(spans.payload(), u8, 0, {static_cast<npy_intp>(spans.payload_size())}, nullptr);
+  }
   if (!spans.payload()) return new_samples(samples, *column, {0});
   auto itemsize = static_cast<uint64_t>(nb::cast<int64_t>(column->layout->dtype.attr("itemsize")));
   return over(spans.payload(), column->layout->dtype, 0,
@@ -627,6 +666,7 @@ void define_batches(nb::class_<Samples>& samples) {
       .def("_shape_of", &shape_of)
       .def("_shape_table", &shape_table)
       .def("_bounds", &bounds)
+      .def("_offsets", &offsets)
       .def("_flat", &flat)
       .def("_whole", &whole);
 }

@@ -33,7 +33,7 @@ def _opened(path: str, level: int, dictionary: bytes) -> _kernel.Zstd:
     return _kernel.Zstd(path, level, dictionary)
 
 
-def train(codec: Zstd, payload: bytes, ends: bytes, path: str) -> bytes:
+def train(codec: Zstd, payload: bytes | memoryview, ends: bytes, path: str) -> bytes:
     """The dictionary that a codec wants, made of its column's first batch.
 
     Raises:

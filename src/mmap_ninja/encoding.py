@@ -6,12 +6,13 @@ from functools import partial
 from typing import Any, TypeVar, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from mmap_ninja import _kernel, codec
 from mmap_ninja.casting import AnyArray, convert, find_dtype
 from mmap_ninja.columns import MOST_DIMENSIONS, Array, Binary, ColumnType, Json, Ragged, ShapeForm, Text
 from mmap_ninja.dtypes import DType
-from mmap_ninja.sources import Values
+from mmap_ninja.sources import Packed, Values
 from mmap_ninja.writing import Parts
 
 A = TypeVar("A", Array, Ragged)
@@ -32,15 +33,34 @@ def encode(column: ColumnType, batch: Values[Any], where: str, first: int) -> tu
     """
     if not len(batch):
         return column, ()
-    if not column.nullable or isinstance(batch, np.ndarray):
-        encoded, parts = _encode(column, batch, where, first)
-        return encoded, (*parts, bytes(len(batch))) if column.nullable else parts
-    nulls = bytes(sample is None for sample in batch)
-    if any(nulls):
+    nulls = _nulls(batch) if column.nullable or not isinstance(batch, list) else None
+    if nulls is not None and not column.nullable:
+        raise TypeError(
+            f"{where}: sample {first + int(np.argmax(nulls))}: is None, which the column does not allow; nothing of "
+            "this batch was stored: make the column with nullable=True"
+        )
+    if nulls is not None and isinstance(batch, list):
         filler = _filler(column, batch)
         batch = [filler if sample is None else sample for sample in batch]
+    if isinstance(batch, np.ma.MaskedArray):
+        batch = np.where(np.ma.getmaskarray(batch), np.zeros((), batch.dtype), batch.data)
     encoded, parts = _encode(column, batch, where, first, nulls)
-    return encoded, (*parts, nulls)
+    if not column.nullable:
+        return encoded, parts
+    return encoded, (*parts, bytes(len(batch)) if nulls is None else nulls.tobytes())
+
+
+def _nulls(batch: Values[Any]) -> npt.NDArray[np.bool_] | None:
+    """Which samples are missing; None if none is."""
+    if isinstance(batch, Packed):
+        return batch.nulls
+    if isinstance(batch, np.ndarray):
+        if not np.ma.is_masked(batch):
+            return None
+        return np.asarray(np.ma.getmaskarray(batch).reshape(len(batch), -1).any(axis=1))
+    if not any(sample is None for sample in batch):
+        return None
+    return np.array([sample is None for sample in batch])
 
 
 def filler(column: ColumnType) -> Any:
@@ -49,8 +69,12 @@ def filler(column: ColumnType) -> Any:
 
 
 def _encode(
-    column: ColumnType, batch: Values[Any], where: str, first: int, nulls: bytes = b""
+    column: ColumnType, batch: Values[Any], where: str, first: int, nulls: npt.NDArray[np.bool_] | None
 ) -> tuple[ColumnType, Parts]:
+    if isinstance(batch, Packed):
+        if isinstance(column, Text | Binary) and batch.is_text >= isinstance(column, Text):
+            return _compress(column, batch.payload, batch.ends, where, first)
+        batch = batch.listed()
     match column:
         case Array():
             return _encode_arrays(column, batch, where, first)
@@ -62,14 +86,15 @@ def _encode(
             packed = _kernel.encode_binary(_listed(batch), where, first)
         case Json():
             texts = [
-                "" if k < len(nulls) and nulls[k] else as_json(value, where, first + k) for k, value in enumerate(batch)
+                "" if nulls is not None and nulls[k] else as_json(value, where, first + k)
+                for k, value in enumerate(batch)
             ]
             packed = _kernel.encode_text(texts, where, first)
     return _compress(column, *packed, where, first)
 
 
 def _compress(
-    column: Text | Binary | Json, payload: bytes, ends: bytes, where: str, first: int
+    column: Text | Binary | Json, payload: bytes | memoryview, ends: bytes, where: str, first: int
 ) -> tuple[ColumnType, Parts]:
     if column.codec is None:
         return column, (payload, ends)
@@ -141,7 +166,7 @@ def _encode_ragged(column: Ragged, batch: Values[Any], where: str, first: int) -
 def _with_dtype(column: A, batch: Values[Any], where: str, first: int) -> tuple[A, DType]:
     """The column with a dtype, which the batch gives it if it has none."""
     if column.dtype is None:
-        column = replace(column, dtype=find_dtype(batch, where, first))
+        column = replace(column, dtype=find_dtype(cast("list[Any]", batch), where, first))
     return column, cast("DType", column.dtype)
 
 
@@ -153,7 +178,7 @@ def _check_shape(shape: tuple[int, ...], column: Array, where: str, number: int)
         )
 
 
-def _filler(column: ColumnType, batch: Values[Any]) -> Any:
+def _filler(column: ColumnType, batch: list[Any]) -> Any:
     """What stands in the files where a sample is missing."""
     match column:
         case Array():
@@ -176,4 +201,6 @@ def _empty(rank: int, dtype: DType | None) -> AnyArray:
 
 
 def _listed(batch: Values[Any]) -> list[Any]:
+    if isinstance(batch, Packed):
+        return batch.listed()
     return list(batch) if isinstance(batch, np.ndarray) else batch

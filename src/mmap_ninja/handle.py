@@ -9,12 +9,24 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Literal, NoReturn, Self, SupportsIndex, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, Self, SupportsIndex, TypeVar, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from mmap_ninja import _kernel, attaching, build, chunks, compaction, encoding, format, sources, upgrading
+from mmap_ninja import (
+    _kernel,
+    arrow_export,
+    arrow_import,
+    attaching,
+    build,
+    chunks,
+    compaction,
+    encoding,
+    format,
+    sources,
+    upgrading,
+)
 from mmap_ninja.build import IfExists
 from mmap_ninja.chunks import Chunked
 from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Columns, Dataset, Durability, Encode, Snapshot, nothing
@@ -27,6 +39,9 @@ from mmap_ninja.legacy_dataset import LegacyDataset, open_dataset
 from mmap_ninja.sequence import PREVIEW_SAMPLES, Indices, SampleSequence, positions, preview_html
 from mmap_ninja.sources import Indexable
 from mmap_ninja.writing import Parts
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 T = TypeVar("T")
 PathLike = str | os.PathLike[str]
@@ -45,6 +60,7 @@ class DatasetHandle(SampleSequence[T]):
 
     _kind: ClassVar[format.Kind]
     _sample: ClassVar[str]  # what the kernel calls it
+    _holds_json: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -483,6 +499,64 @@ class DatasetHandle(SampleSequence[T]):
             return operator.getitem, self._field_of
         options = (str(self.path), self.mode, self._durability, self._lock_timeout, self._keys)
         return reopen, (type(self), options, self._snapshot.identity, self._selection, self._configuration)
+
+    def _exported(self) -> dict[str, Any]:
+        """The columns that Arrow sees, by their names."""
+        return arrow_export.one_column(self.select(slice(None)))
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """The samples for another library, over the files where Arrow can read them: its PyCapsule protocol."""
+        return arrow_export.reader(self._exported()).__arrow_c_stream__(requested_schema)
+
+    def to_arrow(self) -> "pa.Table":
+        """The samples as a table of pyarrow; the only column of a dataset that has one is called `sample`.
+
+        Where they lie in the files as Arrow has them, nothing is copied, and the table keeps the files' maps. Samples
+        that were edited, are compressed, or are views by steps or indices, are copied.
+
+        Raises:
+            ImportError: if `pip install "mmap_ninja[arrow]"` is still to be done.
+            TypeError: if a dtype has no type in Arrow.
+        """
+        return arrow_export.reader(self._exported()).read_all()
+
+    @classmethod
+    def from_arrow(
+        cls,
+        out_dir: PathLike,
+        data: object,
+        batch_size: int = 1024,
+        verbose: bool = False,
+        *,
+        mode: Mode | None = None,
+        if_exists: IfExists = "replace",
+        metadata: dict[str, Any] | None = None,
+        durability: Durability | None = None,
+        lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
+    ) -> Self:
+        """Store a table of pyarrow, Polars, DuckDB, or whatever else speaks the Arrow PyCapsule protocol.
+
+        It is read batch by batch.
+
+        Args:
+            out_dir: The dataset's directory; missing parents are made.
+            data: A table with one column, whose values are the samples; for records, with a column for each of theirs.
+            batch_size: Samples per commit, at most.
+            verbose: Whether to show a progress bar.
+            mode: The mode of the handle that is returned.
+            if_exists: As for `from_generator`, like what follows.
+            metadata: A dict that JSON can hold.
+            durability: None, "process" or "machine".
+            lock_timeout: Seconds to wait for other processes' commits.
+
+        Raises:
+            ImportError: if `pip install "mmap_ninja[arrow]"` is still to be done.
+            TypeError: if `data` is no table, or its values are no samples of this kind.
+            ValueError: if it has more columns, or its data is not valid.
+        """
+        options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
+        source: Any = arrow_import.Batches(data, str(out_dir), named=False)
+        return cls._build(out_dir, source, mode, options)
 
     @classmethod
     def from_generator(

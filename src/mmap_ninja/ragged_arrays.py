@@ -7,7 +7,7 @@ from typing import Any, Self, cast, overload
 import numpy as np
 import numpy.typing as npt
 
-from mmap_ninja import build, chunks, format, sources
+from mmap_ninja import arrow_export, build, chunks, format, sources
 from mmap_ninja.build import IfExists
 from mmap_ninja.casting import AnyArray, checked_dtype, convert
 from mmap_ninja.columns import Ragged
@@ -302,6 +302,9 @@ class RaggedMmap(DatasetHandle[AnyArray]):
             raise ValueError(f"{self.path}: windows: the samples have {found}; expected 1-D samples")
         return Windows(self._unwrapped(), length, length if stride is None else stride, within_samples=within_samples)
 
+    def _exported(self) -> dict[str, Any]:
+        return arrow_export.one_column(self._unwrapped())
+
     def _matches(self, value: object, start: int, stop: int) -> Iterator[int]:
         """Positions of the samples of the same shape that are equal to a value in all elements."""
         try:
@@ -324,7 +327,7 @@ class RaggedMmap(DatasetHandle[AnyArray]):
     # ---- writing
 
     def _check_replacements(self, batch: sources.Batch[AnyArray], at: Positions) -> None:
-        for position, sample in zip((at % max(len(self), 1)).tolist(), cast("sources.Values[Any]", batch), strict=True):
+        for position, sample in zip((at % max(len(self), 1)).tolist(), cast("list[Any]", batch), strict=True):
             shape = self._shape_of(position)
             if np.ndim(sample) != len(shape):
                 raise ValueError(

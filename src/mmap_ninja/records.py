@@ -6,7 +6,19 @@ from typing import Any, Final, Self, cast
 
 import numpy as np
 
-from mmap_ninja import _kernel, attaching, build, chunks, encoding, format, naming, schema, sources
+from mmap_ninja import (
+    _kernel,
+    arrow_export,
+    arrow_import,
+    attaching,
+    build,
+    chunks,
+    encoding,
+    format,
+    naming,
+    schema,
+    sources,
+)
 from mmap_ninja.adding import AddedColumn
 from mmap_ninja.arrays import ArrayMmap
 from mmap_ninja.build import IfExists
@@ -33,6 +45,7 @@ class JsonColumn(SpansHandle[Any]):
 
     _kind = "records"
     _sample = "text"
+    _holds_json = True
 
     def _key_bytes(self, value: object) -> bytes | None:
         try:
@@ -214,6 +227,34 @@ class RecordsMmap(DatasetHandle[Record]):
         options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
         table = sources.Table.of(values, str(out_dir))
         return cls._build(out_dir, sources.Tabled(table), mode, options, schema.columns_of(columns or {}))
+
+    @classmethod
+    def from_arrow(
+        cls,
+        out_dir: PathLike,
+        data: object,
+        batch_size: int = 1024,
+        verbose: bool = False,
+        *,
+        columns: Specs | None = None,
+        mode: Mode | None = None,
+        if_exists: IfExists = "replace",
+        metadata: dict[str, Any] | None = None,
+        durability: Durability | None = None,
+        lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
+    ) -> Self:
+        """As for all kinds; without `columns`, the table's schema makes them.
+
+        A struct makes nested columns, a list of numbers `Ragged`, any other list `Json`. Nullable are the columns
+        with nulls in the table's first batch: name those in `columns` that have them only later.
+        """
+        options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
+        source: Any = arrow_import.Batches(data, str(out_dir), named=True)
+        made = schema.columns_of(source.specs() if columns is None else columns)
+        return cls._build(out_dir, source, mode, options, made)
+
+    def _exported(self) -> dict[str, Any]:
+        return {name: handle._exported()[arrow_export.SAMPLE] for name, handle in self._columns().items()}
 
     # ---- columns
 
@@ -465,7 +506,7 @@ class RecordsMmap(DatasetHandle[Record]):
     def _encode(cls, columns: Columns, batch: sources.Batch[Record], path: str, first: int) -> tuple[Columns, Parts]:
         if not len(batch):
             return columns, ()
-        table, listed = (batch, []) if isinstance(batch, sources.Table) else (None, list(batch))
+        table, listed = (batch, []) if isinstance(batch, sources.Table) else (None, cast("list[Record]", batch))
         if not columns:
             try:
                 columns = schema.of_table(table.columns) if table else schema.inferred(listed[0])

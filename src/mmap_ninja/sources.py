@@ -44,12 +44,31 @@ class Table:
         """The columns in the order of their names."""
         names.check(self.columns.keys(), names.names, "", where)
         return [
-            column if isinstance(column, np.ndarray) else list(column)
+            column if isinstance(column, np.ndarray | Packed) else list(column)
             for column in (self.columns[name] for name in names.names)
         ]
 
 
-Values = list[T] | npt.NDArray[Any]  # an array holds samples of one shape
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A batch of texts or byte strings that lie back to back already."""
+
+    payload: bytes | memoryview
+    ends: bytes  # u64 each, from the start of the payload
+    nulls: npt.NDArray[np.bool_] | None
+    is_text: bool  # it is valid UTF-8
+
+    def __len__(self) -> int:
+        return len(self.ends) // 8
+
+    def listed(self) -> list[str | bytes]:
+        """The samples, those that are missing as empty ones."""
+        ends = [0, *np.frombuffer(self.ends, np.uint64).tolist()]
+        spans = [bytes(self.payload[start:stop]) for start, stop in itertools.pairwise(ends)]
+        return [span.decode() for span in spans] if self.is_text else list(spans)
+
+
+Values = list[T] | npt.NDArray[Any] | Packed  # an array holds samples of one shape
 Batch = Values[T] | Table
 
 
