@@ -25,7 +25,24 @@ def test_docstring_examples_run(name, tmp_path, monkeypatch):
     assert results.failed == 0
 
 
-@pytest.mark.parametrize("class_name", ["StringsMmap", "BytesMmap", "ArrayMmap", "RaggedMmap", "Wrapped"])
+CLASSES = [
+    "StringsMmap",
+    "BytesMmap",
+    "ArrayMmap",
+    "RaggedMmap",
+    "RecordsMmap",
+    "Wrapped",
+    "Concat",
+    "Text",
+    "Bytes",
+    "Json",
+    "Scalar",
+    "Array",
+    "Ragged",
+]
+
+
+@pytest.mark.parametrize("class_name", CLASSES)
 def test_public_classes_have_an_example(class_name):
     assert ">>> " in getattr(mmap_ninja, class_name).__doc__
 

@@ -14,6 +14,12 @@ class Concat(Sequence[Any]):
     """What `concat` gives: a read-only list of the samples of several datasets or views, on what they see now.
 
     It pickles as its parts do.
+
+    Example:
+        >>> from mmap_ninja import StringsMmap
+        >>> parts = [StringsMmap.from_strings(name, [name, name * 2]) for name in ("a", "b")]
+        >>> concat(parts).take([3, 0])
+        ['bb', 'a']
     """
 
     def __init__(self, parts: Sequence[DatasetHandle[Any]], chosen: Selection | None = None) -> None:

@@ -77,11 +77,11 @@ class RecordsMmap(DatasetHandle[Record]):
         lock_timeout: Seconds to wait for other processes' commits.
 
     Example:
-        >>> import numpy as np
-        >>> ds = RecordsMmap.create("train", columns={"text": Text(), "label": Scalar(np.int64)})
+        >>> import mmap_ninja as mn
+        >>> ds = mn.RecordsMmap.create("train", columns={"text": mn.Text(), "label": mn.Scalar("int64")})
         >>> ds.extend([{"text": "good", "label": 1}, {"text": "bad", "label": 0}])
-        >>> ds[0], ds["text"][-1]
-        ({'text': 'good', 'label': np.int64(1)}, 'bad')
+        >>> ds[0]["text"], ds["label"][-1].item(), len(ds)
+        ('good', 0, 2)
         >>> ds.take([1, 0])
         {'text': ['bad', 'good'], 'label': array([0, 1])}
 

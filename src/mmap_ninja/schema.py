@@ -26,6 +26,13 @@ class Text:
     Args:
         codec: "zstd": each is compressed, with `pip install "mmap_ninja[zstd]"`.
         nullable: Whether a sample may have None there.
+
+    Example:
+        >>> from mmap_ninja import RecordsMmap
+        >>> ds = RecordsMmap.create("texts", columns={"text": Text(nullable=True)})
+        >>> ds.extend({"text": ["a", None]})
+        >>> list(ds["text"])
+        ['a', None]
     """
 
     codec: Codec | None = field(default=None, kw_only=True)
@@ -34,7 +41,15 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Bytes:
-    """A column of `bytes`; the parameters are those of `Text`."""
+    """A column of `bytes`; the parameters are those of `Text`.
+
+    Example:
+        >>> from mmap_ninja import RecordsMmap
+        >>> ds = RecordsMmap.create("images", columns={"jpeg": Bytes()})
+        >>> ds.append({"jpeg": b"..."})
+        >>> ds["jpeg"][0]
+        b'...'
+    """
 
     codec: Codec | None = field(default=None, kw_only=True)
     nullable: bool = field(default=False, kw_only=True)
@@ -45,6 +60,13 @@ class Json:
     """A column of what JSON can hold: dicts, lists, str, numbers, bool, None; the parameters are those of `Text`.
 
     With `nullable`, None is a null. Else it is stored as JSON's.
+
+    Example:
+        >>> from mmap_ninja import RecordsMmap
+        >>> ds = RecordsMmap.create("boxes", columns={"objects": Json()})
+        >>> ds.append({"objects": [{"class": "cat", "box": [0, 0, 9, 9]}]})
+        >>> ds[0]["objects"][0]["class"]
+        'cat'
     """
 
     codec: Codec | None = field(default=None, kw_only=True)
@@ -58,6 +80,13 @@ class Scalar:
     Args:
         dtype: What is stored.
         nullable: Whether a sample may have None there; a batch is a masked array then.
+
+    Example:
+        >>> from mmap_ninja import RecordsMmap
+        >>> ds = RecordsMmap.create("labels", columns={"label": Scalar("uint8")})
+        >>> ds.extend({"label": [3, 1]})
+        >>> ds.take([1, 0])["label"]
+        array([1, 3], dtype=uint8)
     """
 
     dtype: npt.DTypeLike
@@ -72,6 +101,12 @@ class Array:
         shape: Of the array of a sample.
         dtype: What is stored.
         nullable: As for `Scalar`.
+
+    Example:
+        >>> from mmap_ninja import RecordsMmap
+        >>> ds = RecordsMmap.create("digits", columns={"image": Array((28, 28), "uint8")})
+        >>> ds["image"].shape
+        (0, 28, 28)
     """
 
     shape: tuple[int, ...]
@@ -87,6 +122,13 @@ class Ragged:
         dtype: What is stored.
         ndim: How many dimensions each has; None: any number.
         nullable: Whether a sample may have None there.
+
+    Example:
+        >>> from mmap_ninja import RecordsMmap
+        >>> ds = RecordsMmap.create("tokens", columns={"ids": Ragged("int32", ndim=1)})
+        >>> ds.extend({"ids": [[5, 2], [7]]})
+        >>> ds["ids"].take_padded([0, 1])[0].tolist()
+        [[5, 2], [7, 0]]
     """
 
     dtype: npt.DTypeLike
