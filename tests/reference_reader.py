@@ -65,7 +65,7 @@ def read_meta(directory: Path, slot: dict) -> dict:
     assert bytes.fromhex(meta["uuid"]) == slot["uuid"]
     assert meta["generation"] == slot["generation"]
     for file in meta["files"]:
-        assert re.fullmatch(r"((c\d+\.(data|offsets|sizes|shapes)|edits|sums)-\d+)|data\.ninja", file["name"])
+        assert re.fullmatch(r"((c\d+\.(data|offsets|sizes|shapes|nulls)|edits|sums)-\d+)|data\.ninja", file["name"])
     return meta
 
 
@@ -86,7 +86,7 @@ def is_summed(meta: dict, file: dict) -> bool:
     return file["role"] != "sums" and column.get("sealed", True)
 
 
-def extents(directory: Path, meta: dict, rows: int) -> dict[str, int]:
+def extents(directory: Path, meta: dict, rows: int, edits: int) -> dict[str, int]:
     """Committed bytes of each file, by its name."""
     sizes = {}
     summed = []
@@ -104,7 +104,9 @@ def extents(directory: Path, meta: dict, rows: int) -> dict[str, int]:
             (end,) = struct.unpack("<Q", raw[8 * rows : 8 * rows + 8])
             sizes[file["name"]] = end * (itemsize(column["dtype"]) if column.get("dtype") else 1)
         elif file["role"] == "edits":
-            sizes[file["name"]] = 0
+            sizes[file["name"]] = 32 * edits
+        elif file["role"] == "nulls":
+            sizes[file["name"]] = rows
         elif file["role"] == "sizes":
             sizes[file["name"]] = 4 * rows
         else:
@@ -116,12 +118,13 @@ def extents(directory: Path, meta: dict, rows: int) -> dict[str, int]:
 
 def digest(directory: Path, meta: dict, slot: dict) -> int:
     """What the slot's digest must be."""
-    durable = extents(directory, meta, slot["durable_rows"])
+    durable = extents(directory, meta, slot["durable_rows"], slot["durable_edits"])
+    ends = extents(directory, meta, slot["rows"], slot["edits"])
     total = 0
     for file in meta["files"]:
         if not is_summed(meta, file):
             continue
-        data = (directory / file["name"]).read_bytes()[: extents(directory, meta, slot["rows"])[file["name"]]]
+        data = (directory / file["name"]).read_bytes()[: ends[file["name"]]]
         for block in range(durable[file["name"]] // BLOCK, -(-len(data) // BLOCK)):
             part = data[block * BLOCK : (block + 1) * BLOCK]
             total += xxhash.xxh64_intdigest(part, seed=file["id"] << 48 | block)
@@ -130,7 +133,7 @@ def digest(directory: Path, meta: dict, slot: dict) -> int:
 
 def check_sums(directory: Path, meta: dict, slot: dict) -> int:
     """Hold each line of the sums file against its block; returns how many there are."""
-    sizes = extents(directory, meta, slot["rows"])
+    sizes = extents(directory, meta, slot["rows"], slot["edits"])
     names = {file["id"]: file["name"] for file in meta["files"]}
     sums_name = next(file["name"] for file in meta["files"] if file["role"] == "sums")
     lines = list(struct.iter_unpack("<QQQ", (directory / sums_name).read_bytes()[: sizes[sums_name]]))
@@ -170,30 +173,73 @@ def read_shapes(directory: Path, names: dict, column: dict, offsets: tuple) -> l
     return shapes
 
 
+def stored_rows(directory: Path, meta: dict, slot: dict) -> list[int]:
+    """Where each sample is stored, in their order."""
+    name = next(file["name"] for file in meta["files"] if file["role"] == "edits")
+    rows = {row: row for row in range(slot["rows"])}
+    for op, row, count, new_row in struct.iter_unpack("<QQQQ", (directory / name).read_bytes()[: 32 * slot["edits"]]):
+        assert op in (1, 2)
+        assert 0 < count <= slot["rows"] - row
+        for k in range(count):
+            if op == 1:
+                del rows[row + k]
+            else:
+                assert row + count <= new_row <= slot["rows"] - count
+                assert row + k in rows
+                rows[row + k] = new_row + k
+                del rows[new_row + k]
+    return list(rows.values())
+
+
+def read_column(directory: Path, meta: dict, column: dict, rows: int) -> list:
+    """All rows of one column."""
+    names = {file["role"]: file["name"] for file in meta["files"] if file["column"] == column["id"]}
+    payload = (directory / names["data"]).read_bytes()
+    if column["type"] == "array":
+        size = itemsize(column["dtype"]) * math.prod(column["shape"]) if rows else 0
+        samples = [(tuple(column["shape"]), payload[size * k : size * (k + 1)]) for k in range(rows)]
+    else:
+        offsets = struct.unpack(f"<{rows + 1}Q", (directory / names["offsets"]).read_bytes()[: 8 * (rows + 1)])
+        assert offsets[0] == 0
+        assert list(offsets) == sorted(offsets)
+        unit = itemsize(column["dtype"]) if column.get("dtype") else 1
+        samples = [payload[start * unit : end * unit] for start, end in itertools.pairwise(offsets)]
+        if column["type"] == "ragged":
+            samples = list(zip(read_shapes(directory, names, column, offsets), samples, strict=True))
+        if "codec" in column:
+            lengths = struct.unpack(f"<{rows}I", (directory / names["sizes"]).read_bytes()[: 4 * rows])
+            samples = decompress(samples, lengths, column["codec"])
+        if column["type"] in ("text", "json"):
+            samples = [sample.decode() for sample in samples]
+    if column.get("nullable"):
+        nulls = (directory / names["nulls"]).read_bytes()[:rows]
+        assert len(nulls) == rows
+        samples = [None if null else sample for sample, null in zip(samples, nulls, strict=True)]
+    if column["type"] == "json":
+        samples = [None if sample is None else json.loads(sample) for sample in samples]
+    return samples
+
+
 def read(directory: Path) -> list:
     """All samples of the newest commit, after checking everything that can be checked."""
     slot = read_slots(directory / "COMMIT")[0]
     meta = read_meta(directory, slot)
     assert digest(directory, meta, slot) == slot["digest"]
     check_sums(directory, meta, slot)
-    (column,) = meta["columns"]
-    names = {file["role"]: file["name"] for file in meta["files"]}
-    rows = slot["rows"]
-    payload = (directory / names["data"]).read_bytes()
-    if column["type"] == "array":
-        size = itemsize(column["dtype"]) * math.prod(column["shape"]) if rows else 0
-        return [(tuple(column["shape"]), payload[size * k : size * (k + 1)]) for k in range(rows)]
-    offsets = struct.unpack(f"<{rows + 1}Q", (directory / names["offsets"]).read_bytes()[: 8 * (rows + 1)])
-    assert offsets[0] == 0
-    assert list(offsets) == sorted(offsets)
-    if column["type"] == "ragged":
-        shapes = read_shapes(directory, names, column, offsets)
-        unit = itemsize(column["dtype"]) if rows else 1
-        return [
-            (s, payload[a * unit : b * unit]) for s, (a, b) in zip(shapes, itertools.pairwise(offsets), strict=True)
-        ]
-    samples = [payload[start:end] for start, end in itertools.pairwise(offsets)]
-    if "codec" in column:
-        lengths = struct.unpack(f"<{rows}I", (directory / names["sizes"]).read_bytes()[: 4 * rows])
-        samples = decompress(samples, lengths, column["codec"])
-    return [sample.decode() for sample in samples] if column["type"] == "text" else samples
+    columns = {column["name"]: read_column(directory, meta, column, slot["rows"]) for column in meta["columns"]}
+    stored = stored_rows(directory, meta, slot)
+    if meta["kind"] != "records":
+        return [columns[""][row] for row in stored]
+    return [nested({name: column[row] for name, column in columns.items()}) for row in stored]
+
+
+def nested(values: dict) -> dict:
+    """What the dots in names say."""
+    sample = {}
+    for name, value in values.items():
+        *groups, last = name.split(".")
+        node = sample
+        for group in groups:
+            node = node.setdefault(group, {})
+        node[last] = value
+    return sample

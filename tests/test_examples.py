@@ -129,12 +129,21 @@ def test_resume_build_goes_on_after_the_finished_batches(tmp_path: Path) -> None
     ]
 
 
+def test_query_with_sql_groups_and_stores_again(tmp_path: Path) -> None:
+    output = output_of(run_example("query_with_sql.py", cwd=tmp_path))
+
+    assert re.search(r"│ +1 │ +(19|20)\d\d │", output)
+    assert not re.search(r"│ +3 │", output)
+    assert "; text: str, stars: int64, source.id: int64, source.lang: str)" in output
+
+
 def test_every_example_has_a_test() -> None:
     names = {path.name for path in EXAMPLES.iterdir() if path.suffix in {".py", ".ipynb"}}
 
     assert names == {
         "convert_texts.py",
         "demo.py",
+        "query_with_sql.py",
         "read_while_appending.py",
         "resume_build.py",
         "strings.ipynb",

@@ -2,15 +2,31 @@
 
 import json
 import re
+import struct
 import uuid
 from pathlib import Path
 
+import numpy as np
 import pytest
 import reference_reader
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmap_ninja import BytesMmap, CorruptDatasetError, FormatVersionError, StringsMmap, _kernel, format
+from mmap_ninja import (
+    Array,
+    Bytes,
+    BytesMmap,
+    CorruptDatasetError,
+    FormatVersionError,
+    Json,
+    Ragged,
+    RecordsMmap,
+    Scalar,
+    StringsMmap,
+    Text,
+    _kernel,
+    format,
+)
 
 FORMAT_PAGE = Path(__file__).parents[1] / "docs" / "format.md"
 
@@ -44,6 +60,68 @@ def test_reference_reader_agrees_whatever_the_batches(tmp_path_factory, batches,
             dataset.flush()
 
     assert reference_reader.read(path) == [b"first", *(sample for batch in batches for sample in batch)]
+
+
+EDITS = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 30), st.integers(1, 4), st.booleans()), max_size=12)
+
+
+@given(edits=EDITS)
+def test_reference_reader_agrees_whatever_is_edited(tmp_path_factory, edits):
+    path = tmp_path_factory.mktemp("format") / "ds"
+    samples = [bytes([k]) * (k % 5) for k in range(8)]
+    dataset = BytesMmap.from_bytes(path, samples)
+
+    for op, first, count, flush in edits:
+        piece = slice(first % (len(samples) + 1), first % (len(samples) + 1) + count)
+        if op == 0:
+            del dataset[piece], samples[piece]
+        else:
+            new = [b"new" * first] * len(samples[piece])
+            dataset[piece] = new
+            samples[piece] = new
+            dataset.append(b"end" * op)
+            samples.append(b"end" * op)
+        if flush:
+            dataset.flush()
+
+    assert reference_reader.read(path) == samples
+
+
+def test_reference_reader_reads_records(tmp_path):
+    columns = {
+        "text": Text(codec="zstd"),
+        "blob": Bytes(nullable=True),
+        "meta": {"json": Json(nullable=True), "n": Scalar("<i4", nullable=True), "box": Array((2,), "<f8")},
+        "rows": Ragged("<u2", nullable=True),
+    }
+    samples = [
+        {
+            "text": f"text {k} " * 20,
+            "blob": None if k % 3 == 0 else b"x" * k,
+            "meta": {"json": [k, {"a": None}] if k % 2 else None, "n": None if k == 4 else k, "box": [k, k / 2]},
+            "rows": None if k == 5 else np.full((k, 2), k, "<u2"),
+        }
+        for k in range(9)
+    ]
+    records = RecordsMmap.from_generator(tmp_path / "ds", samples, columns=columns, batch_size=4)
+    del records[2]
+    records[1] = samples[7]
+    records.add_column("more", list("abcdefgh"))
+    records.drop_column("blob")
+    expected = [samples[k] for k in (0, 7, 3, 4, 5, 6, 7, 8)]
+
+    found = reference_reader.read(tmp_path / "ds")
+
+    assert [sample["more"] for sample in found] == list("abcdefgh")
+    for sample, wanted in zip(found, expected, strict=True):
+        assert sample["text"] == wanted["text"]
+        assert sample["meta"]["json"] == wanted["meta"]["json"]
+        assert sample["meta"]["n"] == (
+            None if wanted["meta"]["n"] is None else ((), struct.pack("<i", wanted["meta"]["n"]))
+        )
+        assert sample["meta"]["box"] == ((2,), struct.pack("<2d", *wanted["meta"]["box"]))
+        rows = wanted["rows"]
+        assert sample["rows"] == (None if rows is None else (rows.shape, rows.astype("<u2").tobytes()))
 
 
 def test_two_writers_in_turn_keep_digest_and_sums_right(tmp_path):

@@ -297,6 +297,15 @@ def test_columns_are_those_of_the_first_sample(tmp_path):
     )
 
 
+def test_empty_lists_are_what_the_next_ones_are(tmp_path):
+    samples = [{"a": [], "b": [], "c": {"d": []}}, {"a": [], "b": ["x"], "c": {"d": [1.5]}}]
+
+    dataset = RecordsMmap.from_generator(tmp_path / "ds", samples)
+
+    assert dataset.schema == {"a": mn.Json(), "b": mn.Json(), "c.d": mn.Ragged(np.dtype(np.float64))}
+    assert plain(dataset[:]) == samples
+
+
 def test_schema_makes_the_same_columns_again(records, tmp_path):
     again = RecordsMmap.create(tmp_path / "again", columns=records.schema)
 

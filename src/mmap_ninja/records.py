@@ -164,7 +164,8 @@ class RecordsMmap(DatasetHandle[Record]):
         """As for all kinds; without `columns`, the first sample makes them.
 
         A str makes `Text`, bytes `Bytes`, a number `Scalar`, an array or a list of numbers `Ragged`, a dict nested
-        columns, any other list `Json`. Samples are dicts, dataclasses or named tuples.
+        columns, any other list `Json`; of an empty list, the next samples of the first batch tell what it holds.
+        Samples are dicts, dataclasses or named tuples.
         """
         options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
         source: sources.Source[Any] = sources.Iterated(sample_generator, total)
@@ -509,7 +510,7 @@ class RecordsMmap(DatasetHandle[Record]):
         table, listed = (batch, []) if isinstance(batch, sources.Table) else (None, cast("list[Record]", batch))
         if not columns:
             try:
-                columns = schema.of_table(table.columns) if table else schema.inferred(listed[0])
+                columns = schema.of_table(table.columns) if table else schema.inferred(listed)
                 if not columns:
                     raise ValueError("sample: has no fields, so there are no columns")
             except (TypeError, ValueError) as error:

@@ -1,6 +1,6 @@
 """What a user says of the columns of records: a type for each name."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -207,14 +207,18 @@ def spec_of(column: ColumnType) -> Spec:
             return cls(codec=None if column.codec is None else "zstd", nullable=column.nullable)
 
 
-def inferred(sample: object) -> tuple[Column, ...]:
-    """The columns that a first sample makes.
+def inferred(samples: Sequence[object]) -> tuple[Column, ...]:
+    """The columns that a first batch makes: those of its first sample.
+
+    Where that has an empty list, the first one that is not tells what the lists hold.
 
     Raises:
         TypeError: if its fields do not tell what they are.
         ValueError: for a name that a column cannot have.
     """
-    named = dict(_inferred(sample, ""))
+    named: dict[str, ColumnType] = {}
+    for name, value in _fields(samples[0], ""):
+        named[name] = type_of_values([value] if not _is_empty(value) else _found(samples, name), name)
     check_names(list(named))
     return tuple(Column(place, name, kind) for place, (name, kind) in enumerate(named.items()))
 
@@ -247,14 +251,22 @@ def type_of(value: object, name: str) -> ColumnType:
 
 
 def type_of_values(values: Any, name: str) -> ColumnType:
-    """The type of a column that a sequence of values makes."""
+    """The type of a column that a sequence of values makes; an array makes one of a fixed shape."""
     if isinstance(values, np.ndarray) and values.dtype.kind not in "OSU":
         return stored.Array()
-    present = next(iter(values), None)
-    return type_of(present, name)
+    first = next(iter(values), None)
+    if _is_empty(first):
+        first = next((value for value in values if not _is_empty(value)), None)
+        return stored.Json() if first is None else type_of(first, name)
+    return type_of(first, name)
 
 
-def _inferred(sample: object, prefix: str) -> Iterator[tuple[str, ColumnType]]:
+def _is_empty(value: object) -> bool:
+    return isinstance(value, list | tuple) and not value
+
+
+def _fields(sample: object, prefix: str) -> Iterator[tuple[str, Any]]:
+    """The values of a sample by the dotted names that they have as columns."""
     fields = fields_of(sample)
     if fields is None:
         raise TypeError(f"sample: expected a dict, a dataclass or a named tuple, got {type(sample).__name__}")
@@ -266,9 +278,20 @@ def _inferred(sample: object, prefix: str) -> Iterator[tuple[str, ColumnType]]:
                 f"column {prefix + key!r}: has a dot, which stands for nested dicts; nest them, or rename it"
             )
         if fields_of(value):
-            yield from _inferred(value, f"{prefix}{key}.")
+            yield from _fields(value, f"{prefix}{key}.")
         else:
-            yield prefix + key, type_of(value, prefix + key)
+            yield prefix + key, value
+
+
+def _found(samples: Sequence[object], name: str) -> list[Any]:
+    """The values of one column, as far as samples have it; those that do not fit are found when they are stored."""
+    values = []
+    for sample in samples:
+        value: Any = sample
+        for key in name.split("."):
+            value = (fields_of(value) or {}).get(key)
+        values.append(value)
+    return [value for value in values if value is not None]
 
 
 def _flat(specs: Specs, prefix: str) -> Iterator[tuple[str, "Spec | Specs"]]:
