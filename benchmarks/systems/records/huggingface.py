@@ -11,8 +11,9 @@ from systems.records.protocol import Record
 
 DISTRIBUTION = "datasets"
 SETTINGS = (
-    "`Dataset.from_dict(...).save_to_disk`, the images flat as `Sequence(uint8)` with their shapes, as `Array3D` has one "
-    'dynamic dimension only; `load_from_disk`, `with_format("numpy")`; `ds[i]`, `ds[list]`; not synced'
+    "`Dataset.from_dict(...).save_to_disk`, the images flat as `Sequence(uint8)` with their shapes, as `Array3D` has "
+    'one dynamic dimension only; `load_from_disk`, `with_format("numpy")`, whose int64 arrays are made uint8 and int32 '
+    "where every byte is read; `ds[i]`, `ds[list]`; not synced"
 )
 
 
@@ -45,7 +46,8 @@ class Store:
 
     def sample(self, index: int) -> tuple[np.ndarray, str, int, np.ndarray]:
         record = self.dataset[index]
-        return record["image"].reshape(record["shape"]), str(record["text"]), record["label"], record["tokens"]
+        image = record["image"].astype(np.uint8).reshape(record["shape"])
+        return image, str(record["text"]), record["label"], record["tokens"].astype(np.int32)
 
     def bare(self, indices: Sequence[int]) -> object:
         dataset = self.dataset
@@ -57,5 +59,6 @@ class Store:
         return map(self.dataset.__getitem__, batches)
 
     def columns(self, batch: Any) -> tuple[Iterable[np.ndarray], Iterable[str], Any, Iterable[np.ndarray]]:
-        images = (image.reshape(shape) for image, shape in zip(batch["image"], batch["shape"], strict=True))
-        return images, batch["text"], batch["label"], batch["tokens"]
+        flat = (image.astype(np.uint8) for image in batch["image"])
+        images = (image.reshape(shape) for image, shape in zip(flat, batch["shape"], strict=True))
+        return images, batch["text"], batch["label"], (row.astype(np.int32) for row in batch["tokens"])
