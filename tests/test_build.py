@@ -167,7 +167,7 @@ def test_second_replacing_build_at_once_is_refused(tmp_path):
 
     def source():
         yield NEW[0]
-        with pytest.raises(LockTimeoutError, match=f"BUILD: process {os.getpid()} is replacing this dataset"):
+        with pytest.raises(LockTimeoutError, match=f"BUILD: process {os.getpid()} is making this dataset"):
             StringsMmap.from_strings(tmp_path / "ds", ["other"])
         yield from NEW[1:]
 
