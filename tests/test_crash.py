@@ -163,7 +163,7 @@ def clear(path, done):
 
 
 def records(count):
-    return [{"n": number, "t": "t" * number, "r": [number] * number} for number in range(count)]
+    return [{"n": number, "t": "t" * number, "r": [number] * (number + 1)} for number in range(count)]
 
 
 def two_records(path):
