@@ -129,6 +129,16 @@ def test_columns_of_every_kind_are_read_only_views(records):
         labels[0] = 1
 
 
+def test_no_view_of_columns_takes_a_sample_whatever_it_holds(records):
+    for view in (*(records[name] for name in records.columns), records["meta"], records[["label"]]):
+        with pytest.raises(ReadOnlyError, match="a view is read-only"):
+            view.append(records[0])
+        with pytest.raises(ReadOnlyError, match="a view is read-only"):
+            view[0] = view[0]
+        with pytest.raises(ReadOnlyError, match="a view is read-only"):
+            view.clear()
+
+
 def test_views_of_some_columns_have_these_only(records):
     view = records[["meta.box", "label"]]
     group = records["meta"]
