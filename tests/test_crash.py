@@ -269,7 +269,7 @@ def listed(samples):
 def listed_sample(sample):
     if isinstance(sample, dict):
         return {key: listed_sample(value) for key, value in sample.items()}
-    return sample if isinstance(sample, str) else sample.tolist()
+    return sample.tolist() if hasattr(sample, "tolist") else sample
 
 
 def takes_appends(path):

@@ -129,6 +129,16 @@ def test_columns_of_every_kind_are_read_only_views(records):
         labels[0] = 1
 
 
+def test_no_view_of_columns_takes_a_sample_whatever_it_holds(records):
+    for view in (*(records[name] for name in records.columns), records["meta"], records[["label"]]):
+        with pytest.raises(ReadOnlyError, match="a view is read-only"):
+            view.append(records[0])
+        with pytest.raises(ReadOnlyError, match="a view is read-only"):
+            view[0] = view[0]
+        with pytest.raises(ReadOnlyError, match="a view is read-only"):
+            view.clear()
+
+
 def test_views_of_some_columns_have_these_only(records):
     view = records[["meta.box", "label"]]
     group = records["meta"]
@@ -154,6 +164,7 @@ def test_index_and_count_compare_whole_samples(records):
     assert records["meta.extra"].index({"tags": ["5"], "none": None}) == 5
     assert b"" in records["blob"]
     assert records["blob"].index(b"") == 5  # not the nulls, which are empty in the files
+    assert {"none": None, "tags": ["5"]} in records["meta.extra"]  # as dicts compare, not as texts
     assert 0.0 in records["meta.score"]
     assert records["meta.score"].count(None) == 3
     for fields in ({"label": 7.5}, {"label": "a"}, {"label": None}, {"image": [[1], [2, 3]]}, {"image": ["a"]}):
@@ -625,6 +636,7 @@ def test_names_are_never_names_of_files(tmp_path, name):
     ("columns", "error", "message"),
     [
         ({"a": mn.Text(), "a.b": mn.Text()}, ValueError, "column 'a': is also a group"),
+        ({"a": {"b": mn.Text()}, "a.b": mn.Json()}, ValueError, "column 'a.b': is there twice"),
         ({f"c{k}": mn.Text() for k in range(1001)}, ValueError, "1001 columns; expected at most 1000"),
         ({"a": str}, TypeError, r"column 'a': expected Text\(\), Bytes\(\)"),
         ({"a": "text"}, TypeError, r"column 'a': expected Text\(\)"),
@@ -691,6 +703,65 @@ def test_nulls_are_no_values(tmp_path):
     with pytest.raises(ValueError, match="sample 1 is null, which no array holds; see take"):
         np.asarray(column)
     assert column.__getitems__([0, 1]) == [0, None]
+
+
+def test_column_given_twice_is_refused(tmp_path):
+    dataset = RecordsMmap.create(tmp_path / "ds", columns={"a": {"b": mn.Scalar(np.int64)}})
+
+    with pytest.raises(ValueError, match="ds: column 'a.b': is there twice, nested and with a dot"):
+        dataset.extend({"a": {"b": [1]}, "a.b": [2]})
+
+    assert len(dataset) == 0
+
+
+@pytest.mark.parametrize("ndim", [2, None])
+def test_nulls_among_images_are_empty_in_jagged_and_padded_batches(tmp_path, ndim):
+    dataset = RecordsMmap.create(tmp_path / "ds", columns={"r": mn.Ragged(np.int32, ndim=ndim, nullable=True)})
+    dataset.extend([{"r": None}, {"r": [[1, 2], [3, 4]]}, {"r": None}, {"r": [[5, 6]]}])
+    column = dataset["r"]
+
+    values, offsets = column.take_jagged([0, 1, 2, 3])
+    padded, lengths = column.take_padded([2, 3])
+
+    assert values.tolist() == [[1, 2], [3, 4], [5, 6]]
+    assert offsets.tolist() == [0, 0, 2, 2, 3]
+    assert padded.tolist() == [[[0, 0]], [[5, 6]]]
+    assert lengths.tolist() == [[0, 0], [1, 2]]
+    assert column.take_jagged([0])[1].tolist() == [0, 0]
+    assert column.take_padded([0, 2])[1].tolist() == [[0, 0], [0, 0]]
+
+
+def test_null_before_the_first_image_is_empty_in_batches(tmp_path):
+    dataset = RecordsMmap.create(tmp_path / "ds", columns={"r": mn.Ragged(np.int32, nullable=True)})
+    for value in (None, [[1, 2]], None):
+        dataset.append({"r": value})
+
+    batch, lengths = dataset["r"].take_padded([0, 1, 2])
+
+    assert dataset["r"][1].tolist() == [[1, 2]]
+    assert batch.tolist() == [[[0, 0]], [[1, 2]], [[0, 0]]]
+    assert lengths.tolist() == [[0, 0], [1, 2], [0, 0]]
+
+
+def test_array_of_which_a_part_is_masked_is_refused(tmp_path):
+    dataset = RecordsMmap.create(tmp_path / "ds", columns={"a": mn.Array((2,), np.int64, nullable=True)})
+    values = np.ma.MaskedArray([[1, 2], [3, 4], [5, 6]], [[1, 1], [0, 0], [0, 1]])
+
+    with pytest.raises(TypeError, match="column 'a': sample 2: only some of its elements are masked"):
+        dataset.extend({"a": values})
+    dataset.extend({"a": values[:2]})
+
+    assert plain(dataset[:]) == [{"a": None}, {"a": [3, 4]}]
+
+
+def test_renamed_column_that_would_be_a_group_changes_nothing(tmp_path):
+    dataset = RecordsMmap(tmp_path / "ds")
+    dataset.append({"a": 1, "b": {"c": 2}})
+
+    with pytest.raises(ValueError, match="ds: column 'b': is also a group of columns"):
+        dataset.rename_column("a", "b")
+
+    assert dataset.columns == ["a", "b.c"]
 
 
 def test_damage_names_the_column(records, tmp_path):

@@ -208,10 +208,12 @@ nb::object take_rows(Samples& samples, nb::handle indices, nb::handle out) {
   return target.finish();
 }
 
-// The shapes of ragged samples that a batch is made of. They must have one rank, of at least 1.
+// The shapes of ragged samples that a batch is made of. They must have one rank, of at least 1; nulls have
+// any.
 struct BatchShapes {
   size_t rank = 0;
-  std::vector<int64_t> dims;  // [samples, rank]
+  size_t first = 0;           // that is no null, if there is one
+  std::vector<int64_t> dims;  // [samples, rank]; zeros for nulls
   std::vector<Span> spans;
 
   const int64_t* of(size_t sample) const { return dims.data() + sample * rank; }
@@ -221,28 +223,37 @@ BatchShapes shapes_of(const Samples& samples, const Column& column, const std::v
                       const std::string& operation) {
   constexpr size_t kAhead = 16;
   BatchShapes shapes;
+  size_t count = rows.size();
+  while (shapes.first < count && column.is_null(rows[shapes.first])) ++shapes.first;
+  if (shapes.first == count) {  // the rank that all samples have, where that is known
+    bool is_table = column.shapes.form() == ShapeForm::rows;
+    shapes.rank = is_table ? column.shapes.spans().unit() / sizeof(uint64_t) : 1;
+    shapes.dims.resize(count * shapes.rank);
+    shapes.first = 0;
+  }
   Shape shape;
-  for (size_t k = 0; k < rows.size(); ++k) {
-    if (k + kAhead < rows.size()) column.spans.prefetch_offsets(rows[k + kAhead]);
+  shapes.spans.reserve(count);
+  for (size_t k = 0; k < count; ++k) {
+    if (k + kAhead < count) column.spans.prefetch_offsets(rows[k + kAhead]);
     Span span;
     Status status = column.spans.at(rows[k], &span);
     if (status.ok()) status = column.shapes.at(rows[k], span.size / column.spans.unit(), &shape);
     check(status, samples.path);
+    shapes.spans.push_back(span);
     auto rank = static_cast<size_t>(shape.rank);
+    if (rank != 0 && column.is_null(rows[k])) continue;  // it is empty
     if (rank == 0)
       raise_value(samples.path,
                   operation + ": " + sample_name(rows[k]) + " is a scalar, which has no length");
-    if (k == 0) {
+    if (k == shapes.first) {
       shapes.rank = rank;
-      shapes.dims.reserve(rows.size() * rank);
-      shapes.spans.reserve(rows.size());
+      shapes.dims.resize(count * rank);
     }
     if (rank != shapes.rank)
       raise_value(samples.path, operation + ": " + sample_name(rows[k]) + " has rank " +
                                     std::to_string(rank) + " where the batch's first has rank " +
                                     std::to_string(shapes.rank) + "; see take");
-    shapes.dims.insert(shapes.dims.end(), shape.dims.begin(), shape.dims.begin() + shape.rank);
-    shapes.spans.push_back(span);
+    std::copy_n(shape.dims.data(), rank, shapes.dims.data() + k * rank);
   }
   return shapes;
 }
@@ -295,15 +306,16 @@ nb::tuple take_jagged(Samples& samples, nb::handle indices) {
   bool is_flat = samples.kind != SampleKind::ragged || column->shapes.form() == ShapeForm::flat;
   if (!is_flat && !rows.empty()) {
     BatchShapes shapes = shapes_of(samples, *column, rows, "take_jagged");
+    const int64_t* first = shapes.of(shapes.first);
     for (size_t k = 0; k < rows.size(); ++k) {
-      if (!std::equal(shapes.of(0) + 1, shapes.of(0) + shapes.rank, shapes.of(k) + 1))
+      if (!column->is_null(rows[k]) && !std::equal(first + 1, first + shapes.rank, shapes.of(k) + 1))
         raise_value(samples.path,
                     "take_jagged: " + sample_name(rows[k]) +
                         " has other trailing dimensions than the batch's first; see take, take_padded");
     }
     for (size_t d = 1; d < shapes.rank; ++d) {
-      shape.push_back(static_cast<npy_intp>(shapes.of(0)[d]));
-      unit *= static_cast<uint64_t>(shapes.of(0)[d]);
+      shape.push_back(static_cast<npy_intp>(first[d]));
+      unit *= static_cast<uint64_t>(first[d]);
     }
     if (unit == 0) {  // nothing but lengths
       ends[0] = 0;

@@ -33,7 +33,7 @@ def encode(column: ColumnType, batch: Values[Any], where: str, first: int) -> tu
     """
     if not len(batch):
         return column, ()
-    nulls = _nulls(batch) if column.nullable or not isinstance(batch, list) else None
+    nulls = _nulls(batch, where, first) if column.nullable or not isinstance(batch, list) else None
     if nulls is not None and not column.nullable:
         raise TypeError(
             f"{where}: sample {first + int(np.argmax(nulls))}: is None, which the column does not allow; nothing of "
@@ -50,14 +50,21 @@ def encode(column: ColumnType, batch: Values[Any], where: str, first: int) -> tu
     return encoded, (*parts, bytes(len(batch)) if nulls is None else nulls.tobytes())
 
 
-def _nulls(batch: Values[Any]) -> npt.NDArray[np.bool_] | None:
+def _nulls(batch: Values[Any], where: str, first: int) -> npt.NDArray[np.bool_] | None:
     """Which samples are missing; None if none is."""
     if isinstance(batch, Packed):
         return batch.nulls
     if isinstance(batch, np.ndarray):
         if not np.ma.is_masked(batch):
             return None
-        return np.asarray(np.ma.getmaskarray(batch).reshape(len(batch), -1).any(axis=1))
+        mask = np.ma.getmaskarray(batch).reshape(len(batch), -1)
+        nulls = np.asarray(mask.all(axis=1))
+        if (partly := mask.any(axis=1) & ~nulls).any():
+            raise TypeError(
+                f"{where}: sample {first + int(np.argmax(partly))}: only some of its elements are masked, which would "
+                "lose the others; nothing of this batch was stored: mask all of them, or fill them"
+            )
+        return nulls
     if not any(sample is None for sample in batch):
         return None
     return np.array([sample is None for sample in batch])
@@ -197,7 +204,7 @@ def _filler(column: ColumnType, batch: list[Any]) -> Any:
             return np.zeros(column.shape or (), column.dtype)
         case Ragged():
             present = next((sample for sample in batch if sample is not None), None)
-            rank = column.ndim if column.ranks is None else column.ranks[0]
+            rank = column.ndim if column.ranks is None else column.ranks[1]
             if rank is None:
                 rank = 1 if present is None else np.ndim(present)
             return _empty(rank, column.dtype)

@@ -219,7 +219,7 @@ class DatasetHandle(SampleSequence[T]):
 
     def _commit(self, batch: sources.Batch[T], key: Any = _END) -> None:
         """Store a batch at the end, or in the place of the samples that a key names."""
-        if self._dataset is None:  # an error must leave nothing, not even an empty dataset
+        if self._is_new:  # an error must leave nothing, not even an empty dataset
             self._encode(format.first_columns(self._kind), batch, self._path_text, 0)
         elif isinstance(self._dataset, LegacyDataset):  # nor one that is upgraded
             self._encode(self._dataset.meta.columns, batch, self._path_text, 0)

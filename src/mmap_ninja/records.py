@@ -47,11 +47,9 @@ class JsonColumn(SpansHandle[Any]):
     _sample = "text"
     _holds_json = True
 
-    def _key_bytes(self, value: object) -> bytes | None:
-        try:
-            return encoding.as_json(value, str(self.path), 0).encode()
-        except (TypeError, ValueError):
-            return None
+    def _matches(self, value: object, start: int, stop: int) -> Iterator[int]:
+        # Equal values may have several texts: keys in another order, 1 and 1.0.
+        return (position for position in range(start, stop) if self[position] == value)
 
 
 _CLASSES: Final[dict[type[ColumnType], type[DatasetHandle[Any]]]] = {
@@ -389,7 +387,7 @@ class RecordsMmap(DatasetHandle[Record]):
         with self._mutex:
             if len(listed) != len(self):
                 raise ValueError(f"{where}: {len(listed)} values for {len(self)} samples; give one for each")
-            format.check_names([*(column.name for _, column in self._pairs), name])
+            self._check_names([*(column.name for _, column in self._pairs), name])
             kind = schema.type_of_values(listed, name) if spec is None else schema.column_type(spec, name)
             dataset = self._writer()
             identity = dataset.snapshot.identity
@@ -425,6 +423,12 @@ class RecordsMmap(DatasetHandle[Record]):
             lambda columns: tuple(replace(c, name=new_name) if c.name == name else c for c in columns),
         )
 
+    def _check_names(self, names: list[str]) -> None:
+        try:
+            format.check_names(names)
+        except ValueError as error:
+            raise ValueError(f"{self.path}: {error}") from None
+
     def _change_columns(self, name: str, changed: Callable[[Columns], Columns]) -> None:
         with self._mutex:
             if name not in self.columns:
@@ -435,7 +439,7 @@ class RecordsMmap(DatasetHandle[Record]):
                 columns = changed(dataset.meta.columns)
                 if not columns:
                     raise ValueError(f"{self.path}: column {name!r} is the only one; samples without columns are none")
-                format.check_names([column.name for column in columns])
+                self._check_names([column.name for column in columns])
                 return Change(columns) if columns != dataset.meta.columns else None
 
             dataset.evolve(change)

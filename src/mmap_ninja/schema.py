@@ -154,9 +154,9 @@ def columns_of(specs: Specs) -> tuple[Column, ...]:
         ValueError: for a name that a column cannot have, or a shape that an array cannot.
         ImportError: if a codec is not installed.
     """
-    named = dict(_flat(specs, ""))
-    check_names(list(named))
-    return tuple(Column(place, name, column_type(spec, name)) for place, (name, spec) in enumerate(named.items()))
+    named = list(_flat(specs, ""))
+    check_names([name for name, _ in named])
+    return tuple(Column(place, name, column_type(spec, name)) for place, (name, spec) in enumerate(named))
 
 
 def column_type(spec: object, name: str) -> ColumnType:

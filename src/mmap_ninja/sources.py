@@ -27,7 +27,11 @@ class Table:
     @classmethod
     def of(cls, values: Mapping[str, Any], where: str) -> "Table":
         """Columns that are nested in dicts, or have dotted names."""
-        columns = dict(flattened(values, "", where))
+        columns: dict[str, Any] = {}
+        for name, column in flattened(values, "", where):
+            if name in columns:
+                raise ValueError(f"{where}: column {name!r}: is there twice, nested and with a dot; nothing was stored")
+            columns[name] = column
         lengths = {name: len(column) for name, column in columns.items()}
         if len(set(lengths.values())) > 1:
             told = ", ".join(f"{name!r} {length}" for name, length in list(lengths.items())[:10])
