@@ -63,6 +63,18 @@ def _nulls(batch: Values[Any]) -> npt.NDArray[np.bool_] | None:
     return np.array([sample is None for sample in batch])
 
 
+def refuse_nulls(column: ColumnType, values: Any, where: str, first: int) -> None:
+    """Raise TypeError if that is what is wrong with values: there is None among them."""
+    if column.nullable or isinstance(values, np.ndarray):
+        return
+    for number, value in enumerate(values, first):
+        if value is None:
+            raise TypeError(
+                f"{where}: sample {number}: is None, which the column does not allow; nothing of this batch was "
+                "stored: make the column with nullable=True"
+            ) from None
+
+
 def filler(column: ColumnType) -> Any:
     """A sample that fits a column, for rows that no position leads to."""
     return None if column.nullable else _filler(column, [])
