@@ -9,7 +9,17 @@ import pytest
 from faults import At, killed_at, watched
 
 import mmap_ninja as mn
-from mmap_ninja import ArrayMmap, BytesMmap, CorruptDatasetError, RaggedMmap, RecordsMmap, StringsMmap, _kernel, files
+from mmap_ninja import (
+    ArrayMmap,
+    BytesMmap,
+    CorruptDatasetError,
+    IncompleteDatasetWarning,
+    RaggedMmap,
+    RecordsMmap,
+    StringsMmap,
+    _kernel,
+    files,
+)
 
 KINDS = {
     "strings": (StringsMmap, lambda number: f"text {number} " * (number % 4) + "ü", {}),
@@ -118,6 +128,45 @@ def test_merge_takes_the_metadata_of_the_first(tmp_path):
     assert mn.open(tmp_path / "out").metadata == {"v": 1}
 
 
+@pytest.mark.parametrize("names", [["none", "one", "two"], ["one", "none", "two"], ["one", "two", "none"]])
+def test_records_without_columns_yet_take_those_of_the_others(tmp_path, names):
+    """A bug once: the first of three had none, and the third was compared with it."""
+    for name, samples in (("none", []), ("one", [{"n": 1}]), ("two", [{"n": 2}])):
+        RecordsMmap.from_generator(tmp_path / name, samples)
+
+    mn.merge([tmp_path / name for name in names], tmp_path / "out")
+
+    assert list(mn.open(tmp_path / "out")) == [{"n": 1}, {"n": 2}]
+
+
+@pytest.mark.parametrize("names", [["full", "empty"], ["empty", "full"], ["empty", "full", "empty", "full"]])
+def test_dataset_without_samples_takes_the_dictionary_of_the_others(tmp_path, names):
+    samples = [f"sample {k} of {k * k} " * 5 for k in range(2000)]
+    for name, stored in (("full", samples), ("empty", [])):
+        StringsMmap.from_strings(tmp_path / name, stored, zstd_level=3, zstd_train_dictionary_size=2048)
+
+    mn.merge([tmp_path / name for name in names], tmp_path / "out")
+
+    merged = mn.open(tmp_path / "out")
+    merged.append("one more")
+    assert list(merged) == [*samples * names.count("full"), "one more"]
+
+
+def test_build_that_has_not_ended_is_merged_with_a_warning(tmp_path):
+    def interrupted():
+        yield from "abc"
+        raise RuntimeError("source")
+
+    with pytest.raises(RuntimeError, match="source"):
+        StringsMmap.from_generator(tmp_path / "a", interrupted(), batch_size=2)
+
+    with pytest.warns(IncompleteDatasetWarning, match=r"a: .* has not ended; only the 2 samples") as warned:
+        mn.merge([tmp_path / "a"], tmp_path / "out")
+
+    assert warned[0].filename == __file__
+    assert list(mn.open(tmp_path / "out")) == ["a", "b"]
+
+
 # ---- what is refused
 
 
@@ -162,6 +211,19 @@ def test_other_dtypes_and_shapes_are_refused(tmp_path):
             mn.merge([tmp_path / "a", tmp_path / name], tmp_path / "out")
 
 
+def test_other_dictionaries_are_refused_and_told_apart(tmp_path):
+    samples = [f"sample {k} of {k * k} " * 5 for k in range(2000)]
+    for name, stored in (("a", samples), ("b", samples[::-1])):
+        StringsMmap.from_strings(tmp_path / name, stored, zstd_level=3, zstd_train_dictionary_size=2048)
+
+    with pytest.raises(
+        TypeError, match=r"b: is Text.* with the dictionary (\w{16}), and .*a is .*dictionary (?!\1)\w{16};"
+    ):
+        mn.merge([tmp_path / "a", tmp_path / "b"], tmp_path / "out")
+
+    assert not (tmp_path / "out").exists()
+
+
 def test_bad_calls_are_refused(tmp_path):
     StringsMmap.from_strings(tmp_path / "a", ["a"])
     StringsMmap.from_strings(tmp_path / "out", ["old"])
@@ -172,14 +234,19 @@ def test_bad_calls_are_refused(tmp_path):
         mn.merge([tmp_path / "a", tmp_path / "out"], tmp_path / "out", if_exists="replace")
     with pytest.raises(ValueError, match="no datasets to merge"):
         mn.merge([], tmp_path / "new")
+    for single in (tmp_path / "a", str(tmp_path / "a")):
+        with pytest.raises(TypeError, match="a': expected several paths, got one; give a list"):
+            mn.merge(single, tmp_path / "new")
     with pytest.raises(ValueError, match="if_exists 'append' is unknown"):
         mn.merge([tmp_path / "a"], tmp_path / "new", if_exists="append")
     with pytest.raises(mn.NotADatasetError, match="missing: no such directory"):
         mn.merge([tmp_path / "a", tmp_path / "missing"], tmp_path / "new")
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "notes.txt").write_text("mine")
-    with pytest.raises((mn.NotADatasetError, FileExistsError), match="foreign: holds"):
+    with pytest.raises(mn.NotADatasetError, match="foreign: holds files that are no dataset's"):
         mn.merge([tmp_path / "a"], tmp_path / "foreign")
+    with pytest.raises(mn.NotADatasetError, match="txt: is a file where a directory was expected"):
+        mn.merge([tmp_path / "a"], tmp_path / "foreign" / "notes.txt")
 
     assert list(StringsMmap(tmp_path / "out")) == ["old"]
     assert not (tmp_path / "new").exists()

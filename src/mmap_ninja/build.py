@@ -166,10 +166,10 @@ def begin_hidden(path: Path, kind: format.Kind, columns: Columns, options: Optio
         LockTimeoutError: if another process is making one right now.
     """
     options.check()
-    if options.if_exists != "replace" and not directory.is_vacant(path):
-        raise _exists(path)
     files.make_directories(path)
     directory.refuse_foreign(path)
+    if options.if_exists != "replace" and not directory.is_vacant(path):
+        raise _exists(path)
     with directory.make_lock(path, options.lock_timeout):
         if options.if_exists != "replace" and (path / format.COMMIT).exists():
             raise _exists(path)

@@ -25,6 +25,7 @@ Sizes = npt.NDArray[np.int64]
 _RANGE: Final = 1 << 16  # bytes of a run that are worth a system call of their own
 _BYTES_AT_ONCE: Final = 4 << 20
 _ROWS_AT_ONCE: Final = 1 << 18
+_RUNS_AT_ONCE: Final = 1 << 16
 _SHAPE: Final = 8
 
 
@@ -38,13 +39,23 @@ class Source:
 
     def pieces(self) -> Iterator[Runs]:
         """The runs again, so many at a time, and so cut, that they have no more rows than fit in memory."""
-        counts = self.runs[:, 1]
-        cuts = -(-counts // _ROWS_AT_ONCE)
-        part = np.arange(cuts.sum()) - np.repeat(np.cumsum(cuts) - cuts, cuts)
-        runs = np.repeat(self.runs, cuts, axis=0)
-        runs[:, 0] += part * _ROWS_AT_ONCE
-        runs[:, 1] = np.minimum(runs[:, 1] - part * _ROWS_AT_ONCE, _ROWS_AT_ONCE)
-        yield from _split(runs, np.cumsum(runs[:, 1]) // _ROWS_AT_ONCE)
+        for some in self.slices():
+            cuts = -(-some[:, 1] // _ROWS_AT_ONCE)
+            part = np.arange(cuts.sum()) - np.repeat(np.cumsum(cuts) - cuts, cuts)
+            runs = np.repeat(some, cuts, axis=0)
+            runs[:, 0] += part * _ROWS_AT_ONCE
+            runs[:, 1] = np.minimum(runs[:, 1] - part * _ROWS_AT_ONCE, _ROWS_AT_ONCE)
+            yield from _split(runs, np.cumsum(runs[:, 1]) // _ROWS_AT_ONCE)
+
+    def slices(self) -> Iterator[Runs]:
+        """The runs again, so many at a time that what is made of them fits in memory."""
+        for first in range(0, len(self.runs), _RUNS_AT_ONCE):
+            yield self.runs[first : first + _RUNS_AT_ONCE]
+
+    def offsets(self, place: int) -> npt.NDArray[np.uint64]:
+        """The offsets of the column at a place."""
+        index = self.index("offsets", place)
+        return self.generation.offsets(index, self.extents[index])
 
     def index(self, role: Role, place: int) -> int:
         """Which of the generation's files has a role in the column at a place."""
@@ -137,11 +148,10 @@ def _offsets(sources: Sequence[Source], place: int) -> Iterator[bytes]:
 
 def _lengths(source: Source, place: int, runs: Runs) -> Sizes:
     """How long the rows of some runs are, in the units of their offsets."""
-    index = source.index("offsets", place)
-    offsets, rows = source.generation.offsets(index), expanded(runs)
+    offsets, rows = source.offsets(place), expanded(runs)
     lengths = (offsets[rows + 1] - offsets[rows]).astype(np.int64)
     if (lengths < 0).any():
-        path = source.generation.path / source.generation.meta.files[index].name
+        path = source.generation.path / source.generation.meta.files[source.index("offsets", place)].name
         raise CorruptDatasetError(
             f"{path}: row {int(rows[lengths < 0][0])} ends before it starts; restore it from a copy"
         )
@@ -150,16 +160,18 @@ def _lengths(source: Source, place: int, runs: Runs) -> Sizes:
 
 def _payload(sources: Sequence[Source], place: int, unit: int) -> Iterator[Content]:
     for source in sources:
-        offsets = source.generation.offsets(source.index("offsets", place))
-        firsts, counts = source.runs[:, 0], source.runs[:, 1]
-        starts = offsets[firsts].astype(np.int64) * unit
-        sizes = offsets[firsts + counts].astype(np.int64) * unit - starts
-        yield from _ranges(source, source.index("data", place), np.column_stack([starts, sizes]))
+        offsets = source.offsets(place)
+        for runs in source.slices():
+            firsts, counts = runs[:, 0], runs[:, 1]
+            starts = offsets[firsts].astype(np.int64) * unit
+            sizes = offsets[firsts + counts].astype(np.int64) * unit - starts
+            yield from _ranges(source, source.index("data", place), np.column_stack([starts, sizes]))
 
 
 def _rows(sources: Sequence[Source], role: Role, place: int, unit: int) -> Iterator[Content]:
     for source in sources:
-        yield from _ranges(source, source.index(role, place), source.runs * unit)
+        for runs in source.slices():
+            yield from _ranges(source, source.index(role, place), runs * unit)
 
 
 def _shapes(sources: Sequence[Source], place: int, column: Column) -> Iterator[Content]:
@@ -167,7 +179,7 @@ def _shapes(sources: Sequence[Source], place: int, column: Column) -> Iterator[C
         old, new = source.generation.meta.columns[place].type, column.type
         assert isinstance(old, Ragged) and isinstance(new, Ragged)  # noqa: S101, PT018 - no other type has shapes
         if old.ranks == new.ranks:
-            yield from _ranges(source, source.index("shapes", place), source.runs * (new.shape_width * _SHAPE))
+            yield from _rows([source], "shapes", place, new.shape_width * _SHAPE)
         else:
             yield from shapes(source, place, column)
 

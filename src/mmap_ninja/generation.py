@@ -76,12 +76,17 @@ class Generation:
         firsts, counts = ranges[:, 0], ranges[:, 1]
         if rule.rule is not Rule.PAYLOAD or not len(ranges):
             return int(counts.sum()) * rule.unit
-        offsets = self.offsets(rule.offsets)
+        offsets = self.offsets(rule.offsets, (int((firsts + counts).max()) + 1) * _U64)
         return int((offsets[firsts + counts] - offsets[firsts]).sum()) * rule.unit
 
-    def offsets(self, index: int) -> npt.NDArray[np.uint64]:
-        """The numbers in an offsets file, over a map."""
-        return np.frombuffer(mmap.mmap(self.descriptors[index], 0, access=mmap.ACCESS_READ), np.uint64)
+    def offsets(self, index: int, size: int) -> npt.NDArray[np.uint64]:
+        """The numbers in the first `size` bytes of an offsets file, over a map; a torn write may lie behind them.
+
+        Raises:
+            DatasetTruncatedError: if the file is shorter than that.
+        """
+        self._require(index, os.fstat(self.descriptors[index]).st_size >= size, size)
+        return np.frombuffer(mmap.mmap(self.descriptors[index], size, access=mmap.ACCESS_READ), np.uint64)
 
     def extents(self, rows: int, edits: int) -> list[int]:
         """How many bytes of each file belong to a commit of so many rows and edits.

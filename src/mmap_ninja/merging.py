@@ -1,21 +1,24 @@
 """`merge`: several datasets as one, at the speed of the disk and without decoding."""
 
 import os
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
-from mmap_ninja import build, copying, format, legacy
-from mmap_ninja.columns import Array, ColumnType, Ragged
+from mmap_ninja import _kernel, build, copying, format, legacy
+from mmap_ninja.columns import Array, Binary, ColumnType, Json, Ragged, Text, Zstd
 from mmap_ninja.compaction import sealed
 from mmap_ninja.copying import Source
 from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Dataset
+from mmap_ninja.errors import IncompleteDatasetWarning
 from mmap_ninja.format import Column
 
 IfExists = Literal["error", "replace"]
 
 _REFUSED: Final = "nothing was written"
+_Spans = Text | Binary | Json
 
 
 def merge(
@@ -30,7 +33,8 @@ def merge(
     """Make one dataset of the samples of several, one after the other; the system copies their files.
 
     Samples are neither decoded nor compressed again, and those that were deleted or replaced stay behind. What is made
-    appears whole, and safe against power loss, or not at all. What others append to the inputs meanwhile is not in it.
+    appears whole, and safe against power loss, or not at all. What others append to the inputs meanwhile is not in it,
+    and of a build that has not ended only the samples committed so far, with an `IncompleteDatasetWarning`.
 
     Args:
         paths: The datasets, of one kind, with the same columns. Ragged ones may have several ranks.
@@ -43,7 +47,7 @@ def merge(
 
     Raises:
         FileExistsError: if there is a dataset at `out_dir` and `if_exists="error"`.
-        TypeError: if the kinds or columns differ.
+        TypeError: if the kinds or columns differ, or `paths` is a single path.
         ValueError: if there are none, one was made by mmap_ninja 0.x, or one is `out_dir`.
 
     Example:
@@ -56,11 +60,21 @@ def merge(
     """
     if if_exists not in get_args(IfExists):
         raise ValueError(f"if_exists {if_exists!r} is unknown (expected one of {get_args(IfExists)})")
+    if isinstance(paths, str | os.PathLike):
+        raise TypeError(f"paths {str(paths)!r}: expected several paths, got one; give a list; {_REFUSED}")
     out = Path(os.path.abspath(out_dir))
     datasets = [_opened(Path(os.path.abspath(path)), out) for path in paths]
     if not datasets:
         raise ValueError(f"{out}: no datasets to merge; {_REFUSED}")
     columns = _common_columns(datasets)
+    for dataset in datasets:
+        if not dataset.snapshot.complete:
+            warnings.warn(
+                f"{dataset.path}: the build of this dataset has not ended; only the {dataset.num_samples} samples "
+                "committed so far are merged; end it with if_exists='resume' and merge again",
+                IncompleteDatasetWarning,
+                stacklevel=2,
+            )
     metadata = datasets[0].meta.metadata if metadata is None else metadata
     format.check_metadata(metadata)
     options = build.Options(1, verbose, if_exists, metadata, None, lock_timeout)
@@ -83,19 +97,20 @@ def _opened(path: Path, out: Path) -> Dataset:
 
 def _common_columns(datasets: Sequence[Dataset]) -> tuple[Column, ...]:
     """The columns that samples of all have; raises TypeError where there are none."""
-    first = datasets[0]
+    # Records without samples may have no columns yet, and take those of the others.
+    first = next((dataset for dataset in datasets if dataset.meta.columns), datasets[0])
     columns = list(sealed(first.meta.columns))
-    for dataset in datasets[1:]:
+    for dataset in datasets:
         if dataset.meta.kind != first.meta.kind:
             raise TypeError(
                 f"{dataset.path}: holds {dataset.meta.kind}, and {first.path} holds {first.meta.kind}; {_REFUSED}"
             )
+        if not dataset.meta.columns:
+            continue
         names = [[column.name for column in of.meta.columns] for of in (first, dataset)]
-        if dataset.meta.columns and columns and names[0] != names[1]:
+        if names[0] != names[1]:
             raise TypeError(f"{dataset.path}: has the columns {names[1]}, and {first.path} has {names[0]}; {_REFUSED}")
-        if not columns:
-            columns = list(sealed(dataset.meta.columns))
-        for place, (column, other) in enumerate(zip(columns, sealed(dataset.meta.columns), strict=False)):
+        for place, (column, other) in enumerate(zip(columns, sealed(dataset.meta.columns), strict=True)):
             common = _common(column.type, other.type)
             if common is None:
                 where = f"{dataset.path}: column {other.name!r}" if other.name else str(dataset.path)
@@ -109,6 +124,8 @@ def _common_columns(datasets: Sequence[Dataset]) -> tuple[Column, ...]:
 
 def _common(one: ColumnType, other: ColumnType) -> ColumnType | None:
     """The type that the rows of two columns have; None where their files differ in more than ranks."""
+    if isinstance(one, _Spans) and isinstance(other, _Spans):
+        one, other = _with_dictionary(one, other.codec), _with_dictionary(other, one.codec)
     if isinstance(one, Array | Ragged) and isinstance(other, Array | Ragged) and type(one) is type(other):
         if not one.is_known or not other.is_known:
             # A column without samples takes what the other one has, unless its dtype was asked for.
@@ -125,6 +142,16 @@ def _common(one: ColumnType, other: ColumnType) -> ColumnType | None:
     return one if one == other else None
 
 
+def _with_dictionary(column: _Spans, codec: Zstd | None) -> _Spans:
+    """A column, with the dictionary of another codec where its own is not made yet: before the first sample."""
+    if column.codec is None or codec is None or not column.codec.is_untrained:
+        return column
+    return replace(column, codec=replace(column.codec, dictionary=codec.dictionary))
+
+
 def _shown(column: ColumnType) -> str:
-    """A column's type in a message, without the bytes of a dictionary."""
-    return f"{column!r:.200}"
+    """A column's type in a message, with a digest instead of the bytes of a dictionary."""
+    if not isinstance(column, _Spans) or column.codec is None or column.codec.dictionary is None:
+        return f"{column!r:.200}"
+    without = replace(column, codec=replace(column.codec, dictionary=None))
+    return f"{without!r:.200} with the dictionary {_kernel.xxh64(column.codec.dictionary):016x}"
