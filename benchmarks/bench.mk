@@ -15,15 +15,17 @@ BENCH_PHOTOS := $(if $(PHOTOS),--photos "$(PHOTOS)")
 
 .PHONY: bench bench-smoke bench-daily bench-clean
 
-bench: .venv-bench/.ours .venv-bench/.peers .venv-bench-upstream/.peers .venv-bench-mds/.peers ## all systems, about 40 minutes; writes benchmarks/RESULTS.md, ARRAYS.md
+bench: .venv-bench/.ours .venv-bench/.peers .venv-bench-upstream/.peers .venv-bench-mds/.peers ## all systems, about 50 minutes; writes benchmarks/RESULTS.md, ARRAYS.md, RECORDS.md
 	.venv-bench/bin/python benchmarks/bench_scaling.py
 	.venv-bench/bin/python benchmarks/bench_strings.py --rounds $(BENCH_ROUNDS) $(BENCH_DATA)
 	.venv-bench/bin/python benchmarks/bench_arrays.py $(BENCH_PHOTOS)
+	.venv-bench/bin/python benchmarks/bench_records.py
 	.venv-bench/bin/python benchmarks/quote.py
 
-bench-daily: .venv-bench/.ours .venv-bench-upstream/.peers ## ours, upstream, RAM and files only, under 4 minutes
+bench-daily: .venv-bench/.ours .venv-bench-upstream/.peers ## ours, upstream, RAM and files only, under 5 minutes
 	.venv-bench/bin/python benchmarks/bench_strings.py --quick --systems ours,upstream,ram,files $(BENCH_DATA)
 	.venv-bench/bin/python benchmarks/bench_arrays.py --quick $(BENCH_PHOTOS)
+	.venv-bench/bin/python benchmarks/bench_records.py --quick
 
 bench-smoke: .venv-bench/.ours ## all scripts on a few samples of our own system
 	.venv-bench/bin/python benchmarks/bench_strings.py --data generated --samples 300 --rounds 1 --quick \
@@ -31,6 +33,7 @@ bench-smoke: .venv-bench/.ours ## all scripts on a few samples of our own system
 	.venv-bench/bin/python benchmarks/bench_scaling.py --sizes 100,1000 --systems ours --output build/bench-smoke
 	.venv-bench/bin/python benchmarks/bench_arrays.py --scale 0.002 --quick \
 		--systems ours,ram,memmap,processes --output build/bench-smoke
+	.venv-bench/bin/python benchmarks/bench_records.py --scale 0.002 --quick --systems ours --output build/bench-smoke
 
 bench-clean: ## the benchmark environments, the unpacked data and the datasets built from it
 	rm -rf .venv-bench .venv-bench-upstream .venv-bench-mds benchmarks/.cache
@@ -41,7 +44,7 @@ bench-clean: ## the benchmark environments, the unpacked data and the datasets b
 
 .venv-bench/.ours: .venv-bench/.python benchmarks/bench.mk $(BENCH_SOURCES)
 	@echo "== building and installing mmap_ninja into .venv-bench"
-	@.venv-bench/bin/python $(BENCH_PIP) ".[parallel,zstd]" pillow==13.0.0 $(BENCH_ZSTD)
+	@.venv-bench/bin/python $(BENCH_PIP) ".[arrow,parallel,zstd]" pillow==13.0.0 $(BENCH_ZSTD)
 	@touch $@
 
 # torch first: pip keeps it when a peer asks for any torch.

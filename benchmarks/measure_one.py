@@ -8,6 +8,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import array_measures
 import parallel_builds
+import record_measures
 from alternation import alternate
 from measures import READS, WRITES
 from scaling import scale
@@ -17,6 +18,7 @@ from timing import UnsupportedError
 ARRAYS = array_measures.MEASURES | parallel_builds.MEASURES
 MEASURES = READS | WRITES | {"alternate": alternate, "scale": scale}
 MEASURES |= {f"arrays/{name}": measure for name, measure in ARRAYS.items()}
+MEASURES |= {f"records/{name}": measure for name, measure in record_measures.MEASURES.items()}
 
 
 def main() -> None:

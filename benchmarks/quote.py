@@ -1,4 +1,4 @@
-"""Writes the README's figures from results.json and arrays.json, between their marks: `python benchmarks/quote.py`."""
+"""Writes the README's figures from the stored results, between their marks: `python benchmarks/quote.py`."""
 
 import json
 import re
@@ -24,6 +24,12 @@ ARRAYS = (
     ("fixed.batches", "28 x 28: `take` 256"),
     ("images.build", "images: build"),
 )
+RECORDS = (
+    ("records.index_bare", "`records[i]`"),
+    ("records.index", "every byte read"),
+    ("records.batches_bare", "`take` 256"),
+    ("records.batches", "every byte read"),
+)
 LARGE = 100_000_000
 
 
@@ -35,6 +41,8 @@ def quote() -> None:
     page = _between(page, "benchmarks", texts)
     if (arrays := HERE / "arrays.json").exists():
         page = _between(page, "arrays", _arrays(Figures(json.loads(arrays.read_text()))))
+    if (records := HERE / "records.json").exists():
+        page = _between(page, "records", _records(Figures(json.loads(records.read_text()))))
     README.write_text(page)
 
 
@@ -66,6 +74,23 @@ def _arrays(figures: Figures) -> list[str]:
         "spread, settings, and what is not compared."
     )
     return [*_wrapped(said), "", *_table(figures, ARRAYS, "images.append_1e3")]
+
+
+def _records(figures: Figures) -> list[str]:
+    run = figures.section["run"]
+    said = (
+        f"One run on records of four columns: a ragged image, a text, a label, a row of tokens ({run['processor']}, "
+        f"{run['cores']} cores, warm page cache): microseconds per record, medians, random order. Upstream has four "
+        "datasets side by side. [benchmarks/RECORDS.md](benchmarks/RECORDS.md) has the spread, edits, merges, Arrow, "
+        "settings, and what is not compared."
+    )
+    delete, replaced = (figures.median(f"edits.{name}", "ours") for name in ("delete_1e6", "replace"))
+    many = figures.figure("files.arrow", "ours")
+    edits = (
+        f"One `del` takes {tables.seconds(delete)} at 10^6 samples, one replacement of a text "
+        f"{tables.seconds(replaced)}; `pyarrow.table(ds)` of 10^7 records {tables.seconds(many and many.median)}."
+    )
+    return [*_wrapped(said), "", *_table(figures, RECORDS, "records.append"), "", *_wrapped(edits)]
 
 
 def _wrapped(said: str) -> list[str]:

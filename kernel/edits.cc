@@ -11,6 +11,7 @@ using Range = Edits::Range;
 // fetch at once. Measured with 10^6 ranges: chunks of 512 take twice as long.
 constexpr size_t kChunk = 128;
 constexpr size_t kKeysPerLine = 8;
+constexpr size_t kCachedChunks = 64;  // so many stay in the CPU's cache
 
 bool continues(const Range& first, const Range& next) {
   if (first.end() != next.row || first.hides() != next.hides()) return false;
@@ -38,7 +39,7 @@ ptrdiff_t last_at_most(const uint64_t* numbers, size_t count, uint64_t value) {
   const uint64_t* base = numbers;
   while (count > 1) {
     size_t half = count / 2;
-    base = base[half] <= value ? base + half : base;
+    base += half * static_cast<size_t>(base[half] <= value);
     count -= half;
   }
   if (count == 0 || *base > value) return -1;
@@ -126,11 +127,12 @@ void Edits::add_chunks(std::span<const Range> ranges, std::vector<ChunkPtr>* chu
     part = part.first(ranges.size() * (k + 1) / count - ranges.size() * k / count);
     auto chunk = std::make_shared<Chunk>();
     chunk->ranges.assign(part.begin(), part.end());
-    chunk->keys.reserve(part.size());
+    chunk->keys.reserve(kChunk);
     for (const Range& range : part) {
       chunk->keys.push_back(range.row - chunk->hidden);
       if (range.hides()) chunk->hidden += range.count;
     }
+    chunk->keys.resize(kChunk, UINT64_MAX);  // for a search of as many steps in each
     chunks->push_back(std::move(chunk));
   }
 }
@@ -172,22 +174,57 @@ void Edits::index() {
   heads_.clear();
   for (const ChunkPtr& chunk : chunks_) {
     first_positions_.push_back(chunk->ranges.front().row - hidden_);
-    heads_.push_back({hidden_, chunk->keys.data(), chunk->ranges.data(), chunk->keys.size()});
+    heads_.push_back({hidden_, chunk->keys.data(), chunk->ranges.data(), chunk->ranges.size()});
     hidden_ += chunk->hidden;
   }
 }
 
-Edits::Place Edits::find(uint64_t position) const {
+// The last range that begins at or before a position, and the row that the position had without it; false if
+// there is none.
+bool Edits::locate(uint64_t position, Found* found) const {
   ptrdiff_t which = last_at_most(first_positions_.data(), first_positions_.size(), position);
-  if (which < 0) return {position, position};
+  if (which < 0) return false;
   const Head& head = heads_[static_cast<size_t>(which)];
-  for (size_t k = 0; k < head.size; k += kKeysPerLine) __builtin_prefetch(head.keys + k);
+  if (heads_.size() > kCachedChunks)
+    for (size_t k = 0; k < kChunk; k += kKeysPerLine) __builtin_prefetch(head.keys + k);
   uint64_t row = position + head.hidden_before;  // were there no hidden rows in the chunk
-  auto k = static_cast<size_t>(last_at_most(head.keys, head.size, row));
-  const Range& range = head.ranges[k];
-  row += range.row - head.keys[k];
+  const uint64_t* key = head.keys;               // the first one is not greater
+#pragma GCC unroll 8
+  for (size_t half = kChunk / 2; half > 0; half /= 2) key += half * static_cast<size_t>(key[half] <= row);
+  auto range = static_cast<size_t>(key - head.keys);
+  *found = {&head, range, row + head.ranges[range].row - *key};
+  return true;
+}
+
+Edits::Place Edits::find(uint64_t position) const {
+  Found found;
+  if (!locate(position, &found)) return {position, position};
+  const Range& range = found.head->ranges[found.range];
+  uint64_t row = found.row;
   if (range.hides()) return {row + range.count, row + range.count};
   return {row < range.end() ? range.target + (row - range.row) : row, row};
+}
+
+uint64_t Edits::stored(uint64_t position, uint64_t* count) const {
+  Found found;
+  if (!locate(position, &found)) {
+    *count = first_positions_.empty() ? UINT64_MAX : first_positions_.front() - position;
+    return position;
+  }
+  const Range& range = found.head->ranges[found.range];
+  uint64_t row = found.row;
+  if (!range.hides() && row < range.end()) {
+    *count = range.end() - row;
+    return range.target + (row - range.row);
+  }
+  if (range.hides()) row += range.count;
+  // Up to the next range, which may be in the next chunk.
+  bool is_last = found.range + 1 == found.head->size;
+  const Head* end = heads_.data() + heads_.size();
+  const Range* next = is_last ? nullptr : found.head->ranges + found.range + 1;
+  if (is_last && found.head + 1 != end) next = found.head[1].ranges;
+  *count = next ? next->row - row : UINT64_MAX;
+  return row;
 }
 
 bool Edits::is_hidden(uint64_t row) const {

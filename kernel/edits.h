@@ -38,6 +38,8 @@ class Edits {
 
   // The row where the sample at a position is stored.
   uint64_t stored(uint64_t position) const { return find(position).stored; }
+  // The same, and how many samples from there on are stored one after the other, at least one.
+  uint64_t stored(uint64_t position, uint64_t* count) const;
   // The row that the sample at a position had before it was replaced: what edits speak of.
   uint64_t base(uint64_t position) const { return find(position).base; }
   bool is_hidden(uint64_t row) const;
@@ -60,11 +62,24 @@ class Edits {
  private:
   struct Chunk {
     std::vector<Range> ranges;
-    std::vector<uint64_t>
-        keys;  // of each range: its row less the rows that are hidden before it in the chunk
+    // Of each range: its row less the rows that are hidden before it in the chunk; then the greatest number.
+    std::vector<uint64_t> keys;
     uint64_t hidden = 0;
   };
   using ChunkPtr = std::shared_ptr<const Chunk>;
+
+  // What a look-up needs of a chunk, on one line of the CPU's cache.
+  struct Head {
+    uint64_t hidden_before;
+    const uint64_t* keys;
+    const Range* ranges;
+    uint64_t size;
+  };
+  struct Found {
+    const Head* head;
+    size_t range;
+    uint64_t row;
+  };
   struct Place {
     uint64_t stored;
     uint64_t base;
@@ -74,15 +89,8 @@ class Edits {
   static void add_chunks(std::span<const Range> ranges, std::vector<ChunkPtr>* chunks);
   void assign(std::span<const Range> ranges);
   void index();
+  bool locate(uint64_t position, Found* found) const;
   Place find(uint64_t position) const;
-
-  // What a look-up needs of a chunk, on one line of the CPU's cache.
-  struct Head {
-    uint64_t hidden_before;
-    const uint64_t* keys;
-    const Range* ranges;
-    uint64_t size;
-  };
 
   std::vector<ChunkPtr> chunks_;
   std::vector<Head> heads_;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 
@@ -40,6 +41,17 @@ class RowMap {
     auto at = static_cast<uint64_t>(start_ + step_ * static_cast<int64_t>(position));
     if (rows_) return static_cast<uint64_t>(rows_[at]);
     return edits_ ? edits_->stored(at) : at;
+  }
+  // The same, and how many positions from there on are followed by the next row each, at least one.
+  uint64_t row(uint64_t position, uint64_t* count) const {
+    auto at = static_cast<uint64_t>(start_ + step_ * static_cast<int64_t>(position));
+    *count = rows_ || step_ != 1 ? 1 : UINT64_MAX;
+    if (rows_) return static_cast<uint64_t>(rows_[at]);
+    if (!edits_) return at;
+    uint64_t run;
+    uint64_t row = edits_->stored(at, &run);
+    *count = std::min(*count, run);
+    return row;
   }
   // The row that it had before it was replaced.
   uint64_t base(uint64_t position) const {

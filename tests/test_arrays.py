@@ -332,6 +332,15 @@ def test_index_count_and_in_compare_whole_samples(tmp_path):
         stored.index([2, 1])
 
 
+def test_structured_samples_are_not_equal_to_what_cannot_be_compared(tmp_path):
+    pair = np.dtype([("a", np.int32), ("b", np.float64)])
+    stored = ArrayMmap.from_ndarray(tmp_path / "ds", np.zeros(3, pair))
+
+    assert np.zeros((), pair) in stored
+    for missing in (5, [5], "a", None, np.zeros((), [("z", np.int32)]), np.zeros(1, [("z", np.int32)])):
+        assert missing not in stored
+
+
 def test_array_protocol_copies_only_when_asked(numbers):
     assert np.shares_memory(np.asarray(numbers), numbers[:])
     assert not np.shares_memory(np.array(numbers), numbers[:])

@@ -141,3 +141,15 @@ def test_bench_arrays_compares_parallel_builds_of_jpegs(tmp_path: Path) -> None:
 
     found = array_results(tmp_path)
     assert [(result["measure"], result["count"]) for result in found] == [("decode.jobs2", 8), ("decode.serial", 8)]
+
+
+def test_bench_records_measures_our_system(tmp_path: Path) -> None:
+    run("bench_records.py", "--scale", 0.002, "--quick", "--systems", "ours", "--output", tmp_path)
+
+    found = json.loads((tmp_path / "records.json").read_text())["results"]
+    assert [result for result in found if "error" in result] == []
+    assert len({result["measure"] for result in found}) == 27
+    report = (tmp_path / "RECORDS.md").read_text()
+    assert "| `records[i]`, 4 columns, bare, vs four upstream datasets | at least 20x | not measured" in report
+    assert "| random batches of 256, every byte read" in report or "## random batches of 256, every byte read" in report
+    assert str(tmp_path) not in report

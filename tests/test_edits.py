@@ -3,6 +3,7 @@
 import os
 import pickle
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -280,6 +281,67 @@ def test_edit_after_rows_were_renumbered_raises(tmp_path, kind, renew):
     assert plain(other) == [*before, *plain([kind[1](9)])]
 
 
+@pytest.mark.parametrize("edit", ["replace", "delete"])
+def test_edit_whose_samples_are_moved_by_the_caller_meanwhile_writes_nothing_wrong(tmp_path, edit):
+    ds = StringsMmap.from_strings(tmp_path / "ds", [f"text {number}" for number in range(10)])
+    del ds[:3]
+
+    class Key:
+        def __len__(self):
+            return 1
+
+        def __getitem__(self, place):
+            if place:
+                raise IndexError
+            ds.compact()
+            return 6
+
+    def values():
+        ds.compact()
+        yield "new"
+
+    if edit == "replace":
+        ds[[6]] = values()
+        expected = [*(f"text {number}" for number in range(3, 9)), "new"]
+    else:
+        del ds[Key()]
+        expected = [f"text {number}" for number in range(3, 9)]
+    assert list(ds) == list(StringsMmap(tmp_path / "ds")) == expected
+
+
+def test_sample_that_compacts_while_it_is_encoded_is_not_stored(tmp_path):
+    ds = ArrayMmap.from_generator(tmp_path / "ds", np.arange(10))
+    del ds[:3]
+
+    class Sample:
+        def __array__(self, dtype=None, copy=None):
+            ds.compact()
+            return np.asarray(7)
+
+    with pytest.raises(StaleHandleError, match="compacted"):
+        ds[6] = Sample()
+    assert list(ds) == list(ArrayMmap(tmp_path / "ds")) == list(range(3, 10))
+
+
+def test_edits_by_threads_of_one_handle_that_compacts_change_their_samples(tmp_path):
+    ds = StringsMmap.from_strings(tmp_path / "ds", [f"text {number}" for number in range(400)])
+    ds.append("last")
+
+    def compact():
+        for _ in range(40):
+            ds.compact()
+
+    def edit():
+        for number in range(200):
+            ds[-1] = f"last {number}"
+            del ds[0]
+
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(compact), pool.submit(edit)]:
+            done.result()
+    assert list(ds) == list(StringsMmap(tmp_path / "ds")) == [*(f"text {n}" for n in range(200, 400)), "last 199"]
+
+
 def test_edit_after_replacement_by_another_dataset_raises(tmp_path):
     other = StringsMmap.from_strings(tmp_path / "ds", ["a", "b"])
     StringsMmap.from_strings(tmp_path / "ds", ["c", "d"])
@@ -425,7 +487,7 @@ def test_compact_seals_what_was_mapped_writable(tmp_path):
 # ---- bad input
 
 
-@pytest.mark.parametrize("key", [8, -9, [0, 8], np.array([9])])
+@pytest.mark.parametrize("key", [8, -9, 2**63, -(2**70), [0, 8], np.array([9])])
 def test_edit_out_of_range_raises(tmp_path, kind, key):
     dataset, samples = build(kind, tmp_path / "ds", 8)
 

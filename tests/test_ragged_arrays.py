@@ -353,6 +353,15 @@ def test_index_count_and_in_compare_whole_samples(tmp_path):
         assert missing not in stored
 
 
+def test_structured_samples_are_not_equal_to_what_cannot_be_compared(tmp_path):
+    pair = np.dtype([("a", np.int32), ("b", np.float64)])
+    stored = RaggedMmap.from_lists(tmp_path / "ds", [np.zeros((), pair), np.zeros(1, pair)])
+
+    assert np.zeros((), pair) in stored
+    for missing in (5, [5], "a", None, np.zeros((), [("z", np.int32)]), np.zeros(1, [("z", np.int32)])):
+        assert missing not in stored
+
+
 def double(sample):
     sample *= 2
     return sample

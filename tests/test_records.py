@@ -156,6 +156,8 @@ def test_index_and_count_compare_whole_samples(records):
     assert records["blob"].index(b"") == 5  # not the nulls, which are empty in the files
     assert 0.0 in records["meta.score"]
     assert records["meta.score"].count(None) == 3
+    for fields in ({"label": 7.5}, {"label": "a"}, {"label": None}, {"image": [[1], [2, 3]]}, {"image": ["a"]}):
+        assert sample(7) | fields not in records
 
 
 OPERATIONS = st.lists(
@@ -443,6 +445,7 @@ def test_added_column_leaves_the_other_files_alone(records, tmp_path):
         ([np.zeros((1,) * (k % 3), np.uint8) for k in range(8)], mn.Ragged(np.uint8)),
         (np.arange(16).reshape(8, 2), None),
         ([1.5, *[None] * 7], mn.Scalar(np.float64, nullable=True)),
+        (np.ma.MaskedArray(np.arange(8), [1, 0] * 4), mn.Scalar(np.int64, nullable=True)),
     ],
 )
 def test_column_added_to_edited_records_meets_its_samples(tmp_path, values, spec):
@@ -497,6 +500,8 @@ def test_added_column_that_does_not_fit_changes_nothing(records, tmp_path):
         records.add_column("x", ["a"] * 11 + [5])
     with pytest.raises(TypeError, match="column 'x': the first sample has None"):
         records.add_column("x", [None] * 12)
+    with pytest.raises(TypeError, match="column 'x': sample 3: is None, which the column does not allow"):
+        records.add_column("x", np.ma.masked_equal(np.arange(12), 3))
     RecordsMmap(tmp_path / "ds").append(sample(12))
     with pytest.raises(StaleHandleError, match="others changed the dataset"):
         records.add_column("x", ["a"] * 12)

@@ -209,6 +209,18 @@ struct Iterator {
   uint64_t next = 0;
   std::shared_ptr<const Decoded> ahead;  // of a compressed column: samples from `ahead_first` on
   uint64_t ahead_first = 0;
+  uint64_t run_first = 0;  // position of a run of samples that are stored one after the other
+  uint64_t run_count = 0;
+  uint64_t run_row = 0;
+
+  // Where a sample is stored; looked up once per run.
+  uint64_t row(const RowMap& rows, uint64_t position) {
+    if (position - run_first >= run_count) {
+      run_first = position;
+      run_row = rows.row(position, &run_count);
+    }
+    return run_row + (position - run_first);
+  }
 
   static constexpr uint64_t kStep = uint64_t{2} << 20;
 
@@ -301,7 +313,7 @@ PyObject* iterator_next(PyObject* self) {
       return nullptr;
     }
   }
-  uint64_t row = column.rows.row(position);
+  uint64_t row = iterator->row(column.rows, position);
   if (position % 16 == 0) iterator->read_ahead(column, position, row);
   if (column.frames.codec) return next_decoded(*iterator, column, position, row);
   return get(iterator->samples, column, row);

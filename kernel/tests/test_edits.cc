@@ -38,6 +38,10 @@ void check_same(const EditsPtr& edits, const List& list) {
   for (size_t k = 0; k < list.samples.size(); ++k) {
     CHECK(edits->stored(k) == list.samples[k].stored);
     CHECK(edits->base(k) == list.samples[k].base);
+    uint64_t count;
+    CHECK(edits->stored(k, &count) == list.samples[k].stored && count > 0);
+    for (uint64_t j = 0; j < count && k + j < list.samples.size(); ++j)
+      CHECK(list.samples[k + j].stored == list.samples[k].stored + j);
     visible[list.samples[k].base] = true;
   }
   for (uint64_t row = 0; row < list.rows; ++row) CHECK(edits->is_hidden(row) == !visible[row]);

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from mmap_ninja import encoding, format
 from mmap_ninja.columns import Array, ColumnType, Ragged, Role
 from mmap_ninja.format import Column
+from mmap_ninja.writing import Parts
 
 _ROWS_AT_ONCE: Final = 1024
 
@@ -44,7 +45,13 @@ class AddedColumn:
         filler = encoding.filler(self.column.type)
         for first in range(0, self._rows, _ROWS_AT_ONCE):
             places = self._positions[first : first + _ROWS_AT_ONCE].tolist()
-            yield first, [filler if place < 0 else self._values[place] for place in places]
+            yield first, [filler if place < 0 else self._value(place) for place in places]
+
+    def _value(self, place: int) -> Any:
+        value = self._values[place]
+        if not isinstance(value, np.ma.MaskedArray):
+            return value
+        return None if np.ma.getmaskarray(value).any() else value.data
 
     def _widest(self, kind: ColumnType) -> ColumnType:
         """The type that all values fit, as far as the first one does not tell it."""
@@ -53,18 +60,25 @@ class AddedColumn:
         if kind.is_known and not isinstance(kind, Ragged):
             return kind
         if isinstance(kind, Array):
-            return encoding.encode(kind, [self._values[0]], self._where, 0)[0]
+            return self._encode(kind, [self._value(0)], 0)[0]
         for first in range(0, len(self._values), _ROWS_AT_ONCE):
-            batch = [self._values[k] for k in range(first, min(first + _ROWS_AT_ONCE, len(self._values)))]
-            kind, _ = encoding.encode(kind, batch, self._where, first)
+            batch = [self._value(k) for k in range(first, min(first + _ROWS_AT_ONCE, len(self._values)))]
+            kind, _ = self._encode(kind, batch, first)
         return kind
+
+    def _encode(self, kind: ColumnType, batch: list[Any], first: int) -> tuple[ColumnType, Parts]:
+        try:
+            return encoding.encode(kind, batch, self._where, first)
+        except (TypeError, ValueError):
+            encoding.refuse_nulls(kind, batch, self._where, first)
+            raise
 
     def _payload(self) -> Iterator[bytes]:
         if "offsets" in self._others:
             self._others["offsets"].append(format.FIRST_OFFSET)
         end = np.uint64(0)
         for first, batch in self._batches():
-            kind, parts = encoding.encode(self.column.type, batch, self._where, first)
+            kind, parts = self._encode(self.column.type, batch, first)
             if kind != self.column.type:
                 raise ValueError(f"{self._where}: the values changed while they were read; nothing was changed")
             for role, part in zip(self._others, parts, strict=True):

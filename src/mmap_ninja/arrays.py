@@ -265,9 +265,12 @@ class ArrayMmap(DatasetHandle[AnyArray]):
         array, step = self._array, max(_CHUNK // max(self._unit, 1), 1)
         for first in range(start, stop, step):
             part = array[first : min(first + step, stop)]
-            equal = np.asarray(part == wanted)
+            try:
+                equal = np.asarray(part == wanted)
+            except TypeError:  # structured dtypes that cannot be compared
+                return
             if equal.shape != part.shape:
-                return  # dtypes that cannot be compared
+                return  # nor can these
             yield from (first + np.flatnonzero(equal.reshape(len(part), -1).all(axis=1))).tolist()
 
     # ---- writing

@@ -328,9 +328,8 @@ def _flattened(field: Any, lists: Any, where: str) -> tuple[npt.NDArray[np.int64
     """
     lengths = lists.value_lengths()
     lengths = lengths.fill_null(0) if lengths.null_count else lengths
-    return np.cumsum(np.asarray(lengths), dtype=np.int64), _elements(
-        lists.flatten(), _dtype(field, lists.type.value_type, where), where
-    )
+    dtype = _dtype(field, lists.type.value_type, where)
+    return np.cumsum(np.asarray(lengths), dtype=np.int64), _elements(lists.flatten(), dtype, where)
 
 
 def _shaped(field: Any, array: Any, where: str) -> list[Any]:

@@ -63,6 +63,18 @@ def _nulls(batch: Values[Any]) -> npt.NDArray[np.bool_] | None:
     return np.array([sample is None for sample in batch])
 
 
+def refuse_nulls(column: ColumnType, values: Any, where: str, first: int) -> None:
+    """Raise TypeError if that is what is wrong with values: there is None among them."""
+    if column.nullable or isinstance(values, np.ndarray | Packed):
+        return
+    for number, value in enumerate(values, first):
+        if value is None:
+            raise TypeError(
+                f"{where}: sample {number}: is None, which the column does not allow; nothing of this batch was "
+                "stored: make the column with nullable=True"
+            ) from None
+
+
 def filler(column: ColumnType) -> Any:
     """A sample that fits a column, for rows that no position leads to."""
     return None if column.nullable else _filler(column, [])
@@ -79,6 +91,8 @@ def _encode(
                 column = replace(column, dtype=checked_dtype(batch.of, where)) if column.dtype is None else column
                 return column.with_ranks(1, 1), (batch.payload, batch.ends)
         batch = batch.listed()
+        if isinstance(column, Json):  # which holds no arrays, but lists
+            batch = [value.tolist() if isinstance(value, np.ndarray) else value for value in batch]
     match column:
         case Array():
             return _encode_arrays(column, batch, where, first)

@@ -6,10 +6,10 @@ import os
 import threading
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, Self, SupportsIndex, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NoReturn, Self, SupportsIndex, TypeVar, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -50,6 +50,16 @@ Positions = npt.NDArray[np.int64]
 Selection = range | Positions
 
 _WRITABLE_MODES = (None, "r+", "r+b")
+_END: Final = object()  # what no key is
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Places:
+    """Samples that are to be edited: their positions, and the rows that they had at first, in which numbering."""
+
+    at: Positions
+    rows: Positions
+    numbering: tuple[bytes, str] | None  # None: that of the generation that an upgrade makes
 
 
 class DatasetHandle(SampleSequence[T]):
@@ -207,8 +217,8 @@ class DatasetHandle(SampleSequence[T]):
     def _check_replacements(self, batch: sources.Batch[T], at: Positions) -> None:
         """Raise ValueError where a sample may not take the place of the one at its position, whatever its type."""
 
-    def _commit(self, batch: sources.Batch[T], rows: Positions | None = None) -> None:
-        """Store a batch at the end, or in the place of the samples that some rows stand for."""
+    def _commit(self, batch: sources.Batch[T], key: Any = _END) -> None:
+        """Store a batch at the end, or in the place of the samples that a key names."""
         if self._dataset is None:  # an error must leave nothing, not even an empty dataset
             self._encode(format.first_columns(self._kind), batch, self._path_text, 0)
         elif isinstance(self._dataset, LegacyDataset):  # nor one that is upgraded
@@ -218,8 +228,14 @@ class DatasetHandle(SampleSequence[T]):
             return self._encode(columns, batch, self._path_text, 0)
 
         with self._mutex:
-            if rows is not None:
-                self._edit(rows, encode, len(batch))
+            if key is not _END:
+                places = self._places(key)
+                if len(batch) != len(places.at):
+                    raise ValueError(
+                        f"{self.path}: {len(batch)} samples for {len(places.at)} places; give one for each"
+                    )
+                self._check_replacements(batch, places.at)
+                self._edit(places, encode, len(batch))
                 return
             dataset = self._writer()
             dataset.commit(encode, len(batch))
@@ -238,12 +254,7 @@ class DatasetHandle(SampleSequence[T]):
             StaleHandleError: if a sample that is replaced was deleted since this handle looked.
             ReadOnlyError: if the handle, the permissions or the medium do not allow it.
         """
-        at, rows, is_one = self._places(key)
-        batch = [value] if is_one else self._batch_of(value)
-        if len(batch) != len(at):
-            raise ValueError(f"{self.path}: {len(batch)} samples for {len(at)} places; give one for each")
-        self._check_replacements(batch, at)
-        self._commit(batch, rows)
+        self._commit([value] if _is_index(key) else self._batch_of(value), key)
 
     def __delitem__(self, key: SupportsIndex | Indices) -> None:
         """Delete one sample, or those that a slice, a list of indices or a mask names, in one commit.
@@ -256,9 +267,8 @@ class DatasetHandle(SampleSequence[T]):
             StaleHandleError: if a sample was deleted since this handle looked.
             ReadOnlyError: if the handle, the permissions or the medium do not allow it.
         """
-        _, rows, _ = self._places(key)
         with self._mutex:
-            self._edit(rows, nothing, 0)
+            self._edit(self._places(key), nothing, 0)
 
     def pop(self, index: SupportsIndex = -1) -> T:
         """Delete one sample and return it, owned.
@@ -267,9 +277,9 @@ class DatasetHandle(SampleSequence[T]):
             IndexError: if there is no such sample.
         """
         with self._mutex:
-            at, rows, _ = self._places(operator.index(index))
-            (sample,) = self.__getitems__(at)
-            self._edit(rows, nothing, 0)
+            places = self._places(operator.index(index))
+            (sample,) = self.__getitems__(places.at)
+            self._edit(places, nothing, 0)
         return sample
 
     def clear(self) -> None:
@@ -325,21 +335,28 @@ class DatasetHandle(SampleSequence[T]):
         """A TypeError: samples are ordered by `compact`; `reversed(ds)` reads them backwards."""
         raise TypeError(f"{self.path}: samples are not moved one by one; see reversed(ds), compact(order=...)")
 
-    def _places(self, key: Any) -> tuple[Positions, Positions, bool]:
-        """Positions of this handle, the rows that their samples had at first, and whether it is one index."""
+    def _places(self, key: Any) -> _Places:
+        """What the samples that a key names are, under this handle's lock: no edit comes between it and its use.
+
+        Code of the user's, which a key or a sample may call, can still edit; what it does is found out by `Edit.check`.
+        """
         if isinstance(key, tuple):
             raise TypeError(f"index {key!r:.80}: samples have one dimension; give several indices as a list")
-        is_one = type(key) is int or (
-            hasattr(key, "__index__") and not isinstance(key, bool | np.bool_) and np.ndim(key) == 0
-        )
-        at = np.array([key], np.int64) if is_one else positions(key, len(self))
-        return at, self._base_rows(at), is_one
+        if _is_index(key):
+            index, limit = operator.index(key), np.iinfo(np.int64)
+            if not limit.min <= index <= limit.max:
+                raise IndexError(f"index {index!r:.80} is out of range for {len(self)} samples")
+            at = np.array([index], np.int64)
+        else:
+            at = positions(key, len(self))
+        numbering = self._shown.meta.numbering if isinstance(self._shown, Generation) else None
+        return _Places(at, self._base_rows(at), numbering)
 
     def _batch_of(self, samples: Any) -> sources.Batch[Any]:
         """What is assigned to several places, or extended by, as a batch."""
         return list(samples)
 
-    def _edit(self, rows: Positions, encode: Encode, count: int) -> None:
+    def _edit(self, places: _Places, encode: Encode, count: int) -> None:
         """Delete some rows of what this handle shows, or put as many new samples in their place; under its lock."""
         if self._is_new:
             return  # there are no samples
@@ -347,8 +364,8 @@ class DatasetHandle(SampleSequence[T]):
         dataset = self._writer()
         if len(self) != before:  # it was of 0.x, and has changed before it was upgraded
             raise StaleHandleError(f"{self.path}: was changed by mmap_ninja 0.x since this handle looked; look again")
-        assert isinstance(self._shown, Generation)  # noqa: S101 - for the type checker
-        dataset.commit(encode, count, Edit(self._shown.meta.numbering, rows, replaces=count > 0))
+        numbering = dataset.meta.numbering if places.numbering is None else places.numbering
+        dataset.commit(encode, count, Edit(numbering, places.rows, replaces=count > 0))
         self._show(dataset)
 
     @property
@@ -673,6 +690,13 @@ class DatasetHandle(SampleSequence[T]):
                     build.run(started, batches, cls._encode, source.total, options)
         durability = options.durability or "process"
         return cls(out_dir, mode=mode, durability=durability, lock_timeout=options.lock_timeout, **configuration or {})
+
+
+def _is_index(key: Any) -> bool:
+    """Whether a key is one index, not several."""
+    return type(key) is int or (
+        hasattr(key, "__index__") and not isinstance(key, bool | np.bool_) and np.ndim(key) == 0
+    )
 
 
 def _permutation(order: Indices, count: int, path: Path) -> Positions:

@@ -314,7 +314,13 @@ class RaggedMmap(DatasetHandle[AnyArray]):
         stored = self._unwrapped()
         sizes = stored._sizes()[start:stop]
         for position in (start + np.flatnonzero(sizes == wanted.size)).tolist():
-            if stored._shape_of(position) == wanted.shape and np.array_equal(stored[position], wanted):
+            if stored._shape_of(position) != wanted.shape:
+                continue
+            try:
+                equal = np.array_equal(stored[position], wanted)
+            except TypeError:  # structured dtypes that cannot be compared
+                return
+            if equal:
                 yield position
 
     def _unwrapped(self) -> "RaggedMmap":

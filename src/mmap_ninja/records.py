@@ -329,7 +329,7 @@ class RecordsMmap(DatasetHandle[Record]):
         """A handle for each column, on what this handle sees now."""
         with self._mutex:
             if self._handles is None:
-                records = self if self._view_of is not None else self.select(slice(None))
+                records = self.select(slice(None))  # not this handle, which would then live until a garbage collection
                 self._handles = {name: records._column(place) for place, (name, _) in enumerate(self._pairs)}
             return self._handles
 
@@ -357,15 +357,15 @@ class RecordsMmap(DatasetHandle[Record]):
     def _view(self, names: list[str], *, grouped: bool) -> Self:
         """A view of some columns, or of a group of them by the names that they have in it."""
         asked = []
-        for name in names:
-            prefix = f"{name}."
-            found = [own for own in self.columns if own == name or own.startswith(prefix)]
-            if not found:
-                known = ", ".join(map(repr, self.columns[:20]))
-                raise KeyError(f"{self.path}: has no column {name!r}; it has {known or 'none yet'}")
-            asked += [(own.removeprefix(prefix) if grouped else own, own) for own in found]
-        stored = {own: column.name for own, column in self._pairs}
-        with self._mutex:
+        with self._mutex:  # other threads may change the columns
+            for name in names:
+                prefix = f"{name}."
+                found = [own for own in self.columns if own == name or own.startswith(prefix)]
+                if not found:
+                    known = ", ".join(map(repr, self.columns[:20]))
+                    raise KeyError(f"{self.path}: has no column {name!r}; it has {known or 'none yet'}")
+                asked += [(own.removeprefix(prefix) if grouped else own, own) for own in found]
+            stored = {own: column.name for own, column in self._pairs}
             view = self.select(slice(None))
             view._restrict(view, tuple(dict.fromkeys((shown, stored[own]) for shown, own in asked)))
         return view
@@ -526,24 +526,12 @@ class RecordsMmap(DatasetHandle[Record]):
             try:
                 kind, of_files = encoding.encode(column.type, of_column, where, first)
             except (TypeError, ValueError):
-                _refuse_nulls(column, of_column, where, first)
+                encoding.refuse_nulls(column.type, of_column, where, first)
                 raise
             encoded.append(column if kind is column.type else replace(column, type=kind))
             parts += of_files
         fitting = tuple(encoded)
         return columns if fitting == columns else fitting, tuple(parts)
-
-
-def _refuse_nulls(column: Column, values: Any, where: str, first: int) -> None:
-    """Raise TypeError if that is what is wrong with values: there is None among them."""
-    if column.type.nullable or not isinstance(values, list):
-        return
-    for number, value in enumerate(values, first):
-        if value is None:
-            raise TypeError(
-                f"{where}: sample {number}: is None, which the column does not allow; nothing of this batch was "
-                "stored: make the column with nullable=True"
-            ) from None
 
 
 def _short(spec: Spec) -> str:

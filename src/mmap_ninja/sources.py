@@ -267,8 +267,15 @@ def same(sample: object, stored: object) -> bool:
         return fields is not None and fields.keys() == stored.keys() and all(same(fields[k], stored[k]) for k in stored)
     if not isinstance(stored, np.ndarray | np.generic):
         return sample == stored
-    array = np.asarray(sample)  # of the dtype before it was stored
-    return array.shape == stored.shape and array.astype(stored.dtype).tobytes() == stored.tobytes()
+    try:
+        array = np.asarray(sample)  # of the dtype before it was stored
+        with np.errstate(invalid="ignore"):
+            cast = array.astype(stored.dtype)
+    except (TypeError, ValueError, OverflowError):  # which no such sample was
+        return False
+    if cast.dtype.kind in "iu" and array.dtype.kind != "b" and not np.array_equal(cast, array):
+        return False  # only floats are stored with a change
+    return array.shape == stored.shape and cast.tobytes() == stored.tobytes()
 
 
 def check_resumed(number: int, sample: object, count: int, last: object, path: Path) -> None:
