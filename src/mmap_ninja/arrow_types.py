@@ -128,19 +128,13 @@ def dtype_of(of: Any, where: str) -> DType:
         return np.dtype(f"V{of.byte_width}")
     if types.is_date32(of):
         return np.dtype("M8[D]")
-    if (
-        types.is_boolean(of)
-        or types.is_integer(of)
-        or types.is_floating(of)
-        or types.is_timestamp(of)
-        or types.is_duration(of)
-    ):
-        return np.dtype(of.to_pandas_dtype()) if not types.is_temporal(of) else _temporal(of)
+    if types.is_timestamp(of) or types.is_duration(of):
+        return np.dtype(f"{'M8' if types.is_timestamp(of) else 'm8'}[{of.unit}]")
+    if types.is_boolean(of):
+        return np.dtype(np.bool_)
+    if types.is_integer(of) or types.is_floating(of):  # not by to_pandas_dtype, which may need pandas
+        kind = "f" if types.is_floating(of) else "i" if types.is_signed_integer(of) else "u"
+        return np.dtype(f"{kind}{of.bit_width // 8}")
     raise TypeError(
         f"{where}: holds {of}, which no column does; cast it to numbers, text or bytes, or leave the column out"
     )
-
-
-def _temporal(of: Any) -> DType:
-    kind = "M8" if library().types.is_timestamp(of) else "m8"
-    return np.dtype(f"{kind}[{of.unit}]")
