@@ -13,8 +13,8 @@ PACKAGE = Path(mmap_ninja.__file__).parent
 
 # Lower layers first; modules of one line may not import each other.
 LAYERS = [
-    {"_kernel", "_worker", "arrow_types", "errors", "dtypes", "naming"},
-    {"columns", "casting", "files", "sources", "workers"},
+    {"_kernel", "_worker", "errors", "dtypes", "naming"},
+    {"arrow_types", "columns", "casting", "files", "sources", "workers"},
     {"format", "codec"},
     {"schema"},
     {"generation", "marking"},

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmap_ninja import naming
-from mmap_ninja.arrow_types import MARK, element_type, is_native, library
+from mmap_ninja.arrow_types import DTYPE_MARK, KIND_MARK, dtype_mark, element_type, is_native, library
 from mmap_ninja.casting import AnyArray
 
 if TYPE_CHECKING:
@@ -93,9 +93,11 @@ class _Export:
         self.whole = self._over_files()
 
     def field(self, name: str) -> Any:
-        marks = {"json": self.samples._holds_json, "ragged": self.samples._sample == "ragged" and not self._flat_ragged}
-        mark = next((mark for mark, holds in marks.items() if holds), None)
-        return library().field(name, self.type, nullable=self.nullable, metadata=mark and {MARK: mark})
+        is_shaped = self.samples._sample == "ragged" and not self._flat_ragged
+        kind = "json" if self.samples._holds_json else "ragged" if is_shaped else None
+        marks = {KIND_MARK: kind, DTYPE_MARK: dtype_mark(self.samples._described)}
+        metadata = {key: mark for key, mark in marks.items() if mark is not None}
+        return library().field(name, self.type, nullable=self.nullable, metadata=metadata or None)
 
     def array(self, start: int, stop: int) -> Any:
         """The samples in a range of positions."""

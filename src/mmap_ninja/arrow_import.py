@@ -1,18 +1,35 @@
 """Arrow's columns as samples: the batches of a table as those of a build."""
 
 import json
+import math
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from mmap_ninja import naming, schema, sources
-from mmap_ninja.arrow_types import dtype_of, has_dtype, library, mark_of
+from mmap_ninja.arrow_types import (
+    KIND_MARK,
+    dtype_of,
+    has_dtype,
+    is_binary,
+    is_list,
+    is_shaped,
+    is_text,
+    library,
+    mark_of,
+    marked_dtype,
+)
 from mmap_ninja.casting import AnyArray
+from mmap_ninja.columns import MOST_DIMENSIONS
+from mmap_ninja.dtypes import DType
 from mmap_ninja.schema import Spec
 from mmap_ninja.sources import Packed, Table, Values
+
+_VALUES: Final = "values"  # the name of the column that is made of values without one
 
 
 class Batches:
@@ -31,8 +48,8 @@ class Batches:
     def __init__(self, data: object, where: str, *, named: bool) -> None:
         self._where = where
         self._named = named
-        self._reader = _opened(data, where)
-        self._first: list[Any] = []
+        self._reader = _opened(data, where, named=named)
+        self._first: list[Any] = []  # those that were read to see what the columns hold
         rows = getattr(data, "num_rows", None)
         self.total: int | None = rows if isinstance(rows, int) else None
         if not named and len(self._reader.schema) != 1:
@@ -42,24 +59,19 @@ class Batches:
             )
 
     def specs(self) -> dict[str, Spec]:
-        """What the columns hold. Nullable are those with nulls in the first batch."""
-        batch = next(self._reader, None) if not self._first else self._first[0]
-        self._first = [] if batch is None else [batch]
-        empty = self._reader.schema.empty_table().to_batches()
-        arrays = _flattened(batch if batch is not None else self._empty(empty))
-        return {name: _spec(field, array, f"{self._where}: column {name!r}") for name, (field, array) in arrays.items()}
-
-    def _empty(self, batches: list[Any]) -> Any:
-        if batches:
-            return batches[0]
-        pa = library()
-        arrays = [pa.array([], field.type) for field in self._reader.schema]
-        return pa.RecordBatch.from_arrays(arrays, schema=self._reader.schema)
+        """What the columns hold. Nullable are those with nulls in the first batch that is not empty."""
+        for batch in self._reader:
+            self._first.append(batch)
+            if batch.num_rows:
+                break
+        else:
+            batch = library().RecordBatch.from_pylist([], schema=self._reader.schema)
+        return {name: _spec(field, array, where) for name, field, array, where in self._columns(batch)}
 
     def batches(self, size: int, count: int, last: object, path: Path) -> Iterator[Values[Any] | Table]:
         """The samples from position `count` on, at most `size` at a time."""
         skipped, before = 0, None
-        for batch in self._all():
+        for batch in self._valid():
             left = count - skipped
             if left >= batch.num_rows:
                 skipped += batch.num_rows
@@ -76,24 +88,50 @@ class Batches:
         if skipped < count or before is not None:
             sources.check_resumed(skipped, self._sample(before) if before is not None else None, count, last, path)
 
-    def _all(self) -> Iterator[Any]:
-        yield from self._first
-        yield from self._reader
+    def _valid(self) -> Iterator[Any]:
+        """All batches, each checked once: what is cut from one refers to all of its buffers."""
+        while self._first:
+            yield self._checked(self._first.pop(0))
+        for batch in self._reader:
+            yield self._checked(batch)
 
-    def _values(self, batch: Any) -> Values[Any] | Table:
+    def _checked(self, batch: Any) -> Any:
         try:
             batch.validate(full=True)
         except library().ArrowInvalid as error:
             raise ValueError(
                 f"{self._where}: the table's batch is no valid Arrow data ({error}); nothing of it was stored"
             ) from None
-        values = {
-            name: _values(field, array, f"{self._where}: column {name!r}")
-            for name, (field, array) in _flattened(batch).items()
-        }
+        return batch
+
+    def _columns(self, batch: Any) -> Iterator[tuple[str, Any, Any, str]]:
+        """Name, field and values of each column, and what it is called in messages; those of structs apart."""
+        pa, names = library(), set[str]()
+        # By their places, for names may occur twice.
+        found = [(field.name, field, array) for field, array in zip(batch.schema, batch.columns, strict=True)]
+        while found:
+            name, field, array = found.pop(0)
+            where = f"{self._where}: column {name!r}"
+            array = _plain(array)
+            is_nested = self._named and pa.types.is_struct(array.type) and array.type.num_fields
+            if is_nested and not _is_marked_shaped(field, array.type):
+                inner = zip(array.type, array.flatten(), strict=True)
+                found[:0] = [(f"{name}.{of.name}", of, values) for of, values in inner]
+                continue
+            if name in names:
+                raise ValueError(f"{where}: is there twice; rename one, or leave it out")
+            names.add(name)
+            yield name, field, array, where
+
+    def _values(self, batch: Any) -> Values[Any] | Table:
+        columns = self._columns(batch)
         if self._named:
-            return Table(values)
-        return cast("Values[Any]", next(iter(values.values())))
+            return Table({name: _values(field, array, where) for name, field, array, where in columns})
+        _, field, array, where = next(columns)
+        if is_shaped(array.type):
+            return _shaped(field, array, where)
+        is_plain_text = is_text(array.type) and marked_dtype(field, array.type) is None  # JSON is its text here
+        return _packed(array) if is_plain_text else cast("Values[Any]", _values(field, array, where))
 
     def _sample(self, batch: Any) -> Any:
         values = self._values(batch)
@@ -111,145 +149,208 @@ def _only(values: Any) -> Any:
     return values[0]
 
 
-def _opened(data: object, where: str) -> Any:
-    pa = library()
+def _opened(data: object, where: str, *, named: bool) -> Any:
+    pa, given = library(), type(data).__name__
     try:
         if hasattr(data, "__arrow_c_stream__"):
-            return pa.RecordBatchReader.from_stream(data)
-        if hasattr(data, "__arrow_c_array__"):
-            batch = pa.record_batch(data)
-            return pa.RecordBatchReader.from_batches(batch.schema, [batch])
+            try:
+                return pa.RecordBatchReader.from_stream(data)
+            except pa.ArrowInvalid:  # no table, but the values of one column
+                column = pa.chunked_array(data)
+        elif hasattr(data, "__arrow_c_array__"):
+            array = pa.array(data)
+            if pa.types.is_struct(array.type):
+                return pa.Table.from_batches([pa.record_batch(data)]).to_reader()
+            column = pa.chunked_array([array])
+        else:
+            raise TypeError("it has no __arrow_c_stream__")
     except (TypeError, ValueError, pa.ArrowException) as error:
         raise TypeError(
-            f"{where}: {type(data).__name__} gives no table ({error}); give a table of named columns"
+            f"{where}: {given} gives no table ({error}); give one of pyarrow, Polars, DuckDB or whatever else speaks "
+            "the Arrow PyCapsule protocol"
         ) from None
-    raise TypeError(
-        f"{where}: {type(data).__name__} has no __arrow_c_stream__; give a table of pyarrow, Polars, DuckDB or "
-        "whatever else speaks the Arrow PyCapsule protocol"
-    )
+    if named:
+        raise TypeError(f"{where}: {given} gives {column.type} without a name; give a table of named columns")
+    return pa.table({_VALUES: column}).to_reader()
 
 
-def _flattened(batch: Any) -> dict[str, tuple[Any, Any]]:
-    """The columns of a batch by dotted names: field and array each; structs are taken apart."""
+def _plain(array: Any) -> Any:
+    """An array that is no extension, and that has its values where it had numbers of them."""
     pa = library()
-    found: dict[str, tuple[Any, Any]] = {}
-
-    def add(name: str, field: Any, array: Any) -> None:
-        if isinstance(array, pa.ExtensionArray):
-            array = array.storage
-        if pa.types.is_dictionary(array.type):
-            array = array.dictionary_decode()
-        if pa.types.is_struct(array.type) and mark_of(field) != "ragged":
-            for inner, values in zip(array.type, array.flatten(), strict=True):
-                add(f"{name}.{inner.name}", inner, values)
-        else:
-            found[name] = field, array
-
-    for field, array in zip(batch.schema, batch.columns, strict=True):
-        add(field.name, field, array)
-    return found
+    while isinstance(array, pa.ExtensionArray | pa.DictionaryArray):
+        array = array.storage if isinstance(array, pa.ExtensionArray) else array.dictionary_decode()
+    return array
 
 
 def _spec(field: Any, array: Any, where: str) -> Spec:
     """What a column of Arrow's is stored as."""
-    pa, of, nullable = library(), array.type, array.null_count > 0
-    types = pa.types
-    if mark_of(field) == "json":
+    of, nullable = array.type, array.null_count > 0
+    if _is_marked_shaped(field, of):
+        return schema.Ragged(_dtype(field, of.field("values").type.value_type, where), nullable=nullable)
+    if _is_marked_json(field, of):
         return schema.Json(nullable=nullable)
-    if mark_of(field) == "ragged":
-        return schema.Ragged(dtype_of(of.field("values").type.value_type, where), nullable=nullable)
-    if types.is_string(of) or types.is_large_string(of) or types.is_string_view(of):
-        return schema.Text(nullable=nullable)
-    if types.is_binary(of) or types.is_large_binary(of) or types.is_binary_view(of):
-        return schema.Bytes(nullable=nullable)
-    shape, element = [], of
-    while types.is_fixed_size_list(element):
-        shape.append(element.list_size)
-        element = element.value_type
-    if _is_list(of):
-        if _is_list(of.value_type) or not has_dtype(of.value_type):
+    if is_list(of):
+        if not _has_dtype(field, of.value_type):
             return schema.Json(nullable=nullable)
-        return schema.Ragged(dtype_of(of.value_type, where), ndim=1, nullable=nullable)
-    dtype = dtype_of(element, where)
+        return schema.Ragged(_dtype(field, of.value_type, where), ndim=1, nullable=nullable)
+    if marked_dtype(field, of) is None:
+        if is_text(of):
+            return schema.Text(nullable=nullable)
+        if is_binary(of):
+            return schema.Bytes(nullable=nullable)
+    shape, element = _shape(field, of)
+    dtype = _dtype(field, element, where)
     nullable &= dtype.kind not in "mM"  # NaT stands for it
-    return schema.Array(tuple(shape), dtype, nullable=nullable) if shape else schema.Scalar(dtype, nullable=nullable)
-
-
-def _is_list(of: Any) -> bool:
-    types = library().types
-    return bool(types.is_list(of) or types.is_large_list(of) or types.is_list_view(of) or types.is_large_list_view(of))
+    return schema.Array(shape, dtype, nullable=nullable) if shape else schema.Scalar(dtype, nullable=nullable)
 
 
 def _values(field: Any, array: Any, where: str) -> Any:
     """The values of a column as a batch that is encoded."""
-    pa, of = library(), array.type
-    types, mark = pa.types, mark_of(field)
-    nulls = None if array.null_count == 0 else np.asarray(array.is_null())
-    if mark == "json":
-        return [None if text is None else json.loads(text) for text in array.to_pylist()]
-    if mark == "ragged":
-        return _reshaped(array)
-    if types.is_string(of) or types.is_large_string(of) or types.is_string_view(of):
-        return _packed(array.cast(pa.large_utf8()), nulls)
-    if types.is_binary(of) or types.is_large_binary(of) or types.is_binary_view(of):
-        return _packed(array.cast(pa.large_binary()), nulls)
-    if _is_list(of):
-        if _is_list(of.value_type) or not has_dtype(of.value_type):
-            return array.to_pylist()
-        listed = array.cast(pa.large_list(of.value_type))
-        offsets = np.asarray(listed.offsets)
-        values = _primitive(listed.values, where)
-        parts = [values[start:stop] for start, stop in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)]
-        return parts if nulls is None else [None if null else part for part, null in zip(parts, nulls, strict=True)]
-    shape, flat = [len(array)], array
-    while types.is_fixed_size_list(flat.type):
-        size = flat.type.list_size
-        shape.append(size)
+    of = array.type
+    if _is_marked_shaped(field, of):
+        return _shaped(field, array, where)
+    if _is_marked_json(field, of):
+        return [None if text is None else _parsed(text, where) for text in array.to_pylist()]
+    if is_list(of):
+        return _rows(field, array, where) if _has_dtype(field, of.value_type) else array.to_pylist()
+    if marked_dtype(field, of) is None and (is_text(of) or is_binary(of)):
+        return _packed(array)
+    shape, element = _shape(field, of)
+    dtype = _dtype(field, element, where)
+    flat, nulls = array, _nulls(array)
+    excused = nulls  # below a null there may be others
+    for size in shape:
         flat = flat.values.slice(flat.offset * size, len(flat) * size)
-    numbers = _primitive(flat, where, nullable=len(shape) == 1).reshape(shape)
-    if nulls is None or numbers.dtype.kind in "mM":
+        excused = None if excused is None else excused.repeat(size)
+        inner = _nulls(flat)
+        if inner is not None and not (dtype.kind in "mM" and not _is_fixed(flat.type)):
+            _refuse_nulls(inner if excused is None else inner & ~excused, where)
+    numbers = _numbers(flat, dtype).reshape(len(array), *shape)
+    if nulls is None or dtype.kind in "mM":
         return numbers
-    return np.ma.MaskedArray(numbers, np.broadcast_to(nulls.reshape(-1, *[1] * (len(shape) - 1)), numbers.shape))
+    return np.ma.MaskedArray(numbers, np.broadcast_to(nulls.reshape(-1, *[1] * len(shape)), numbers.shape))
 
 
-def _primitive(array: Any, where: str, *, nullable: bool = False) -> AnyArray:
-    """Numbers without nulls, or with something in their place where a mask tells of them."""
-    pa, of = library(), array.type
-    dtype = dtype_of(of, where)
-    if array.null_count and not nullable and dtype.kind not in "mM":
+def _is_fixed(of: Any) -> bool:
+    """Whether all lists of a type have one length."""
+    return bool(library().types.is_fixed_size_list(of))
+
+
+def _shape(field: Any, of: Any) -> tuple[tuple[int, ...], Any]:
+    """The shape of a sample that lists of fixed sizes make, and the type of its elements."""
+    shape: list[int] = []
+    while _is_fixed(of) and marked_dtype(field, of) is None:
+        shape.append(of.list_size)
+        of = of.value_type
+    return tuple(shape), of
+
+
+def _dtype(field: Any, of: Any, where: str) -> DType:
+    marked = marked_dtype(field, of)
+    return dtype_of(of, where) if marked is None else marked
+
+
+def _has_dtype(field: Any, of: Any) -> bool:
+    return has_dtype(of) or marked_dtype(field, of) is not None
+
+
+def _is_marked_json(field: Any, of: Any) -> bool:
+    return mark_of(field, KIND_MARK) == "json" and is_text(of)
+
+
+def _is_marked_shaped(field: Any, of: Any) -> bool:
+    return mark_of(field, KIND_MARK) == "ragged" and is_shaped(of)
+
+
+def _nulls(array: Any) -> npt.NDArray[np.bool_] | None:
+    return None if array.null_count == 0 else np.asarray(array.is_null())
+
+
+def _refuse_nulls(nulls: npt.NDArray[np.bool_], where: str) -> None:
+    if nulls.any():
         raise TypeError(f"{where}: has nulls within a sample, which no array holds; nothing of this batch was stored")
-    if array.null_count and dtype.kind not in "mM":  # which have a value of their own for it
-        fixed = pa.types.is_fixed_size_binary(of)
-        array = array.fill_null(bytes(of.byte_width) if fixed else False if pa.types.is_boolean(of) else 0)
-    if pa.types.is_fixed_size_binary(of):
-        buffer = array.buffers()[1]
-        raw: AnyArray = np.frombuffer(buffer, np.uint8) if buffer is not None else np.empty(0, np.uint8)
-        width = of.byte_width
-        return raw[array.offset * width : (array.offset + len(array)) * width].view(dtype)
-    return np.asarray(array.to_numpy(zero_copy_only=False)).astype(dtype, copy=False)
 
 
-def _packed(array: Any, nulls: npt.NDArray[np.bool_] | None) -> Packed:
-    buffers = array.buffers()
+def _elements(array: Any, dtype: DType, where: str) -> AnyArray:
+    """The elements of samples, none of which may be null; NaT stands for dates that are."""
+    if array.null_count and dtype.kind not in "mM":
+        _refuse_nulls(np.asarray(array.is_null()), where)
+    return _numbers(array, dtype)
+
+
+def _numbers(array: Any, dtype: DType) -> AnyArray:
+    """Elements as NumPy has them, over the same memory if they are as Arrow has them; where they are null, anything."""
+    pa, native = library(), dtype.newbyteorder("=")
+    if dtype.kind == "c":
+        parts = array.values.slice(2 * array.offset, 2 * len(array))
+        pairs = _numbers(parts, np.dtype(f"f{dtype.itemsize // 2}"))
+        return np.ascontiguousarray(pairs).view(native).astype(dtype, copy=False)
+    if dtype.kind == "U":
+        return np.array(array.fill_null("").to_pylist(), dtype)
+    if dtype.kind == "b":
+        return np.asarray(array.fill_null(False).to_numpy(zero_copy_only=False))
+    if dtype.kind in "mM":
+        return np.asarray(array.to_numpy(zero_copy_only=False)).astype(dtype, copy=False)
+    buffer, width = array.buffers()[1], dtype.itemsize
+    raw: AnyArray = np.empty(0, np.uint8) if buffer is None or not len(array) else np.frombuffer(buffer, np.uint8)
+    of: Any = array.type
+    stored = native if not pa.types.is_fixed_size_binary(of) else dtype
+    return raw[array.offset * width : (array.offset + len(array)) * width].view(stored).astype(dtype, copy=False)
+
+
+def _packed(array: Any) -> Packed:
+    """Texts or byte strings without an object for each."""
+    pa, texts, nulls = library(), is_text(array.type), _nulls(array)
+    array = array.cast(pa.large_utf8() if texts else pa.large_binary())
     if nulls is not None:  # what lies under a null is anything
-        array = array.fill_null("" if library().types.is_large_string(array.type) else b"")
-        buffers = array.buffers()
-    offsets = np.frombuffer(buffers[1], np.int64)[array.offset : array.offset + len(array) + 1]
-    if not len(offsets):
-        return Packed(b"", b"", nulls, is_text=library().types.is_large_string(array.type))
-    payload = memoryview(buffers[2] if buffers[2] is not None else b"")[int(offsets[0]) : int(offsets[-1])]
-    ends = (offsets[1:] - offsets[0]).astype(np.uint64).tobytes()
-    return Packed(payload, ends, nulls, is_text=library().types.is_large_string(array.type))
+        array = array.fill_null("" if texts else b"")
+    _, offsets, payload = array.buffers()
+    bounds = _int64(offsets)[array.offset : array.offset + len(array) + 1] if len(array) else np.zeros(1, np.int64)
+    values = memoryview(b"" if payload is None else payload)[int(bounds[0]) : int(bounds[-1])]
+    return Packed(values, (bounds[1:] - bounds[0]).astype(np.uint64).tobytes(), nulls, str if texts else bytes)
 
 
-def _reshaped(array: Any) -> list[Any]:
-    """Ragged arrays from their values and shapes."""
-    values, shapes = array.field("values"), array.field("shape").to_pylist()
-    offsets = np.asarray(values.offsets).tolist()
-    flat = _primitive(values.values, "")
-    return [
-        None if null else flat[start:stop].reshape(extents)
-        for start, stop, extents, null in zip(
-            offsets[:-1], offsets[1:], shapes, np.asarray(array.is_null()).tolist(), strict=True
-        )
-    ]
+def _int64(buffer: Any) -> npt.NDArray[np.int64]:
+    return np.frombuffer(buffer, np.int64, buffer.size // 8)
+
+
+def _rows(field: Any, array: Any, where: str) -> Packed:
+    """1-D arrays without an object for each."""
+    ends, values = _flattened(field, array, where)
+    payload = np.ascontiguousarray(values).view(np.uint8).data
+    return Packed(payload, ends.astype(np.uint64).tobytes(), _nulls(array), values.dtype)
+
+
+def _flattened(field: Any, lists: Any, where: str) -> tuple[npt.NDArray[np.int64], AnyArray]:
+    """Where each list ends in the elements of all, and these; a null has none.
+
+    Not by a cast to one kind of lists: those of views that were cut come out of it changed (pyarrow 26).
+    """
+    lengths = lists.value_lengths()
+    lengths = lengths.fill_null(0) if lengths.null_count else lengths
+    dtype = _dtype(field, lists.type.value_type, where)
+    return np.cumsum(np.asarray(lengths), dtype=np.int64), _elements(lists.flatten(), dtype, where)
+
+
+def _shaped(field: Any, array: Any, where: str) -> list[Any]:
+    """Arrays of several dimensions from their values and shapes."""
+    values, shapes = array.flatten()  # null where the array is
+    ends, flat = _flattened(field, values, where)
+    samples: list[Any] = []
+    bounds = pairwise([0, *ends.tolist()])
+    for (start, stop), shape, null in zip(bounds, shapes.to_pylist(), array.is_null().to_pylist(), strict=True):
+        fits = shape is not None and len(shape) <= MOST_DIMENSIONS and all(e is not None and e >= 0 for e in shape)
+        if not null and not (fits and math.prod(shape) == stop - start):
+            raise ValueError(
+                f"{where}: the shape {shape!r:.80} is none of the {stop - start} values beside it; nothing of this "
+                "batch was stored"
+            )
+        samples.append(None if null else flat[start:stop].reshape(shape))
+    return samples
+
+
+def _parsed(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{where}: holds {text!r:.80}, which is no JSON ({error}); nothing of it was stored") from None

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmap_ninja import _kernel, codec
-from mmap_ninja.casting import AnyArray, convert, find_dtype
+from mmap_ninja.casting import AnyArray, checked_dtype, convert, find_dtype
 from mmap_ninja.columns import MOST_DIMENSIONS, Array, Binary, ColumnType, Json, Ragged, ShapeForm, Text
 from mmap_ninja.dtypes import DType
 from mmap_ninja.sources import Packed, Values
@@ -72,7 +72,7 @@ def _nulls(batch: Values[Any], where: str, first: int) -> npt.NDArray[np.bool_] 
 
 def refuse_nulls(column: ColumnType, values: Any, where: str, first: int) -> None:
     """Raise TypeError if that is what is wrong with values: there is None among them."""
-    if column.nullable or isinstance(values, np.ndarray):
+    if column.nullable or isinstance(values, np.ndarray | Packed):
         return
     for number, value in enumerate(values, first):
         if value is None:
@@ -91,9 +91,15 @@ def _encode(
     column: ColumnType, batch: Values[Any], where: str, first: int, nulls: npt.NDArray[np.bool_] | None
 ) -> tuple[ColumnType, Parts]:
     if isinstance(batch, Packed):
-        if isinstance(column, Text | Binary) and batch.is_text >= isinstance(column, Text):
-            return _compress(column, batch.payload, batch.ends, where, first)
+        match column:
+            case Text() | Binary() if batch.of is str or (batch.of is bytes and isinstance(column, Binary)):
+                return _compress(column, batch.payload, batch.ends, where, first)
+            case Ragged(dtype=None | batch.of, ranks=None | (1, 1), ndim=None | 1) if isinstance(batch.of, np.dtype):
+                column = replace(column, dtype=checked_dtype(batch.of, where)) if column.dtype is None else column
+                return column.with_ranks(1, 1), (batch.payload, batch.ends)
         batch = batch.listed()
+        if isinstance(column, Json):  # which holds no arrays, but lists
+            batch = [value.tolist() if isinstance(value, np.ndarray) else value for value in batch]
     match column:
         case Array():
             return _encode_arrays(column, batch, where, first)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final, Self, cast
 
 import numpy as np
@@ -25,7 +26,7 @@ from mmap_ninja.build import IfExists
 from mmap_ninja.bytes import BytesMmap
 from mmap_ninja.columns import Array, Binary, ColumnType, Json, Ragged, Text
 from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Columns, Dataset, Durability
-from mmap_ninja.directory import Change
+from mmap_ninja.directory import Change, is_vacant
 from mmap_ninja.errors import StaleHandleError
 from mmap_ninja.format import Column
 from mmap_ninja.handle import DatasetHandle, Mode, PathLike
@@ -242,14 +243,15 @@ class RecordsMmap(DatasetHandle[Record]):
         durability: Durability | None = None,
         lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
     ) -> Self:
-        """As for all kinds; without `columns`, the table's schema makes them.
+        """As for all kinds; a new dataset has the `columns` given, or else those that the table's schema makes.
 
         A struct makes nested columns, a list of numbers `Ragged`, any other list `Json`. Nullable are the columns
-        with nulls in the table's first batch: name those in `columns` that have them only later.
+        with nulls in the table's first batch that is not empty: give `columns` where some have them only later.
         """
         options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
         source: Any = arrow_import.Batches(data, str(out_dir), named=True)
-        made = schema.columns_of(source.specs() if columns is None else columns)
+        is_new = if_exists in ("replace", "error") or is_vacant(Path(out_dir))
+        made = schema.columns_of(columns or (source.specs() if is_new else {}))
         return cls._build(out_dir, source, mode, options, made)
 
     def _exported(self) -> dict[str, Any]:

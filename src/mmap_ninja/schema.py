@@ -13,6 +13,7 @@ from mmap_ninja.casting import checked_dtype
 from mmap_ninja.columns import MOST_DIMENSIONS, ColumnType, Zstd
 from mmap_ninja.format import Column, check_names
 from mmap_ninja.naming import fields_of
+from mmap_ninja.sources import Packed
 
 Codec = Literal["zstd"]
 
@@ -254,6 +255,8 @@ def type_of_values(values: Any, name: str) -> ColumnType:
     """The type of a column that a sequence of values makes; an array makes one of a fixed shape."""
     if isinstance(values, np.ndarray) and values.dtype.kind not in "OSU":
         return stored.Array()
+    if isinstance(values, Packed):
+        values = values.listed()
     first = next(iter(values), None)
     if _is_empty(first):
         first = next((value for value in values if not _is_empty(value)), None)

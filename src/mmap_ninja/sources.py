@@ -55,21 +55,24 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """A batch of texts or byte strings that lie back to back already."""
+    """A batch of texts, byte strings or 1-D arrays that lie back to back already."""
 
     payload: bytes | memoryview
-    ends: bytes  # u64 each, from the start of the payload
+    ends: bytes  # u64 each, from the start of the payload, in bytes or elements
     nulls: npt.NDArray[np.bool_] | None
-    is_text: bool  # it is valid UTF-8
+    of: type[str] | type[bytes] | np.dtype[Any]  # str: it is valid UTF-8
 
     def __len__(self) -> int:
         return len(self.ends) // 8
 
-    def listed(self) -> list[str | bytes]:
+    def listed(self) -> list[Any]:
         """The samples, those that are missing as empty ones."""
-        ends = [0, *np.frombuffer(self.ends, np.uint64).tolist()]
-        spans = [bytes(self.payload[start:stop]) for start, stop in itertools.pairwise(ends)]
-        return [span.decode() for span in spans] if self.is_text else list(spans)
+        bounds = itertools.pairwise([0, *np.frombuffer(self.ends, np.uint64).tolist()])
+        if isinstance(self.of, np.dtype):
+            values = np.frombuffer(self.payload, self.of)
+            return [values[start:stop] for start, stop in bounds]
+        spans = [bytes(self.payload[start:stop]) for start, stop in bounds]
+        return [span.decode() for span in spans] if self.of is str else list(spans)
 
 
 Values = list[T] | npt.NDArray[Any] | Packed  # an array holds samples of one shape
