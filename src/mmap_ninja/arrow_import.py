@@ -45,15 +45,12 @@ class Batches:
         """What the columns hold. Nullable are those with nulls in the first batch."""
         batch = next(self._reader, None) if not self._first else self._first[0]
         self._first = [] if batch is None else [batch]
-        empty = self._reader.schema.empty_table().to_batches()
-        arrays = _flattened(batch if batch is not None else self._empty(empty))
+        arrays = _flattened(batch if batch is not None else self._empty())
         return {name: _spec(field, array, f"{self._where}: column {name!r}") for name, (field, array) in arrays.items()}
 
-    def _empty(self, batches: list[Any]) -> Any:
-        if batches:
-            return batches[0]
+    def _empty(self) -> Any:
         pa = library()
-        arrays = [pa.array([], field.type) for field in self._reader.schema]
+        arrays = [pa.nulls(0, field.type) for field in self._reader.schema]
         return pa.RecordBatch.from_arrays(arrays, schema=self._reader.schema)
 
     def batches(self, size: int, count: int, last: object, path: Path) -> Iterator[Values[Any] | Table]:
@@ -139,7 +136,7 @@ def _flattened(batch: Any) -> dict[str, tuple[Any, Any]]:
             array = array.storage
         if pa.types.is_dictionary(array.type):
             array = array.dictionary_decode()
-        if pa.types.is_struct(array.type) and mark_of(field) != "ragged":
+        if pa.types.is_struct(array.type) and array.type.num_fields and mark_of(field) != "ragged":
             for inner, values in zip(array.type, array.flatten(), strict=True):
                 add(f"{name}.{inner.name}", inner, values)
         else:
@@ -196,20 +193,43 @@ def _values(field: Any, array: Any, where: str) -> Any:
     if _is_list(of):
         if _is_list(of.value_type) or not has_dtype(of.value_type):
             return array.to_pylist()
-        listed = array.cast(pa.large_list(of.value_type))
-        offsets = np.asarray(listed.offsets)
-        values = _primitive(listed.values, where)
-        parts = [values[start:stop] for start, stop in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)]
+        starts, stops = _bounds(array)
+        values = _primitive(array.values, where, nullable=True)
+        if array.values.null_count:
+            before = np.concatenate([[0], np.cumsum(np.asarray(array.values.is_null()))])
+            _refuse_nulls(before[stops] != before[starts], nulls, values, where)
+        parts = [values[start:stop] for start, stop in zip(starts.tolist(), stops.tolist(), strict=True)]
         return parts if nulls is None else [None if null else part for part, null in zip(parts, nulls, strict=True)]
-    shape, flat = [len(array)], array
+    shape, flat, within = [len(array)], array, np.zeros(len(array), bool)
     while types.is_fixed_size_list(flat.type):
         size = flat.type.list_size
         shape.append(size)
         flat = flat.values.slice(flat.offset * size, len(flat) * size)
-    numbers = _primitive(flat, where, nullable=len(shape) == 1).reshape(shape)
+        if flat.null_count:
+            within |= np.asarray(flat.is_null()).reshape(len(array), -1).any(axis=1)
+    numbers = _primitive(flat, where, nullable=True).reshape(shape)
+    _refuse_nulls(within, nulls, numbers, where)
     if nulls is None or numbers.dtype.kind in "mM":
         return numbers
+    if numbers.size == 0:  # in which no mask would tell of them
+        return [None if null else sample for sample, null in zip(numbers, nulls, strict=True)]
     return np.ma.MaskedArray(numbers, np.broadcast_to(nulls.reshape(-1, *[1] * (len(shape) - 1)), numbers.shape))
+
+
+def _bounds(array: Any) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Where each list of an array starts and stops among its values; pyarrow's casts of list views are wrong."""
+    offsets = np.asarray(array.offsets).astype(np.int64)
+    if library().types.is_list(array.type) or library().types.is_large_list(array.type):
+        return offsets[:-1], offsets[1:]
+    return offsets, offsets + np.asarray(array.sizes)
+
+
+def _refuse_nulls(
+    within: npt.NDArray[np.bool_], nulls: npt.NDArray[np.bool_] | None, numbers: AnyArray, where: str
+) -> None:
+    """Raise TypeError if there are nulls within samples that are there, for which their numbers have no value."""
+    if numbers.dtype.kind not in "mM" and (within if nulls is None else within & ~nulls).any():
+        raise TypeError(f"{where}: has nulls within a sample, which no array holds; nothing of this batch was stored")
 
 
 def _primitive(array: Any, where: str, *, nullable: bool = False) -> AnyArray:

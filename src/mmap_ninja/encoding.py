@@ -65,7 +65,7 @@ def _nulls(batch: Values[Any]) -> npt.NDArray[np.bool_] | None:
 
 def refuse_nulls(column: ColumnType, values: Any, where: str, first: int) -> None:
     """Raise TypeError if that is what is wrong with values: there is None among them."""
-    if column.nullable or isinstance(values, np.ndarray):
+    if column.nullable or isinstance(values, np.ndarray | Packed):
         return
     for number, value in enumerate(values, first):
         if value is None:
