@@ -415,6 +415,8 @@ def test_text_that_is_no_utf8_is_refused(tmp_path):
         pa.array([None, None], pa.null()),
         pa.array([[("a", 1)], []], pa.map_(pa.string(), pa.int64())),
         pa.array([1, 2], pa.time32("s")),
+        pa.array([{}, {}], pa.struct([])),
+        pa.UnionArray.from_sparse(pa.array([0, 1], pa.int8()), [pa.array([1, 2]), pa.array(["a", "b"])]),
     ],
 )
 def test_columns_that_no_dataset_holds_are_refused(tmp_path, array):
@@ -437,7 +439,44 @@ def test_nulls_that_come_late_name_the_column(tmp_path):
     assert records[:] == [{"n": 1}, {"n": None}]
 
 
+NESTED = pa.list_(pa.list_(pa.int16(), 1), 2)
+
+
 @pytest.mark.filterwarnings("ignore::mmap_ninja.IncompleteDatasetWarning")
 def test_nulls_within_samples_are_refused(tmp_path):
     with pytest.raises(TypeError, match="has nulls within a sample"):
         RaggedMmap.from_arrow(tmp_path / "ds", pa.table({"x": [[1, None]]}))
+    for array in (pa.array([[1, 2], [3, None]], pa.list_(pa.int16(), 2)), pa.array([[[1], None]], NESTED)):
+        with pytest.raises(TypeError, match="has nulls within a sample"):
+            RecordsMmap.from_arrow(tmp_path / "records", pa.table({"x": array}))
+
+
+@pytest.mark.parametrize("cut", [slice(None), slice(1, 4), slice(3, None)])
+@pytest.mark.parametrize(
+    "array",
+    [
+        pa.ListViewArray.from_arrays(
+            pa.array([3, 0, 1, 0, 2], pa.int32()), pa.array([1, 3, 0, 2, 1], pa.int32()), [1, 2, 3, 4]
+        ),
+        pa.array([[1, 2], None, [], [3], [4]], pa.large_list_view(pa.int8())),
+        pa.array([[1, 2], None, [3, 4], [5, 6], None], pa.list_(pa.int16(), 2)),
+        pa.array([[[1, 2]], None, [[3, 4]], [[5, 6]], None], pa.list_(pa.list_(pa.int16(), 2), 1)),
+        pa.array([[], None, [], None, []], pa.list_(pa.int16(), 0)),
+    ],
+    ids=str,
+)
+def test_nulls_and_views_of_lists_are_read_as_what_they_are(tmp_path, array, cut):
+    array = array[cut]
+
+    dataset = RecordsMmap.from_arrow(tmp_path / "ds", pa.table({"c": array}))
+
+    assert plain([sample["c"] for sample in dataset]) == array.to_pylist()
+    assert pa.table(dataset)["c"].to_pylist() == array.to_pylist()
+
+
+@pytest.mark.filterwarnings("ignore::mmap_ninja.IncompleteDatasetWarning")
+def test_nulls_that_come_late_in_text_name_the_column(tmp_path):
+    table = pa.table({"c": pa.chunked_array([["a"], [None]])})
+
+    with pytest.raises(TypeError, match="column 'c': sample 1: is None, which the column does not allow"):
+        RecordsMmap.from_arrow(tmp_path / "ds", table)

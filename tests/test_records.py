@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from faults import in_child
+from faults import in_child, overwrite
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import mmap_ninja as mn
-from mmap_ninja import ReadOnlyError, RecordsMmap, StaleHandleError
+from mmap_ninja import CorruptDatasetError, ReadOnlyError, RecordsMmap, StaleHandleError
 
 COLUMNS = {
     "image": mn.Ragged(np.uint8),
@@ -775,3 +775,26 @@ def test_damage_names_the_column(records, tmp_path):
             read()
     with pytest.raises(mn.CorruptDatasetError, match="ds: column 'text': sample 1 is no valid UTF-8"):
         damaged[1]
+
+
+@pytest.mark.parametrize("text", [b'{"a": 1,}', b'["bbbbbbb"', b"[[[[[[[[["])
+def test_damaged_json_names_its_file(tmp_path, text):
+    RecordsMmap.create(tmp_path / "ds", columns={"j": mn.Json()}).append({"j": "a" * (len(text) - 2)})
+    (data,) = (tmp_path / "ds").glob("c0.data*")
+    overwrite(data, 0, text)
+    damaged = RecordsMmap(tmp_path / "ds")
+
+    for read in (lambda: damaged[0], lambda: damaged["j"][:], lambda: damaged.take([0])):
+        with pytest.raises(CorruptDatasetError, match="c0.data-.*is no JSON .* restore it from a copy"):
+            read()
+
+
+def test_shape_of_no_elements_that_is_too_big_is_damage(tmp_path):
+    RecordsMmap.create(tmp_path / "ds", columns={"r": mn.Ragged(np.int16, ndim=2)}).append({"r": np.zeros((0, 2))})
+    (shapes,) = (tmp_path / "ds").glob("c0.shapes*")
+    overwrite(shapes, 8, (1 << 62).to_bytes(8, "little"))
+    damaged = RecordsMmap(tmp_path / "ds")
+
+    for read in (lambda: damaged[0], lambda: damaged[:], lambda: damaged["r"].take([0])):
+        with pytest.raises(CorruptDatasetError, match="the shapes file is damaged"):
+            read()

@@ -102,7 +102,12 @@ PyObject* decode_array(const Samples& samples, const Column& column, uint64_t ro
   Shape shape;
   *status = column.shapes.at(row, span.size / column.spans.unit(), &shape);
   if (!status->ok()) return nullptr;
-  return copies ? copy(column, shape, span) : view(column, shape, span.data);
+  PyObject* array = copies ? copy(column, shape, span) : view(column, shape, span.data);
+  if (!array && PyErr_ExceptionMatches(PyExc_ValueError)) {  // an empty shape whose other extents are too big
+    PyErr_Clear();
+    *status = {.code = Code::bad_shape, .row = row, .found = span.size / column.spans.unit()};
+  }
+  return array;
 }
 
 PyObject* wrap(const Samples& samples, PyObject* sample) {

@@ -228,6 +228,8 @@ def _values(field: Any, array: Any, where: str) -> Any:
     numbers = _numbers(flat, dtype).reshape(len(array), *shape)
     if nulls is None or dtype.kind in "mM":
         return numbers
+    if not numbers.size:  # in which no mask would tell of them
+        return [None if null else sample for sample, null in zip(numbers, nulls, strict=True)]
     return np.ma.MaskedArray(numbers, np.broadcast_to(nulls.reshape(-1, *[1] * len(shape)), numbers.shape))
 
 

@@ -1,10 +1,13 @@
 """Attaching: the files of one column, mapped for the kernel's object that reads its samples."""
 
 import json
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from mmap_ninja import _kernel, codec
 from mmap_ninja.columns import Array, ColumnType, Json, Ragged, Zstd
+from mmap_ninja.errors import CorruptDatasetError
 from mmap_ninja.generation import Generation
 
 
@@ -35,7 +38,16 @@ def attach(samples: _kernel.Samples, generation: Generation, extents: list[int],
     if kind.nullable:
         samples._attach_nulls(fds[meta.index("nulls", column.id)])
     if isinstance(kind, Json):
-        samples._wrap_with(json.loads)
+        samples._wrap_with(partial(_decoded, path=str(generation.path / meta.files[index].name)))
+
+
+def _decoded(text: str, path: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CorruptDatasetError(
+            f"{path}: {text!r:.80} is no JSON ({error}); the payload is damaged: restore it from a copy"
+        ) from None
 
 
 def kernel_kind(column: ColumnType) -> str:
