@@ -260,6 +260,8 @@ def test_edit_of_a_sample_that_was_deleted_raises_and_writes_nothing(tmp_path, k
             edit()
 
     assert plain(other) == plain(samples)
+    assert plain(pickle.loads(pickle.dumps(other))) == plain(samples)
+    assert plain(other.select(slice(2, 5))) == plain(samples[2:5])
     assert plain(kind[0](tmp_path / "ds")) == plain(samples[:3] + samples[4:])
 
 

@@ -311,12 +311,14 @@ def test_columns_are_those_of_the_first_sample(tmp_path):
 
 
 def test_empty_lists_are_what_the_next_ones_are(tmp_path):
-    samples = [{"a": [], "b": [], "c": {"d": []}}, {"a": [], "b": ["x"], "c": {"d": [1.5]}}]
+    samples = [{"b": [], "c": {"d": []}}, {"b": ["x"], "c": {"d": [1.5]}}]
 
     dataset = RecordsMmap.from_generator(tmp_path / "ds", samples)
 
-    assert dataset.schema == {"a": mn.Json(), "b": mn.Json(), "c.d": mn.Ragged(np.dtype(np.float64))}
+    assert dataset.schema == {"b": mn.Json(), "c.d": mn.Ragged(np.dtype(np.float64))}
     assert plain(dataset[:]) == samples
+    with pytest.raises(TypeError, match=r"column 'c.d': the first sample has \[\] there, which does not tell"):
+        RecordsMmap.from_generator(tmp_path / "other", [{"b": ["x"], "c": {"d": []}}])
 
 
 def test_schema_makes_the_same_columns_again(records, tmp_path):
@@ -474,6 +476,19 @@ def test_column_added_to_edited_records_meets_its_samples(tmp_path, values, spec
     dataset.append(dataset[3])
     dataset.compact()
     assert plain(list(dataset)) == [*expected, expected[3]]
+
+
+def test_writer_that_missed_a_new_column_takes_samples_that_have_it(tmp_path):
+    one = RecordsMmap.from_generator(tmp_path / "ds", [{"n": 1}])
+    other = RecordsMmap(tmp_path / "ds")
+    one.add_column("t", ["a"])
+
+    with pytest.raises(ValueError, match="has no column 't'"):
+        other.append({"n": 2})
+    RecordsMmap(tmp_path / "ds").append({"n": 2, "t": "b"})
+    other.append({"n": 3, "t": "c"})
+
+    assert plain(list(other)) == [{"n": 1, "t": "a"}, {"n": 2, "t": "b"}, {"n": 3, "t": "c"}]
 
 
 def test_dropped_and_renamed_columns_leave_the_other_files_alone(records, tmp_path):

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -15,6 +15,7 @@ from mmap_ninja.errors import (
     ForkedHandleError,
     GenerationMovedError,
     LockTimeoutError,
+    MmapNinjaError,
     StaleHandleError,
 )
 from mmap_ninja.format import Column, Meta
@@ -118,6 +119,11 @@ class Dataset:
         return self.rows - self.edits.hidden
 
     @property
+    def num_edits(self) -> int:
+        """How many lines of the edits file the handle sees."""
+        return self._edits_of[1]
+
+    @property
     def meta(self) -> Meta:
         """The meta of the generation that the handle sees."""
         return self.generation.meta
@@ -200,9 +206,16 @@ class Dataset:
             columns = self.generation.meta.columns
             if edit is not None:  # with a look at the edits that others made since the caller's
                 edit.check(self.meta.numbering, self.edits, str(self.path))
-                expected_edits = self._edits_of[1]
+                expected_edits = self.num_edits
             if encoded is None or encoded[0] != columns:
-                encoded = encode(columns)
+                try:
+                    encoded = encode(columns)
+                except (TypeError, ValueError):
+                    with suppress(MmapNinjaError):  # the batch is what is wrong
+                        self.refresh()
+                    if self.meta.columns == columns:
+                        raise
+                    continue  # others have changed them
             if encoded[0] != columns:
                 self.change_columns(encoded[0])
                 continue
@@ -226,7 +239,7 @@ class Dataset:
                 raise
             else:
                 self._slot = None
-                if edits != self._edits_of[1]:
+                if edits != self.num_edits:
                     self._read_edits(self.generation, edits, self.rows)
                 return
         raise StaleHandleError(f"{self.path}: was changed {_SWITCHES} times during one commit; nothing was written")

@@ -123,6 +123,7 @@ class DatasetHandle(SampleSequence[T]):
         self._dataset: Dataset | LegacyDataset | None = None
         self._shown: Generation | LegacyDataset | None = None  # whose files are mapped
         self._payloads: list[int] = []  # which of them are payloads
+        self._shown_at = 0, 0  # rows and edits
         self._view_of: Snapshot | None = None
         self._selection: Selection | None = None
         self._field_of: tuple[DatasetHandle[Any], str] | None = None  # whose column this is, of which name
@@ -130,6 +131,8 @@ class DatasetHandle(SampleSequence[T]):
 
     def _show(self, dataset: Dataset | LegacyDataset) -> None:
         """Read what an engine sees now."""
+        if isinstance(dataset, Dataset):
+            self._shown_at = dataset.rows, dataset.num_edits
         if isinstance(dataset, Dataset) and dataset.generation is self._shown:
             extents = dataset.extents
             self._grow([extents[index] for index in self._payloads], dataset.rows, dataset.edits)
@@ -472,7 +475,14 @@ class DatasetHandle(SampleSequence[T]):
     def _snapshot(self) -> Snapshot:
         if self._view_of is not None:
             return self._view_of
-        return self._dataset.snapshot if self._dataset else Snapshot(None, {}, complete=True)
+        if self._dataset is None:
+            return Snapshot(None, {}, complete=True)
+        seen = self._dataset.snapshot
+        if not isinstance(self._shown, Generation):
+            return seen
+        # Not the engine's: a mutation that failed has moved that on, perhaps.
+        meta = self._shown.meta
+        return Snapshot((meta.uuid, meta.generation, *self._shown_at), meta.metadata, complete=seen.complete)
 
     @property
     def metadata(self) -> dict[str, Any]:

@@ -392,7 +392,7 @@ class RecordsMmap(DatasetHandle[Record]):
             self._check_names([*(column.name for _, column in self._pairs), name])
             kind = schema.type_of_values(listed, name) if spec is None else schema.column_type(spec, name)
             dataset = self._writer()
-            identity = dataset.snapshot.identity
+            identity = self._snapshot.identity
 
             def change() -> Change:
                 if dataset.snapshot.identity != identity:

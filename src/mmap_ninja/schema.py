@@ -239,7 +239,7 @@ def type_of(value: object, name: str) -> ColumnType:
             return stored.Binary()
         case bool() | int() | float() | complex() | np.generic():
             return stored.Array()
-        case list() | tuple():
+        case list() | tuple() if value:
             return stored.Ragged() if _is_numbers(value) else stored.Json()
         case dict():
             return stored.Json()
@@ -259,8 +259,7 @@ def type_of_values(values: Any, name: str) -> ColumnType:
         values = values.listed()
     first = next(iter(values), None)
     if _is_empty(first):
-        first = next((value for value in values if not _is_empty(value)), None)
-        return stored.Json() if first is None else type_of(first, name)
+        first = next((value for value in values if not _is_empty(value)), first)
     return type_of(first, name)
 
 
