@@ -29,8 +29,8 @@ def compact(dataset: Dataset, order: npt.NDArray[np.int64] | None, identity: Ide
         if order is not None:
             runs = copying.collected(copying.expanded(runs)[order])
         rows = [copying.Source(dataset.generation, dataset.extents, runs)]
-        bar = stack.enter_context(copying.progress_bar(rows, verbose=verbose))
-        return Change(columns, copying.counted(copying.contents(columns, rows), bar), dataset.num_samples)
+        contents = stack.enter_context(copying.shown(copying.contents(columns, rows), rows, verbose=verbose))
+        return Change(columns, contents, dataset.num_samples)
 
     with ExitStack() as stack:
         dataset.evolve(change)

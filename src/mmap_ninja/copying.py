@@ -2,8 +2,9 @@
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +15,6 @@ from mmap_ninja.errors import CorruptDatasetError
 from mmap_ninja.files import Content
 from mmap_ninja.format import FIRST_OFFSET, Column
 from mmap_ninja.generation import Generation
-
-if TYPE_CHECKING:
-    from tqdm import tqdm
 
 Contents = Mapping[tuple[Role, int | None], Iterable[Content]]  # by a file's role and column
 Runs = npt.NDArray[np.int64]  # [k, 2]: the first row of each run, and how many
@@ -86,9 +84,13 @@ def contents(columns: Sequence[Column], sources: Sequence[Source]) -> Contents:
     return made
 
 
-def progress_bar(sources: Sequence[Source], *, verbose: bool) -> "tqdm[NoReturn]":
-    """Bytes, rate and time left of a copy, for those who want to see them."""
-    from tqdm.auto import tqdm  # noqa: PLC0415 - here, for opening a dataset to be quick
+@contextmanager
+def shown(contents: Contents, sources: Sequence[Source], *, verbose: bool) -> Iterator[Contents]:
+    """The same contents, of which a progress bar tells as they are read, for those who want to see it."""
+    if not verbose:
+        yield contents
+        return
+    from tqdm.auto import tqdm  # noqa: PLC0415 - a tenth of a second, for those who see it
 
     total = sum(
         source.generation.size_of(index, source.runs)
@@ -96,18 +98,14 @@ def progress_bar(sources: Sequence[Source], *, verbose: bool) -> "tqdm[NoReturn]
         for index, file in enumerate(source.generation.meta.files)
         if file.column is not None
     )
-    return tqdm(total=total, unit="B", unit_scale=True, disable=not verbose)
+    with tqdm(total=total, unit="B", unit_scale=True) as bar:
 
+        def through(parts: Iterable[Content]) -> Iterator[Content]:
+            for part in parts:
+                yield part
+                bar.update(part.size if isinstance(part, files.Range) else len(part))
 
-def counted(contents: Contents, bar: "tqdm[NoReturn]") -> Contents:
-    """The same, told to a progress bar as it is read."""
-
-    def through(parts: Iterable[Content]) -> Iterator[Content]:
-        for part in parts:
-            yield part
-            bar.update(part.size if isinstance(part, files.Range) else len(part))
-
-    return {key: through(parts) for key, parts in contents.items()}
+        yield {key: through(parts) for key, parts in contents.items()}
 
 
 def expanded(runs: Runs) -> npt.NDArray[np.int64]:

@@ -81,8 +81,8 @@ def merge(
     full = [dataset for dataset in datasets if dataset.num_samples]
     rows = [Source(dataset.generation, dataset.extents, dataset.edits.runs(dataset.rows)) for dataset in full]
     with build.begin_hidden(out, datasets[0].meta.kind, columns, options) as started:
-        with copying.progress_bar(rows, verbose=verbose) as bar:
-            started.fill(copying.counted(copying.contents(columns, rows), bar), sum(d.num_samples for d in full))
+        with copying.shown(copying.contents(columns, rows), rows, verbose=verbose) as contents:
+            started.fill(contents, sum(dataset.num_samples for dataset in full))
         started.finish()
 
 
