@@ -14,7 +14,7 @@ PACKAGE = Path(mmap_ninja.__file__).parent
 # Lower layers first; modules of one line may not import each other.
 LAYERS = [
     {"_kernel", "_worker", "errors", "dtypes", "naming"},
-    {"arrow_types", "columns", "casting", "files", "sources", "workers"},
+    {"arrow_types", "columns", "casting", "files", "mutex", "sources", "workers"},
     {"format", "codec"},
     {"schema"},
     {"generation", "marking"},

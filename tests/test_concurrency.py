@@ -425,6 +425,32 @@ def test_fork_of_a_reader_may_write(path):
     assert list(texts) == [*OLD, "by the child", "by the parent"]
 
 
+def test_fork_while_another_thread_edits_hangs_nothing(path):
+    texts = StringsMmap(path)
+    held, done = threading.Event(), threading.Event()
+
+    def hold():
+        with texts._mutex:  # as a mutation does
+            held.set()
+            done.wait()
+
+    def use():
+        with pytest.raises(ForkedHandleError, match="forked while another thread was at work on the dataset"):
+            texts.select([0])
+        return list(texts)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    found = in_child(use)
+    done.set()
+    thread.join()
+
+    assert found == OLD
+    assert in_child(lambda: list(texts.select([0, 0]))) == OLD[:1] * 2
+    texts.append("by the parent")
+
+
 # ---- pickles
 
 

@@ -169,6 +169,9 @@ def test_meta_round_trips():
 META = json.loads(format.new_meta("strings", 1, bytes(16), format.first_columns("strings"), {}).encode())
 
 
+WIDE = {"id": 0, "name": "", "type": "array", "dtype": "<i4", "shape": [0, 1 << 62], "declared": False, "sealed": True}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -183,6 +186,7 @@ META = json.loads(format.new_meta("strings", 1, bytes(16), format.first_columns(
             {"columns": [{"id": 0, "name": "", "type": "object"}]},
             "'type': 'object'.* where a type that this version knows",
         ),
+        ({"kind": "array", "columns": [WIDE]}, "column"),
         ({"columns": [{"id": 0, "name": "", "type": "binary"}]}, "one text column without a name for kind 'strings'"),
         ({"files": []}, "files of the roles \\['data', 'offsets', 'edits', 'sums'\\], in this order"),
         ({"files": META["files"][::-1]}, "in this order"),

@@ -145,6 +145,14 @@ class Array(_OfArrays):
             size *= extent
         return size
 
+    @property
+    def is_addressable(self) -> bool:
+        """Whether NumPy has arrays of this shape: it counts the bytes as if no extent were 0."""
+        size = 1 if self.dtype is None else self.dtype.itemsize
+        for extent in self.shape or ():
+            size *= max(extent, 1)
+        return size < 1 << 63
+
     def files(self) -> dict[Role, tuple[Rule, int]]:
         """As for `Text`."""
         return _with_nulls({"data": (Rule.ROWS, self.row_size)}, self.nullable)
@@ -248,7 +256,7 @@ def decode_type(document: dict[str, Any]) -> ColumnType:
     if name == "array" and rest.keys() == {"dtype", "shape", "declared", "sealed"}:
         shape = None if rest["shape"] is None else tuple(_numbers(rest["shape"], MOST_DIMENSIONS))
         array = Array(_dtype(rest["dtype"]), shape, _flag(rest["declared"]), _flag(rest["sealed"]), nullable)
-        if array.row_size >= 1 << 63 or (shape is not None and array.dtype is None):
+        if not array.is_addressable or (shape is not None and array.dtype is None):
             raise ValueError(f"shape {shape!r:.80} of dtype {array.dtype}")
         return array
     ndim = _numbers([rest.pop("ndim")], 1)[0] if name == "ragged" and "ndim" in rest else None

@@ -3,7 +3,6 @@
 import copy
 import operator
 import os
-import threading
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -36,6 +35,7 @@ from mmap_ninja.errors import IncompleteDatasetWarning, ReadOnlyError, StaleHand
 from mmap_ninja.generation import Generation
 from mmap_ninja.legacy import Keys
 from mmap_ninja.legacy_dataset import LegacyDataset, open_dataset
+from mmap_ninja.mutex import Locked
 from mmap_ninja.sequence import PREVIEW_SAMPLES, Indices, SampleSequence, positions, preview_html
 from mmap_ninja.sources import Indexable
 from mmap_ninja.writing import Parts
@@ -62,7 +62,7 @@ class _Places:
     numbering: tuple[bytes, str] | None  # None: that of the generation that an upgrade makes
 
 
-class DatasetHandle(SampleSequence[T]):
+class DatasetHandle(SampleSequence[T], Locked):
     """An open dataset: a list of samples on disk.
 
     Reads are safe from several threads; mutations are serialised by a lock of the handle's own.
@@ -119,7 +119,7 @@ class DatasetHandle(SampleSequence[T]):
         self._keys = keys
         self._writable = mode in _WRITABLE_MODES
         self._give_copies(mode == "c")
-        self._mutex = threading.RLock()
+        self._make_mutex()
         self._dataset: Dataset | LegacyDataset | None = None
         self._shown: Generation | LegacyDataset | None = None  # whose files are mapped
         self._payloads: list[int] = []  # which of them are payloads

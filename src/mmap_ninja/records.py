@@ -325,6 +325,9 @@ class RecordsMmap(DatasetHandle[Record]):
 
     def _columns(self) -> dict[str, DatasetHandle[Any]]:
         """A handle for each column, on what this handle sees now."""
+        handles = self._handles
+        if handles is not None:  # without the lock, which another thread may hold for long
+            return handles
         with self._mutex:
             if self._handles is None:
                 records = self.select(slice(None))  # not this handle, which would then live until a garbage collection

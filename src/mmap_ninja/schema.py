@@ -181,8 +181,8 @@ def column_type(spec: object, name: str) -> ColumnType:
             array = stored.Array(
                 checked_dtype(dtype, where), tuple(map(int, extents)), declared=True, nullable=spec.nullable
             )
-            if array.row_size >= 1 << 63:
-                raise ValueError(f"{where}: shape {shape!r:.80}: a sample of {array.row_size} bytes")
+            if not array.is_addressable:
+                raise ValueError(f"{where}: shape {shape!r:.80}: a sample of more than 2^63 bytes")
             return array
         case Ragged(dtype, ndim):
             if ndim is not None and not 0 <= ndim <= MOST_DIMENSIONS:
