@@ -54,6 +54,12 @@ def consumed(record: dict[str, Any]) -> int:
     return consume([record["image"]], [record["text"]], record["label"], [record["tokens"]])
 
 
+def consume_one(handle: Records, record: object) -> int:
+    """Read every byte of a record that a system gave."""
+    image, text, label, row = handle.opened(record)
+    return consume([image], [text], label, [row])
+
+
 def prepare(task: Task) -> Result:
     """Build the system's dataset."""
     system = load(task.system)
@@ -65,8 +71,7 @@ def prepare(task: Task) -> Result:
     system.Store.build(made, path)
     seconds = time.perf_counter() - start
     handle = system.Store(path)
-    image, text, label, row = handle.sample(len(made) - 1)
-    if len(handle) != len(made) or consume([image], [text], label, [row]) != consumed(made[-1]):
+    if len(handle) != len(made) or consume_one(handle, handle.bare([len(made) - 1])) != consumed(made[-1]):
         message = f"built {len(handle)} samples, or others than were given"
         raise AssertionError(message)
     return describe(system) | {"build_seconds": seconds, "size_bytes": probes.size_bytes(path)}
@@ -91,17 +96,21 @@ def index(_: type[Records], made: Sequence[dict[str, Any]], indices: np.ndarray)
     def one_pass(handle: Records) -> int:
         total = 0
         for position in listed:
-            image, text, label, row = handle.sample(position)
-            total += consume([image], [text], label, [row])
+            total += consume_one(handle, handle.bare([position]))
         return total
 
     return Read(one_pass, sum(consumed(made[k]) for k in listed), len(listed))
 
 
-def index_bare(_: type[Records], __: Sequence[dict[str, Any]], indices: np.ndarray) -> Read:
-    """Plan to be given records one by one in random order; their bytes are not read."""
+def index_bare(_: type[Records], made: Sequence[dict[str, Any]], indices: np.ndarray) -> Read:
+    """Plan to be given records one by one in random order; the last is checked after the clock."""
     listed = indices.tolist()
-    return Read(lambda handle: handle.bare(listed), 0, len(listed), lambda _: 0)
+    return Read(
+        lambda handle: (handle, handle.bare(listed)),
+        consumed(made[listed[-1]]),
+        len(listed),
+        lambda last: consume_one(*last),
+    )
 
 
 def batches(store: type[Records], made: Sequence[dict[str, Any]], indices: np.ndarray) -> Read:

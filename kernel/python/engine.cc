@@ -141,6 +141,8 @@ void define_io(nb::module_& m) {
                          const std::string& path) {
     without_gil(path, [&] { return io::copy_range(from, from_offset, to, to_offset, size); });
   });
+  m.def("start_writeback",
+        [](int fd, uint64_t offset, uint64_t size) { io::start_writeback(fd, offset, size); });
   m.def("sync_data",
         [](int fd, const std::string& path) { without_gil(path, [&] { return io::sync_data(fd); }); });
   m.def("sync_directory",

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from mmap_ninja import _kernel, copying, files, format, legacy, marking
 from mmap_ninja.errors import (
@@ -19,6 +19,8 @@ from mmap_ninja.errors import (
 from mmap_ninja.format import Column, Meta
 from mmap_ninja.generation import CommitFile, Generation, block_sums, read_commit
 from mmap_ninja.writing import locked
+
+_WRITEBACK: Final = 4 << 20  # bytes of a file that are written back while the next ones are copied
 
 
 def is_vacant(path: Path) -> bool:
@@ -403,9 +405,12 @@ def _write_into(path: Path, contents: Iterable[files.Content]) -> int:
 
 def _write(fd: int, path: Path, contents: Iterable[files.Content]) -> int:
     try:
-        at = 0
+        at = started = 0
         for content in contents:
             at += files.put(fd, content, at, path)
+            if at - started >= _WRITEBACK:
+                files.start_writeback(fd, started, at - started)
+                started = at
         files.sync(fd, path)
     finally:
         os.close(fd)

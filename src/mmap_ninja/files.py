@@ -123,6 +123,11 @@ def put(fd: int, content: Content, offset: int, path: Path) -> int:
     return len(content)
 
 
+def start_writeback(fd: int, offset: int, size: int) -> None:
+    """Let the system begin to write a range to the medium, so that a `sync` to come has less to wait for."""
+    _kernel.start_writeback(fd, offset, size)
+
+
 def sync(fd: int, path: Path) -> None:
     """Wait until a file's data is on the medium."""
     _kernel.sync_data(fd, str(path))

@@ -44,8 +44,7 @@ class Store:
         columns["shape"] = [record["image"].shape for record in records]
         datasets.Dataset.from_dict(columns, features=features).save_to_disk(str(path))
 
-    def sample(self, index: int) -> tuple[np.ndarray, str, int, np.ndarray]:
-        record = self.dataset[index]
+    def opened(self, record: Any) -> tuple[np.ndarray, str, int, np.ndarray]:
         image = record["image"].astype(np.uint8).reshape(record["shape"])
         return image, str(record["text"]), record["label"], record["tokens"].astype(np.int32)
 

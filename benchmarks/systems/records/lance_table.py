@@ -46,8 +46,8 @@ class Store:
     def build(records: Sequence[Record], path: Path) -> None:
         lance.write_dataset(_table(records), str(path))
 
-    def sample(self, index: int) -> tuple[np.ndarray, str, int, np.ndarray]:
-        images, texts, labels, tokens = self.columns(self.dataset.take([index]))
+    def opened(self, record: Any) -> tuple[np.ndarray, str, int, np.ndarray]:
+        images, texts, labels, tokens = self.columns(record)
         return next(iter(images)), texts[0], labels[0], next(iter(tokens))
 
     def bare(self, indices: Sequence[int]) -> object:

@@ -31,8 +31,7 @@ class Store:
     def build(records: Sequence[Record], path: Path) -> None:
         RecordsMmap.from_generator(path, iter(records), batch_size=1024)
 
-    def sample(self, index: int) -> tuple[np.ndarray, str, int, np.ndarray]:
-        record = self.records[index]
+    def opened(self, record: Any) -> tuple[np.ndarray, str, int, np.ndarray]:
         return record["image"], record["text"], record["label"], record["tokens"]
 
     def bare(self, indices: Sequence[int]) -> object:

@@ -44,11 +44,11 @@ class Records(Protocol):
     def build(records: Sequence[Record], path: Path) -> None:
         """Write records that lie in RAM to a new path."""
 
-    def sample(self, index: int) -> tuple[np.ndarray, str, int, np.ndarray]:
-        """Return one record: its image, text, label and tokens."""
-
     def bare(self, indices: Sequence[int]) -> object:
-        """Optional: be given records one by one, as they come."""
+        """Be given records one by one, as they come; return the last."""
+
+    def opened(self, record: Any) -> tuple[np.ndarray, str, int, np.ndarray]:
+        """Return the image, text, label and tokens of a record that `bare` gave."""
 
     def taken(self, batches: Sequence[Any]) -> Iterator[object]:
         """Optional: read whole batches, each as the system gives it."""

@@ -41,8 +41,8 @@ class Store:
         ninja_numpy.from_ndarray(path / "label", np.array([r["label"] for r in records]))
         RaggedMmap.from_generator(path / "tokens", (r["tokens"] for r in records), batch_size=1024, verbose=False)
 
-    def sample(self, index: int) -> tuple[np.ndarray, str, int, np.ndarray]:
-        return self.images[index], self.texts[index], self.labels[index], self.tokens[index]
+    def opened(self, record: Any) -> tuple[np.ndarray, str, int, np.ndarray]:
+        return record["image"], record["text"], record["label"], record["tokens"]
 
     def bare(self, indices: Sequence[int]) -> object:
         images, texts, labels, tokens = self.images, self.texts, self.labels, self.tokens
