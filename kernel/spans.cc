@@ -10,9 +10,9 @@
 namespace mmap_ninja {
 namespace {
 
-// Part of the rows for each thread, whose pages it maps in one call.
+// Part of the rows for each thread.
 struct Order {
-  Mapping* index;
+  const uint64_t* offsets;
   uint64_t first, count, threads;
   std::atomic<bool> holds{true};
 
@@ -20,10 +20,8 @@ struct Order {
     auto& order = *static_cast<Order*>(context);
     uint64_t begin = order.first + order.count * thread / order.threads;
     uint64_t end = order.first + order.count * (thread + 1) / order.threads;
-    order.index->populate(begin * sizeof(uint64_t), (end + 1) * sizeof(uint64_t));
-    auto offsets = reinterpret_cast<const uint64_t*>(order.index->data());
     bool holds = true;
-    for (uint64_t row = begin; row < end; ++row) holds &= offsets[row] <= offsets[row + 1];
+    for (uint64_t row = begin; row < end; ++row) holds &= order.offsets[row] <= order.offsets[row + 1];
     if (!holds) order.holds = false;
   }
 };
@@ -33,7 +31,7 @@ struct Order {
 Status Spans::check_order(uint64_t first, uint64_t count) const {
   constexpr uint64_t kRowsPerThread = uint64_t{1} << 20;  // some hundred microseconds
   uint64_t threads = std::clamp<uint64_t>(count / kRowsPerThread, 1, most_threads());
-  Order order{index_.starts.get(), first, count, threads};
+  Order order{starts_, first, count, threads};
   run_threads(threads, Order::check, &order);
   uint64_t row = first + count, end = starts_[row];
   if (!order.holds || end > payload_units_)
