@@ -3,8 +3,46 @@
 #include <string.h>
 
 #include <algorithm>
+#include <atomic>
+
+#include "threads.h"
 
 namespace mmap_ninja {
+namespace {
+
+// Part of the rows for each thread.
+struct Order {
+  const uint64_t* offsets;
+  uint64_t first, count, threads;
+  std::atomic<bool> holds{true};
+
+  static void check(void* context, uint64_t thread) {
+    auto& order = *static_cast<Order*>(context);
+    uint64_t begin = order.first + order.count * thread / order.threads;
+    uint64_t end = order.first + order.count * (thread + 1) / order.threads;
+    bool holds = true;
+    for (uint64_t row = begin; row < end; ++row) holds &= order.offsets[row] <= order.offsets[row + 1];
+    if (!holds) order.holds = false;
+  }
+};
+
+}  // namespace
+
+Status Spans::check_order(uint64_t first, uint64_t count) const {
+  constexpr uint64_t kRowsPerThread = uint64_t{1} << 20;  // some hundred microseconds
+  uint64_t threads = std::clamp<uint64_t>(count / kRowsPerThread, 1, most_threads());
+  Order order{starts_, first, count, threads};
+  run_threads(threads, Order::check, &order);
+  uint64_t row = first + count, end = starts_[row];
+  if (!order.holds || end > payload_units_)
+    for (row = first; row < first + count; ++row) {
+      Span span;
+      if (Status status = at(row, &span); !status.ok()) return status;
+    }
+  if (end > payload_units_)
+    return {.code = Code::bad_offsets, .row = row, .found = end, .expected = payload_units_};
+  return {};
+}
 
 void Spans::prefetch_payload(uint64_t row) const {
   Span span;

@@ -58,6 +58,10 @@ class Spans {
     return {};
   }
 
+  // Whether `count` committed rows from `first` on lie one after the other in the payload: for those who read
+  // the offsets without `at`. Only for an index of one file; on several threads where it is long.
+  Status check_order(uint64_t first, uint64_t count) const;
+
   // Brings the offsets of a later row, or the first lines of its payload, into the CPU's cache.
   void prefetch_offsets(uint64_t row) const {
     if (starts_) __builtin_prefetch(starts_ + row);

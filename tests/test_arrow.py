@@ -3,6 +3,7 @@
 import datetime as dt
 import subprocess
 import sys
+import threading
 
 import duckdb
 import numpy as np
@@ -256,6 +257,34 @@ def test_missing_pyarrow_names_the_extra(tmp_path):
 # ---- in
 
 
+DTYPES = ["?", "i1", "<u8", ">i4", "<f2", ">f8", "<c8", ">c16", "S3", "V3", "<U3", ">U3", "<M8[s]", ">M8[ns]", "<M8[D]",
+          "<m8[us]"]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_round_trip_of_every_dtype(tmp_path, dtype):
+    values = np.arange(6).astype("u1").view("V3" if dtype == "V3" else "u1").astype(dtype)
+    datasets = [
+        ArrayMmap.from_ndarray(tmp_path / "scalars", values),
+        ArrayMmap.from_ndarray(tmp_path / "arrays", np.repeat(values, 6).reshape(-1, 3, 2)),
+        RaggedMmap.from_lists(tmp_path / "rows", [values[:2], values[:0], values]),
+        RaggedMmap.from_lists(tmp_path / "shapes", [values[:2].reshape(2, 1), values[0].reshape(()), values[:0]]),
+        RecordsMmap.from_columns(
+            tmp_path / "records",
+            {"s": values, "n": {"a": np.stack([values] * 2, axis=1)}},
+            columns={"s": mn.Scalar(dtype), "n": {"a": mn.Array((2,), dtype)}},
+        ),
+    ]
+
+    for number, dataset in enumerate(datasets):
+        again = type(dataset).from_arrow(tmp_path / f"again{number}", dataset, batch_size=2)
+        columns = dataset.columns if number == 4 else [slice(None)]
+        for name in columns:
+            pairs = zip(again[name], dataset[name], strict=True)
+            assert all(a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes() for a, b in pairs)
+        assert getattr(again, "dtype", None) == getattr(dataset, "dtype", None)
+
+
 def test_round_trip_of_every_kind(tmp_path):
     datasets = [
         StringsMmap.from_strings(tmp_path / "t", TEXTS),
@@ -337,6 +366,93 @@ def test_polars_and_duckdb_take_the_protocol_itself(tmp_path):
 
     assert frame["sample"].to_list() == TEXTS
     assert lengths == [(sum(map(len, TEXTS)),)]
+
+
+def test_shapes_survive_libraries_that_drop_what_is_noted_of_a_column(tmp_path):
+    images = RaggedMmap.from_lists(tmp_path / "ds", [np.zeros((2, 3)), np.ones((1, 0, 2)), np.float64(7)])
+
+    frame = pl.from_arrow(images.to_arrow())
+    again = RaggedMmap.from_arrow(tmp_path / "again", frame)
+
+    assert [sample.shape for sample in again] == [(2, 3), (1, 0, 2), ()]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [pa.array(TEXTS), pa.chunked_array([TEXTS[:1], TEXTS[1:]]), pl.Series(TEXTS), pl.DataFrame({"any": TEXTS})],
+    ids=lambda data: f"{type(data).__module__.partition('.')[0]}-{type(data).__name__}",
+)
+def test_values_without_a_name_are_samples(tmp_path, data):
+    texts = StringsMmap.from_arrow(tmp_path / "ds", data, batch_size=3)
+
+    assert list(texts) == TEXTS
+
+
+def test_empty_first_batch_tells_nothing_of_nulls(tmp_path):
+    schema = pa.schema([("n", pa.int64())])
+    batches = [pa.record_batch({"n": pa.array(values, pa.int64())}) for values in ([], [1, None])]
+
+    records = RecordsMmap.from_arrow(tmp_path / "ds", pa.RecordBatchReader.from_batches(schema, batches))
+
+    assert records[:] == [{"n": 1}, {"n": None}]
+
+
+@pytest.mark.filterwarnings("ignore::mmap_ninja.IncompleteDatasetWarning")
+@pytest.mark.parametrize("if_exists", ["append", "resume"])
+def test_dataset_that_is_there_keeps_its_own_columns(tmp_path, if_exists):
+    columns = {"t": mn.Text(nullable=True), "n": mn.Scalar(np.int64), "r": mn.Ragged(np.int64), "j": mn.Json()}
+    table = pa.table({"t": ["a"], "n": pa.array([1], pa.int8()), "r": pa.array([[1]], pa.list_(pa.int8())), "j": [[2]]})
+
+    def interrupted():
+        yield from table.to_batches()
+        raise RuntimeError("source")
+
+    reader = pa.RecordBatchReader.from_batches(table.schema, interrupted())
+    with pytest.raises(pa.ArrowInvalid, match="source"):
+        RecordsMmap.from_arrow(tmp_path / "ds", reader, columns=columns)
+    records = RecordsMmap.from_arrow(
+        tmp_path / "ds", table if if_exists == "append" else pa.concat_tables([table, table]), if_exists=if_exists
+    )
+
+    assert plain(list(records)) == [{"t": "a", "n": 1, "r": [1], "j": [2]}] * 2
+    assert records.schema["n"] == mn.Scalar(np.dtype(np.int64))
+
+
+def test_tables_that_are_appended_may_make_the_columns(tmp_path):
+    RecordsMmap.from_generator(tmp_path / "ds", []).close()
+
+    records = RecordsMmap.from_arrow(tmp_path / "ds", pa.table({"t": ["a"], "r": [[1, 2]]}), if_exists="append")
+
+    assert plain(records[0]) == {"t": "a", "r": [1, 2]}
+
+
+def test_tables_are_of_one_commit_while_others_write(tmp_path):
+    def sample(number):
+        return {"n": number, "t": str(number), "r": [number] * (number % 3)}
+
+    records = RecordsMmap.from_generator(tmp_path / "ds", map(sample, range(10)))
+    stop = threading.Event()
+
+    def write():
+        number = 10
+        while not stop.is_set():
+            records.extend([sample(number + k) for k in range(7)])
+            records[3] = sample(3)
+            number += 7
+            if number % 3 == 0:
+                records.compact()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        tables = [pa.table(records) for _ in range(50)]
+    finally:
+        stop.set()
+        writer.join()
+
+    for table in tables:
+        table.validate(full=True)
+        assert table.to_pylist() == list(map(sample, range(table.num_rows)))
 
 
 def test_streams_are_read_batch_by_batch(tmp_path):
@@ -480,3 +596,70 @@ def test_nulls_that_come_late_in_text_name_the_column(tmp_path):
 
     with pytest.raises(TypeError, match="column 'c': sample 1: is None, which the column does not allow"):
         RecordsMmap.from_arrow(tmp_path / "ds", table)
+
+
+def test_columns_that_are_there_twice_are_refused(tmp_path):
+    for table in (
+        pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"]),
+        pa.table({"a.b": [1], "a": [{"b": 2}]}),
+    ):
+        with pytest.raises(ValueError, match=r"ds: column '(a|a\.b)': is there twice; rename one"):
+            RecordsMmap.from_arrow(tmp_path / "ds", table)
+
+    assert not (tmp_path / "ds").exists()
+
+
+@pytest.mark.filterwarnings("ignore::mmap_ninja.IncompleteDatasetWarning")
+def test_structs_are_no_samples_of_one_column(tmp_path):
+    with pytest.raises(TypeError, match="ds: column 'x': holds struct<a: string, b: string>, which no column does"):
+        StringsMmap.from_arrow(tmp_path / "ds", pa.table({"x": [{"a": "1", "b": "2"}]}))
+
+    assert len(StringsMmap(tmp_path / "ds")) == 0
+
+
+def test_values_without_a_name_are_no_records(tmp_path):
+    with pytest.raises(TypeError, match="ds: Series gives string_view without a name; give a table of named columns"):
+        RecordsMmap.from_arrow(tmp_path / "ds", pl.Series(["a"]))
+
+
+SHAPED = pa.struct([("values", pa.large_list(pa.int32())), ("shape", pa.large_list(pa.int64()))])
+
+
+def marked(values, of, **marks):
+    """A table whose column claims to be what it may not be."""
+    metadata = {{"kind": "mmap_ninja", "dtype": "mmap_ninja.dtype"}[key]: mark for key, mark in marks.items()}
+    return pa.table([pa.array(values, of)], schema=pa.schema([pa.field("x", of, metadata=metadata)]))
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        marked([1, 2], pa.int32(), kind="json"),
+        marked([1, 2], pa.int32(), kind="ragged"),
+        marked([1, 2], pa.int32(), dtype="<c8"),
+        marked([1, 2], pa.int32(), dtype="<f4"),
+        marked([1, 2], pa.int32(), dtype="|O"),
+        marked([1, 2], pa.int32(), dtype="i4,i4"),
+        marked([1, 2], pa.int32(), kind=b"\xff", dtype=b"\xff"),
+    ],
+    ids=lambda table: str(table.schema.field("x").metadata),
+)
+def test_notes_that_do_not_fit_a_column_are_ignored(tmp_path, table):
+    records = RecordsMmap.from_arrow(tmp_path / "ds", table)
+
+    assert records["x"].dtype == np.int32
+    assert records["x"][:].tolist() == [1, 2]
+
+
+@pytest.mark.filterwarnings("ignore::mmap_ninja.IncompleteDatasetWarning")
+@pytest.mark.parametrize("shape", [[3], [-1], [1, -1], [-1, -2], [2, None], None, [], [2, *[1] * 64], [2**62, 8]])
+def test_shapes_that_their_values_do_not_have_are_refused(tmp_path, shape):
+    with pytest.raises(ValueError, match="ds: column 'x': the shape .* is none of the 2 values beside it"):
+        RecordsMmap.from_arrow(tmp_path / "ds", marked([{"values": [1, 2], "shape": shape}], SHAPED, kind="ragged"))
+
+
+@pytest.mark.filterwarnings("ignore::mmap_ninja.IncompleteDatasetWarning")
+@pytest.mark.parametrize("text", ["{", "", "[" * 10_000, '{"a": NaN}'])
+def test_text_that_is_no_json_is_refused(tmp_path, text):
+    with pytest.raises(ValueError, match=r"ds: column 'x': (holds .*, which is no JSON|sample 0: Out of range float)"):
+        RecordsMmap.from_arrow(tmp_path / "ds", marked([text], pa.utf8(), kind="json"))

@@ -367,3 +367,13 @@ def test_no_golden_directory_is_warned_of():
         warnings.simplefilter("error")
         for name in READABLE:
             opened(name)
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_legacy_directories_become_tables(name, tmp_path):
+    dataset = opened(name)
+
+    dataset.to_arrow().validate(full=True)
+    again = type(dataset).from_arrow(tmp_path / "again", dataset)
+
+    assert plain(again) == plain(expected_samples(name))

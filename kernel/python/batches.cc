@@ -431,10 +431,20 @@ nb::object physical_rows(Samples& samples, nb::handle indices, bool stored) {
   return rows;
 }
 
-// Whether each sample is null; none where no sample can be.
+// Whether each sample is null, or each of those at `indices`; none where no sample can be.
 nb::object null_mask(Samples& samples, nb::handle indices) {
   ColumnPtr column = open_column(samples);
   if (!column->nulls) return nb::none();
+  if (indices.is_none()) {
+    const RowMap& rows = column->rows;
+    bool dense = rows.is_contiguous();
+    uint64_t count = rows.count(), first = dense && count != 0 ? rows.row(0) : 0;
+    nb::object mask = new_array(count, NPY_BOOL);
+    auto is_null = data_of<npy_bool>(mask);
+    nb::gil_scoped_release release;
+    for (uint64_t k = 0; k < count; ++k) is_null[k] = column->is_null(dense ? first + k : rows.row(k));
+    return mask;
+  }
   std::vector<uint64_t> rows = rows_of(*column, indices, samples.path);
   nb::object mask = new_array(rows.size(), NPY_BOOL);
   auto is_null = data_of<npy_bool>(mask);
@@ -594,24 +604,15 @@ nb::object offsets(Samples& samples) {
     return none;
   }
   check(column->spans.check_size(), samples.path);
-  uint64_t count = rows.count(), first = count == 0 ? 0 : rows.row(0), lead = first * sizeof(uint64_t);
-  auto numbers = reinterpret_cast<const uint64_t*>(index.starts->data()) + first;
-  bool ordered = true;
+  uint64_t count = rows.count(), first = count == 0 ? 0 : rows.row(0);
+  Status status;
   {
     nb::gil_scoped_release release;
-    index.starts->populate(lead, lead + (count + 1) * sizeof(uint64_t));
-    for (uint64_t k = 0; k < count; ++k) ordered &= numbers[k] <= numbers[k + 1];
+    status = column->spans.check_order(first, count);
   }
-  uint64_t units = column->spans.payload_size() / std::max<uint64_t>(column->spans.unit(), 1);
-  for (uint64_t k = 0; !ordered && k < count; ++k)
-    if (numbers[k] > numbers[k + 1])
-      raise({.code = Code::bad_offsets, .row = first + k, .found = numbers[k], .expected = numbers[k + 1]},
-            samples.path);
-  if (numbers[count] > units)
-    raise({.code = Code::bad_offsets, .row = first + count, .found = numbers[count], .expected = units},
-          samples.path);
+  check(status, samples.path);
   auto u64 = owned(reinterpret_cast<PyObject*>(PyArray_DescrFromType(NPY_UINT64)));
-  return over(index.starts, u64, lead, {static_cast<npy_intp>(count + 1)}, nullptr);
+  return over(index.starts, u64, first * sizeof(uint64_t), {static_cast<npy_intp>(count + 1)}, nullptr);
 }
 
 // All elements of the payload in their order, over the map.

@@ -145,11 +145,29 @@ void test_a_map_shows_what_is_appended_within_its_capacity() {
   close(fd);
 }
 
+void test_offsets_out_of_order_are_found_by_every_thread() {
+  constexpr uint64_t kRows = uint64_t{1} << 22;
+  std::vector<uint64_t> offsets(kRows + 1, 3);
+  offsets[0] = 0;
+  CHECK(spans_of("abbccc", offsets).check_order(0, kRows).ok());
+  for (uint64_t bad : {uint64_t{1}, kRows / 4, kRows / 2, kRows - 1}) {
+    std::vector<uint64_t> damaged = offsets;
+    damaged[bad] = 4;
+    Status status = spans_of("abbccc", damaged).check_order(0, kRows);
+    CHECK(status.code == Code::bad_offsets && status.row == bad);
+    CHECK(spans_of("abbccc", damaged).check_order(bad + 1, kRows - bad - 1).ok());
+  }
+  Spans past_the_end = spans_of("abbccc", {7, 7});
+  CHECK(past_the_end.check_order(0, 0).code == Code::bad_offsets);
+  CHECK(past_the_end.check_order(0, 1).code == Code::bad_offsets);
+}
+
 }  // namespace
 
 int main() {
   test_rows_and_maps_of_rows();
   test_bad_offsets_are_refused_everywhere();
+  test_offsets_out_of_order_are_found_by_every_thread();
   test_gather_copies_in_the_asked_order();
   test_units_scale_offsets_and_bounds();
   test_starts_and_ends_may_be_two_arrays();

@@ -220,7 +220,7 @@ class ArrayMmap(DatasetHandle[AnyArray]):
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> AnyArray:
         """All samples as one array: over the map and read-only, unless a copy is asked for, or another dtype."""
         array = self._array
-        if (nulls := self._null_mask(slice(None))) is not None and nulls.any():
+        if (nulls := self._null_mask(None)) is not None and nulls.any():
             raise ValueError(f"{self.path}: sample {int(np.argmax(nulls))} is null, which no array holds; see take")
         if dtype is not None and array.dtype != dtype:
             if copy is False:

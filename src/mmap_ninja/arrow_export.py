@@ -137,21 +137,21 @@ class _Export:
             whole = samples._whole() if samples._described is not None else np.empty(0)
             if whole is None or not whole.flags.c_contiguous or not is_native(whole.dtype):
                 return None
-            return _fixed(self.type, whole, samples._null_mask(slice(None)))
+            return _fixed(self.type, whole, samples._null_mask(None))
         if samples._sample == "ragged" and not (self._flat_ragged and is_native(samples._described)):
             return None
         offsets = samples._offsets()
         if offsets is None:
             return None
         values = samples._flat() if samples._described is not None or samples._sample != "ragged" else np.empty(0)
-        buffers = [_bitmap(samples._null_mask(slice(None))), pa.py_buffer(offsets)]
+        buffers = [_bitmap(samples._null_mask(None)), pa.py_buffer(offsets)]
         if samples._sample == "ragged":
             return pa.Array.from_buffers(self.type, self.length, buffers, children=[_elements(values)])
         return pa.Array.from_buffers(self.type, self.length, [*buffers, pa.py_buffer(values)])
 
     def _copied(self, samples: Exported) -> Any:
         pa, everything = library(), slice(None)
-        nulls = samples._null_mask(everything)
+        nulls = samples._null_mask(None)
         validity = _bitmap(nulls)
         if samples._sample == "array":
             return _fixed(self.type, samples._take_rows(everything, None), nulls)
@@ -240,11 +240,11 @@ def _elements(array: AnyArray, nulls: Nulls = None) -> Any:
     """The elements of an array in C order as one of Arrow's; over the same memory if they are as Arrow has them."""
     pa = library()
     flat = np.ascontiguousarray(array).reshape(-1)
+    flat = flat.astype(flat.dtype.newbyteorder("="), copy=False)
     dtype = flat.dtype
     of, validity = element_type(dtype, ""), _bitmap(nulls)
     if not is_native(dtype):
-        listed = flat.tolist() if dtype.kind == "U" else flat.astype(dtype.newbyteorder("="), copy=False)
-        return pa.array(listed, of, mask=nulls)
+        return pa.array(flat.tolist() if dtype.kind == "U" else flat, of, mask=nulls)
     if dtype.kind != "c":
         return pa.Array.from_buffers(of, len(flat), [validity, pa.py_buffer(flat.view(np.uint8) if flat.size else b"")])
     parts = flat.view(flat.real.dtype)

@@ -567,7 +567,8 @@ class DatasetHandle(SampleSequence[T], Locked):
 
         Args:
             out_dir: The dataset's directory; missing parents are made.
-            data: A table with one column, whose values are the samples; for records, with a column for each of theirs.
+            data: A table with one column, or the values of one, which are the samples; for records, a table with a
+                column for each of theirs.
             batch_size: Samples per commit, at most.
             verbose: Whether to show a progress bar.
             mode: The mode of the handle that is returned.
