@@ -46,21 +46,8 @@ class Generation:
             FileNotFoundError: if a file is gone, as after a switch of generation by another process.
             CorruptDatasetError: if the meta is not the one that the slot was written with.
         """
-        meta_path = path / format.meta_name(slot.generation)
-        data = files.read(meta_path, format.META_SIZE_LIMIT)
-        if _kernel.xxh64(data) != slot.meta_digest:
-            raise CorruptDatasetError(
-                f"{meta_path}: its checksum is {_kernel.xxh64(data):016x} where the commit says "
-                f"{slot.meta_digest:016x}; restore the file from a copy"
-            )
-        meta = format.decode_meta(data, str(meta_path))
-        if (meta.uuid, meta.generation) != (slot.uuid, slot.generation):
-            raise CorruptDatasetError(
-                f"{meta_path}: belongs to dataset {meta.uuid.hex()}, generation {meta.generation}, where the commit "
-                f"says {slot.uuid.hex()}, generation {slot.generation}; restore the directory from a copy"
-            )
-        generation = cls(path, meta, commit_identity)
-        for file in meta.files:
+        generation = cls(path, read_meta(path, slot), commit_identity)
+        for file in generation.meta.files:
             generation.descriptors.append(files.open_read(f"{path}/{file.name}"))
         return generation
 
@@ -196,6 +183,29 @@ class CommitFile:
     def next_seq(self) -> int:
         """The first commit number that no slot has."""
         return 1 + max((slot.seq for _, slot in self.slots), default=0)
+
+
+def read_meta(path: Path, slot: _kernel.Slot) -> Meta:
+    """The meta of the generation that a slot names.
+
+    Raises:
+        FileNotFoundError: if it is gone, as after a switch of generation by another process.
+        CorruptDatasetError: if it is not the one that the slot was written with.
+    """
+    meta_path = path / format.meta_name(slot.generation)
+    data = files.read(meta_path, format.META_SIZE_LIMIT)
+    if _kernel.xxh64(data) != slot.meta_digest:
+        raise CorruptDatasetError(
+            f"{meta_path}: its checksum is {_kernel.xxh64(data):016x} where the commit says "
+            f"{slot.meta_digest:016x}; restore the file from a copy"
+        )
+    meta = format.decode_meta(data, str(meta_path))
+    if (meta.uuid, meta.generation) != (slot.uuid, slot.generation):
+        raise CorruptDatasetError(
+            f"{meta_path}: belongs to dataset {meta.uuid.hex()}, generation {meta.generation}, where the commit "
+            f"says {slot.uuid.hex()}, generation {slot.generation}; restore the directory from a copy"
+        )
+    return meta
 
 
 def read_commit(path: Path, name: str = format.COMMIT) -> CommitFile:
