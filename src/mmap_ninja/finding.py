@@ -68,20 +68,24 @@ class Found:
     Args:
         generation: The files of the newest commit; one that is missing reads as if it was empty.
         commit: The commit file; None if it tells nothing.
+        sizes: How many bytes each file of the generation holds, committed or not.
         slot: The newest commit; None: the files themselves tell how many rows there are.
         rows: The rows that are committed.
         whole: How many of them all files are long enough for.
         edits: What is known of the edits.
+        lines: How many lines of their file that is.
         findings: What is wrong.
         notes: What is strange, and no damage.
     """
 
     generation: Generation
     commit: CommitFile | None
-    slot: _kernel.Slot | None
+    sizes: list[int] = field(default_factory=list)
+    slot: _kernel.Slot | None = None
     rows: int = 0
     whole: int = 0
     edits: _kernel.Edits = field(default_factory=_kernel.Edits)
+    lines: int = 0
     findings: list[Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -89,10 +93,6 @@ class Found:
     def num_samples(self) -> int:
         """Rows that no edit hides."""
         return self.rows - self.edits.hidden
-
-    def size(self, index: int) -> int:
-        """Bytes that a file of the generation holds, committed or not."""
-        return os.fstat(self.generation.descriptors[index]).st_size
 
     def offsets(self, index: int) -> Offsets:
         """The offsets of the `whole` rows, and where the last of them ends."""
@@ -103,7 +103,7 @@ class Found:
         rules = self.generation.meta.extents()
         extents: list[int] = []
         for index, rule in enumerate(rules):
-            size = self.size(index)
+            size = self.sizes[index]
             match rule.rule:
                 case Rule.PAYLOAD:
                     units = self.offsets(rule.offsets)[self.whole] if self.whole else 0
@@ -244,7 +244,7 @@ def _open_slot(path: Path, commit: CommitFile, slot: _kernel.Slot, findings: lis
 
 def _open(path: Path, meta: Meta, commit: CommitFile | None) -> Found:
     generation = Generation(path, meta, commit.identity if commit else (0, 0))
-    found = Found(generation, commit, None)
+    found = Found(generation, commit)
     for file in meta.files:
         try:
             descriptor = files.open_read(path / file.name)
@@ -252,6 +252,7 @@ def _open(path: Path, meta: Meta, commit: CommitFile | None) -> Found:
             found.findings.append(Finding(file.name, f"cannot be opened ({error})"))
             descriptor = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         generation.descriptors.append(descriptor)
+        found.sizes.append(os.fstat(descriptor).st_size)
     return found
 
 
@@ -282,9 +283,9 @@ def _count_rows(found: Found) -> None:
     room: dict[int, int] = {}
     for index, rule in enumerate(rules):
         if rule.rule is Rule.OFFSETS:
-            room[index] = max(found.size(index) // rule.unit - 1, 0)
+            room[index] = max(found.sizes[index] // rule.unit - 1, 0)
         elif rule.rule is Rule.ROWS and rule.unit:
-            room[index] = found.size(index) // rule.unit
+            room[index] = found.sizes[index] // rule.unit
     most = min(room.values(), default=0) if known else 0
     claimed = most if found.slot is None else found.slot.rows
     found.rows = claimed if known else 0
@@ -297,9 +298,9 @@ def _count_rows(found: Found) -> None:
     for index, rule in enumerate(rules):
         if rule.rule is not Rule.PAYLOAD or not found.whole:
             continue
-        offsets, units = found.offsets(rule.offsets), found.size(index) // rule.unit
+        offsets, units = found.offsets(rule.offsets), found.sizes[index] // rule.unit
         if offsets[found.whole] > units:
-            holds = bisect.bisect_right(offsets, units, 1) - 1
+            holds = bisect.bisect_right(offsets, units, 1) - 1 if units else 0
             _report_short(found, index, offsets[found.whole] * rule.unit, holds)
             found.whole = min(found.whole, holds)
 
@@ -308,7 +309,7 @@ def _report_short(found: Found, index: int, needed: int, holds: int) -> None:
     found.findings.append(
         Finding(
             found.generation.meta.files[index].name,
-            f"holds {found.size(index)} bytes where the commit needs {needed}; it was truncated, or what says so is "
+            f"holds {found.sizes[index]} bytes where the commit needs {needed}; it was truncated, or what says so is "
             "damaged",
             ((holds, found.rows),),
         )
@@ -317,7 +318,7 @@ def _report_short(found: Found, index: int, needed: int, holds: int) -> None:
 
 def _read_edits(found: Found) -> None:
     """Apply as many of the edits as are valid, from the first one on."""
-    there = found.size(found.generation.meta.edits_index) // EDIT_SIZE
+    there = found.sizes[found.generation.meta.edits_index] // EDIT_SIZE
     count = there if found.slot is None else found.slot.edits
     keep_edits(found, min(count, there), count)
 
@@ -335,6 +336,7 @@ def keep_edits(found: Found, most: int, count: int) -> None:
         except CorruptDatasetError:
             most = middle - 1
         middle = (known + most + 1) // 2
+    found.lines = known
     if known < count:
         found.findings.append(
             Finding(

@@ -6,7 +6,7 @@ import os
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, cast, get_args
 
@@ -198,7 +198,7 @@ def _verify_sums(found: Found, *, verbose: bool) -> None:
                 message = "the checksum is not that of the bytes"
                 found.findings.append(Finding(meta.files[index].name, message, rows, range(start, stop), readable=True))
     _verify_tail(found, stored)
-    if bad_edits is not None and found.slot is not None:
+    if bad_edits is not None and found.slot is not None and bad_edits * _kernel.BLOCK // EDIT_SIZE < found.lines:
         keep_edits(found, bad_edits * _kernel.BLOCK // EDIT_SIZE, found.slot.edits)
     found.notes += [
         f"{meta.files[index].name} may be written to in place, so no checksum covers it; see compact"
@@ -308,11 +308,11 @@ def _verify_samples(found: Found, *, verbose: bool) -> None:
     """Read every row of every column."""
     generation, extents = found.generation, found.extents()
     for place, column in enumerate(generation.meta.columns):
-        if isinstance(column.type, Array) or not found.whole:
-            continue  # any bytes are an array
+        index = generation.meta.index("data", column.id)
+        if isinstance(column.type, Array) or not found.whole or not extents[index]:
+            continue  # any bytes are an array, and none are empty samples
         samples = _kernel.Samples(attaching.kernel_kind(column.type), str(generation.path))
         attaching.attach(samples, generation, extents, found.whole, place)
-        index = generation.meta.index("data", column.id)
         _read_all(samples, generation.meta.files[index].name, found, verbose=verbose)
 
 
@@ -347,7 +347,7 @@ def _examine_legacy(path: Path, level: Level, keys: Keys, *, verbose: bool) -> R
     if level == "full" and dataset.rows:
         samples = _kernel.Samples(attaching.kernel_kind(dataset.meta.columns[0].type), str(path))
         dataset.attach(samples)
-        found = Found(Generation(path, replace(dataset.meta), (0, 0)), None, None, dataset.rows, dataset.rows)
+        found = Found(Generation(path, dataset.meta, (0, 0)), None)
         _read_all(samples, dataset.layout.payload.name, found, verbose=verbose)
         problems = tuple(
             Problem(of.file, of.message, None, tuple(range(*rows) for rows in of.rows)) for of in found.findings
