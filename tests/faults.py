@@ -1,6 +1,7 @@
 """Damage and crashes on purpose: what the tests of corruption, crashes and concurrency share."""
 
 import contextlib
+import multiprocessing
 import os
 import pickle
 import signal
@@ -12,6 +13,13 @@ import mmap_ninja
 from mmap_ninja import IncompleteDatasetWarning, StringsMmap, _kernel, files
 
 DATA, OFFSETS, META = "c0.data-1", "c0.offsets-1", "meta-1.json"
+OLD = ["one", "zwölf", ""]  # what the fixture `path` holds
+NEW = [f"new {number}" * (number + 1) for number in range(10)]
+
+
+def sample(number):
+    """The value that belongs to a number, of varying length and width."""
+    return f"{number}:" + "aé日"[number % 3] * (number % 50)
 
 
 def opened(path):
@@ -131,6 +139,21 @@ def result_of(child):
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     assert status == 0, f"the child ended with {status}"
     return pickle.loads(content)
+
+
+def start(method, function, *args):
+    """Run a function of a test's module in a process of its own."""
+    process = multiprocessing.get_context(method).Process(target=function, args=args)
+    process.start()
+    return process
+
+
+def ended(process):
+    """The exit status of a process that is about to end."""
+    process.join(60)
+    status = process.exitcode
+    process.close()
+    return status
 
 
 def in_child(function):
