@@ -110,6 +110,22 @@ def test_import_takes_no_framework_and_little_time():
     assert output.strip() == "True []"
 
 
+def test_first_appends_import_nothing_slow(tmp_path):
+    """A bug once: NumPy imports masked arrays at their first mention, for longer than a thousand appends take."""
+    code = (
+        "import sys, numpy as np, mmap_ninja as mn;"
+        "mn.StringsMmap('texts').append('text'); mn.ArrayMmap('rows').append(np.arange(3));"
+        "mn.RaggedMmap('ragged').append(np.arange(3)); mn.RecordsMmap('records').append({'text': '', 'number': 1});"
+        "print(sorted({'numpy.ma', 'tqdm'} & set(sys.modules)))"
+    )
+
+    output = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
+    ).stdout
+
+    assert output.strip() == "[]"
+
+
 def test_all_is_sorted_and_true():
     assert sorted(mmap_ninja.__all__) == mmap_ninja.__all__
     assert all(hasattr(mmap_ninja, name) for name in mmap_ninja.__all__)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmap_ninja import encoding, format
+from mmap_ninja.casting import is_masked_array
 from mmap_ninja.columns import Array, ColumnType, Ragged, Role
 from mmap_ninja.format import Column
 from mmap_ninja.writing import Parts
@@ -49,7 +50,7 @@ class AddedColumn:
 
     def _value(self, place: int) -> Any:
         value = self._values[place]
-        if not isinstance(value, np.ma.MaskedArray):
+        if not is_masked_array(value):
             return value
         return None if np.ma.getmaskarray(value).any() else value.data
 

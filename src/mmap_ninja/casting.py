@@ -1,7 +1,8 @@
 """Which values a dataset's dtype takes: only those that come back equal, unless the user has declared otherwise."""
 
+import sys
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -43,9 +44,15 @@ def checked_dtype(dtype: Any, where: str) -> DType:
     return result
 
 
+def is_masked_array(values: Any) -> "TypeGuard[np.ma.MaskedArray[Any, Any]]":
+    """Whether values are a masked array; who has one has imported its module, which takes longer than an append."""
+    module = sys.modules.get("numpy.ma")
+    return module is not None and isinstance(values, module.MaskedArray)
+
+
 def as_array(sample: Any, path: str, number: int) -> AnyArray:
     """Whatever NumPy takes for an array, as one."""
-    if isinstance(sample, np.ma.MaskedArray):
+    if is_masked_array(sample):
         raise TypeError(
             f"{path}: sample {number}: a masked array would lose its mask; store sample.filled(...) instead"
         )

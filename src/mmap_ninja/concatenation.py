@@ -6,6 +6,7 @@ from typing import Any, SupportsIndex, cast, overload
 
 import numpy as np
 
+from mmap_ninja.casting import is_masked_array
 from mmap_ninja.handle import DatasetHandle, Positions, Selection
 from mmap_ninja.sequence import Indices, parts_of, positions
 
@@ -193,7 +194,7 @@ def _joined(batches: list[Any], order: Any) -> Any:
     if isinstance(first, dict):
         return {key: _joined([batch[key] for batch in batches], order) for key in first}
     if isinstance(first, np.ndarray):
-        join = np.ma.concatenate if isinstance(first, np.ma.MaskedArray) else np.concatenate
+        join = np.ma.concatenate if is_masked_array(first) else np.concatenate
         return (join(batches) if len(batches) > 1 else first)[order]
     samples = [sample for batch in batches for sample in batch]
     return [samples[place] for place in order.tolist()]

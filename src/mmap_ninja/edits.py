@@ -49,7 +49,7 @@ class Edit:
         operation = _kernel.EDIT_REPLACE if self.replaces else _kernel.EDIT_DELETE
         if len(self.rows) == 1:  # at a tenth of the cost
             return _LINE.pack(operation, self.rows[0], 1, 0)
-        rows = self.rows if self.replaces else np.unique(self.rows)
+        rows = self.rows if self.replaces else _ascending(self.rows)
         starts = np.concatenate([[0], np.flatnonzero(np.diff(rows) != 1) + 1]) if len(rows) else np.empty(0, np.int64)
         lines = np.zeros((len(starts), 4), np.uint64)
         lines[:, 0] = operation
@@ -57,6 +57,13 @@ class Edit:
         lines[:, 2] = np.diff(starts, append=len(rows))
         lines[:, 3] = starts if self.replaces else 0
         return lines.tobytes()
+
+
+def _ascending(rows: Rows) -> Rows:
+    """Rows in their order, each once; np.unique, which hashes, takes microseconds per row."""
+    ordered = np.sort(rows, kind="stable")  # in no time where they are in order, as those of a slice
+    once: Rows = ordered[np.diff(ordered, prepend=-1) != 0]
+    return once
 
 
 def unneeded(generation: Generation, edits: _kernel.Edits) -> list[int]:

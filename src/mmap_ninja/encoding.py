@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmap_ninja import _kernel, codec
-from mmap_ninja.casting import AnyArray, checked_dtype, convert, find_dtype
+from mmap_ninja.casting import AnyArray, checked_dtype, convert, find_dtype, is_masked_array
 from mmap_ninja.columns import MOST_DIMENSIONS, Array, Binary, ColumnType, Json, Ragged, ShapeForm, Text
 from mmap_ninja.dtypes import DType
 from mmap_ninja.sources import Packed, Values
@@ -42,7 +42,7 @@ def encode(column: ColumnType, batch: Values[Any], where: str, first: int) -> tu
     if nulls is not None and isinstance(batch, list):
         filler = _filler(column, batch)
         batch = [filler if sample is None else sample for sample in batch]
-    if isinstance(batch, np.ma.MaskedArray):
+    if is_masked_array(batch):
         batch = np.where(np.ma.getmaskarray(batch), np.zeros((), batch.dtype), batch.data)
     encoded, parts = _encode(column, batch, where, first, nulls)
     if not column.nullable:
@@ -55,7 +55,7 @@ def _nulls(batch: Values[Any], where: str, first: int) -> npt.NDArray[np.bool_] 
     if isinstance(batch, Packed):
         return batch.nulls
     if isinstance(batch, np.ndarray):
-        if not np.ma.is_masked(batch):
+        if not is_masked_array(batch) or not np.ma.is_masked(batch):
             return None
         mask = np.ma.getmaskarray(batch).reshape(len(batch), -1)
         nulls = np.asarray(mask.all(axis=1))

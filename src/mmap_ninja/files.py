@@ -48,6 +48,22 @@ def watch(hook: Hook | None) -> None:
     _kernel.set_io_hook(hook)
 
 
+def absolute(path: str | os.PathLike[str]) -> Path:
+    """A dataset's path, from the root on; symbolic links stay, so that they may be pointed elsewhere.
+
+    Raises:
+        ValueError: if the kernel could not say it to the system.
+    """
+    text = os.path.abspath(path)
+    if "\0" in text:
+        raise ValueError(f"path {text!r}: has a null character; choose another one")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"path {text!r}: is not UTF-8; rename it, or reach it through a symbolic link") from None
+    return Path(text)
+
+
 def open_read(path: Path | str) -> int:
     """Open a regular file for reading; symbolic links, FIFOs and devices are refused."""
     return _open_regular(path, os.O_RDONLY)

@@ -22,6 +22,7 @@ from mmap_ninja import (
     chunks,
     compaction,
     encoding,
+    files,
     format,
     sources,
     upgrading,
@@ -111,7 +112,7 @@ class DatasetHandle(SampleSequence[T], Locked):
         if durability not in get_args(Durability):
             raise ValueError(f"durability {durability!r} is unknown (expected one of {get_args(Durability)})")
         self.out_dir = Path(out_dir)
-        self.path = Path(os.path.abspath(out_dir))
+        self.path = files.absolute(out_dir)
         self.mode = mode
         self._path_text = str(self.path)
         super().__init__(self._sample, self._path_text)
@@ -700,7 +701,7 @@ class DatasetHandle(SampleSequence[T], Locked):
         configuration: dict[str, Any] | None = None,
     ) -> Self:
         check_mode(mode)
-        path = Path(os.path.abspath(out_dir))
+        path = files.absolute(out_dir)
         columns = format.first_columns(cls._kind) if columns is None else columns
         started = build.begin(path, cls._kind, columns, options)
         if started is not None:

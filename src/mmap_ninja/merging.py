@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
-from mmap_ninja import _kernel, build, copying, format, legacy
+from mmap_ninja import _kernel, build, copying, files, format, legacy
 from mmap_ninja.columns import Array, Binary, ColumnType, Json, Ragged, Text, Zstd
 from mmap_ninja.compaction import sealed
 from mmap_ninja.copying import Source
@@ -62,8 +62,8 @@ def merge(
         raise ValueError(f"if_exists {if_exists!r} is unknown (expected one of {get_args(IfExists)})")
     if isinstance(paths, str | os.PathLike):
         raise TypeError(f"paths {str(paths)!r}: expected several paths, got one; give a list; {_REFUSED}")
-    out = Path(os.path.abspath(out_dir))
-    datasets = [_opened(Path(os.path.abspath(path)), out) for path in paths]
+    out = files.absolute(out_dir)
+    datasets = [_opened(files.absolute(path), out) for path in paths]
     if not datasets:
         raise ValueError(f"{out}: no datasets to merge; {_REFUSED}")
     columns = _common_columns(datasets)

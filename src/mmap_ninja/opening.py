@@ -1,11 +1,9 @@
 """`open`: a dataset of any kind, by its path."""
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final
 
-from mmap_ninja import memmaps, verifying
+from mmap_ninja import files, memmaps, verifying
 from mmap_ninja.arrays import ArrayMmap
 from mmap_ninja.bytes import BytesMmap
 from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Durability
@@ -59,7 +57,7 @@ def open(
     """
     if verify is not None and not (report := verifying.verify(path, verify)).ok:
         raise CorruptDatasetError(str(report))
-    dataset = open_dataset(Path(os.path.abspath(path)), None, durability, lock_timeout)
+    dataset = open_dataset(files.absolute(path), None, durability, lock_timeout)
     handle = _CLASSES[dataset.meta.kind]._over(dataset, path, mode)
     handle._warn(stacklevel=3)
     return handle

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Final, Self, cast
 
 import numpy as np
@@ -15,6 +14,7 @@ from mmap_ninja import (
     build,
     chunks,
     encoding,
+    files,
     format,
     naming,
     schema,
@@ -250,7 +250,7 @@ class RecordsMmap(DatasetHandle[Record]):
         """
         options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
         source: Any = arrow_import.Batches(data, str(out_dir), named=True)
-        is_new = if_exists in ("replace", "error") or is_vacant(Path(out_dir))
+        is_new = if_exists in ("replace", "error") or is_vacant(files.absolute(out_dir))
         made = schema.columns_of(columns or (source.specs() if is_new else {}))
         return cls._build(out_dir, source, mode, options, made)
 

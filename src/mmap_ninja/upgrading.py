@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from mmap_ninja import _kernel, copying, directory, format, legacy, marking
+from mmap_ninja import _kernel, copying, directory, files, format, legacy, marking
 from mmap_ninja.columns import MOST_DIMENSIONS, Array, ColumnType, Ragged, Role, ShapeForm, Text
 from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT
 from mmap_ninja.errors import LeftoverBytesWarning
@@ -61,7 +61,7 @@ def upgrade(
         >>> mmap_ninja.open("reviews")[1]
         'bad'
     """
-    directory_path = Path(os.path.abspath(path))
+    directory_path = files.absolute(path)
     if legacy.detect(directory_path):
         keys = Keys(starts_key, ends_key, shapes_key, flattened_shapes_key)
         dataset = LegacyDataset(directory_path, None, keys=keys)

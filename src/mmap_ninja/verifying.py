@@ -118,7 +118,7 @@ def verify(path: str | os.PathLike[str], level: Level = "sums", verbose: bool = 
         >>> mmap_ninja.verify("reviews", level="full").ok
         True
     """
-    return examine(Path(os.path.abspath(path)), level, verbose=verbose)[0]
+    return examine(files.absolute(path), level, verbose=verbose)[0]
 
 
 def examine(path: Path, level: Level, *, verbose: bool, keys: Keys = Keys()) -> tuple[Report, Found | None]:  # noqa: B008
