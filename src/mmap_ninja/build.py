@@ -108,16 +108,15 @@ class Build:
         """Mark the dataset complete, make it durable, and put it in the place of the one it replaces."""
         # An interrupted first build that is only added to stays interrupted. The files of a replaced dataset are
         # removed, so those of the new one must be on the medium first.
-        beside = self._build_fd is not None
         self.dataset.commit(
             lambda columns: (columns, ()),
             0,
-            durable=self._options.durability != "process" or beside,
+            durable=self._options.durability != "process" or self._build_fd is not None,
             flags=0 if self._shared else _kernel.COMPLETE,
             alone=not self._shared,
         )
-        if beside:
-            directory.replace(self.dataset.path, self.dataset.slot, self._options.lock_timeout)
+        if self._build_fd is not None:
+            directory.replace(self.dataset.path, self.dataset.slot, self._build_fd, self._options.lock_timeout)
 
 
 def begin(path: Path, kind: format.Kind, columns: Columns, options: Options) -> Build | None:

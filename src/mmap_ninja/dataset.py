@@ -263,7 +263,7 @@ class Dataset:
         """
         for _ in range(_SWITCHES):
             self.flush()
-            with locked(self.path, self.lock_timeout):
+            with locked(self.path, self.lock_timeout) as lock_fd:
                 self.refresh()
                 slot = self.slot
                 if (slot.rows, slot.edits) != (slot.durable_rows, slot.durable_edits):
@@ -272,6 +272,8 @@ class Dataset:
                 if changed is None:
                     return
                 with self._commit_file() as commit_fd:
+                    if not files.is_at(lock_fd, self.path / format.LOCK):
+                        continue  # another directory has taken the place of the one that is locked
                     drop_rejected(self.path / self._name, read_commit(self.path, self._name), slot)
                     directory.evolve(self.generation, slot, changed, commit_fd, self._name)
                 self.refresh()

@@ -15,6 +15,7 @@ from mmap_ninja.errors import (
     LockTimeoutError,
     MmapNinjaError,
     NotADatasetError,
+    StaleHandleError,
 )
 from mmap_ninja.format import Column, Meta
 from mmap_ninja.generation import CommitFile, Generation, block_sums, read_commit
@@ -97,7 +98,10 @@ def _orphans(path: Path) -> list[str]:
     if (path / format.COMMIT).exists():
         return []
     known = _named(path)
-    sizes = {name: (path / name).stat().st_size for name in files.names(path)}
+    sizes: dict[str, int] = {}
+    for name in files.names(path):
+        with suppress(FileNotFoundError):  # others may be at work here
+            sizes[name] = (path / name).stat().st_size
     upgraded = sizes.get(format.LEGACY_DATA) and marking.is_marked(path)
     orphans = [name for name, size in sizes.items() if format.holds_samples(name, size) and name not in known]
     return [*orphans, format.LEGACY_DATA] if upgraded else orphans
@@ -208,9 +212,11 @@ def _hashed(file_id: int, fd: int, start: int, end: int, path: Path) -> tuple[in
     return part - sum(int.from_bytes(entry[16:], "little") for entry in block_sums(complete)), complete
 
 
-def replace(path: Path, slot: _kernel.Slot, timeout: float) -> None:
+def replace(path: Path, slot: _kernel.Slot, build_fd: int, timeout: float) -> None:
     """Make the finished BUILD's commit the dataset's newest, durably, and remove what it replaces."""
     with locked(path, timeout):
+        path = path.resolve()  # as in `evolve`
+        _check_place(build_fd, path / format.BUILD)
         commit_path = path / format.COMMIT
         if legacy.detect(path):
             marking.announce(path, marking.FOLDERS[0], list(marking.FOLDERS))
@@ -247,7 +253,8 @@ def evolve(generation: Generation, slot: _kernel.Slot, change: Change, commit_fd
 
     `slot` is the newest of the open commit file; all that it speaks of must be durable.
     """
-    path, old, number = generation.path, generation.meta, next_generation(generation.path)
+    path = generation.path.resolve()  # all in one directory, wherever a symbolic link to it is pointed meanwhile
+    old, number = generation.meta, next_generation(path)
     fds = dict(zip(old.files, generation.descriptors, strict=True))
     sizes = dict(zip(old.files, generation.extents(slot.rows, slot.edits), strict=True))
     stored = files.read_at(fds[old.files[-1]], sizes[old.files[-1]], 0, path / old.files[-1].name)
@@ -279,14 +286,25 @@ def evolve(generation: Generation, slot: _kernel.Slot, change: Change, commit_fd
         files.sync_directory(path)
         slot.generation, slot.meta_digest, slot.digest = number, _kernel.xxh64(encoded), digest % 2**64
         slot.durable_rows, slot.durable_edits = slot.rows, slot.edits
-        made = Generation.open(path, slot, generation.commit_identity)
+        made = Generation.open(path, slot, generation.commit)
         made.extents(slot.rows, slot.edits)  # nobody shall see a file that is too short
+        _check_place(commit_fd, path / commit_name)
         _switch(commit_fd, path / commit_name, read_commit(path, commit_name), slot)
     finally:
         for descriptor in opened:
             os.close(descriptor)
         with suppress(OSError, MmapNinjaError):  # what else went wrong is to be raised
+            _check_place(commit_fd, path / commit_name)
             remove_unnamed(path)
+
+
+def _check_place(fd: int, commit_path: Path) -> None:
+    """Raise StaleHandleError if an open commit file is no longer the one at its path: the directory was moved."""
+    if not files.is_at(fd, commit_path):
+        raise StaleHandleError(
+            f"{commit_path.parent}: is another directory than when this began, which has changed nothing there; do it "
+            "again"
+        )
 
 
 def _kept(old: Meta, change: Change) -> tuple[format.FileEntry, ...]:
@@ -362,6 +380,7 @@ def drop_build(path: Path) -> None:
 
 def remove_unnamed(path: Path) -> None:
     """Unlink the files that no slot of COMMIT or BUILD names; under the lock."""
+    path = path.resolve()  # as in `evolve`
     kept = _named(path)
     for name in files.names(path):
         if format.generation_of(name) is not None and name not in kept:

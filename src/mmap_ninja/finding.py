@@ -243,7 +243,7 @@ def _open_slot(path: Path, commit: CommitFile, slot: _kernel.Slot, findings: lis
 
 
 def _open(path: Path, meta: Meta, commit: CommitFile | None) -> Found:
-    generation = Generation(path, meta, commit.identity if commit else (0, 0))
+    generation = Generation(path, meta, commit)
     found = Found(generation, commit)
     for file in meta.files:
         try:

@@ -3,7 +3,6 @@
 import mmap
 import os
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeGuard
 
@@ -28,10 +27,10 @@ MOST_ROWS: Final = 2**60  # more would have offsets past 2^63 bytes
 class Generation:
     """The open, read-only files of one generation."""
 
-    def __init__(self, path: Path, meta: Meta, commit_identity: tuple[int, int]) -> None:
+    def __init__(self, path: Path, meta: Meta, commit: "CommitFile | None") -> None:
         self.path = path
         self.meta = meta
-        self.commit_identity = commit_identity  # device and inode of the commit file that named it
+        self.commit = commit  # the file that named it, if one did
         self.descriptors: list[int] = []
 
     def __del__(self) -> None:
@@ -39,14 +38,14 @@ class Generation:
             os.close(descriptor)
 
     @classmethod
-    def open(cls, path: Path, slot: _kernel.Slot, commit_identity: tuple[int, int]) -> "Generation":
+    def open(cls, path: Path, slot: _kernel.Slot, commit: "CommitFile | None") -> "Generation":
         """Open the generation that a slot names.
 
         Raises:
             FileNotFoundError: if a file is gone, as after a switch of generation by another process.
             CorruptDatasetError: if the meta is not the one that the slot was written with.
         """
-        generation = cls(path, read_meta(path, slot), commit_identity)
+        generation = cls(path, read_meta(path, slot), commit)
         for file in generation.meta.files:
             generation.descriptors.append(files.open_read(f"{path}/{file.name}"))
         return generation
@@ -148,25 +147,27 @@ class Generation:
         return False
 
 
-@dataclass(frozen=True, slots=True)
 class CommitFile:
-    """What a commit file holds: its readable slots with their places, newest first, and its identity."""
+    """What a commit file holds: its readable slots with their places, newest first.
 
-    slots: list[tuple[int, _kernel.Slot]]
-    device: int
-    inode: int
+    It stays open, for its identity to be its own: the inode of a deleted file can be another one's at once.
+    """
 
-    @property
-    def identity(self) -> tuple[int, int]:
-        """What tells this file from another one at its path."""
-        return self.device, self.inode
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self.slots: list[tuple[int, _kernel.Slot]] = []
+        self.identity = files.identity(fd)
+
+    def __del__(self) -> None:
+        os.close(self.fd)
 
     def is_of(self, known: Generation | None, slot: _kernel.Slot) -> TypeGuard[Generation]:
         """Whether a slot speaks of the files that are open already; a copy of a dataset can have the same uuid."""
-        return known is not None and (known.commit_identity, known.meta.uuid, known.meta.generation) == (
-            self.identity,
-            slot.uuid,
-            slot.generation,
+        return (
+            known is not None
+            and known.commit is not None
+            and (known.commit.identity, known.meta.uuid, known.meta.generation)
+            == (self.identity, slot.uuid, slot.generation)
         )
 
     @property
@@ -220,15 +221,11 @@ def read_commit(path: Path, name: str = format.COMMIT) -> CommitFile:
     before = b""
     for attempt in range(_ATTEMPTS):
         try:
-            fd = files.open_read(commit_path)
+            commit = CommitFile(files.open_read(commit_path))
         except (FileNotFoundError, NotADirectoryError):
             raise _no_dataset(path) from None
-        try:
-            data = os.pread(fd, format.COMMIT_SIZE, 0)
-            device, inode = files.identity(fd)
-        finally:
-            os.close(fd)
-        slots, states = [], []
+        data = os.pread(commit.fd, format.COMMIT_SIZE, 0)
+        slots, states = commit.slots, []
         for place in range(_kernel.SLOTS):
             start = place * _kernel.SLOT_STRIDE
             state, slot, version = _kernel.decode_slot(
@@ -245,7 +242,7 @@ def read_commit(path: Path, name: str = format.COMMIT) -> CommitFile:
         # Two slots can be torn under one slow read, which must not go back to a commit before both: look again.
         if slots and ("torn" not in states or data == before):
             slots.sort(key=lambda placed: (placed[1].seq, placed[1].durable), reverse=True)
-            return CommitFile(slots, device, inode)
+            return commit
         before = data
         time.sleep(50e-6 * 2**attempt)
     if len(data) < format.COMMIT_SIZE:
@@ -269,28 +266,46 @@ def newest(
         CorruptDatasetError: if no commit can be trusted, or a trusted one's files are damaged.
         FormatVersionError: if it needs features that this version does not know.
     """
-    missing: OSError | None = None
+    failed: OSError | CorruptDatasetError | None = None
     for attempt in range(_ATTEMPTS):
         commit = read_commit(path, name)
         try:
-            for _, slot in commit.slots:
-                if slot.features & ~format.KNOWN_FEATURES:
-                    raise FormatVersionError(
-                        f"{path}: the dataset uses features {slot.features:#x} that this version of mmap_ninja does "
-                        "not know: upgrade mmap_ninja"
-                    )
-                generation = known if commit.is_of(known, slot) else Generation.open(path, slot, commit.identity)
-                if commit.trusts(slot) or generation.verifies(slot):
-                    return slot, generation, generation.extents(slot.rows, slot.edits)
+            found = _chosen(path, commit, known)
+            if found[1] is known and found[0] is not commit.slots[0][1]:
+                found = _chosen(path, commit, None)  # a newer one may be of files that have replaced those
         except FileNotFoundError as error:
-            missing = error
+            failed = error
             time.sleep(50e-6 * 2**attempt)
-        else:
-            raise CorruptDatasetError(
-                f"{path}: no durable commit is intact, and the data of the others does not match its digest; "
-                "restore the dataset from a copy"
+            continue
+        except CorruptDatasetError as error:
+            failed = error
+            if known is None and files.is_at(commit.fd, path / name):
+                raise
+            known = None
+            continue
+        # Another directory can be put at the path, or the dataset be made anew: all files must be of one.
+        if found[1] is known or files.is_at(commit.fd, path / name):
+            return found
+    if isinstance(failed, CorruptDatasetError):
+        raise failed
+    raise CorruptDatasetError(f"{path}: its commit names a file that is missing ({failed}); restore it from a copy")
+
+
+def _chosen(path: Path, commit: CommitFile, known: Generation | None) -> tuple[_kernel.Slot, Generation, list[int]]:
+    """The newest commit in a commit file that can be trusted, its files, and their extents."""
+    for _, slot in commit.slots:
+        if slot.features & ~format.KNOWN_FEATURES:
+            raise FormatVersionError(
+                f"{path}: the dataset uses features {slot.features:#x} that this version of mmap_ninja does not know: "
+                "upgrade mmap_ninja"
             )
-    raise CorruptDatasetError(f"{path}: its commit names a file that is missing ({missing}); restore it from a copy")
+        generation = known if commit.is_of(known, slot) else Generation.open(path, slot, commit)
+        if commit.trusts(slot) or generation.verifies(slot):
+            return slot, generation, generation.extents(slot.rows, slot.edits)
+    raise CorruptDatasetError(
+        f"{path}: no durable commit is intact, and the data of the others does not match its digest; restore the "
+        "dataset from a copy"
+    )
 
 
 def block_sums(data: bytes) -> list[bytes]:
@@ -300,10 +315,11 @@ def block_sums(data: bytes) -> list[bytes]:
 
 
 def _no_dataset(path: Path) -> NotADatasetError:
-    if not path.exists():
+    try:
+        found = files.names(path)
+    except FileNotFoundError:
         return NotADatasetError(f"{path}: no such directory; create the dataset with one of the from_* constructors")
-    if not path.is_dir():
+    except NotADirectoryError:
         return NotADatasetError(f"{path}: is a file, not the directory of a dataset")
-    found = files.names(path)
     what = f"holds {found[:5]} but no {format.COMMIT} file" if found else "is an empty directory"
     return NotADatasetError(f"{path}: {what}; it is no dataset of mmap_ninja")

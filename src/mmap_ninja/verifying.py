@@ -349,7 +349,7 @@ def _examine_legacy(path: Path, level: Level, keys: Keys, *, verbose: bool) -> R
     if level == "full" and dataset.rows:
         samples = _kernel.Samples(attaching.kernel_kind(dataset.meta.columns[0].type), str(path))
         dataset.attach(samples)
-        found = Found(Generation(path, dataset.meta, (0, 0)), None)
+        found = Found(Generation(path, dataset.meta, None), None)
         _read_all(samples, dataset.layout.payload.name, found, verbose=verbose)
         problems = tuple(
             Problem(of.file, of.message, None, tuple(range(*rows) for rows in of.rows)) for of in found.findings

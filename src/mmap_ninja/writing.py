@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mmap_ninja import _kernel, files, format
-from mmap_ninja.errors import CommitUncertainError, NotADatasetError
+from mmap_ninja.errors import CommitUncertainError, NotADatasetError, StaleHandleError
 from mmap_ninja.generation import CommitFile, Generation
 
 Parts = tuple[
@@ -45,10 +45,24 @@ def open_log(
     *,
     sync_often: bool,
 ) -> _kernel.Log:
-    """A log that appends to a generation; takes the two descriptors over. A `lock_fd` of -1: nobody else writes."""
+    """A log that appends to a generation; takes the two descriptors over. A `lock_fd` of -1: nobody else writes.
+
+    Raises:
+        StaleHandleError: if another directory has been put in the place of the dataset's.
+    """
     descriptors: list[int] = []
     try:
         descriptors.extend(files.open_write(generation.path / file.name) for file in generation.meta.files)
+        # What is open for reading, for writing, and locked must be of one directory: another one can take its place.
+        assert generation.commit is not None  # noqa: S101 - a commit is appended to
+        known = [generation.commit.fd, *generation.descriptors]
+        if list(map(files.identity, [commit_fd, *descriptors])) != list(map(files.identity, known)) or (
+            lock_fd >= 0 and not files.is_at(lock_fd, generation.path / format.LOCK)
+        ):
+            raise StaleHandleError(
+                f"{generation.path}: another directory has taken the place of the dataset's; nothing was written: do "
+                "it again"
+            )
     except BaseException:
         for descriptor in (*descriptors, commit_fd, *((lock_fd,) if lock_fd >= 0 else ())):
             os.close(descriptor)
