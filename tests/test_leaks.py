@@ -4,11 +4,17 @@ import contextlib
 import gc
 import os
 import pickle
+import shutil
+import subprocess
+import sys
+import textwrap
 
 import numpy as np
+import pytest
 from faults import OLD, in_child
 
-from mmap_ninja import BytesMmap, StringsMmap
+import mmap_ninja
+from mmap_ninja import BytesMmap, RaggedMmap, StringsMmap
 
 
 def descriptors():
@@ -91,3 +97,111 @@ def test_operations_leak_no_memory(path):
         return resident_bytes() - before
 
     assert in_child(measured) < 3 << 20
+
+
+# ---- the end of the interpreter
+
+ENDS = {
+    "open handles": "texts.append('last')",
+    "os._exit": "texts.append('last'); import os; os._exit(0)",
+    "sys.exit": "texts.append('last'); import sys; sys.exit()",
+    "atexit": "import atexit; atexit.register(lambda: (texts.append('last'), texts.close()))",
+    "a destructor": """
+        class Late:
+            def __del__(self, texts=texts):
+                texts.append("last")
+        sys.modules["builtins"].kept = Late()
+        """,
+    "a cycle with a view": """
+        texts.append("last")
+        class Holder:
+            pass
+        holder = Holder()
+        holder.own, holder.view, holder.iterator = holder, texts.select([0]), iter(texts)
+        texts.close()
+        del texts
+        assert list(holder.view) == ["one"] == [next(holder.iterator)]
+        """,
+}
+
+
+def ended_with(path, code, *, preamble="texts = mmap_ninja.StringsMmap(sys.argv[1])"):
+    """Run code in an interpreter of its own, to its end; a crash shows in the status, all else in what it prints."""
+    code = f"import sys, mmap_ninja\n{preamble}\n{textwrap.dedent(code)}"
+    command = [sys.executable, "-X", "faulthandler", "-W", "error", "-c", code, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_interpreter_that_ends_without_close_loses_nothing(path, end):
+    assert ended_with(path, ENDS[end]) == (0, "")
+
+    assert list(StringsMmap(path)) == [*OLD, "last"]
+    assert mmap_ninja.verify(path, level="full").ok
+    with StringsMmap(path, lock_timeout=0.1) as texts:
+        texts.append("next")
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        "texts.append('more')",
+        "texts[:]; texts.take([1, 0]); list(texts)",
+        "records[1]; records[0:2]; records['json'][1]; records.take([1])",
+    ],
+)
+def test_interpreter_that_ends_beside_a_daemon_thread_does_not_crash(path, act):
+    """A bug once: Python before 3.14 ends such a thread by unwinding its stack, at which C++ called abort."""
+    code = f"""
+        import threading, time
+        records = mmap_ninja.RecordsMmap(sys.argv[1] + " of records")
+        records.extend([{{"json": [1, "a"], "number": 1}}] * 3)
+        started = threading.Event()
+        def work():
+            while True:
+                {act}
+                started.set()
+        threading.Thread(target=work, daemon=True).start()
+        started.wait()
+        time.sleep(0.02)
+        """
+
+    assert ended_with(path, code) == (0, "")
+
+    assert mmap_ninja.verify(path, level="full").ok
+    texts = list(StringsMmap(path))
+    assert texts == [*OLD, *["more"] * (len(texts) - len(OLD))]
+
+
+# ---- views that outlive what they were taken from
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda rows: (rows.append(np.arange(3)), rows.refresh()),
+        lambda rows: (rows.__setitem__(0, np.zeros(2)), rows.compact()),
+        lambda rows: rows.clear(),
+        lambda rows: RaggedMmap.from_generator(rows.path, [np.ones(3)]),
+        lambda rows: rows.close(),
+        lambda rows: shutil.rmtree(rows.path),
+    ],
+    ids=["grown", "compacted", "cleared", "replaced", "closed", "deleted"],
+)
+def test_views_keep_their_bytes_whatever_becomes_of_the_dataset(tmp_path, act):
+    expected = [np.arange(k, dtype=np.float64) for k in range(2000)]
+    rows = RaggedMmap.from_generator(tmp_path / "ds", expected)
+    views, some, iterator = rows[:], rows.select([3, 1]), iter(rows)
+    table = rows.to_arrow()
+
+    act(rows)
+    del rows
+    gc.collect()
+
+    for view, row in zip(views, expected, strict=True):
+        np.testing.assert_array_equal(view, row)
+    for row, found in zip(expected, iterator, strict=True):
+        np.testing.assert_array_equal(found, row)
+    np.testing.assert_array_equal(some[0], expected[3])
+    assert table["sample"][7].as_py() == expected[7].tolist()

@@ -33,7 +33,7 @@ void adaptive(Samples& samples, const Spans& spans, const std::vector<uint64_t>&
   check(spans.check_size(), samples.path);
   double patience = samples.column && samples.column->frames.codec ? kDecoded : 1;
   if (samples.cold) {
-    nb::gil_scoped_release release;
+    GilReleased release;
     will_need(spans, rows.data(), rows.size());
   }
   double begin = seconds();
@@ -84,7 +84,7 @@ nb::object take_records(Samples& samples, const Column& column, const std::vecto
   for (const Fields::Field& field : column.fields->fields) {
     check(field.samples.column->spans.check_size(), samples.path);
     if (!samples.cold) continue;
-    nb::gil_scoped_release release;
+    GilReleased release;
     will_need(field.samples.column->spans, rows.data(), rows.size());
   }
   std::vector<nb::object> taken;
@@ -200,7 +200,7 @@ nb::object take_rows(Samples& samples, nb::handle indices, nb::handle out) {
     gather_strided(samples, *column, rows, target.array());
   } else if (!target.is_empty()) {
     adaptive(samples, column->spans, rows, [&] {
-      nb::gil_scoped_release release;
+      GilReleased release;
       gather_rows(column->spans, rows.data(), rows.size(), target.data());
       return rows.size() * column->spans.unit();
     });
@@ -263,7 +263,7 @@ nb::tuple take_jagged_bytes(Samples& samples, const Column& column, const std::v
   Status status;
   auto bytes = data_of<uint8_t>(values);
   adaptive(samples, column.spans, rows, [&] {
-    nb::gil_scoped_release release;
+    GilReleased release;
     status = gather(column.spans, rows.data(), rows.size(), unit, ends, bytes);
     return static_cast<uint64_t>(ends[rows.size()]) * unit;
   });
@@ -277,7 +277,7 @@ nb::tuple take_jagged_decoded(Samples& samples, const Column& column, const std:
   Status status;
   uint64_t done;
   {
-    nb::gil_scoped_release release;
+    GilReleased release;
     status = measure_decoded(column.spans, column.frames, rows.data(), rows.size(), ends, &done);
   }
   check(status, samples.path);
@@ -285,7 +285,7 @@ nb::tuple take_jagged_decoded(Samples& samples, const Column& column, const std:
   nb::object values = new_array(bytes, NPY_UINT8);
   std::vector<Zstd::Worker> workers = batch_workers(*column.frames.codec, bytes);
   adaptive(samples, column.spans, rows, [&] {
-    nb::gil_scoped_release release;
+    GilReleased release;
     status =
         decode_batch(column.spans, workers, rows.data(), rows.size(), ends, data_of<uint8_t>(values), &done);
     return bytes;
@@ -326,7 +326,7 @@ nb::tuple take_jagged(Samples& samples, nb::handle indices) {
   }
   Status status;
   {
-    nb::gil_scoped_release release;
+    GilReleased release;
     status = measure(column->spans, rows.data(), rows.size(), std::max<uint64_t>(unit, 1), ends);
   }
   check(status, samples.path);
@@ -380,7 +380,7 @@ nb::tuple take_padded(Samples& samples, nb::handle indices, nb::handle fill_of,
     uint64_t size = unit;
     for (size_t d = 0; d < rank; ++d) size *= static_cast<uint64_t>(box.dims[d]);
     adaptive(samples, column->spans, rows, [&] {
-      nb::gil_scoped_release release;
+      GilReleased release;
       for (size_t k = 0; k < rows.size(); ++k) {
         if (k + kSamplesAhead < rows.size()) prefetch_span(shapes.spans[k + kSamplesAhead]);
         pad(box, shapes.of(k), shapes.spans[k].data, target.data() + k * size);
@@ -406,7 +406,7 @@ nb::object take_windows(Samples& samples, nb::handle starts, uint64_t length, nb
   Target target(samples, *column, out, {static_cast<npy_intp>(count), static_cast<npy_intp>(length)});
   check(spans.check_size(), samples.path);
   if (!target.is_empty()) {
-    nb::gil_scoped_release release;
+    GilReleased release;
     constexpr size_t kAhead = 4;
     uint64_t size = length * spans.unit();
     const uint8_t* base = spans.payload()->data();
@@ -441,7 +441,7 @@ nb::object null_mask(Samples& samples, nb::handle indices) {
     uint64_t count = rows.count(), first = dense && count != 0 ? rows.row(0) : 0;
     nb::object mask = new_array(count, NPY_BOOL);
     auto is_null = data_of<npy_bool>(mask);
-    nb::gil_scoped_release release;
+    GilReleased release;
     for (uint64_t k = 0; k < count; ++k) is_null[k] = column->is_null(dense ? first + k : rows.row(k));
     return mask;
   }
@@ -455,7 +455,7 @@ nb::object null_mask(Samples& samples, nb::handle indices) {
 void prefetch(Samples& samples, nb::handle indices) {
   ColumnPtr column = open_column(samples);
   std::vector<uint64_t> rows = rows_of(*column, indices, samples.path);
-  nb::gil_scoped_release release;
+  GilReleased release;
   will_need(column->spans, rows.data(), rows.size());
   if (!column->fields) return;
   for (const Fields::Field& field : column->fields->fields)
@@ -471,7 +471,7 @@ nb::object sizes(Samples& samples, bool stored) {
   auto values = data_of<int64_t>(lengths);
   Status status;
   {
-    nb::gil_scoped_release release;
+    GilReleased release;
     uint64_t unit = std::max<uint64_t>(spans.unit(), 1);
     const Frames& frames = column->frames;
     for (uint64_t k = 0; k < column->rows.count() && status.ok(); ++k) {
@@ -546,10 +546,10 @@ int64_t find_bytes(Samples& samples, nb::bytes wanted, uint64_t begin, uint64_t 
   Status status;
   if (begin < end && column->frames.codec) {
     Zstd::Worker worker = column->frames.codec->worker();
-    nb::gil_scoped_release release;
+    GilReleased release;
     status = find_decoded(column->spans, column->rows, column->frames, worker, span, begin, end, &position);
   } else if (begin < end) {
-    nb::gil_scoped_release release;
+    GilReleased release;
     status = find(column->spans, column->rows, span, begin, end, &position);
   }
   check(status, samples.path);
@@ -607,7 +607,7 @@ nb::object offsets(Samples& samples) {
   uint64_t count = rows.count(), first = count == 0 ? 0 : rows.row(0);
   Status status;
   {
-    nb::gil_scoped_release release;
+    GilReleased release;
     status = column->spans.check_order(first, count);
   }
   check(status, samples.path);

@@ -15,7 +15,7 @@ PyEdits apply(const PyEdits& self, nb::bytes log, uint64_t rows, const std::stri
   PyEdits after;
   Status status;
   {
-    nb::gil_scoped_release release;
+    GilReleased release;
     status = Edits::apply(self.edits, lines, rows, &after.edits);
   }
   status.row += first;

@@ -73,7 +73,7 @@ nb::tuple commit(PyLog& self, nb::tuple parts, uint64_t rows, uint64_t edits, ui
     request.lock_seconds = std::min(kSlice, std::max(timeout - waited, 0.0));
     Status status;
     {
-      nb::gil_scoped_release release;
+      GilReleased release;
       status = self.log.commit(request);
     }
     if (status.code == Code::timed_out && waited < timeout) {
@@ -118,7 +118,7 @@ template <typename Function>
 void without_gil(const std::string& path, Function function) {
   Status status;
   {
-    nb::gil_scoped_release release;
+    GilReleased release;
     status = function();
   }
   check(status, path);
@@ -194,7 +194,7 @@ nb::object read_ranges(int fd, uint64_t file_size, nb::handle starts, nb::handle
   check(mapping->check_size(file_size), path);
   nb::object bytes = new_bytes(total);
   uint8_t* out = data_of_bytes(bytes);
-  nb::gil_scoped_release release;
+  GilReleased release;
   constexpr size_t kAhead = 8;
   for (size_t k = 0; k < count; ++k) {
     if (k + kAhead < count) __builtin_prefetch(mapping->data() + start[k + kAhead]);
@@ -254,7 +254,7 @@ void define_log(nb::module_& m) {
     auto count = static_cast<size_t>(PyArray_SIZE(array_of(sums)));
     std::vector<uint64_t> bad;
     {
-      nb::gil_scoped_release release;
+      GilReleased release;
       bad = bad_blocks(file, fd, first, {data_of<const uint64_t>(sums), count});
     }
     nb::list blocks;

@@ -11,8 +11,10 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/string.h>
 #include <numpy/arrayobject.h>
+#include <unistd.h>
 
 #include <cstdint>
+#include <exception>
 #include <string>
 
 #include "status.h"
@@ -36,6 +38,33 @@ inline nb::object owned(PyObject* object) {
   if (!object) throw nb::python_error();
   return nb::steal(object);
 }
+
+// Calls what can run Python code, or wait for the GIL. Python before 3.14 ends a daemon thread that does so
+// while the interpreter ends, by unwinding its stack, which C++ answers with std::terminate: here, as
+// in 3.14, it waits for the end of the process.
+template <typename Function>
+auto may_run_python(Function function) {
+  try {
+    return function();
+  } catch (const std::exception&) {
+    throw;
+  } catch (...) {
+    for (;;) ::pause();
+  }
+}
+
+// Lets other threads run.
+class GilReleased {
+ public:
+  GilReleased() : state_(PyEval_SaveThread()) {}
+  GilReleased(const GilReleased&) = delete;
+  ~GilReleased() {
+    may_run_python([this] { PyEval_RestoreThread(state_); });
+  }
+
+ private:
+  PyThreadState* state_;
+};
 
 class Buffer {
  public:

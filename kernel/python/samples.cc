@@ -113,7 +113,8 @@ PyObject* decode_array(const Samples& samples, const Column& column, uint64_t ro
 PyObject* wrap(const Samples& samples, PyObject* sample) {
   if (!sample || samples.wrapper.is_none()) [[likely]]
     return sample;
-  PyObject* wrapped = PyObject_CallOneArg(nb::object(samples.wrapper).ptr(), sample);
+  nb::object wrapper = samples.wrapper;
+  PyObject* wrapped = may_run_python([&] { return PyObject_CallOneArg(wrapper.ptr(), sample); });
   Py_DECREF(sample);
   return wrapped;
 }
@@ -160,7 +161,7 @@ PyObject* subscript(PyObject* self, PyObject* key) {
     bool is_array = PyArray_Check(key) && PyArray_NDIM(reinterpret_cast<PyArrayObject*>(key)) > 0;
     // "(O)": a tuple is one argument, too.
     if (!PyIndex_Check(key) || PyBool_Check(key) || is_array)
-      return PyObject_CallMethod(self, kIndexing, "(O)", key);
+      return may_run_python([&] { return PyObject_CallMethod(self, kIndexing, "(O)", key); });
   }
   Py_ssize_t index = PyNumber_AsSsize_t(key, PyExc_IndexError);
   if (index == -1 && PyErr_Occurred()) return nullptr;
@@ -247,7 +248,7 @@ struct Iterator {
     if (payload.is_populated(begin, end)) [[likely]]
       return;
     end = std::min(begin + span.size + kStep, spans.payload_size());
-    nb::gil_scoped_release release;
+    GilReleased release;
     payload.will_need(end, std::min(end + kStep, spans.payload_size()));
     payload.populate(begin, end);
   }
@@ -641,7 +642,7 @@ Status Decoded::decode(const Column& column, const uint64_t* rows, uint64_t size
   offsets.resize(size + 1);
   Status measured, decoded;
   {
-    nb::gil_scoped_release release;
+    GilReleased release;
     measured = measure_decoded(column.spans, frames, rows, size, offsets.data(), &count);
   }
   if (count == 0) return measured;
@@ -659,7 +660,7 @@ Status Decoded::decode(const Column& column, const uint64_t* rows, uint64_t size
   }
   std::vector<Zstd::Worker> workers = batch_workers(*frames.codec, bytes);
   {
-    nb::gil_scoped_release release;
+    GilReleased release;
     decoded = decode_batch(column.spans, workers, rows, count, offsets.data(), values.get(), &count);
   }
   return decoded.ok() ? measured : decoded;
@@ -702,7 +703,8 @@ std::vector<uint64_t> positions_of(const Column& column, nb::handle key, const s
   if (is_ready) {
     array = nb::borrow(key);
   } else {
-    array = nb::module_::import_("mmap_ninja.sequence").attr(kPositions)(key, count);
+    array = may_run_python(
+        [&] { return nb::object(nb::module_::import_("mmap_ninja.sequence").attr(kPositions)(key, count)); });
   }
   auto size = static_cast<size_t>(PyArray_SIZE(array_of(array)));
   auto indices = data_of<const int64_t>(array);

@@ -46,7 +46,7 @@ nb::tuple encode(const PyZstd& self, nb::handle payload, nb::bytes ends, const s
   Status status;
   {
     std::vector<Zstd::Worker> workers = batch_workers(*self.codec, batch.payload.size());
-    nb::gil_scoped_release release;
+    GilReleased release;
     status = encode_batch(workers, batch.payload.data(), batch.ends, batch.count, &pieces,
                           reinterpret_cast<uint64_t*>(data_of_bytes(frame_ends)));
   }
@@ -73,7 +73,7 @@ nb::bytes train(const std::string& library, nb::handle payload, nb::bytes ends, 
   std::vector<uint8_t> dictionary;
   Status status;
   {
-    nb::gil_scoped_release release;
+    GilReleased release;
     status = Zstd::train(library, batch.payload.data(), sizes, size, &dictionary);
   }
   check(status, path);
