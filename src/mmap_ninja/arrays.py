@@ -152,10 +152,14 @@ class ArrayMmap(DatasetHandle[AnyArray]):
     @property
     def _array(self) -> AnyArray:
         """All samples as one read-only array; over the map, unless this is a view by indices."""
+        return self._rows(slice(None))
+
+    def _rows(self, rows: slice) -> AnyArray:
+        """Some samples as one array: as `_array`, of which no more is read."""
         if self._described is None:
-            return np.empty((len(self),))
+            return np.empty((len(self),))[rows]
         whole = self._whole()
-        return self._take_rows(slice(None), None) if whole is None else whole
+        return self._take_rows(rows, None) if whole is None else whole[rows]
 
     @property
     def dtype(self) -> np.dtype[Any] | None:
@@ -184,6 +188,10 @@ class ArrayMmap(DatasetHandle[AnyArray]):
     def _get_many(self, key: Any) -> Any:
         if self._null_mask([]) is not None:
             return self.take(key)
+        rows, *inner = key if isinstance(key, tuple) and key else (key,)
+        if isinstance(rows, slice):
+            found = self._rows(rows)[(slice(None), *inner)]
+            return found.copy() if self.mode == "c" else found
         if self.mode == "c":
             return self._array[key].copy()
         if isinstance(key, list) and not any(isinstance(part, bool | np.bool_ | list | tuple) for part in key):
@@ -262,9 +270,9 @@ class ArrayMmap(DatasetHandle[AnyArray]):
             return
         if self._described is None or wanted.shape != self.shape[1:]:
             return
-        array, step = self._array, max(_CHUNK // max(self._unit, 1), 1)
+        step = max(_CHUNK // max(self._unit, 1), 1)
         for first in range(start, stop, step):
-            part = array[first : min(first + step, stop)]
+            part = self._rows(slice(first, min(first + step, stop)))
             try:
                 equal = np.asarray(part == wanted)
             except TypeError:  # structured dtypes that cannot be compared
