@@ -301,6 +301,8 @@ def three_samples(path):
 def interrupted_build(path):
     with contextlib.suppress(RuntimeError):
         StringsMmap.from_generator(path, interrupted(), batch_size=3)
+    if not (path / "BUILD").exists():
+        opened(path).flush()
 
 
 def interrupted_replacement(path):

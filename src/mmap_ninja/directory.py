@@ -180,6 +180,7 @@ def publish(
     slot.generation, slot.flags, slot.uuid = meta.generation, flags, meta.uuid
     slot.rows = slot.durable_rows = rows
     slot.meta_digest, slot.digest = _kernel.xxh64(encoded), digest % 2**64
+    files.sync_directory(path)  # not every file system keeps the order of names: none may come after the commit file's
     return _place(path, slot, commit_name)
 
 
