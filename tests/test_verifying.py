@@ -28,7 +28,12 @@ from mmap_ninja import (
 )
 
 TEXTS = [f"{number:05d}" * (number % 97) for number in range(2500)]  # 600 kB, as all that follows
-RNG = np.random.default_rng(5)
+
+
+def noise(count, size):
+    """The same bytes every time."""
+    generator = np.random.default_rng(5)
+    return [generator.bytes(number % size) for number in range(count)]
 
 
 def edited_texts(path):
@@ -67,9 +72,9 @@ def records(path):
 
 KINDS = {
     "strings": lambda path: StringsMmap.from_strings(path, TEXTS),
-    "zstd": lambda path: StringsMmap.from_strings(path, [text + str(RNG.bytes(99)) for text in TEXTS], zstd_level=3),
-    "bytes": lambda path: BytesMmap.from_bytes(path, [RNG.bytes(number % 500) for number in range(2500)]),
-    "array": lambda path: ArrayMmap.from_ndarray(path, RNG.integers(0, 99, (900, 28, 28), np.uint8)),
+    "zstd": lambda path: StringsMmap.from_strings(path, list(map(str, noise(2500, 200))), zstd_level=3),
+    "bytes": lambda path: BytesMmap.from_bytes(path, noise(2500, 500)),
+    "array": lambda path: ArrayMmap.from_ndarray(path, np.arange(900 * 784, dtype=np.uint32).reshape(900, 28, 28)),
     "ragged": lambda path: RaggedMmap.from_lists(path, [np.arange(number % 90) for number in range(2500)]),
     "images": lambda path: RaggedMmap.from_lists(path, [np.ones((number % 9, 9, 3)) for number in range(2900)]),
     "ranks": lambda path: RaggedMmap.from_lists(path, [np.ones((5,) * (number % 4)) for number in range(1500)]),

@@ -11,7 +11,7 @@ from mmap_ninja import _kernel, files, format
 from mmap_ninja.columns import Rule
 from mmap_ninja.errors import CorruptDatasetError, FormatVersionError, NotADatasetError
 from mmap_ninja.format import EDIT_SIZE, Meta
-from mmap_ninja.generation import CommitFile, Generation, read_commit, read_meta
+from mmap_ninja.generation import MOST_ROWS, CommitFile, Generation, read_commit, read_meta
 
 Rows = tuple[int, int]  # from the first to before the second
 
@@ -288,9 +288,10 @@ def _count_rows(found: Found) -> None:
             room[index] = found.sizes[index] // rule.unit
     most = min(room.values(), default=0) if known else 0
     claimed = most if found.slot is None else found.slot.rows
-    found.rows = claimed if known else 0
-    if claimed and not known:
-        found.findings.append(Finding(format.COMMIT, f"speaks of {claimed} samples, of which no dtype is known"))
+    if claimed >= MOST_ROWS or (claimed and not known):
+        what = "which cannot be" if known else "of which no dtype is known"
+        found.findings.append(Finding(format.COMMIT, f"speaks of {claimed} samples, {what}"))
+    found.rows = most if claimed >= MOST_ROWS else claimed if known else 0
     found.whole = min(most, found.rows) if room else found.rows
     for index, rows in room.items():
         if rows < found.rows:

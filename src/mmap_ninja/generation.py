@@ -22,7 +22,7 @@ from mmap_ninja.format import EDIT_SIZE, Meta
 
 _ATTEMPTS: Final = 10  # a slot can be torn under a reader, a generation can be switched; twice in a row is rare
 _U64: Final = 8
-_MOST_ROWS: Final = 2**60  # more would have offsets past 2^63 bytes
+MOST_ROWS: Final = 2**60  # more would have offsets past 2^63 bytes
 
 
 class Generation:
@@ -81,7 +81,7 @@ class Generation:
         Raises:
             DatasetTruncatedError: if a file is shorter than that.
         """
-        if rows >= _MOST_ROWS:
+        if rows >= MOST_ROWS:
             raise CorruptDatasetError(f"{self.path}: its commit speaks of {rows} samples; restore it from a copy")
         if rows and not (self.meta.columns and all(column.type.is_known for column in self.meta.columns)):
             raise CorruptDatasetError(

@@ -91,9 +91,13 @@ def recover(
     with directory.make_lock(source, lock_timeout):
         report, found = _examined(source, verbose=verbose)
         kept = _Kept(found, keep)
-        if not report.ok:
-            with copying.shown(kept.contents(), kept.sources, verbose=verbose) as contents:
-                _write_anew(found, kept, contents)
+        try:
+            if not report.ok:
+                with copying.shown(kept.contents(), kept.sources, verbose=verbose) as contents:
+                    _write_anew(found, kept, contents)
+        finally:
+            with suppress(OSError, MmapNinjaError):  # what else went wrong is to be raised; a BUILD may be damaged
+                directory.remove_unnamed(source)
         return Recovery(source, kept.samples, kept.lost, report)
 
 
@@ -150,8 +154,4 @@ def _write_anew(found: Found, kept: _Kept, contents: Contents) -> None:
     path, old = found.generation.path, found.generation.meta
     flags = _kernel.COMPLETE if found.slot is None else found.slot.flags & _kernel.COMPLETE
     meta = format.new_meta(old.kind, directory.next_generation(path), old.uuid, kept.columns, old.metadata)
-    try:
-        os.close(directory.publish(path, meta, contents, kept.samples, format.COMMIT, flags))
-    finally:
-        with suppress(OSError, MmapNinjaError):  # what else went wrong is to be raised; no BUILD may be in the way
-            directory.remove_unnamed(path)
+    os.close(directory.publish(path, meta, contents, kept.samples, format.COMMIT, flags))

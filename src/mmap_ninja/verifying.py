@@ -235,7 +235,8 @@ def _stored_sums(found: Found, extents: list[int]) -> dict[int, _Sums]:
 def _verify_tail(found: Found, stored: dict[int, _Sums]) -> None:
     """Compare what is after the last complete block of each file, which have one digest in the commit."""
     slot, commit, generation = found.slot, found.commit, found.generation
-    if slot is None or commit is None or _digest(generation, slot, stored) is None:
+    vouches = None if slot is None else _vouches(found, slot, stored)
+    if slot is None or commit is None or vouches is None:
         found.notes.append("nothing vouches for the bytes after the last complete block of each file")
         return
     # An earlier commit may vouch for the first part of what the newest one does not.
@@ -243,7 +244,7 @@ def _verify_tail(found: Found, stored: dict[int, _Sums]) -> None:
     for _, earlier in commit.slots:
         if (earlier.generation, earlier.uuid) != (slot.generation, slot.uuid) or earlier.seq > slot.seq:
             continue
-        if _digest(generation, earlier, stored) == earlier.digest:
+        if _vouches(found, earlier, stored):
             vouched = dict(enumerate(generation.extents(earlier.rows, earlier.edits)))
             break
     ends = found.extents()
@@ -259,13 +260,14 @@ def _verify_tail(found: Found, stored: dict[int, _Sums]) -> None:
         found.findings.append(Finding(", ".join(names), message, tuple(rows), readable=True))
 
 
-def _digest(generation: Generation, slot: _kernel.Slot, stored: dict[int, _Sums]) -> int | None:
-    """The digest that a commit should have, for its files to be right; None where they are too short to tell."""
+def _vouches(found: Found, slot: _kernel.Slot, stored: dict[int, _Sums]) -> bool | None:
+    """Whether the digest of a commit is that of what its files end with; None if checksums are missing for that."""
+    generation = found.generation
     try:
         extents = generation.extents(slot.rows, slot.edits)
         durable = generation.extents(slot.durable_rows, slot.durable_edits)
-    except CorruptDatasetError:
-        return None
+    except CorruptDatasetError:  # they are too short, or those of the checksums alone
+        return False if found.whole < slot.rows or found.lines < slot.edits else None
     digest = 0
     for index, of in stored.items():
         complete = slice(durable[index] // _kernel.BLOCK, extents[index] // _kernel.BLOCK)
@@ -276,7 +278,7 @@ def _digest(generation: Generation, slot: _kernel.Slot, stored: dict[int, _Sums]
         digest += _kernel.range_digest(
             file.id, generation.descriptors[index], start, extents[index], str(generation.path / file.name)
         )[0]
-    return digest % 2**64
+    return digest % 2**64 == slot.digest
 
 
 def _rows_between(found: Found, index: int, start: int, stop: int) -> Rows:
