@@ -237,6 +237,19 @@ def test_reboot_rolls_back_a_damaged_tail_to_the_last_durable_commit(tmp_path, r
     assert all(slot is None or slot.rows in (0, len(OLD), len(OLD) + 1) for slot in slots(tmp_path))
 
 
+def test_reboot_rolls_back_a_tail_of_offsets_that_are_zeros(tmp_path, reboot):
+    """A bug once: files that seemed to end before their durable part made opening fail with EINVAL."""
+    StringsMmap.from_strings(tmp_path, BLOCKS)
+    durable = (tmp_path / "c0.offsets-1").stat().st_size
+    StringsMmap(tmp_path).append("lost")
+    overwrite(tmp_path / "c0.offsets-1", durable, bytes(8))
+
+    reboot()
+
+    assert list(StringsMmap(tmp_path)) == BLOCKS
+    assert takes_appends(tmp_path)
+
+
 def test_reboot_keeps_the_commits_before_the_damaged_one(tmp_path, reboot):
     three_samples(tmp_path)
     texts = StringsMmap(tmp_path)

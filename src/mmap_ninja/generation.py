@@ -129,6 +129,8 @@ class Generation:
             extents = self.extents(slot.rows, slot.edits)
         except DatasetTruncatedError:
             return False
+        if any(extent < start for extent, start in zip(extents, durable, strict=True)):
+            return False  # an offset that was lost: files never shrink
         digest = 0
         sums: set[bytes] = set()
         rules = self.meta.extents()
