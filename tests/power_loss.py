@@ -1,10 +1,15 @@
 """What a disk may hold after a power loss: the calls that a recorder has seen, and any part of what was not synced."""
 
 import errno
+import functools
 import itertools
+import math
 import os
 import shutil
 from dataclasses import dataclass
+
+from crash_actions import is_clean, seen, takes_appends
+from faults import watched
 
 from mmap_ninja import _kernel, format
 
@@ -56,6 +61,49 @@ def _of_another_boot(commit):
             page = _kernel.encode_slot(slot) + page[_kernel.SLOT_SIZE :]
         pages.append(page)
     return b"".join(pages)
+
+
+def recorded(path, act, states):
+    """What was there, the calls of an action, and which state must survive a power loss from which call on."""
+    start, recorder, promised = content(path), Recorder(), [(0, 0)]
+    with watched(recorder):
+        act(path, functools.partial(promise, recorder, promised, states))
+    return start, recorder.calls, promised
+
+
+def promise(recorder, promised, states, state, durable=False):
+    """What an action calls as `done(state)`: notes what must survive a power loss from the next call on."""
+    if durable:
+        promised.append((len(recorder.calls), states.index(state)))
+
+
+def each_loss(start, calls, promised, path, **options):
+    """Each content of the disk once: it is put at the path, and comes with the least state that it must show."""
+    known = set()
+    for made, state in losses(start, calls, path, **options):
+        least = max(place for at, place in promised if at <= made)
+        key = least, hash(frozenset(state.items()))
+        if key not in known:
+            known.add(key)
+            put(state, path)
+            yield least
+
+
+def violation(path, states, least, *, appends):
+    """What is wrong with a dataset after a power loss; None if nothing is."""
+    try:
+        found = seen(path)
+        if found not in states:
+            return f"{found!r:.200} was never there"
+        if states.index(found) < least:
+            return f"state {states.index(found)} of {least} that were promised"
+        if not is_clean(path):
+            return "verify finds damage"
+        if appends and not takes_appends(path):
+            return "appends go wrong"
+    except Exception as error:
+        return repr(error)
+    return None
 
 
 def losses(start, calls, root, *, random=None, most=None, ordered=True):
@@ -121,9 +169,7 @@ class Disk:
             self._change(name, {name: _File() if call == "open" else _FOLDER})
         elif call == "rename":
             self._change(name, {name: None, os.path.relpath(data.decode(), self._root): file})
-        elif call == "unlink" and file is not None:
-            self._change(name, {name: None})
-        elif call == "rmdir" and not any(self._names[other] for other in self._names if other.startswith(f"{name}/")):
+        elif call in ("unlink", "rmdir") and file is not None and not self._holds_files(name):
             self._change(name, {name: None})
 
     def states(self, random=None, most=None):
@@ -132,15 +178,9 @@ class Disk:
         early, late = self._writes[:-_VARIED], self._writes[-_VARIED:]
         fates = (len(_FATES),) * len(late)
         sizes = (len(choices), 2 if early else 1, *fates)  # of the early writes all have arrived, or none
-        number = 1
-        for size in sizes:
-            number *= size
+        number = math.prod(sizes)
         for chosen in range(number) if most is None or number <= most else random.sample(range(number), most):
-            digits = []
-            for size in sizes:
-                chosen, digit = divmod(chosen, size)
-                digits.append(digit)
-            changes, early_fate, *late_fates = digits
+            changes, early_fate, *late_fates = _digits(chosen, sizes)
             arrived = [] if early_fate else list(early)
             arrived += itertools.chain.from_iterable(map(_arrived, late, late_fates))
             yield self._put_together(choices[changes], arrived)
@@ -149,6 +189,9 @@ class Disk:
         if not name.startswith(".."):
             self._names |= change
             self._changes.append((os.path.dirname(name) or ".", change))
+
+    def _holds_files(self, folder):
+        return any(file for name, file in self._names.items() if name.startswith(f"{folder}/"))
 
     def _forget(self, file):
         self._writes = [write for write in self._writes if write[0] is not file]
@@ -171,6 +214,13 @@ class Disk:
             for name, file in names.items()
             if file not in (None, _FOLDER) and all(names.get(folder) is _FOLDER for folder in _parents(name))
         }
+
+
+def _digits(number, sizes):
+    """A number's digits where each has a base of its own."""
+    for size in sizes:
+        number, digit = divmod(number, size)
+        yield digit
 
 
 def _parents(name):

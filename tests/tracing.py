@@ -16,10 +16,10 @@ from faults import fork
 
 # Every call of Linux that changes a file or its lock, whether the library makes it or not; "?": where there is one.
 _MUTATING = (
-    "?open ?openat ?openat2 ?creat ?mkdir mkdirat ?rename ?renameat renameat2 ?unlink unlinkat ?rmdir ?link linkat "
-    "?symlink symlinkat write writev pwrite64 pwritev pwritev2 truncate ftruncate fallocate copy_file_range sendfile "
-    "splice fsync fdatasync flock ?chmod fchmod fchmodat ?chown fchown fchownat setxattr fsetxattr mmap"
-).split()
+    "?open,?openat,?openat2,?creat,?mkdir,mkdirat,?rename,?renameat,renameat2,?unlink,unlinkat,?rmdir,?link,linkat,"
+    "?symlink,symlinkat,write,writev,pwrite64,pwritev,pwritev2,truncate,ftruncate,fallocate,copy_file_range,sendfile,"
+    "splice,fsync,fdatasync,flock,?chmod,fchmod,fchmodat,?chown,fchown,fchownat,setxattr,fsetxattr,mmap"
+)
 _NAMES = {"pwrite64": "pwrite", "openat": "open", "mkdirat": "mkdir", "renameat": "rename", "renameat2": "rename"}
 _LINE = re.compile(r"(\d+) +(\w+)\((.*)")
 _ANY_PROCESS = -1
@@ -96,7 +96,7 @@ def _traced(function, log, options):
     pid, results = fork(child)
     os.close(held)
     # --seccomp-bpf, which is faster, loses injected signals.
-    command = ["strace", "-f", "-y", "-s", "0", "-o", log, "-e", f"trace={','.join(_MUTATING)}", *options]
+    command = ["strace", "-f", "-y", "-s", "0", "-o", log, "-e", f"trace={_MUTATING}", *options]
     strace = subprocess.Popen([*command, "-p", str(pid)], stderr=subprocess.PIPE, text=True)
     said = strace.stderr.readline()
     os.write(gate, b"x")

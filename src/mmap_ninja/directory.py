@@ -75,11 +75,13 @@ def take_build(path: Path) -> int | None:
         fd = files.open_write(build_path)
     except FileNotFoundError:
         return None
-    if not files.try_lock(fd, build_path):
+    try:
+        if not files.try_lock(fd, build_path):
+            holder = files.lock_holder(build_path)
+            raise LockTimeoutError(f"{build_path}: {holder} is making this dataset right now; wait for it, or end it")
+    except BaseException:
         os.close(fd)
-        raise LockTimeoutError(
-            f"{build_path}: {files.lock_holder(build_path)} is making this dataset right now; wait for it, or end it"
-        )
+        raise
     return fd
 
 
