@@ -8,7 +8,7 @@ import os
 import shutil
 from dataclasses import dataclass
 
-from crash_actions import is_clean, seen, takes_appends
+from crash_actions import is_clean, is_replaced_without_leftovers, seen, takes_appends
 from faults import watched
 
 from mmap_ninja import _kernel, format
@@ -99,8 +99,8 @@ def violation(path, states, least, *, appends):
             return f"state {states.index(found)} of {least} that were promised"
         if not is_clean(path):
             return "verify finds damage"
-        if appends and not takes_appends(path):
-            return "appends go wrong"
+        if appends and not (takes_appends(path) and is_replaced_without_leftovers(path)):
+            return "writers go wrong"
     except Exception as error:
         return repr(error)
     return None
