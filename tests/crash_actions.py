@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import reference_reader
-from faults import opened
+from faults import opened, unsynced, watched
 from test_legacy_dataset import F_ORDER, GOLDEN, MIXED, STRINGS, expected_samples
 
 import mmap_ninja
@@ -379,7 +379,8 @@ MARKS = ["data.ninja", "dtype.ninja", "order.ninja", "shape.ninja", "shapes_are_
 def prepared(tmp_path, action, name="ds"):
     """The path of a directory as the action expects it."""
     path = tmp_path / name
-    action.prepare(path)
+    with watched(unsynced()):
+        action.prepare(path)
     return path
 
 
@@ -405,8 +406,9 @@ def takes_appends(path):
         added = [before[0] if before else records(3)[2]] * 3
     elif not isinstance(samples, StringsMmap):
         added = [[0.0, 1.0]] * 3 if not before else [before[0]] * 2 + [before[-1]]
-    samples.append(added[0])
-    samples.extend(added[1:])
+    with watched(unsynced()):
+        samples.append(added[0])
+        samples.extend(added[1:])
     count = len(reference_reader.read(path))  # which checks all that can be checked, on its own
     return listed(samples) == listed(opened(path)) == [*before, *added] and count == len(samples) and is_clean(path)
 
@@ -414,7 +416,8 @@ def takes_appends(path):
 def is_replaced_without_leftovers(path):
     """Whether a build replaces what is there, and leaves nothing of it, nor of what was interrupted."""
     was_of_0x = legacy.detect(path) or (path / "type.ninja").exists()
-    StringsMmap.from_strings(path, ["end"]).close()
+    with watched(unsynced()):
+        StringsMmap.from_strings(path, ["end"]).close()
     names = set(os.listdir(path)) - set(MARKS if was_of_0x else ())
     own = {name for name in names if format.generation_of(name) is not None}
     return (

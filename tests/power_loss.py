@@ -9,7 +9,7 @@ import shutil
 from dataclasses import dataclass
 
 from crash_actions import is_clean, is_replaced_without_leftovers, seen, takes_appends
-from faults import watched
+from faults import unsynced, watched
 
 from mmap_ninja import _kernel, format
 
@@ -66,7 +66,7 @@ def _of_another_boot(commit):
 def recorded(path, act, states):
     """What was there, the calls of an action, and which state must survive a power loss from which call on."""
     start, recorder, promised = content(path), Recorder(), [(0, 0)]
-    with watched(recorder):
+    with watched(unsynced(recorder)):
         act(path, functools.partial(promise, recorder, promised, states))
     return start, recorder.calls, promised
 

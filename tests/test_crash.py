@@ -17,7 +17,7 @@ from crash_actions import (
     seen,
     takes_appends,
 )
-from faults import change_slots, killed_at, opened, watched
+from faults import change_slots, killed_at, opened, unsynced, watched
 from tracing import calls_of, kill_at, require_strace
 
 import mmap_ninja
@@ -142,7 +142,8 @@ def test_killed_build_is_resumed(tmp_path, name):
         build_left = (path / "BUILD").exists()
         complete = (path / "COMMIT").exists() and opened(path).complete
 
-        resumed = list(StringsMmap.from_generator(path, iter(NEW), batch_size=3, if_exists="resume"))
+        with watched(unsynced()):
+            resumed = list(StringsMmap.from_generator(path, iter(NEW), batch_size=3, if_exists="resume"))
 
         assert resumed == NEW or (resumed == OLD and complete and not build_left)
 
@@ -150,7 +151,8 @@ def test_killed_build_is_resumed(tmp_path, name):
 @pytest.mark.parametrize("name", ["upgrade", "upgrade with a copy", "upgrade with shapes"])
 def test_killed_upgrade_is_ended_by_the_next(tmp_path, name):
     for path in killed_everywhere(tmp_path, ACTIONS[name]):
-        mmap_ninja.upgrade(path)
+        with watched(unsynced()):
+            mmap_ninja.upgrade(path)
 
         assert seen(path) == ACTIONS[name].states[-1]
         assert not (path / "UPGRADE").exists()
@@ -162,7 +164,8 @@ def test_killed_merge_is_made_again(tmp_path, name):
     action = ACTIONS[name]
 
     for path in killed_everywhere(tmp_path, action):
-        action.act(path, lambda *_, **__: None)
+        with watched(unsynced()):
+            action.act(path, lambda *_, **__: None)
 
         assert seen(path) == action.states[-1]
         assert len(os.listdir(path)) == 7

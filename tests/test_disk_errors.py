@@ -25,7 +25,7 @@ from crash_actions import (
     takes_appends,
     three_samples,
 )
-from faults import At, fail_with, in_child, watched
+from faults import At, fail_with, in_child, unsynced, watched
 from power_loss import Recorder, content, each_loss, promise, violation
 
 from mmap_ninja import CommitUncertainError, CorruptDatasetError, StringsMmap, _kernel
@@ -56,7 +56,7 @@ def test_error_at_every_call_is_clean(tmp_path, count, name, code):
         path = prepared(tmp_path, action, str(number))
         acknowledged, raised = [], None
         hook = At(number, fail_with(code))
-        with watched(hook):
+        with watched(unsynced(hook)):
             try:
                 action.act(path, lambda state, durable=False: acknowledged.append(state))  # noqa: B023 - called at once
             except OSError as error:
@@ -168,7 +168,7 @@ def test_interrupted_calls_are_repeated(tmp_path, name):
         if next(counts) % 2 == 0:
             raise OSError(errno.EINTR, "signal")
 
-    with watched(hook):
+    with watched(unsynced(hook)):
         action.act(path, lambda *_, **__: None)
 
     assert next(counts) > 10
@@ -475,7 +475,7 @@ def test_failed_sync_lets_the_next_writer_build_on_nothing_lost(tmp_path, count,
         path = prepared(tmp_path, action, f"ds{number}")
         start, recorder, promised = content(path), FailingSync(number), [(0, 0)]
         done = functools.partial(promise, recorder, promised, action.states)
-        with watched(recorder):
+        with watched(unsynced(recorder)):
             with contextlib.suppress(OSError):
                 action.act(path, done)
             before = seen(path)
@@ -505,7 +505,7 @@ def test_failed_sync_lets_no_writer_build_that_had_the_files_open(tmp_path, numb
     three_samples(path)
     start, recorder = content(path), FailingSync(number)
 
-    with watched(recorder):
+    with watched(unsynced(recorder)):
         one, other = StringsMmap(path), StringsMmap(path)
         one.extend(BLOCKS[:50])
         other.append("b")
