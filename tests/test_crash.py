@@ -148,7 +148,10 @@ def test_killed_build_is_resumed(tmp_path, name):
         assert resumed == NEW or (resumed == OLD and complete and not build_left)
 
 
-@pytest.mark.parametrize("name", ["upgrade", "upgrade with a copy", "upgrade with shapes"])
+LONG = pytest.param("upgrade with shapes", marks=pytest.mark.torture)
+
+
+@pytest.mark.parametrize("name", ["upgrade", "upgrade with a copy", LONG])
 def test_killed_upgrade_is_ended_by_the_next(tmp_path, name):
     for path in killed_everywhere(tmp_path, ACTIONS[name]):
         with watched(unsynced()):

@@ -51,7 +51,7 @@ def reboot(monkeypatch):
 # ---- everything that the disk may hold
 
 
-SAMPLE = pytest.param(3, id="sample")
+SAMPLE = pytest.param(1, id="sample")
 TORTURE = pytest.param(40, id="torture", marks=pytest.mark.torture)
 
 
@@ -66,7 +66,7 @@ def check_losses(tmp_path, name, **options):
         assert violation(path, action.states, least, appends=tried % 10 == 0) is None
         tried += 1
 
-    assert tried > 10
+    assert tried > 5
     return tried
 
 
