@@ -1,6 +1,7 @@
 """What a disk may hold after a power loss: the calls that a recorder has seen, and any part of what was not synced."""
 
 import errno
+import fcntl
 import functools
 import itertools
 import math
@@ -13,7 +14,7 @@ from faults import unsynced, watched
 
 from mmap_ninja import _kernel, format
 
-PAGE = 4096
+_PAGE = 4096
 _BOOT = b"the boot before."
 _VARIED = 4  # of the un-synced writes, and of the names where any of them may be lost: the last so many
 
@@ -30,8 +31,14 @@ class Recorder:
     def __call__(self, call, where, offset, size, data):
         if call == "copy_file_range":  # goes through memory instead: the bytes are those of the writes that follow
             raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
-        path = where if isinstance(where, str) else os.readlink(f"/proc/self/fd/{where}")
+        path = where if isinstance(where, str) else _path_of(where)
         self.calls.append((call, path, offset, size, data))
+
+
+def _path_of(fd):
+    if hasattr(fcntl, "F_GETPATH"):  # macOS
+        return os.fsdecode(fcntl.fcntl(fd, fcntl.F_GETPATH, bytes(1024)).rstrip(b"\0"))
+    return os.readlink(f"/proc/self/fd/{fd}")
 
 
 def content(path):
@@ -249,7 +256,7 @@ def _arrived(write, fate):
     if data is None or fate == _WHOLE:
         return [write]
     middle = offset + len(data) // 2
-    cut = (middle // PAGE * PAGE if middle // PAGE * PAGE > offset else middle) - offset
+    cut = (middle // _PAGE * _PAGE if middle // _PAGE * _PAGE > offset else middle) - offset
     end = (file, offset + len(data), b"")  # only makes the file as long
     return {
         _HEAD: [(file, offset, data[:cut])],
