@@ -109,7 +109,7 @@ def test_kill_by_strace_at_every_call_keeps_whole_commits(tmp_path, count, name)
             action.act(path, lambda *_, **__: None)
         return calls
 
-    calls, in_seam = calls_of(act_through_the_seam, log, path)
+    calls, in_seam = calls_of(act_through_the_seam, log, tmp_path)
 
     # No call goes around the seam; only who asks for a writable map gets one.
     assert [call.name for call in calls if call.name != "mmap"] == in_seam

@@ -88,7 +88,7 @@ def test_power_loss_where_names_arrive_in_any_order_shows_a_whole_commit(tmp_pat
     [pytest.param(2, 2, id="sample"), pytest.param(12, 12, id="torture", marks=pytest.mark.torture)],
 )
 @pytest.mark.parametrize("name", TEXTS)
-def test_two_power_losses_in_a_row_show_a_whole_commit(tmp_path, count, name, firsts, most):
+def test_second_power_loss_shows_a_whole_commit(tmp_path, count, name, firsts, most):
     action, rng = ACTIONS[name], random.Random(name)
     path = prepared(tmp_path, action)
     start, calls, _ = recorded(path, action.act, action.states)
