@@ -120,7 +120,7 @@ def test_kill_by_strace_at_every_call_keeps_whole_commits(tmp_path, count, name)
         _, acknowledged = told(action, path, lambda act, call=call: kill_at(call, act, log))
         check_survivor(path, action.states, acknowledged, reader)
 
-    assert len(calls) > action.least_calls
+    assert len(calls) >= action.least_calls
     count("kills by strace", len(calls))
 
 
