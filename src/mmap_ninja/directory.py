@@ -176,6 +176,7 @@ def publish(
             os.close(fd)
     encoded = meta.encode()
     _write_file(path / format.meta_name(meta.generation), [encoded])
+    files.sync_directory(path)  # no commit may name what a power loss takes
     slot = _kernel.Slot()
     slot.generation, slot.flags, slot.uuid = meta.generation, flags, meta.uuid
     slot.rows = slot.durable_rows = rows
