@@ -19,7 +19,7 @@ CXX_SOURCES := $(wildcard kernel/*.cc kernel/*.h kernel/*/*.cc kernel/*/*.h)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # two pips must not write to one environment
-.PHONY: help demo test lint format types sanitize fuzz wheel clean
+.PHONY: help demo test torture lint format types sanitize fuzz wheel clean
 
 help: ## list the recipes
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ demo: $(VENV)/.installed ## convert a folder of text files, iterate, append: mak
 
 test: $(VENV)/.installed $(VENV)/.group-test ## the test suite; TEST_JOBS=2 at a time, ARGS="-k name"
 	$(PY) -m pytest -n $(TEST_JOBS) $(ARGS)
+
+torture: $(VENV)/.installed $(VENV)/.group-test ## every crash and power loss that the tests can think of: many minutes
+	$(PY) -m pytest -n $(TEST_JOBS) -m torture $(ARGS)
 
 lint: $(VENV)/.group-lint ## style and spelling, changes nothing
 	$(PY) -m ruff check

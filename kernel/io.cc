@@ -35,7 +35,7 @@ template <typename Function>
 Status call(const Call& described, Function function) {
   for (;;) {
     int64_t verdict = watch(described);
-    if (verdict >= 0 && function() == 0) return {};
+    if (verdict > 0 || (verdict == 0 && function() == 0)) return {};
     int error = verdict < 0 ? static_cast<int>(-verdict) : errno;
     if (error != EINTR) return failure(described.name, error);
   }

@@ -317,13 +317,11 @@ class Dataset:
             commit = read_commit(self.path, self._name)
             drop_rejected(self.path / self._name, commit, self.slot)
             with self._commit_file() as commit_fd:
-                # The lock of a BUILD is its own, and held all the time.
-                log_lock = os.dup(lock_fd) if self._build_fd is None else -1
                 self._log = open_log(
                     self.generation,
                     self.slot,
-                    os.dup(commit_fd),
-                    log_lock,
+                    commit_fd,
+                    lock_fd if self._build_fd is None else -1,  # the lock of a BUILD is its own, and held all the time
                     commit.next_seq(),
                     sync_often=self._sync_often,
                 )

@@ -75,11 +75,13 @@ def take_build(path: Path) -> int | None:
         fd = files.open_write(build_path)
     except FileNotFoundError:
         return None
-    if not files.try_lock(fd, build_path):
+    try:
+        if not files.try_lock(fd, build_path):
+            holder = files.lock_holder(build_path)
+            raise LockTimeoutError(f"{build_path}: {holder} is making this dataset right now; wait for it, or end it")
+    except BaseException:
         os.close(fd)
-        raise LockTimeoutError(
-            f"{build_path}: {files.lock_holder(build_path)} is making this dataset right now; wait for it, or end it"
-        )
+        raise
     return fd
 
 
@@ -176,11 +178,11 @@ def publish(
             os.close(fd)
     encoded = meta.encode()
     _write_file(path / format.meta_name(meta.generation), [encoded])
-    files.sync_directory(path)  # no commit may name what a power loss takes
     slot = _kernel.Slot()
     slot.generation, slot.flags, slot.uuid = meta.generation, flags, meta.uuid
     slot.rows = slot.durable_rows = rows
     slot.meta_digest, slot.digest = _kernel.xxh64(encoded), digest % 2**64
+    files.sync_directory(path)  # not every file system keeps the order of names: none may come after the commit file's
     return _place(path, slot, commit_name)
 
 

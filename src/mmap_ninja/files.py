@@ -43,7 +43,7 @@ def watch(hook: Hook | None) -> None:
     """Call `hook(call, path or fd, offset, size, data)` before every system call that changes a file.
 
     It may raise OSError, which the call then fails with, or return the number of bytes that a write stops short
-    after. For tests; None ends it.
+    after; of other calls, a number above 0 says that they are not made, and succeed. For tests; None ends it.
     """
     _kernel.set_io_hook(hook)
 
