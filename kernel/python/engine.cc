@@ -190,7 +190,7 @@ nb::object read_ranges(int fd, uint64_t file_size, nb::handle starts, nb::handle
     total += static_cast<uint64_t>(size[k]);
   }
   std::shared_ptr<Mapping> mapping;
-  check(Mapping::open(fd, file_size, &mapping), path);
+  check(Mapping::open(fd, file_size, Access::map, "data", &mapping), path);
   check(mapping->check_size(file_size), path);
   nb::object bytes = new_bytes(total);
   uint8_t* out = data_of_bytes(bytes);
