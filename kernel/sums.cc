@@ -53,4 +53,16 @@ Status range_digest(uint64_t file, int fd, uint64_t durable, uint64_t extent, ui
   return {};
 }
 
+std::vector<uint64_t> bad_blocks(uint64_t file, int fd, uint64_t first, std::span<const uint64_t> sums) {
+  std::vector<uint8_t> bytes(kBlock);
+  std::vector<uint64_t> bad;
+  for (uint64_t k = 0; k < sums.size(); ++k) {
+    Xxh64 hash = block_hash(file, first + k);
+    bool read = io::read_at(fd, bytes.data(), kBlock, (first + k) * kBlock).ok();
+    if (read) hash.update(bytes.data(), kBlock);
+    if (!read || hash.digest() != sums[k]) bad.push_back(first + k);
+  }
+  return bad;
+}
+
 }  // namespace mmap_ninja

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "checksum.h"
@@ -52,5 +53,8 @@ class Tail {
 // this range touches, each from its block's start to the end of the block or of the file.
 Status range_digest(uint64_t file, int fd, uint64_t durable, uint64_t extent, uint64_t* digest,
                     std::vector<BlockSum>* complete);
+
+// The complete blocks from `first` on that do not have these sums. One that cannot be read has none.
+std::vector<uint64_t> bad_blocks(uint64_t file, int fd, uint64_t first, std::span<const uint64_t> sums);
 
 }  // namespace mmap_ninja

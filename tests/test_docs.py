@@ -79,3 +79,17 @@ def test_links_of_the_pages_lead_somewhere():
     for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")):
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
             assert "://" in target or (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_every_promise_names_a_test_that_is_there():
+    defined = set()
+    for file in Path(__file__).parent.glob("test_*.py"):
+        defined |= set(re.findall(r"^def (test_\w+)", file.read_text(), re.MULTILINE))
+    rows = re.findall(r"^\| .* \|$", (ROOT / "docs" / "guarantees.md").read_text(), re.MULTILINE)
+    promises = [row for row in rows if not row.endswith("| test |")]
+
+    assert len(promises) > 20
+    for promise in promises:
+        named = re.findall(r"`(test_\w+)` \|$", promise)
+        assert named, promise
+        assert set(named) <= defined, promise

@@ -250,6 +250,17 @@ void define_log(nb::module_& m) {
           without_gil(path, [&] { return range_digest(file, fd, durable, extent, &digest, &sums); });
           return nb::make_tuple(digest, nb::bytes(sums.data(), sums.size() * sizeof(BlockSum)));
         });
+  m.def("bad_blocks", [](uint64_t file, int fd, uint64_t first, nb::handle sums) {
+    auto count = static_cast<size_t>(PyArray_SIZE(array_of(sums)));
+    std::vector<uint64_t> bad;
+    {
+      nb::gil_scoped_release release;
+      bad = bad_blocks(file, fd, first, {data_of<const uint64_t>(sums), count});
+    }
+    nb::list blocks;
+    for (uint64_t block : bad) blocks.append(block);
+    return blocks;
+  });
   m.def("read_ranges", &read_ranges);
   nb::class_<PyLog>(m, "Log")
       .def("__init__", &open_log, "path"_a, "rules"_a, "commit_fd"_a, "lock_fd"_a, "state"_a, "next_seq"_a,

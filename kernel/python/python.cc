@@ -37,13 +37,13 @@ nb::object errors(const char* name) { return nb::module_::import_("mmap_ninja.er
           what + " failed (" + strerror(status.error) + "): whether the commits since the last durable one ";
       text +=
           "survive a power loss is unknown; this handle writes no more: check the disk and the system log, ";
-      text += "then rebuild the dataset from its source";
+      text += "then see mmap_ninja.recover, or rebuild the dataset from its source";
       break;
     case Code::suspect:
       type = "CommitUncertainError";
       text +=
           "a sync of this dataset failed before, so its last commits may be lost at a power loss; it can be ";
-      text += "read but not appended to: rebuild it from its source";
+      text += "read but not appended to: see mmap_ninja.recover, or rebuild it from its source";
       break;
     case Code::bad_digest:
       type = "CorruptDatasetError";

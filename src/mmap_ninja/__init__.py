@@ -31,9 +31,11 @@ from mmap_ninja.merging import merge
 from mmap_ninja.opening import open, open_existing
 from mmap_ninja.ragged_arrays import RaggedMmap
 from mmap_ninja.records import RecordsMmap
+from mmap_ninja.recovering import Recovery, recover
 from mmap_ninja.schema import Array, Bytes, Json, Ragged, Scalar, Text
 from mmap_ninja.strings import StringsMmap
 from mmap_ninja.upgrading import upgrade
+from mmap_ninja.verifying import Problem, Report, verify
 from mmap_ninja.wrapped import Wrapped
 
 if TYPE_CHECKING:
@@ -65,10 +67,13 @@ __all__ = [
     "LockTimeoutError",
     "MmapNinjaError",
     "NotADatasetError",
+    "Problem",
     "Ragged",
     "RaggedMmap",
     "ReadOnlyError",
     "RecordsMmap",
+    "Recovery",
+    "Report",
     "Scalar",
     "StaleHandleError",
     "StringsMmap",
@@ -90,6 +95,8 @@ __all__ = [
     "open_existing",
     "parallel",
     "ragged",
+    "recover",
     "string",
     "upgrade",
+    "verify",
 ]

@@ -127,7 +127,7 @@ def start_generation(
 
     Returns the open descriptor of the commit file, which holds its lock.
     """
-    meta = format.new_meta(kind, _next_generation(path), uuid.uuid4().bytes, columns, metadata)
+    meta = format.new_meta(kind, next_generation(path), uuid.uuid4().bytes, columns, metadata)
     return publish(path, meta, {}, 0, commit_name, flags)
 
 
@@ -247,7 +247,7 @@ def evolve(generation: Generation, slot: _kernel.Slot, change: Change, commit_fd
 
     `slot` is the newest of the open commit file; all that it speaks of must be durable.
     """
-    path, old, number = generation.path, generation.meta, _next_generation(generation.path)
+    path, old, number = generation.path, generation.meta, next_generation(generation.path)
     fds = dict(zip(old.files, generation.descriptors, strict=True))
     sizes = dict(zip(old.files, generation.extents(slot.rows, slot.edits), strict=True))
     stored = files.read_at(fds[old.files[-1]], sizes[old.files[-1]], 0, path / old.files[-1].name)
@@ -388,7 +388,8 @@ def _named(path: Path) -> set[str]:
     return kept
 
 
-def _next_generation(path: Path) -> int:
+def next_generation(path: Path) -> int:
+    """A number that no generation in a directory has."""
     taken = [format.generation_of(name) or 0 for name in files.names(path)]
     return max(*taken, int(legacy.detect(path)), 0) + 1  # the first one is that of an upgrade
 

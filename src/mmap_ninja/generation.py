@@ -22,7 +22,7 @@ from mmap_ninja.format import EDIT_SIZE, Meta
 
 _ATTEMPTS: Final = 10  # a slot can be torn under a reader, a generation can be switched; twice in a row is rare
 _U64: Final = 8
-_MOST_ROWS: Final = 2**60  # more would have offsets past 2^63 bytes
+MOST_ROWS: Final = 2**60  # more would have offsets past 2^63 bytes
 
 
 class Generation:
@@ -46,21 +46,8 @@ class Generation:
             FileNotFoundError: if a file is gone, as after a switch of generation by another process.
             CorruptDatasetError: if the meta is not the one that the slot was written with.
         """
-        meta_path = path / format.meta_name(slot.generation)
-        data = files.read(meta_path, format.META_SIZE_LIMIT)
-        if _kernel.xxh64(data) != slot.meta_digest:
-            raise CorruptDatasetError(
-                f"{meta_path}: its checksum is {_kernel.xxh64(data):016x} where the commit says "
-                f"{slot.meta_digest:016x}; restore the file from a copy"
-            )
-        meta = format.decode_meta(data, str(meta_path))
-        if (meta.uuid, meta.generation) != (slot.uuid, slot.generation):
-            raise CorruptDatasetError(
-                f"{meta_path}: belongs to dataset {meta.uuid.hex()}, generation {meta.generation}, where the commit "
-                f"says {slot.uuid.hex()}, generation {slot.generation}; restore the directory from a copy"
-            )
-        generation = cls(path, meta, commit_identity)
-        for file in meta.files:
+        generation = cls(path, read_meta(path, slot), commit_identity)
+        for file in generation.meta.files:
             generation.descriptors.append(files.open_read(f"{path}/{file.name}"))
         return generation
 
@@ -94,7 +81,7 @@ class Generation:
         Raises:
             DatasetTruncatedError: if a file is shorter than that.
         """
-        if rows >= _MOST_ROWS:
+        if rows >= MOST_ROWS:
             raise CorruptDatasetError(f"{self.path}: its commit speaks of {rows} samples; restore it from a copy")
         if rows and not (self.meta.columns and all(column.type.is_known for column in self.meta.columns)):
             raise CorruptDatasetError(
@@ -196,6 +183,29 @@ class CommitFile:
     def next_seq(self) -> int:
         """The first commit number that no slot has."""
         return 1 + max((slot.seq for _, slot in self.slots), default=0)
+
+
+def read_meta(path: Path, slot: _kernel.Slot) -> Meta:
+    """The meta of the generation that a slot names.
+
+    Raises:
+        FileNotFoundError: if it is gone, as after a switch of generation by another process.
+        CorruptDatasetError: if it is not the one that the slot was written with.
+    """
+    meta_path = path / format.meta_name(slot.generation)
+    data = files.read(meta_path, format.META_SIZE_LIMIT)
+    if _kernel.xxh64(data) != slot.meta_digest:
+        raise CorruptDatasetError(
+            f"{meta_path}: its checksum is {_kernel.xxh64(data):016x} where the commit says "
+            f"{slot.meta_digest:016x}; restore the file from a copy"
+        )
+    meta = format.decode_meta(data, str(meta_path))
+    if (meta.uuid, meta.generation) != (slot.uuid, slot.generation):
+        raise CorruptDatasetError(
+            f"{meta_path}: belongs to dataset {meta.uuid.hex()}, generation {meta.generation}, where the commit "
+            f"says {slot.uuid.hex()}, generation {slot.generation}; restore the directory from a copy"
+        )
+    return meta
 
 
 def read_commit(path: Path, name: str = format.COMMIT) -> CommitFile:

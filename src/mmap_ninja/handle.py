@@ -25,6 +25,7 @@ from mmap_ninja import (
     format,
     sources,
     upgrading,
+    verifying,
 )
 from mmap_ninja.build import IfExists
 from mmap_ninja.chunks import Chunked
@@ -325,6 +326,18 @@ class DatasetHandle(SampleSequence[T], Locked):
         """Bytes that `compact` would give back: of deleted and replaced samples, and what tells of them."""
         with self._mutex:
             return self._dataset.garbage if isinstance(self._dataset, Dataset) else 0
+
+    def verify(self, level: verifying.Level = "sums", verbose: bool = False) -> verifying.Report:
+        """Look whether the dataset's files are what its newest commit was made of: see `mmap_ninja.verify`.
+
+        Args:
+            level: "quick": what opening needs. "sums": also every byte, by its checksum. "full": also every sample.
+            verbose: Whether to show a progress bar.
+
+        Returns:
+            A report: `ok` tells whether all is well, `problems` the files, blocks and samples that are not.
+        """
+        return verifying.examine(self.path, level, verbose=verbose, keys=self._keys)[0]
 
     def insert(self, *_: object) -> NoReturn:
         """A TypeError: samples are added at the end, and ordered by `compact`."""

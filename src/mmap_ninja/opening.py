@@ -5,15 +5,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from mmap_ninja import memmaps
+from mmap_ninja import memmaps, verifying
 from mmap_ninja.arrays import ArrayMmap
 from mmap_ninja.bytes import BytesMmap
 from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Durability
+from mmap_ninja.errors import CorruptDatasetError
 from mmap_ninja.handle import DatasetHandle, Mode, PathLike
 from mmap_ninja.legacy_dataset import open_dataset
 from mmap_ninja.ragged_arrays import RaggedMmap
 from mmap_ninja.records import RecordsMmap
 from mmap_ninja.strings import StringsMmap
+from mmap_ninja.verifying import Level
 from mmap_ninja.wrapped import Wrapped
 
 _CLASSES: Final[dict[str, type[DatasetHandle[Any]]]] = {
@@ -31,6 +33,7 @@ def open(
     *,
     durability: Durability = "process",
     lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
+    verify: Level | None = None,
 ) -> DatasetHandle[Any]:
     """Open an existing dataset with the class of its kind; directories of mmap_ninja 0.2 to 0.9, too.
 
@@ -39,10 +42,13 @@ def open(
         mode: None: reads need no write permission, and the first mutation asks for it. "r": mutations raise.
         durability: What a commit survives at once: see `StringsMmap`.
         lock_timeout: Seconds to wait for other processes' commits.
+        verify: Look at the files first, as `mmap_ninja.verify` does at this level. "full" for what comes from
+            elsewhere.
 
     Raises:
         NotADatasetError: if the path is missing or holds no dataset.
-        CorruptDatasetError: if its files contradict each other.
+        CorruptDatasetError: if its files contradict each other, or what was verified is damaged: the message is the
+            report.
         FormatVersionError: if a newer version of mmap_ninja wrote it.
 
     Example:
@@ -51,6 +57,8 @@ def open(
         >>> mmap_ninja.open("reviews")[1]
         'bad'
     """
+    if verify is not None and not (report := verifying.verify(path, verify)).ok:
+        raise CorruptDatasetError(str(report))
     dataset = open_dataset(Path(os.path.abspath(path)), None, durability, lock_timeout)
     handle = _CLASSES[dataset.meta.kind]._over(dataset, path, mode)
     handle._warn(stacklevel=3)

@@ -65,7 +65,7 @@ def drop_rejected(commit_path: Path, commit: CommitFile, accepted: _kernel.Slot)
     if commit.suspect:
         raise CommitUncertainError(
             f"{commit_path}: a sync of this dataset failed before, so its last commits may be lost; it can be read but "
-            "not appended to: rebuild it from its source"
+            "not appended to: see mmap_ninja.recover, or rebuild it from its source"
         )
     rejected = [place for place, slot in commit.slots if slot.seq > accepted.seq]
     if rejected:

@@ -1,0 +1,348 @@
+"""Finding: what is left of a dataset at a path, in whatever state its files are."""
+
+import bisect
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, overload
+
+from mmap_ninja import _kernel, files, format
+from mmap_ninja.columns import Rule
+from mmap_ninja.errors import CorruptDatasetError, FormatVersionError, NotADatasetError
+from mmap_ninja.format import EDIT_SIZE, Meta
+from mmap_ninja.generation import MOST_ROWS, CommitFile, Generation, read_commit, read_meta
+
+Rows = tuple[int, int]  # from the first to before the second
+
+_ATTEMPTS: Final = 10  # a generation can be switched under a look; twice in a row is rare
+_U64: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What is wrong with one file.
+
+    Args:
+        file: Its name.
+        message: What was found, and what was expected.
+        rows: The physical rows that are hit.
+        blocks: The 64 KiB blocks that are hit, where it is about blocks.
+        readable: Whether the rows can be read all the same, though nothing vouches for them.
+    """
+
+    file: str
+    message: str
+    rows: tuple[Rows, ...] = ()
+    blocks: range | None = None
+    readable: bool = False
+
+
+class Offsets(Sequence[int]):
+    """The first numbers of an offsets file, each read when it is asked for: a map of it may be truncated."""
+
+    def __init__(self, generation: Generation, index: int, count: int) -> None:
+        self._descriptor = generation.descriptors[index]
+        self._path = generation.path / generation.meta.files[index].name
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, key: int) -> int: ...
+    @overload
+    def __getitem__(self, key: slice) -> "Offsets": ...
+    def __getitem__(self, key: int | slice) -> "int | Offsets":
+        if isinstance(key, slice):
+            raise TypeError("offsets are read one by one")
+        if not 0 <= key < self._count:
+            raise IndexError(key)
+        return int.from_bytes(files.read_at(self._descriptor, _U64, key * _U64, self._path), "little")
+
+
+@dataclass(slots=True)
+class Found:
+    """What is at a path.
+
+    Args:
+        generation: The files of the newest commit; one that is missing reads as if it was empty.
+        commit: The commit file; None if it tells nothing.
+        sizes: How many bytes each file of the generation holds, committed or not.
+        slot: The newest commit; None: the files themselves tell how many rows there are.
+        rows: The rows that are committed.
+        whole: How many of them all files are long enough for.
+        edits: What is known of the edits.
+        lines: How many lines of their file that is.
+        findings: What is wrong.
+        notes: What is strange, and no damage.
+    """
+
+    generation: Generation
+    commit: CommitFile | None
+    sizes: list[int] = field(default_factory=list)
+    slot: _kernel.Slot | None = None
+    rows: int = 0
+    whole: int = 0
+    edits: _kernel.Edits = field(default_factory=_kernel.Edits)
+    lines: int = 0
+    findings: list[Finding] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def num_samples(self) -> int:
+        """Rows that no edit hides."""
+        return self.rows - self.edits.hidden
+
+    def offsets(self, index: int) -> Offsets:
+        """The offsets of the `whole` rows, and where the last of them ends."""
+        return Offsets(self.generation, index, self.whole + 1)
+
+    def extents(self) -> list[int]:
+        """How many bytes of each file belong to the `whole` rows, and to the edits that are there."""
+        rules = self.generation.meta.extents()
+        extents: list[int] = []
+        for index, rule in enumerate(rules):
+            size = self.sizes[index]
+            match rule.rule:
+                case Rule.PAYLOAD:
+                    units = self.offsets(rule.offsets)[self.whole] if self.whole else 0
+                    extents.append(min(units * rule.unit, size))
+                case Rule.OFFSETS:
+                    extents.append(min((self.whole + 1) * rule.unit, size))
+                case Rule.ROWS:
+                    extents.append(self.whole * rule.unit)
+                case Rule.EDITS:
+                    committed = size if self.slot is None else self.slot.edits * rule.unit
+                    extents.append(min(committed, size) // rule.unit * rule.unit)
+                case _:
+                    sealed = (extent for rule, extent in zip(rules, extents, strict=False) if rule.sealed)
+                    summed = sum(extent // _kernel.BLOCK for extent in sealed)
+                    extents.append(min(summed * rule.unit, size) // rule.unit * rule.unit)
+        return extents
+
+
+def find(path: Path) -> Found:
+    """What is left of the newest commit at a path; what is missing is told, not raised.
+
+    Raises:
+        NotADatasetError: if there is no dataset.
+        FormatVersionError: if it is of a newer version.
+        CorruptDatasetError: if no meta file can be read, without which the other files mean nothing.
+    """
+    for _ in range(_ATTEMPTS - 1):
+        before = _newest_seq(path)
+        found = _look(path)
+        if not found.findings or _newest_seq(path) == before:
+            return found
+    return _look(path)
+
+
+def _newest_seq(path: Path) -> int | None:
+    try:
+        return read_commit(path).next_seq()
+    except (CorruptDatasetError, NotADatasetError):
+        return None
+
+
+def _look(path: Path) -> Found:
+    findings: list[Finding] = []
+    commit = _read_commit(path, findings)
+    found = _newest(path, commit, findings) if commit else None
+    if found is None:
+        found = _uncommitted(path, findings)
+    _count_rows(found)
+    _read_edits(found)
+    return found
+
+
+def _read_commit(path: Path, findings: list[Finding]) -> CommitFile | None:
+    try:
+        return read_commit(path)
+    except FormatVersionError:
+        raise
+    except NotADatasetError:
+        if not path.is_dir() or not _generations(path):
+            raise
+        findings.append(Finding(format.COMMIT, "is missing: nothing tells how many samples are committed"))
+    except (CorruptDatasetError, OSError) as error:
+        findings.append(Finding(format.COMMIT, f"tells nothing ({error})"))
+    return None
+
+
+def _generations(path: Path) -> list[int]:
+    """The generations that there are meta files of, newest first, without those of an unfinished build."""
+    try:
+        building = {slot.generation for _, slot in read_commit(path, format.BUILD).slots}
+    except (CorruptDatasetError, NotADatasetError):
+        building = set()
+    numbers = {format.generation_of(name) for name in files.names(path) if name.startswith("meta-")}
+    return sorted({number for number in numbers if number is not None} - building, reverse=True)
+
+
+def _newest(path: Path, commit: CommitFile, findings: list[Finding]) -> Found | None:
+    """The newest commit that can be trusted; else the newest one whose meta can be read; None: there is none."""
+    opened: dict[int, Found | None] = {}
+    fallback: Found | None = None
+    rejected = 0
+    for _, slot in commit.slots:
+        if slot.generation not in opened:
+            opened[slot.generation] = _open_slot(path, commit, slot, findings)
+        found = opened[slot.generation]
+        if found is None:
+            continue
+        if commit.trusts(slot) or _verifies(found.generation, slot):
+            found.slot = slot
+            break
+        rejected += 1
+        if fallback is None:
+            fallback, fallback_slot = found, slot
+    else:
+        if fallback is None:
+            return None
+        found, found.slot = fallback, fallback_slot
+        message = "has no durable commit that is intact, and the data of the others does not match its digest"
+        findings.append(Finding(format.COMMIT, message))
+        rejected = 0
+    found.findings = [*findings, *found.findings]
+    if commit.suspect:
+        found.findings.append(
+            Finding(format.COMMIT, "says that a sync failed, so the last commits may not be on the medium; see recover")
+        )
+    if rejected:
+        found.notes.append(f"{rejected} commits did not survive a power loss, or the copying of the dataset")
+    if len(commit.slots) < _kernel.SLOTS:
+        found.notes.append(
+            f"{_kernel.SLOTS - len(commit.slots)} of the commit's {_kernel.SLOTS} slots are torn or empty, as after a "
+            "crash; the next commits write them again"
+        )
+    return found
+
+
+def _verifies(generation: Generation, slot: _kernel.Slot) -> bool:
+    try:
+        return generation.verifies(slot)
+    except (CorruptDatasetError, OSError):
+        return False
+
+
+def _open_slot(path: Path, commit: CommitFile, slot: _kernel.Slot, findings: list[Finding]) -> Found | None:
+    if slot.features & ~format.KNOWN_FEATURES:
+        raise FormatVersionError(
+            f"{path}: the dataset uses features {slot.features:#x} that this version of mmap_ninja does not know: "
+            "upgrade mmap_ninja"
+        )
+    try:
+        meta = read_meta(path, slot)
+    except FormatVersionError:
+        raise
+    except (CorruptDatasetError, OSError) as error:
+        findings.append(Finding(format.meta_name(slot.generation), f"cannot be used ({error})"))
+        return None
+    return _open(path, meta, commit)
+
+
+def _open(path: Path, meta: Meta, commit: CommitFile | None) -> Found:
+    generation = Generation(path, meta, commit.identity if commit else (0, 0))
+    found = Found(generation, commit)
+    for file in meta.files:
+        try:
+            descriptor = files.open_read(path / file.name)
+        except (CorruptDatasetError, OSError) as error:
+            found.findings.append(Finding(file.name, f"cannot be opened ({error})"))
+            descriptor = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        generation.descriptors.append(descriptor)
+        found.sizes.append(os.fstat(descriptor).st_size)
+    return found
+
+
+def _uncommitted(path: Path, findings: list[Finding]) -> Found:
+    """The files of the newest generation, of which no commit tells how many rows are real."""
+    for number in _generations(path):
+        meta_path = path / format.meta_name(number)
+        try:
+            meta = format.decode_meta(files.read(meta_path, format.META_SIZE_LIMIT), str(meta_path))
+        except (CorruptDatasetError, OSError) as error:
+            findings.append(Finding(meta_path.name, f"cannot be used ({error})"))
+            continue
+        found = _open(path, meta, None)
+        found.findings = [*findings, *found.findings]
+        found.notes.append("the number of samples is what the files have room for, committed or not")
+        return found
+    lines = [f"{finding.file}: {finding.message}" for finding in findings]
+    raise CorruptDatasetError(
+        "\n  ".join([f"{path}: nothing tells what its files mean; restore it from a copy", *lines])
+    )
+
+
+def _count_rows(found: Found) -> None:
+    """Find out how many rows are committed, and how many the files are long enough for."""
+    meta = found.generation.meta
+    rules = meta.extents()
+    known = bool(meta.columns) and all(column.type.is_known for column in meta.columns)
+    room: dict[int, int] = {}
+    for index, rule in enumerate(rules):
+        if rule.rule is Rule.OFFSETS:
+            room[index] = max(found.sizes[index] // rule.unit - 1, 0)
+        elif rule.rule is Rule.ROWS and rule.unit:
+            room[index] = found.sizes[index] // rule.unit
+    most = min(room.values(), default=0) if known else 0
+    claimed = most if found.slot is None else found.slot.rows
+    if claimed >= MOST_ROWS or (claimed and not known):
+        what = "which cannot be" if known else "of which no dtype is known"
+        found.findings.append(Finding(format.COMMIT, f"speaks of {claimed} samples, {what}"))
+    found.rows = most if claimed >= MOST_ROWS else claimed if known else 0
+    found.whole = min(most, found.rows) if room else found.rows
+    for index, rows in room.items():
+        if rows < found.rows:
+            _report_short(found, index, (found.rows + (rules[index].rule is Rule.OFFSETS)) * rules[index].unit, rows)
+    for index, rule in enumerate(rules):
+        if rule.rule is not Rule.PAYLOAD or not found.whole:
+            continue
+        offsets, units = found.offsets(rule.offsets), found.sizes[index] // rule.unit
+        if offsets[found.whole] > units:
+            holds = bisect.bisect_right(offsets, units, 1) - 1 if units else 0
+            _report_short(found, index, offsets[found.whole] * rule.unit, holds)
+            found.whole = min(found.whole, holds)
+
+
+def _report_short(found: Found, index: int, needed: int, holds: int) -> None:
+    found.findings.append(
+        Finding(
+            found.generation.meta.files[index].name,
+            f"holds {found.sizes[index]} bytes where the commit needs {needed}; it was truncated, or what says so is "
+            "damaged",
+            ((holds, found.rows),),
+        )
+    )
+
+
+def _read_edits(found: Found) -> None:
+    """Apply as many of the edits as are valid, from the first one on."""
+    there = found.sizes[found.generation.meta.edits_index] // EDIT_SIZE
+    count = there if found.slot is None else found.slot.edits
+    keep_edits(found, min(count, there), count)
+
+
+def keep_edits(found: Found, most: int, count: int) -> None:
+    """Apply so many of the edits, or fewer where they are not valid, and tell if those are not all that there were."""
+    generation, known = found.generation, 0
+    log = generation.edit_log(0, most)
+    found.edits = _kernel.Edits()
+    middle = most  # nearly always, all are valid
+    while known < most:
+        try:
+            found.edits = _kernel.Edits().apply(log[: middle * EDIT_SIZE], found.rows, str(generation.path), 0)
+            known = middle
+        except CorruptDatasetError:
+            most = middle - 1
+        middle = (known + most + 1) // 2
+    found.lines = known
+    if known < count:
+        found.findings.append(
+            Finding(
+                generation.meta.files[generation.meta.edits_index].name,
+                f"has {known} good lines where the commit needs {count}: what the others deleted or replaced is there "
+                "as it was before, and what they put in its place stands at the end",
+            )
+        )

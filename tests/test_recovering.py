@@ -1,0 +1,415 @@
+"""`recover`: what is left of a damaged dataset is kept, in its order; nothing is lost on the way."""
+
+import errno
+import os
+import pickle
+import shutil
+
+import hypothesis
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from faults import At, change_slots, flip_bit, killed_at, overwrite, slot_places, watched
+from test_verifying import KINDS, TEXTS
+
+import mmap_ninja
+from mmap_ninja import (
+    ArrayMmap,
+    CommitUncertainError,
+    CorruptDatasetError,
+    NotADatasetError,
+    RecordsMmap,
+    StaleHandleError,
+    StringsMmap,
+    _kernel,
+)
+
+
+def plain(sample):
+    if isinstance(sample, dict):
+        return {key: plain(value) for key, value in sample.items()}
+    return sample.tolist() if hasattr(sample, "tolist") else sample
+
+
+def listed(path):
+    """All samples of a dataset as plain values; it must be whole."""
+    report = mmap_ninja.verify(path, "full")
+    assert report.ok, str(report)
+    return [plain(sample) for sample in mmap_ninja.open(path)]
+
+
+@pytest.fixture
+def path(tmp_path):
+    """A dataset of texts of several blocks, durable."""
+    StringsMmap.from_strings(tmp_path / "ds", TEXTS).close()
+    return tmp_path / "ds"
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS.keys() - {"many edits"}))  # whose payload is one short block
+@pytest.mark.parametrize("where", ["in place", "elsewhere"])
+def test_samples_before_the_first_damaged_one_come_back(tmp_path, kind, where):
+    made = KINDS[kind](tmp_path / "ds")
+    made.flush()
+    before = [plain(sample) for sample in made]
+    payload = max((tmp_path / "ds").glob("c*.data-*"), key=lambda file: file.stat().st_size)
+    flip_bit(payload, _kernel.BLOCK + 9)
+    damaged = {file.name: file.read_bytes() for file in (tmp_path / "ds").iterdir()}
+    out = None if where == "in place" else tmp_path / "new" / "out"
+
+    recovery = mmap_ninja.recover(tmp_path / "ds", out)
+
+    assert 0 < recovery.samples < len(before)
+    assert recovery.lost == (range(recovery.samples, len(before)),)
+    assert recovery.report.problems[0].file == payload.name
+    assert recovery.path == (out or tmp_path / "ds")
+    assert listed(recovery.path) == before[: recovery.samples]
+    if out:
+        assert {file.name: file.read_bytes() for file in (tmp_path / "ds").iterdir()} == damaged
+    else:
+        assert not {file.name for file in (tmp_path / "ds").iterdir()} & (set(damaged) - {"LOCK", "COMMIT"})
+    again = mmap_ninja.open(recovery.path)
+    again.append(again[0])
+    assert listed(recovery.path) == [*before[: recovery.samples], before[0]]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_samples_that_are_not_hit_come_back(tmp_path, kind):
+    made = KINDS[kind](tmp_path / "ds")
+    made.flush()
+    before = [plain(sample) for sample in made]
+    for file in (tmp_path / "ds").glob("c*.data-*"):
+        if file.stat().st_size > 3 * _kernel.BLOCK:
+            flip_bit(file, _kernel.BLOCK + 9)
+
+    recovery = mmap_ninja.recover(tmp_path / "ds", keep="intact")
+
+    lost = {index for part in recovery.lost for index in part}
+    assert len(lost) < len(before) / 2
+    assert listed(tmp_path / "ds") == [sample for index, sample in enumerate(before) if index not in lost]
+
+
+def test_readable_samples_come_back_though_nothing_vouches_for_them(tmp_path):
+    path = tmp_path / "ds"
+    StringsMmap.from_strings(path, ["one", "two", "three"]).close()
+    flip_bit(path / "c0.data-1", 0)
+
+    with pytest.raises(CorruptDatasetError, match=r"none of its 3 samples would be kept; see keep='readable'"):
+        mmap_ninja.recover(path)
+    recovery = mmap_ninja.recover(path, keep="readable")
+
+    assert recovery.lost == ()
+    assert listed(path) == ["nne", "two", "three"]
+
+
+def test_unreadable_samples_never_come_back(tmp_path):
+    path = tmp_path / "ds"
+    StringsMmap.from_strings(path, ["one", "two", "three"]).close()
+    overwrite(path / "c0.data-1", 3, b"\xff")
+
+    recovery = mmap_ninja.recover(path, keep="readable")
+
+    assert recovery.lost == (range(1, 2),)
+    assert listed(path) == ["one", "three"]
+
+
+def test_whole_dataset_is_left_as_it_is_or_copied(path, tmp_path):
+    before = sorted(os.listdir(path))
+
+    here = mmap_ninja.recover(path)
+    there = mmap_ninja.recover(path, tmp_path / "copy")
+
+    assert (here.samples, here.lost, here.report.ok) == (len(TEXTS), (), True)
+    assert (there.samples, there.lost, there.report.ok) == (len(TEXTS), (), True)
+    assert sorted(os.listdir(path)) == before
+    assert listed(tmp_path / "copy") == listed(path) == TEXTS
+
+
+def test_readers_keep_what_they_see_and_writers_are_told(path):
+    reader, writer = StringsMmap(path), StringsMmap(path)
+    writer.append("tail")
+    writer.flush()
+    pickled = pickle.dumps(reader)
+    flip_bit(path / "c0.data-1", 3 * _kernel.BLOCK)
+
+    kept = mmap_ninja.recover(path).samples
+
+    assert reader[-1] == TEXTS[-1]
+    with pytest.raises(StaleHandleError, match="was deleted or replaced"):
+        writer.append("lost")
+    with pytest.raises(StaleHandleError, match="was replaced or rolled back"):
+        pickle.loads(pickled)
+    reader.refresh()
+    writer.refresh()
+    writer.append("next")
+    assert list(reader) == TEXTS[:kept]
+    assert listed(path) == [*TEXTS[:kept], "next"]
+
+
+@pytest.mark.parametrize("damage", ["missing", "torn", "truncated", "fifo"])
+def test_lost_commit_is_made_anew(path, damage):
+    commit = path / "COMMIT"
+    if damage in ("missing", "fifo"):
+        commit.unlink()
+    if damage == "fifo":
+        os.mkfifo(commit)
+    if damage == "torn":
+        for at in slot_places():
+            overwrite(commit, at + 100, b"damage")
+    if damage == "truncated":
+        os.truncate(commit, 100)
+
+    recovery = mmap_ninja.recover(path)
+
+    assert recovery.lost == ()
+    assert listed(path) == TEXTS
+
+
+def test_lost_commit_beside_an_interrupted_replacement_is_that_of_the_old_data(path):
+    def source():
+        yield "new"
+        raise RuntimeError("source")
+
+    with pytest.raises(RuntimeError, match="source"):
+        StringsMmap.from_generator(path, source(), batch_size=1)
+    (path / "COMMIT").unlink()
+
+    mmap_ninja.recover(path)
+
+    assert listed(path) == TEXTS
+    assert list(StringsMmap.from_generator(path, iter(["new", "er"]), batch_size=1, if_exists="resume")) == [
+        "new",
+        "er",
+    ]
+
+
+def test_lost_meta_cannot_be_made_up(path):
+    (path / "meta-1.json").unlink()
+    before = sorted(os.listdir(path))
+
+    assert not mmap_ninja.verify(path, "quick").ok
+    with pytest.raises(CorruptDatasetError, match=r"nothing tells what its files mean.*\n.*meta-1.json: cannot"):
+        mmap_ninja.recover(path)
+
+    assert sorted(os.listdir(path)) == before
+
+
+def test_lost_checksums_lose_no_samples(path):
+    (path / "sums-1").unlink()
+
+    recovery = mmap_ninja.recover(path)
+
+    assert recovery.lost == ()
+    assert listed(path) == TEXTS
+
+
+@pytest.mark.parametrize("how", ["missing", "cut", "damaged"])
+def test_lost_edits_bring_back_what_they_deleted(tmp_path, how):
+    path, before = tmp_path / "ds", [str(number) for number in range(9000)]
+    texts = StringsMmap.from_strings(path, before)
+    del texts[::3]  # 3000 lines, of which a block holds 2048
+    texts.close()
+    good = {"missing": 0, "cut": 100, "damaged": 10}[how]
+    if how == "missing":
+        (path / "edits-1").unlink()
+    elif how == "cut":
+        os.truncate(path / "edits-1", good * 32 + 5)
+    else:
+        overwrite(path / "edits-1", good * 32, b"\x07")
+
+    report = mmap_ninja.verify(path, "quick")
+    recovery = mmap_ninja.recover(path)
+
+    assert f"has {good} good lines where the commit needs 3000" in str(report)
+    good = 0 if how == "damaged" else good  # the whole block is not to be trusted
+    assert recovery.lost == ()
+    assert listed(path) == [text for number, text in enumerate(before) if number % 3 or number >= 3 * good]
+
+
+def test_lost_column_file_loses_all_records(tmp_path):
+    dataset = RecordsMmap.from_columns(tmp_path / "ds", {"a": ["x", "y"], "b": [1, 2]})
+    dataset.close()
+    next((tmp_path / "ds").glob("c1.data-*")).unlink()
+
+    with pytest.raises(CorruptDatasetError, match="none of its 2 samples would be kept, or restore it"):
+        mmap_ninja.recover(tmp_path / "ds", keep="readable")
+
+
+def test_dataset_whose_sync_failed_is_written_to_again(path):
+    texts = StringsMmap(path)
+    texts.append("last")
+
+    def fail(_size):
+        raise OSError(errno.EIO, "failed")
+
+    hook = At(1, fail, only=lambda call, _: call == "fdatasync")
+    with watched(hook), pytest.raises(CommitUncertainError):
+        texts.flush()
+    assert hook.fired
+    with pytest.raises(CommitUncertainError, match="recover"):
+        StringsMmap(path).append("lost")
+
+    recovery = mmap_ninja.recover(path)
+    StringsMmap(path).append("next")
+
+    assert recovery.lost == ()
+    assert listed(path) == [*TEXTS, "last", "next"]
+
+
+def test_incomplete_build_stays_resumable(tmp_path):
+    path = tmp_path / "ds"
+
+    def source():
+        yield from TEXTS
+        raise RuntimeError("source")
+
+    with pytest.raises(RuntimeError, match="source"):
+        StringsMmap.from_generator(path, source(), batch_size=100)
+    flip_bit(path / "c0.data-1", 2 * _kernel.BLOCK)
+
+    with pytest.warns(mmap_ninja.IncompleteDatasetWarning):
+        kept = mmap_ninja.recover(path).samples
+        assert not mmap_ninja.open(path).complete
+
+    assert 0 < kept < len(TEXTS)
+    assert list(StringsMmap.from_generator(path, iter(TEXTS), batch_size=100, if_exists="resume")) == TEXTS
+
+
+@pytest.mark.parametrize("rows", [2**40, 2**60, 2**64 - 1])
+def test_impossible_commit_is_recovered_by_what_the_files_hold(path, rows):
+    def claim(slot):
+        slot.rows = slot.durable_rows = rows
+
+    change_slots(path, claim)
+
+    recovery = mmap_ninja.recover(path, keep="readable")
+
+    assert recovery.samples == len(TEXTS)
+    assert recovery.lost == ((range(len(TEXTS), rows),) if rows < 2**60 else ())
+    assert listed(path) == TEXTS
+
+
+@pytest.mark.parametrize("keep", ["intact", "prefix"])
+def test_killed_at_every_call_keeps_the_damaged_or_has_the_recovered(tmp_path, keep):
+    template = tmp_path / "template"
+    StringsMmap.from_strings(template, TEXTS[:600]).close()
+    flip_bit(template / "c0.data-1", 70_000)
+    names = {file.name: file.read_bytes() for file in template.iterdir()}
+    expected = listed(mmap_ninja.recover(template, tmp_path / "expected", keep=keep).path)
+    number, states = 1, set()
+
+    while True:
+        path = tmp_path / str(number)
+        shutil.copytree(template, path)
+        killed, _ = killed_at(number, lambda _done, path=path: mmap_ninja.recover(path, keep=keep))
+        if not killed:
+            break
+        if mmap_ninja.verify(path).ok:
+            states.add("recovered")
+            assert listed(path) == expected
+        else:
+            states.add("damaged")
+            assert {name: (path / name).read_bytes() for name in names} == names
+        mmap_ninja.recover(path, keep=keep)
+        assert listed(path) == expected
+        assert len(os.listdir(path)) == len(names)
+        shutil.rmtree(path)
+        number += 1
+
+    assert states == {"damaged", "recovered"}
+    assert number > 20
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
+def test_error_at_every_call_keeps_the_damaged_or_has_the_recovered(tmp_path, code):
+    template = tmp_path / "template"
+    StringsMmap.from_strings(template, TEXTS[:600]).close()
+    flip_bit(template / "c0.data-1", 70_000)
+    names = {file.name: file.read_bytes() for file in template.iterdir()}
+    number = 1
+
+    while True:
+        path = tmp_path / str(number)
+        shutil.copytree(template, path)
+
+        def fail(_size):
+            raise OSError(code, os.strerror(code))
+
+        hook = At(number, fail)
+        raised = None
+        with watched(hook):
+            try:
+                mmap_ninja.recover(path, keep="intact")
+            except OSError as error:
+                raised = error
+        if not hook.fired:
+            break
+        if not mmap_ninja.verify(path).ok:
+            assert raised is not None
+            assert {name: (path / name).read_bytes() for name in names} == names
+        mmap_ninja.recover(path, keep="intact")
+        assert mmap_ninja.verify(path, "full").ok
+        shutil.rmtree(path)
+        number += 1
+
+    assert number > 20
+
+
+def test_refusals(path, tmp_path):
+    shutil.copytree(path, tmp_path / "other")
+
+    with pytest.raises(FileExistsError, match="holds a dataset already"):
+        mmap_ninja.recover(path, tmp_path / "other")
+    with pytest.raises(ValueError, match="keep 'all' is unknown"):
+        mmap_ninja.recover(path, keep="all")
+    with pytest.raises(NotADatasetError, match="no such directory"):
+        mmap_ninja.recover(tmp_path / "missing")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    with pytest.raises(NotADatasetError, match="it is no dataset"):
+        mmap_ninja.recover(tmp_path / "mine")
+    assert os.listdir(tmp_path / "mine") == ["notes.txt"]
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "type.ninja").write_text("string")
+    with pytest.raises(ValueError, match="call mmap_ninja.upgrade on it first"):
+        mmap_ninja.recover(tmp_path / "old")
+
+
+def test_array_without_samples_is_recovered(tmp_path):
+    ArrayMmap.from_generator(tmp_path / "ds", []).close()
+    (tmp_path / "ds" / "COMMIT").unlink()
+
+    assert mmap_ninja.recover(tmp_path / "ds").samples == 0
+
+    arrays = ArrayMmap(tmp_path / "ds")
+    arrays.append(np.zeros(3))
+    assert len(arrays) == 1
+
+
+@hypothesis.given(data=st.data())
+@hypothesis.settings(max_examples=40)
+def test_whatever_is_damaged_a_prefix_comes_back(tmp_path_factory, data):
+    """Or nothing, with an error: no wrong sample is ever taken for a right one."""
+    tmp_path = tmp_path_factory.mktemp("damage")
+    kind = data.draw(st.sampled_from(sorted(KINDS.keys() - {"many edits", "edited"})))
+    made = KINDS[kind](tmp_path / "ds")
+    if kind == "strings":
+        for number in range(data.draw(st.integers(0, 3))):
+            made.append("tail" * number)
+    made.close()
+    before = [plain(sample) for sample in mmap_ninja.open(tmp_path / "ds")]
+    for _ in range(data.draw(st.integers(1, 3))):
+        file = data.draw(st.sampled_from(sorted((tmp_path / "ds").glob("c*-*"))))
+        size = file.stat().st_size
+        if size == 0:
+            continue
+        if data.draw(st.booleans()):
+            flip_bit(file, data.draw(st.integers(0, size - 1)), data.draw(st.integers(0, 7)))
+        else:
+            os.truncate(file, data.draw(st.integers(0, size - 1)))
+
+    try:
+        recovery = mmap_ninja.recover(tmp_path / "ds", tmp_path / "out")
+    except CorruptDatasetError as error:
+        assert "none of its" in str(error)
+    else:
+        assert listed(tmp_path / "out") == before[: recovery.samples]
