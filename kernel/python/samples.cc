@@ -301,7 +301,14 @@ struct Iterator {
       count = count && *position == first + count ? std::min(2 * count, kMost) : 1;
       std::vector<uint64_t> rows(std::min(count, column.rows.count() - *position));
       for (size_t k = 0; k < rows.size(); ++k) rows[k] = column.rows.row(*position + k);
-      kept = fetch(column, rows, {.most_bytes = kMostBytes, .one_by_one = freezes}, samples.path);
+      FetchOptions options{.most_bytes = kMostBytes, .one_by_one = freezes};
+      try {
+        kept = fetch(column, rows, options, samples.path);
+      } catch (nb::python_error&) {  // one of them is damaged: the others come before and after it
+        if (rows.size() == 1) throw;
+        rows.resize(1);
+        kept = fetch(column, rows, options, samples.path);
+      }
       chunk = kept;
       chunk_first = first = *position;
       ahead.reset();
@@ -446,6 +453,7 @@ void show(Samples& samples, uint64_t rows, Spans spans, Frames frames = {}) {
 void share(Samples& samples, const Column& seen, RowMap rows) {
   Column column = seen;
   column.rows = std::move(rows);
+  samples.access = column.access;
   samples.column = std::make_shared<const Column>(std::move(column));
 }
 
@@ -842,6 +850,7 @@ void define_samples(nb::module_& m) {
            [](Samples& self, const Samples& attached) {
              self.column = open_column(attached);
              self.layout = self.column->layout;
+             self.access = self.column->access;
            })
       .def("_detach", [](Samples& self) { self.column.reset(); })
       .def("_grow", &grow)
@@ -852,7 +861,7 @@ void define_samples(nb::module_& m) {
           nb::arg().none())
       .def("_map_files",
            [](Samples& self, bool mapped) { self.access = mapped ? Access::map : Access::pread; })
-      .def_prop_ro("_is_mapped", [](const Samples& self) { return open_column(self)->access == Access::map; })
+      .def_prop_ro("_is_mapped", [](const Samples& self) { return self.access == Access::map; })
       .def("_give_copies", [](Samples& self, bool copies) { self.copies = copies; })
       .def_prop_ro("_described", [](const Samples& self) { return open_column(self)->layout->dtype; })
       .def_prop_ro("_rank", &rank_of_all)
