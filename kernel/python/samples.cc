@@ -252,6 +252,7 @@ struct Iterator {
   std::shared_ptr<const Column> chunk = {};  // where nothing is mapped: samples from `chunk_first` on
   uint64_t chunk_first = 0;
   bool freezes = false;
+  uint64_t next_look = 0;  // position from which on reading ahead goes on
 
   // Where a sample is stored; looked up once per run.
   uint64_t row(const RowMap& rows, uint64_t position) {
@@ -263,23 +264,27 @@ struct Iterator {
   }
 
   static constexpr uint64_t kStep = uint64_t{2} << 20;
+  static constexpr uint64_t kMostUnseen = 16;
 
   // Reads ahead of a sequential pass, once per map: page faults cost as much as the copies.
-  Status read_ahead(const Column& column, uint64_t position, uint64_t row) const {
+  Status read_ahead(const Column& column, uint64_t position, uint64_t row) {
+    next_look = position + kMostUnseen;
     // Not where a replaced sample lies: the next one is elsewhere.
     if (!column.rows.is_ordered() || column.rows.base(position) != row) return {};
-    if (!column.fields) return read_ahead(column, row);
+    if (!column.fields) return read_ahead_of(column, position, row);
     for (const Fields::Field& field : column.fields->fields)
-      if (Status status = read_ahead(*field.samples.column, row); !status.ok()) return status;
+      if (Status status = read_ahead_of(*field.samples.column, position, row); !status.ok()) return status;
     return {};
   }
 
-  Status read_ahead(const Column& column, uint64_t row) const {
+  Status read_ahead_of(const Column& column, uint64_t position, uint64_t row) {
     const Spans& spans = column.spans;
     uint64_t begin, size;
     if (!column.layout->strides.empty() || !spans.payload() || !spans.range(row, &begin, &size).ok())
       return {};
     Mapping& payload = *spans.payload();
+    next_look =
+        std::min(next_look, position + std::max<uint64_t>(kStep / 2 / std::max<uint64_t>(size, 1), 1));
     uint64_t end = std::min(begin + size + kStep / 2, spans.payload_size());
     if (payload.is_populated(begin, end)) [[likely]]
       return {};
@@ -389,7 +394,7 @@ PyObject* iterator_next(PyObject* self) {
   }
   if (position % 256 == 0 && !succeeds([&] { check_sizes(column, iterator->samples.path); })) return nullptr;
   uint64_t row = iterator->row(column.rows, position);
-  if (position % 16 == 0) {
+  if (position >= iterator->next_look) {
     Status status = iterator->read_ahead(column, position, row);
     if (!status.ok()) {
       set_error(status, iterator->samples.path);

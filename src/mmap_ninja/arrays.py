@@ -194,11 +194,15 @@ class ArrayMmap(DatasetHandle[AnyArray]):
 
     def _sliced(self, key: Any) -> AnyArray:
         """What NumPy's indexing gives; of files that are not mapped, only the samples that a slice names are read."""
-        first, rest = (key[0], key[1:]) if isinstance(key, tuple) and key else (key, ())
-        if self._is_mapped or not isinstance(first, slice):
-            return cast("AnyArray", self._array[key])
-        samples: AnyArray = self.select(first)._array[:, *rest]
-        return samples
+        array = self._array if self._is_mapped else None
+        if array is None:
+            first, *rest = key if isinstance(key, tuple) and key else (key,)
+            if isinstance(first, slice):
+                array, key = self.select(first)._array, (slice(None), *rest)
+            else:
+                array = self._array
+        sliced: AnyArray = array[key]
+        return sliced
 
     def take(self, indices: Indices, out: AnyArray | None = None) -> AnyArray:  # type: ignore[override]
         """The samples at many positions as one array, in one native call.
@@ -255,8 +259,8 @@ class ArrayMmap(DatasetHandle[AnyArray]):
         with self._mutex:
             if not self._is_mapped or not isinstance(self._dataset, Dataset):
                 return None
-            whole = self._array
-            if not whole.flags.c_contiguous or whole.nbytes == 0:
+            whole = self._whole() if self._described is not None else None
+            if whole is None or not whole.flags.c_contiguous or whole.nbytes == 0:
                 return None
             descriptor = self._dataset.generation.descriptors[0]
             private = mmap.mmap(descriptor, whole.nbytes, access=mmap.ACCESS_COPY)
