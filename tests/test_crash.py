@@ -637,6 +637,23 @@ def test_reboot_with_lost_tail_keeps_flushed_samples(tmp_path, reboot):
     assert takes_appends(tmp_path)
 
 
+def test_reboot_with_zeros_for_offsets_keeps_flushed_samples(tmp_path, reboot):
+    """Zeros, which a power loss can leave, gave the tail a negative length: nobody could open the dataset."""
+    three_samples(tmp_path)
+    texts = StringsMmap(tmp_path)
+    texts.append("flushed" * 20_000)
+    texts.flush()
+    before, size = list(texts), (tmp_path / "c0.offsets-1").stat().st_size
+    texts.append("lost")
+    overwrite(tmp_path / "c0.offsets-1", size, bytes(8))
+
+    reboot()
+
+    assert list(StringsMmap(tmp_path)) == before
+    assert mmap_ninja.verify(tmp_path, "full").ok
+    assert takes_appends(tmp_path)
+
+
 def test_rejected_commit_does_not_come_back_when_its_bytes_do(tmp_path, reboot):
     three_samples(tmp_path)
     texts = StringsMmap(tmp_path)

@@ -5,6 +5,7 @@ import itertools
 import os
 import shutil
 import struct
+import time
 from pathlib import Path
 
 import numpy as np
@@ -485,3 +486,53 @@ def test_open_with_verify_raises_with_the_report(texts):
     assert len(mmap_ninja.open(texts.path, verify="quick")) == len(TEXTS)
     with pytest.raises(CorruptDatasetError, match=r"1 problem at level 'sums'\n  c0.data-1: block 1 "):
         mmap_ninja.open(texts.path, verify="sums")
+
+
+def test_damaged_offset_at_the_end_of_what_is_durable_is_found(texts):
+    """An offset that made the durable part longer than its file was no problem, but a note."""
+    texts.append("tail")
+    texts.append("tail")
+    overwrite(texts.path / "c0.offsets-1", 8 * len(TEXTS), struct.pack("<Q", 2**40))
+
+    assert not texts.verify("sums").ok
+
+
+def test_empty_samples_that_are_none_are_found_by_full(tmp_path):
+    """Columns without any bytes were not read: an empty text is no JSON."""
+    path = tmp_path / "ds"
+    columns = {"j": mmap_ninja.Json(nullable=True)}
+    RecordsMmap.from_columns(path, {"j": [None, None]}, columns=columns).close()
+    overwrite(path / "c0.nulls-1", 1, b"\0")
+
+    problem = mmap_ninja.verify(path, "full").problems[-1]
+
+    assert "is no JSON" in problem.message
+    assert problem.samples == (range(1, 2),)
+
+
+def test_many_problems_of_many_edits_are_told_in_no_time(tmp_path):
+    """Each problem cost as much as all edits together: minutes, for some thousand bad blocks."""
+    arrays = ArrayMmap.from_ndarray(tmp_path / "ds", np.zeros((2**20, 16), np.uint32))
+    del arrays[::2]
+    arrays.flush()
+    for block in range(0, 2**10, 2):
+        flip_bit(arrays.path / "c0.data-1", block * _kernel.BLOCK)
+
+    started = time.process_time()
+    report = arrays.verify()
+    took = time.process_time() - started
+
+    assert [problem.samples for problem in report.problems] == [
+        (range(block * 512, block * 512 + 512),) for block in range(0, 2**10, 2)
+    ]
+    assert took < 5  # it was 8
+
+
+def test_missing_payload_of_offsets_that_are_zeros_is_reported(texts):
+    """What stands for a missing file cannot be mapped: an OSError was raised."""
+    overwrite(texts.path / "c0.offsets-1", 0, bytes(8 * (len(TEXTS) + 1)))
+    (texts.path / "c0.data-1").unlink()
+
+    report = mmap_ninja.verify(texts.path, "full")
+
+    assert report.problems[0].file == "c0.data-1"

@@ -370,6 +370,21 @@ def remove_unnamed(path: Path) -> None:
         marking.retire_data(path)
 
 
+def remove_generation(path: Path, number: int) -> None:
+    """Unlink the files that were made for a generation, unless COMMIT names it; under the lock.
+
+    Where COMMIT is missing or damaged, the others are what is left of the dataset.
+    """
+    try:
+        named = {slot.generation for _, slot in read_commit(path).slots}
+    except (CorruptDatasetError, NotADatasetError):
+        named = set()
+    if number not in named:
+        for name in files.names(path):
+            if format.generation_of(name) == number:
+                files.remove(path / name)
+
+
 def finish_upgrade(path: Path) -> None:
     """End an upgrade that has made its commit file, if there is one; under the lock."""
     if (path / format.UPGRADE).exists() and (path / format.COMMIT).exists():
