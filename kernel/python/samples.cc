@@ -160,10 +160,7 @@ bool succeeds(Function function) {
   return false;
 }
 
-PyObject* get_indirect(Samples& samples, const Column& column, uint64_t row);
-
-PyObject* get(Samples& samples, const Column& column, uint64_t row) {
-  if (!column.is_direct) return get_indirect(samples, column, row);
+inline PyObject* get_direct(Samples& samples, const Column& column, uint64_t row) {
   Span span;
   Status status = column.spans.at(row, &span);
   if (status.ok()) [[likely]] {
@@ -178,11 +175,15 @@ PyObject* get(Samples& samples, const Column& column, uint64_t row) {
 }
 
 // A record, or a sample of files that are not mapped.
-PyObject* get_indirect(Samples& samples, const Column& column, uint64_t row) {
+[[gnu::noinline]] PyObject* get_indirect(Samples& samples, const Column& column, uint64_t row) {
   if (column.access == Access::map) return decode_record(column, row, samples.copies);
   std::shared_ptr<const Column> kept = samples.column, fetched;  // another thread may close the handle
   if (!succeeds([&] { fetched = fetch(column, {row}, {}, samples.path); })) return nullptr;
-  return get(samples, *fetched, 0);
+  return fetched->fields ? decode_record(*fetched, 0, samples.copies) : get_direct(samples, *fetched, 0);
+}
+
+inline PyObject* get(Samples& samples, const Column& column, uint64_t row) {
+  return column.is_direct ? get_direct(samples, column, row) : get_indirect(samples, column, row);
 }
 
 PyObject* subscript(PyObject* self, PyObject* key) {
