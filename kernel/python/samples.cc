@@ -305,6 +305,7 @@ struct Iterator {
     if (*position - first >= count) {
       const Column& column = *samples.column;
       count = count && *position == first + count ? std::min(2 * count, kMost) : 1;
+      if (!column.layout->strides.empty()) count = column.rows.count();  // each needs all of the file
       std::vector<uint64_t> rows(std::min(count, column.rows.count() - *position));
       for (size_t k = 0; k < rows.size(); ++k) rows[k] = column.rows.row(*position + k);
       FetchOptions options{.most_bytes = kMostBytes, .one_by_one = freezes};

@@ -2,7 +2,7 @@
 
 import mmap
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -187,21 +187,18 @@ class ArrayMmap(DatasetHandle[AnyArray]):
         if self._null_mask([]) is not None:
             return self.take(key)
         if self.mode == "c":
-            return self._sliced(key).copy()
+            return (self._array[key] if self._is_mapped else self._read_sliced(key)).copy()
         if isinstance(key, list) and not any(isinstance(part, bool | np.bool_ | list | tuple) for part in key):
             return self.take(key)
-        return self._sliced(key)
+        return self._array[key] if self._is_mapped else self._read_sliced(key)
 
-    def _sliced(self, key: Any) -> AnyArray:
-        """What NumPy's indexing gives; of files that are not mapped, only the samples that a slice names are read."""
-        array = self._array if self._is_mapped else None
-        if array is None:
-            first, *rest = key if isinstance(key, tuple) and key else (key,)
-            if isinstance(first, slice):
-                array, key = self.select(first)._array, (slice(None), *rest)
-            else:
-                array = self._array
-        sliced: AnyArray = array[key]
+    def _read_sliced(self, key: Any) -> AnyArray:
+        """What NumPy's indexing gives, of files that are not mapped: only the samples that a slice names are read."""
+        first, *rest = key if isinstance(key, tuple) and key else (key,)
+        samples = self
+        if isinstance(first, slice):
+            samples, key = self.select(first), (slice(None), *rest)
+        sliced: AnyArray = samples._array[key]
         return sliced
 
     def take(self, indices: Indices, out: AnyArray | None = None) -> AnyArray:  # type: ignore[override]
