@@ -3,6 +3,8 @@
 import os
 import pickle
 import shutil
+import sys
+import threading
 from pathlib import Path
 
 import hypothesis
@@ -264,6 +266,32 @@ def test_handle_of_a_build_has_the_mode_of_its_filesystem(tmp_path, monkeypatch)
     monkeypatch.setattr(files, "reads_by_map", lambda _fd: False)
 
     assert StringsMmap.from_strings(tmp_path / "ds", ["a"]).read_mode == "pread"
+
+
+def _append_all(read, iterator):
+    for sample in iterator:
+        read.append(sample)  # noqa: PERF402 - one by one, for threads to take turns
+
+
+@pytest.mark.parametrize("options", [{}, {"zstd_level": 1}])
+def test_threads_that_share_an_iterator_get_each_sample_once(tmp_path, options):
+    """Bug: what one thread had decompressed was taken for another one's chunk."""
+    texts = [f"{number} " * 20 for number in range(20_000)]
+    StringsMmap.from_generator(tmp_path / "ds", texts, **options).close()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for _ in range(4):
+            iterator, read = iter(StringsMmap(tmp_path / "ds", read_mode="pread")), []
+            threads = [threading.Thread(target=_append_all, args=(read, iterator)) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+
+            assert sorted(read) == sorted(texts)
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def test_unknown_mode_raises(tmp_path):

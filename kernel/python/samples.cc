@@ -344,8 +344,11 @@ PyObject* next_decoded(Iterator& iterator, const Column& column, uint64_t positi
       set_error(status, samples.path);
       return nullptr;
     }
-    iterator.ahead = ahead = std::move(decoded);
-    iterator.ahead_first = position;
+    ahead = std::move(decoded);
+    if (!column.is_fetched() || iterator.chunk.get() == &column) {  // no other thread has gone on meanwhile
+      iterator.ahead = ahead;
+      iterator.ahead_first = position;
+    }
     at = 0;
   }
   Status status;
