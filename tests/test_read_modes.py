@@ -270,7 +270,7 @@ def test_handle_of_a_build_has_the_mode_of_its_filesystem(tmp_path, monkeypatch)
 
 def _append_all(read, iterator):
     for sample in iterator:
-        read.append(sample)  # noqa: PERF402 - one by one, for threads to take turns
+        read.append(sample)
 
 
 @pytest.mark.parametrize("options", [{}, {"zstd_level": 1}])
