@@ -114,6 +114,11 @@ class Dataset:
         return self._slot
 
     @property
+    def any_descriptor(self) -> int:
+        """One of the open files; they lie in one directory."""
+        return self.generation.descriptors[0]
+
+    @property
     def num_samples(self) -> int:
         """How many samples the handle sees: rows that no edit hides."""
         return self.rows - self.edits.hidden

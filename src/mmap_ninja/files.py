@@ -191,6 +191,14 @@ def identity(fd: int) -> tuple[int, int]:
     return info.st_dev, info.st_ino
 
 
+def reads_by_map(fd: int) -> bool:
+    """Whether an open file is to be read over a map: not where others may cut it, or its medium go away, unseen.
+
+    That is a network filesystem, or FUSE: under a map, what fails there ends the process with a signal.
+    """
+    return not _kernel.is_remote(fd)
+
+
 @cache
 def boot_id() -> bytes:
     """16 bytes that change with every boot of this machine; zero where the system tells none."""

@@ -67,12 +67,17 @@ class Generation:
         return int((offsets[firsts + counts] - offsets[firsts]).sum()) * rule.unit
 
     def offsets(self, index: int, size: int) -> npt.NDArray[np.uint64]:
-        """The numbers in the first `size` bytes of an offsets file, over a map; a torn write may lie behind them.
+        """The numbers in the first `size` bytes of an offsets file, over a map if that is safe.
+
+        A torn write may lie behind them.
 
         Raises:
             DatasetTruncatedError: if the file is shorter than that.
         """
         self._require(index, os.fstat(self.descriptors[index]).st_size >= size, size)
+        if not files.reads_by_map(self.descriptors[index]):
+            name = self.meta.files[index].name
+            return np.frombuffer(files.read_at(self.descriptors[index], size, 0, self.path / name), np.uint64)
         return np.frombuffer(mmap.mmap(self.descriptors[index], size, access=mmap.ACCESS_READ), np.uint64)
 
     def extents(self, rows: int, edits: int, *, sums: bool = True) -> list[int]:

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from mmap_ninja import _kernel, copying, directory, format, legacy, marking
+from mmap_ninja import _kernel, copying, directory, files, format, legacy, marking
 from mmap_ninja.columns import MOST_DIMENSIONS, Array, ColumnType, Ragged, Role, ShapeForm, Text
 from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT
 from mmap_ninja.errors import LeftoverBytesWarning
@@ -95,6 +95,7 @@ def adopt(path: Path, keys: Keys, lock_timeout: float) -> None:
         directory.remove_unnamed(path)  # the files of an upgrade that was interrupted
         dataset = LegacyDataset(path, None, keys=keys)
         samples = _kernel.Samples(_KERNEL_KINDS[dataset.layout.kind], str(path))
+        samples._map_files(files.reads_by_map(dataset.any_descriptor))
         dataset.attach(samples)
         column, contents, payload_stays = _contents(dataset, samples)
         kept = (FileEntry(1, "data", 0, format.LEGACY_DATA),) if payload_stays else ()
@@ -177,6 +178,7 @@ def _back_to_back(dataset: LegacyDataset) -> Iterator[bytes]:
     layout = dataset.layout
     unit = layout.dtype.itemsize if layout.dtype is not None else 1
     samples = _kernel.Samples("binary", str(dataset.path))
+    samples._map_files(files.reads_by_map(dataset.any_descriptor))
     index = dataset.file(layout.starts), dataset.file(layout.ends)
     samples._attach_legacy(dataset.file(layout.payload), layout.payload.size_bytes, unit, *index, dataset.rows)
     return iter(samples)

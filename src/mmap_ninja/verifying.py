@@ -328,6 +328,7 @@ def _verify_samples(found: Found, *, verbose: bool) -> None:
         if isinstance(column.type, Array) or not found.whole or index in found.missing:
             continue  # any bytes are an array
         samples = _kernel.Samples(attaching.kernel_kind(column.type), str(generation.path))
+        samples._map_files(False)  # a file that is cut meanwhile is a finding
         attaching.attach(samples, generation, extents, found.whole, place)
         _read_all(samples, generation.meta.files[index].name, found, verbose=verbose)
 
@@ -362,6 +363,7 @@ def _examine_legacy(path: Path, level: Level, keys: Keys, *, verbose: bool) -> R
     problems: tuple[Problem, ...] = ()
     if level == "full" and dataset.rows:
         samples = _kernel.Samples(attaching.kernel_kind(dataset.meta.columns[0].type), str(path))
+        samples._map_files(False)
         dataset.attach(samples)
         found = Found(Generation(path, dataset.meta, (0, 0)), None)
         _read_all(samples, dataset.layout.payload.name, found, verbose=verbose)
