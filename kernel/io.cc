@@ -10,9 +10,13 @@
 
 #include <algorithm>
 #include <atomic>
+#include <iterator>
 #include <vector>
 #if defined(__APPLE__)
+#include <sys/mount.h>
 #include <sys/sysctl.h>
+#elif defined(__linux__)
+#include <sys/vfs.h>
 #endif
 
 namespace mmap_ninja::io {
@@ -35,7 +39,7 @@ template <typename Function>
 Status call(const Call& described, Function function) {
   for (;;) {
     int64_t verdict = watch(described);
-    if (verdict >= 0 && function() == 0) return {};
+    if (verdict > 0 || (verdict == 0 && function() == 0)) return {};
     int error = verdict < 0 ? static_cast<int>(-verdict) : errno;
     if (error != EINTR) return failure(described.name, error);
   }
@@ -198,6 +202,42 @@ Status read_at(int fd, void* data, uint64_t size, uint64_t offset) {
     done += static_cast<uint64_t>(part);
   }
   return {};
+}
+
+bool is_remote([[maybe_unused]] int fd) {
+#if defined(__linux__) || defined(__APPLE__)
+  struct statfs found;
+  if (::fstatfs(fd, &found) != 0) return false;
+#if defined(__APPLE__)
+  return !(found.f_flags & MNT_LOCAL) || strstr(found.f_fstypename, "fuse") != nullptr;
+#else
+  constexpr uint32_t kRemote[] = {
+      0x00006969,  // NFS
+      0x0000517b,  // SMB
+      0xfe534d42,  // SMB 2
+      0xff534d42,  // CIFS
+      0x0bd00bd0,  // Lustre
+      0x65735546,  // FUSE
+      0x01021997,  // 9p
+      0x47504653,  // GPFS
+      0x00c36400,  // Ceph
+      0x5346414f,  // AFS
+  };
+  return std::find(std::begin(kRemote), std::end(kRemote), static_cast<uint32_t>(found.f_type)) !=
+         std::end(kRemote);
+#endif
+#else
+  return false;
+#endif
+}
+
+bool is_overlay([[maybe_unused]] int fd) {
+#if defined(__linux__)
+  struct statfs found;
+  return ::fstatfs(fd, &found) == 0 && found.f_type == 0x794c7630;
+#else
+  return false;
+#endif
 }
 
 void boot_id(uint8_t id[16]) {

@@ -46,6 +46,14 @@ Status unlock(int fd);
 // Reads exactly `size` bytes or fails with Code::short_file.
 Status read_at(int fd, void* data, uint64_t size, uint64_t offset);
 
+// Whether a file lies on a filesystem whose bytes come from elsewhere: over a network, or from another
+// process (NFS, SMB, Lustre, GPFS, Ceph, AFS, FUSE, 9p). Others may truncate it there, and what fails fails
+// as a signal under a map.
+bool is_remote(int fd);
+// Whether a file lies on an overlay, as in a container: the first write copies it, and what was open or
+// mapped before stays what it was.
+bool is_overlay(int fd);
+
 // 16 bytes that change with every boot; all zero where the system tells none.
 void boot_id(uint8_t id[16]);
 

@@ -100,7 +100,9 @@ Status Log::start(const Slot& state) {
             .what = "COMMIT",
             .found = static_cast<uint64_t>(info.st_size),
             .expected = CommitFile::kSize};
-  if (Status status = Mapping::open(commit_fd_, CommitFile::kSize, &commits_); !status.ok()) return status;
+  if (Status status = Mapping::open(commit_fd_, CommitFile::kSize, Access::map, "COMMIT", &commits_);
+      !status.ok())
+    return status;
   device_ = static_cast<uint64_t>(info.st_dev);
   inode_ = static_cast<uint64_t>(info.st_ino);
   return load(state);

@@ -13,13 +13,13 @@ namespace {
 // Part of the rows for each thread.
 struct Order {
   const uint64_t* offsets;
-  uint64_t first, count, threads;
+  uint64_t count, threads;
   std::atomic<bool> holds{true};
 
   static void check(void* context, uint64_t thread) {
     auto& order = *static_cast<Order*>(context);
-    uint64_t begin = order.first + order.count * thread / order.threads;
-    uint64_t end = order.first + order.count * (thread + 1) / order.threads;
+    uint64_t begin = order.count * thread / order.threads;
+    uint64_t end = order.count * (thread + 1) / order.threads;
     bool holds = true;
     for (uint64_t row = begin; row < end; ++row) holds &= order.offsets[row] <= order.offsets[row + 1];
     if (!holds) order.holds = false;
@@ -28,20 +28,24 @@ struct Order {
 
 }  // namespace
 
-Status Spans::check_order(uint64_t first, uint64_t count) const {
+Status Spans::check_sizes(uint64_t rows) const {
+  Status status = payload_ ? payload_->check_size(payload_size_) : Status{};
+  if (!index_.starts || !status.ok()) return status;
+  if (index_.starts != index_.ends) status = index_.starts->check_size(rows * sizeof(uint64_t));
+  return status.ok() ? index_.ends->check_size(rows * sizeof(uint64_t) + index_.lead) : status;
+}
+
+Status check_order(const uint64_t* offsets, uint64_t first, uint64_t count, uint64_t payload_units) {
   constexpr uint64_t kRowsPerThread = uint64_t{1} << 20;  // some hundred microseconds
   uint64_t threads = std::clamp<uint64_t>(count / kRowsPerThread, 1, most_threads());
-  Order order{starts_, first, count, threads};
+  Order order{offsets, count, threads};
   run_threads(threads, Order::check, &order);
-  uint64_t row = first + count, end = starts_[row];
-  if (!order.holds || end > payload_units_)
-    for (row = first; row < first + count; ++row) {
-      Span span;
-      if (Status status = at(row, &span); !status.ok()) return status;
-    }
-  if (end > payload_units_)
-    return {.code = Code::bad_offsets, .row = row, .found = end, .expected = payload_units_};
-  return {};
+  uint64_t end = offsets[count];
+  if (order.holds && end <= payload_units) return {};
+  for (uint64_t k = 0; k < count; ++k)
+    if (offsets[k] > offsets[k + 1] || offsets[k + 1] > payload_units)
+      return {.code = Code::bad_offsets, .row = first + k, .found = offsets[k], .expected = offsets[k + 1]};
+  return {.code = Code::bad_offsets, .row = first + count, .found = end, .expected = payload_units};
 }
 
 void Spans::prefetch_payload(uint64_t row) const {
@@ -63,9 +67,9 @@ Status measure(const Spans& spans, const uint64_t* rows, uint64_t count, uint64_
   offsets[0] = 0;
   for (uint64_t k = 0; k < count; ++k) {
     if (k + kAhead < count) spans.prefetch_offsets(rows[k + kAhead]);
-    Span span;
-    if (Status status = spans.at(rows[k], &span); !status.ok()) return status;
-    if (__builtin_add_overflow(total, span.size, &total) || total > INT64_MAX)
+    uint64_t begin, size;
+    if (Status status = spans.range(rows[k], &begin, &size); !status.ok()) return status;
+    if (__builtin_add_overflow(total, size, &total) || total > INT64_MAX)
       return {.code = Code::overflow, .what = "batch"};
     offsets[k + 1] = static_cast<int64_t>(total / unit);
   }
@@ -114,18 +118,15 @@ void gather_rows(const Spans& spans, const uint64_t* rows, uint64_t count, uint8
 
 void will_need(const Spans& spans, const uint64_t* rows, uint64_t count) {
   for (uint64_t k = 0; k < count; ++k) {
-    Span span;
-    if (!spans.at(rows[k], &span).ok() || span.size == 0) continue;
-    auto begin = static_cast<uint64_t>(span.data - spans.payload()->data());
-    spans.payload()->will_need(begin, begin + span.size);
+    uint64_t begin, size;
+    if (spans.range(rows[k], &begin, &size).ok() && size) spans.payload()->will_need(begin, begin + size);
   }
 }
 
-Status find(const Spans& spans, const RowMap& rows, Span wanted, uint64_t begin, uint64_t end,
-            uint64_t* position) {
-  for (*position = begin; *position < end; ++*position) {
+Status find(const Spans& spans, const uint64_t* rows, uint64_t count, Span wanted, uint64_t* k) {
+  for (*k = 0; *k < count; ++*k) {
     Span span;
-    if (Status status = spans.at(rows.row(*position), &span); !status.ok()) return status;
+    if (Status status = spans.at(rows[*k], &span); !status.ok()) return status;
     if (span.size == wanted.size && memcmp(span.data, wanted.data, wanted.size) == 0) break;
   }
   return {};

@@ -4,7 +4,6 @@
 #include <memory>
 
 #include "mapping.h"
-#include "rows.h"
 #include "status.h"
 
 namespace mmap_ninja {
@@ -41,26 +40,33 @@ class Spans {
   const Index& index() const { return index_; }
   uint64_t payload_size() const { return payload_size_; }
   uint64_t unit() const { return unit_; }
-  // Once per batch: whether somebody truncated the payload under the map. Costs nothing per sample, and
-  // guards no view.
-  Status check_size() const { return payload_ ? payload_->check_size(payload_size_) : Status{}; }
+  // Whether somebody truncated one of the files, of so many rows, under its map.
+  Status check_sizes(uint64_t rows) const;
 
-  // A committed row. Offsets come from disk: they are checked here, on every access.
-  Status at(uint64_t row, Span* span) const {
+  // Where a committed row lies in the payload, in bytes. Offsets come from disk: they are checked here, on
+  // every access.
+  Status range(uint64_t row, uint64_t* begin, uint64_t* size) const {
     if (!starts_) {  // whoever opened it has seen that the committed rows lie in the payload
-      *span = {base_ + row * unit_, unit_};
+      *begin = row * unit_;
+      *size = unit_;
       return {};
     }
     uint64_t start = starts_[row], end = ends_[row];
     if (start > end || end > payload_units_) [[unlikely]]
       return {.code = Code::bad_offsets, .row = row, .found = start, .expected = end};
-    *span = {base_ + start * unit_, (end - start) * unit_};
+    *begin = start * unit_;
+    *size = (end - start) * unit_;
     return {};
   }
 
-  // Whether `count` committed rows from `first` on lie one after the other in the payload: for those who read
-  // the offsets without `at`. Only for an index of one file; on several threads where it is long.
-  Status check_order(uint64_t first, uint64_t count) const;
+  // A committed row of a payload that is in memory, or mapped.
+  Status at(uint64_t row, Span* span) const {
+    uint64_t begin;
+    Status status = range(row, &begin, &span->size);
+    if (status.ok()) [[likely]]
+      span->data = base_ + begin;
+    return status;
+  }
 
   // Brings the offsets of a later row, or the first lines of its payload, into the CPU's cache.
   void prefetch_offsets(uint64_t row) const {
@@ -78,6 +84,10 @@ class Spans {
   std::shared_ptr<Mapping> payload_;
   Index index_;
 };
+
+// Whether `count` rows from `first` on, whose offsets are these and one more, lie one after the other in a
+// payload of so many units: for those who read the offsets without `at`. On several threads where it is long.
+Status check_order(const uint64_t* offsets, uint64_t first, uint64_t count, uint64_t payload_units);
 
 // How far ahead of a copy the payload is asked for.
 constexpr uint64_t kSamplesAhead = 4;
@@ -115,8 +125,7 @@ void gather_rows(const Spans& spans, const uint64_t* rows, uint64_t count, uint8
 // Asks the kernel for the pages of all the rows at once; worth it only when they are not in memory.
 void will_need(const Spans& spans, const uint64_t* rows, uint64_t count);
 
-// The first position in [begin, end) whose sample equals `wanted`, or `end`.
-Status find(const Spans& spans, const RowMap& rows, Span wanted, uint64_t begin, uint64_t end,
-            uint64_t* position);
+// The first k whose row equals `wanted`, or `count`.
+Status find(const Spans& spans, const uint64_t* rows, uint64_t count, Span wanted, uint64_t* k);
 
 }  // namespace mmap_ninja

@@ -129,6 +129,8 @@ struct Zstd::Worker::State {
 Zstd::Worker::Worker(std::shared_ptr<const Zstd> codec, std::unique_ptr<State> state)
     : codec_(std::move(codec)), state_(std::move(state)) {}
 
+Zstd::Worker::Worker(Worker&& other) noexcept = default;
+
 Zstd::Worker::~Worker() {
   if (!state_) return;
   state_->large.reset();
@@ -375,10 +377,10 @@ Status decode_batch(const Spans& spans, std::vector<Zstd::Worker>& workers, cons
   return share(workers.size(), count, kAtOnce, decoded, decode);
 }
 
-Status find_decoded(const Spans& spans, const RowMap& rows, const Frames& frames, Zstd::Worker& worker,
-                    Span wanted, uint64_t begin, uint64_t end, uint64_t* position) {
-  for (*position = begin; *position < end; ++*position) {
-    uint64_t row = rows.row(*position), size;
+Status find_decoded(const Spans& spans, const Frames& frames, Zstd::Worker& worker, const uint64_t* rows,
+                    uint64_t count, Span wanted, uint64_t* k) {
+  for (*k = 0; *k < count; ++*k) {
+    uint64_t row = rows[*k], size;
     Span frame;
     if (Status status = spans.at(row, &frame); !status.ok()) return status;
     if (Status status = frames.said_size(row, frame, &size); !status.ok()) return status;

@@ -25,7 +25,7 @@ class Zstd : public std::enable_shared_from_this<Zstd> {
   // What one thread needs to decode and encode; goes back to its codec, which it keeps alive.
   class Worker {
    public:
-    Worker(Worker&& other) noexcept = default;
+    Worker(Worker&& other) noexcept;
     Worker& operator=(Worker&&) = delete;
     ~Worker();
 
@@ -96,8 +96,8 @@ Status decode_batch(const Spans& spans, std::vector<Zstd::Worker>& workers, cons
                     uint64_t count, const int64_t* offsets, uint8_t* values, uint64_t* decoded);
 
 // As `find` for spans that are not compressed.
-Status find_decoded(const Spans& spans, const RowMap& rows, const Frames& frames, Zstd::Worker& worker,
-                    Span wanted, uint64_t begin, uint64_t end, uint64_t* position);
+Status find_decoded(const Spans& spans, const Frames& frames, Zstd::Worker& worker, const uint64_t* rows,
+                    uint64_t count, Span wanted, uint64_t* k);
 
 // Encodes samples that lie back to back on several threads: the frames back to back, and where each ends.
 // A failure names the sample by its position in the batch.

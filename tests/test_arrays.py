@@ -341,6 +341,15 @@ def test_structured_samples_are_not_equal_to_what_cannot_be_compared(tmp_path):
         assert missing not in stored
 
 
+def test_dlpack_of_edited_samples_gives_the_samples(tmp_path):
+    """Bug: they came as they lie in the file, deleted and replaced ones too."""
+    images = ArrayMmap.from_ndarray(tmp_path / "ds", np.arange(12).reshape(6, 2))
+    del images[1]
+    images[3] = [70, 80]
+
+    assert np.from_dlpack(images).tolist() == images[:].tolist() == [[0, 1], [4, 5], [6, 7], [70, 80], [10, 11]]
+
+
 def test_array_protocol_copies_only_when_asked(numbers):
     assert np.shares_memory(np.asarray(numbers), numbers[:])
     assert not np.shares_memory(np.array(numbers), numbers[:])

@@ -1,12 +1,11 @@
 """Datasets merged: their samples in order, their files copied, whole or not at all."""
 
-import itertools
 import os
 import shutil
 
 import numpy as np
 import pytest
-from faults import At, killed_at, watched
+from faults import watched
 
 import mmap_ninja as mn
 from mmap_ninja import (
@@ -279,7 +278,7 @@ def test_damaged_offsets_are_found(tmp_path, value):
     assert mn.StringsMmap(tmp_path / "out")[:] == []  # what is left is no dataset, and in nobody's way
 
 
-# ---- crashes
+# ---- copies
 
 
 def two(path):
@@ -293,58 +292,6 @@ def two(path):
 
 def seen(path):
     return list(BytesMmap(path)) if (path / "COMMIT").exists() else None
-
-
-@pytest.mark.parametrize("old", [None, [b"old"]])
-def test_kill_at_every_call_leaves_the_old_or_the_new(tmp_path, old):
-    expected, out = two(tmp_path), tmp_path / "out"
-
-    def act(done):
-        mn.merge([tmp_path / "a", tmp_path / "b"], out, if_exists="replace")
-        done(expected)
-
-    for number in itertools.count(1):
-        shutil.rmtree(out, ignore_errors=True)
-        if old:
-            BytesMmap.from_bytes(out, old).close()
-        killed, acknowledged = killed_at(number, act)
-        if not killed:
-            break
-        assert seen(out) in ([expected] if acknowledged else [old, expected])
-        mn.merge([tmp_path / "a", tmp_path / "b"], out, if_exists="replace")
-        assert seen(out) == expected
-        names = {name.rsplit("-", 1)[0] for name in os.listdir(out)}
-        assert names == {"COMMIT", "LOCK", "meta", "c0.data", "c0.offsets", "edits", "sums"}
-        assert len(os.listdir(out)) == len(names)
-
-    assert acknowledged == expected
-    assert number > 25
-
-
-def test_full_disk_at_every_write_leaves_nothing(tmp_path):
-    expected, out = two(tmp_path), tmp_path / "out"
-
-    def fail(_size):
-        raise OSError(28, "full")
-
-    for number in itertools.count(1):
-        hook = At(number, fail, only=lambda call, _: call in ("pwrite", "copy_file_range"))
-        raised = None
-        with watched(hook):
-            try:
-                mn.merge([tmp_path / "a", tmp_path / "b"], out)
-            except OSError as error:
-                raised = error
-        if not hook.fired:
-            break
-        if raised is None:
-            assert seen(out) == expected  # the fast slot after the durable one
-        else:
-            assert seen(out) in (None, expected)
-        shutil.rmtree(out)
-
-    assert number > 8
-    assert seen(out) == expected
 
 
 def test_copies_go_through_memory_where_the_system_does_not_copy(tmp_path):

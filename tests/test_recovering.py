@@ -4,12 +4,13 @@ import errno
 import os
 import pickle
 import shutil
+from contextlib import suppress
 
 import hypothesis
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from faults import At, change_slots, flip_bit, killed_at, overwrite, slot_places, watched
+from faults import At, as_nobody, change_slots, flip_bit, killed_at, overwrite, slot_places, slots, watched
 from test_verifying import KINDS, TEXTS
 
 import mmap_ninja
@@ -413,3 +414,147 @@ def test_whatever_is_damaged_a_prefix_comes_back(tmp_path_factory, data):
         assert "none of its" in str(error)
     else:
         assert listed(tmp_path / "out") == before[: recovery.samples]
+
+
+def test_full_disk_beside_a_lost_commit_destroys_nothing(path):
+    """A recovery that failed unlinked all that no COMMIT named: without one, the whole dataset."""
+    (path / "COMMIT").unlink()
+    names = {file.name: file.read_bytes() for file in path.iterdir()}
+    number = 1
+
+    while True:
+
+        def fail(_size):
+            raise OSError(errno.ENOSPC, "full")
+
+        hook = At(number, fail)
+        with watched(hook), suppress(OSError):
+            mmap_ninja.recover(path)
+        if not hook.fired:
+            break
+        if (path / "COMMIT").exists():
+            shutil.rmtree(path)
+            path.mkdir()
+            for name, content in names.items():
+                (path / name).write_bytes(content)
+        assert {file.name: file.read_bytes() for file in path.iterdir() if file.name in names} == names
+        assert {file.name for file in path.iterdir()} - set(names) <= {"COMMIT.new"}
+        number += 1
+
+    assert number > 20
+    assert listed(path) == TEXTS
+
+
+@pytest.mark.parametrize("keep", ["prefix", "intact"])
+@pytest.mark.parametrize("offset", [0, 2**62])
+def test_damaged_offset_does_not_hide_which_rows_lie_in_a_damaged_block(tmp_path, keep, offset):
+    """The search for the rows of a damaged block was led astray by a damaged offset: wrong bytes came back."""
+    path, before = tmp_path / "ds", [f"{number:020d}" for number in range(30_000)]
+    StringsMmap.from_strings(path, before).close()
+    flip_bit(path / "c0.data-1", 4000 * 20)
+    flip_bit(path / "c0.data-1", 26_000 * 20)
+    for number in (14_999, 15_000, 15_001):  # where a search in all of them begins
+        overwrite(path / "c0.offsets-1", number * 8, offset.to_bytes(8, "little"))
+
+    recovery = mmap_ninja.recover(path, keep=keep)
+
+    lost = {index for part in recovery.lost for index in part}
+    assert {4000, 26_000, 15_000} <= lost
+    assert len(lost) < (30_000 if keep == "prefix" else 15_500)
+    assert listed(path) == [text for number, text in enumerate(before) if number not in lost]
+
+
+@pytest.mark.parametrize("damage", ["flipped", "zeroed"])
+def test_damaged_last_offsets_lose_the_last_samples_alone(tmp_path, damage):
+    """The last offset was believed to be the payload's length: nearly all was lost, or nothing could be recovered."""
+    path, before = tmp_path / "ds", [f"{number:020d}" for number in range(20_000)]
+    StringsMmap.from_strings(path, before).close()
+    if damage == "flipped":
+        flip_bit(path / "c0.offsets-1", 20_000 * 8 + 2, 2)
+    else:
+        overwrite(path / "c0.offsets-1", 20_001 * 8 - 4096, bytes(4096))
+
+    recovery = mmap_ninja.recover(path, keep="intact")
+
+    assert recovery.lost == (range(2 * 8192 - 1, 20_000),)  # what is after the last complete block of offsets
+    assert listed(path) == before[: recovery.samples]
+
+
+@pytest.mark.parametrize("damage", ["flipped", "of another dataset"])
+def test_meta_that_is_not_that_of_the_commit_gives_the_bytes_no_meaning(tmp_path, damage):
+    """A meta file with a wrong checksum was used all the same, and what came back was garbage, and called whole."""
+    path = tmp_path / "ds"
+    ArrayMmap.from_ndarray(path, np.arange(1000, dtype="<i4")).close()
+    meta = path / "meta-1.json"
+    if damage == "flipped":
+        flip_bit(meta, meta.read_bytes().index(b"<i4"), 1)  # ">i4"
+    else:
+        StringsMmap.from_strings(tmp_path / "other", ["x"]).close()
+        shutil.copy(tmp_path / "other" / "meta-1.json", meta)
+
+    assert not mmap_ninja.verify(path).ok
+    with pytest.raises(CorruptDatasetError, match="nothing tells what its files mean"):
+        mmap_ninja.recover(path)
+
+
+def test_lost_commit_beside_half_a_newer_generation_is_that_of_the_older_one(path):
+    """The newest meta file was believed, though files that it names had not survived."""
+    meta = (path / "meta-1.json").read_bytes()
+    (path / "meta-2.json").write_bytes(meta.replace(b'-1"', b'-2"').replace(b'"generation": 1', b'"generation": 2'))
+    (path / "COMMIT").unlink()
+
+    mmap_ninja.recover(path)
+
+    assert listed(path) == TEXTS
+
+
+def test_newer_durable_commit_that_is_damaged_is_not_taken_for_an_older_one(path):
+    """With the newest durable slot damaged, and its data, the dataset of the slot before was called whole."""
+    newest = max(slot.seq for slot in slots(path))
+
+    def age(slot):
+        slot.device += 1  # as in a copy: the digest has to tell
+
+    change_slots(path, age)
+    for at, slot in zip(slot_places(), slots(path), strict=True):
+        if slot.durable and slot.seq == newest:
+            flip_bit(path / "COMMIT", at + 50)
+    flip_bit(path / "c0.data-1", 0)
+    flip_bit(path / "c0.offsets-1", 8 * len(TEXTS) - 8)
+    assert any(slot and slot.rows == 0 for slot in slots(path))
+
+    report = mmap_ninja.verify(path)
+
+    assert report.samples == len(TEXTS)
+    assert "has no durable commit that is intact" in str(report)
+    with pytest.raises(CorruptDatasetError, match=f"none of its {len(TEXTS)} samples would be kept"):
+        mmap_ninja.recover(path)
+
+
+def test_missing_permission_is_no_damage(tmp_path):
+    """A file of edits that may not be read was taken for a lost one, and what it deleted was brought back."""
+    path = tmp_path / "ds"
+    texts = StringsMmap.from_strings(path, ["one", "two", "three"])
+    del texts[1]
+    texts.close()
+    os.chmod(path, 0o777)
+    for file in path.iterdir():
+        os.chmod(file, 0o666)
+    os.chmod(path / "edits-1", 0)
+    for parent in path.parents:
+        if parent.stat().st_mode & 0o001:
+            break
+        os.chmod(parent, parent.stat().st_mode | 0o011)
+
+    def attempt():
+        errors = []
+        for call in (mmap_ninja.verify, mmap_ninja.recover):
+            try:
+                call(path)
+            except PermissionError as error:
+                errors.append(error.filename)
+        return errors
+
+    assert as_nobody(attempt) == [str(path / "edits-1")] * 2
+    os.chmod(path / "edits-1", 0o666)
+    assert listed(path) == ["one", "three"]

@@ -3,16 +3,13 @@
 import itertools
 import os
 import pickle
-import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import reference_reader
-from faults import At, in_child, killed_at, opened, watched
-from test_crash import Recorder, disk_states, unique
-from test_crash import reboot as reboot  # noqa: PLC0414 - a fixture
+from faults import At, in_child, watched
 from test_legacy_dataset import (
     ARRAY,
     F_ORDER,
@@ -354,122 +351,7 @@ def test_error_refuses(copy):
 # ---- interruptions
 
 
-def upgrade(path, done):
-    mmap_ninja.upgrade(path)
-    done("upgraded")
-
-
-def append(path, done):
-    StringsMmap(path).append("x")
-    done("appended")
-
-
-def replace(path, done):
-    build(path)
-    done("replaced")
-
-
 OLD = expected_samples(STRINGS)
-ACTIONS = {
-    "upgrade": (upgrade, [OLD]),
-    "append": (append, [OLD, [*OLD, "x"]]),
-    "replace": (replace, [OLD, ["x", "y", "z"]]),
-}
-
-
-@pytest.mark.parametrize("name", ACTIONS)
-def test_kill_at_every_call_keeps_the_samples(copy, name):
-    act, states = ACTIONS[name]
-
-    for number in itertools.count(1):
-        path = copy(STRINGS, to=str(number))
-        reader = StringsMmap(path)
-        killed, acknowledged = killed_at(number, lambda done, path=path: act(path, done))
-        found = list(opened(path))
-        assert found in states
-        assert list(reader) == OLD
-        assert acknowledged is None or found == states[-1]
-        if number % 2:
-            mmap_ninja.upgrade(path)
-            assert list(opened(path)) == found
-        StringsMmap(path).append("next")
-        StringsMmap(path).flush()
-        assert reference_reader.read(path) == [*found, "next"]
-        assert list(build(path)) == ["x", "y", "z"]
-        assert sorted(entry for entry in os.listdir(path) if not format.is_own_name(entry)) == MARKS
-        assert not (path / "UPGRADE").exists()
-        shutil.rmtree(path)
-        if not killed:
-            break
-
-    assert number > 40
-
-
-@pytest.mark.parametrize("name", [F_ORDER, MIXED])
-def test_kill_at_every_call_of_an_upgrade_with_a_copy_or_shapes(copy, name):
-    samples = plain(expected_samples(name))
-
-    for number in itertools.count(1):
-        path = copy(name, to=str(number))
-        killed, _ = killed_at(number, lambda done, path=path: upgrade(path, done))
-        assert plain(mmap_ninja.open(path)) == samples
-        mmap_ninja.upgrade(path)
-        assert plain(mmap_ninja.open(path)) == referred(path) == samples
-        assert sorted(entry for entry in os.listdir(path) if not format.is_own_name(entry)) == MARKS
-        shutil.rmtree(path)
-        if not killed:
-            break
-
-    assert number > 40
-
-
-@pytest.mark.parametrize("name", [STRINGS, F_ORDER])
-def test_power_loss_at_every_call_keeps_the_samples(copy, reboot, name):
-    path, samples = copy(name), plain(expected_samples(name))
-    start = {file: data for file, (data, _) in content(path).items()}
-    recorder = Recorder()
-
-    with watched(recorder):
-        mmap_ninja.upgrade(path)
-    shutil.rmtree(path)
-    reboot()
-
-    tried = 0
-    for state in unique(disk_states(recorder.calls, start, path)):
-        for file, data in state.items():
-            (path / file).parent.mkdir(parents=True, exist_ok=True)
-            (path / file).write_bytes(data)
-        assert plain(mmap_ninja.open(path)) == samples
-        mmap_ninja.upgrade(path)
-        assert plain(mmap_ninja.open(path)) == samples
-        assert sorted(entry for entry in os.listdir(path) if not format.is_own_name(entry)) == MARKS
-        shutil.rmtree(path)
-        tried += 1
-
-    assert tried > 40
-
-
-def test_error_at_every_call_keeps_the_samples(copy):
-    for number in itertools.count(1):
-        path = copy(STRINGS, to=str(number))
-        hook = At(number, fail)
-        with watched(hook):
-            try:
-                mmap_ninja.upgrade(path)
-            except OSError as error:
-                assert error.errno == 28
-        if not hook.fired:
-            break
-        assert list(StringsMmap(path)) == OLD
-        StringsMmap(path).append("next")
-        assert list(StringsMmap(path)) == [*OLD, "next"]
-        assert not (path / "UPGRADE").exists()
-
-    assert number > 40
-
-
-def fail(_size):
-    raise OSError(28, os.strerror(28))
 
 
 def test_reader_that_opens_during_an_upgrade_sees_the_samples(copy):

@@ -485,3 +485,39 @@ def test_open_with_verify_raises_with_the_report(texts):
     assert len(mmap_ninja.open(texts.path, verify="quick")) == len(TEXTS)
     with pytest.raises(CorruptDatasetError, match=r"1 problem at level 'sums'\n  c0.data-1: block 1 "):
         mmap_ninja.open(texts.path, verify="sums")
+
+
+def test_damaged_offset_at_the_end_of_what_is_durable_is_found(texts):
+    """An offset that made the durable part longer than its file was no problem, but a note."""
+    texts.append("tail")
+    texts.append("tail")
+    overwrite(texts.path / "c0.offsets-1", 8 * len(TEXTS), struct.pack("<Q", 2**40))
+
+    assert not texts.verify("sums").ok
+
+
+def test_empty_samples_that_are_none_are_found_by_full(tmp_path):
+    """Columns without any bytes were not read: an empty text is no JSON."""
+    path = tmp_path / "ds"
+    columns = {"j": mmap_ninja.Json(nullable=True)}
+    RecordsMmap.from_columns(path, {"j": [None, None]}, columns=columns).close()
+    overwrite(path / "c0.nulls-1", 1, b"\0")
+
+    problem = mmap_ninja.verify(path, "full").problems[-1]
+
+    assert "is no JSON" in problem.message
+    assert problem.samples == (range(1, 2),)
+
+
+def test_many_problems_of_many_edits_are_told(tmp_path):
+    arrays = ArrayMmap.from_ndarray(tmp_path / "ds", np.zeros((2**16, 16), np.uint32))
+    del arrays[::2]
+    arrays.flush()
+    for block in range(0, 2**6, 2):
+        flip_bit(arrays.path / "c0.data-1", block * _kernel.BLOCK)
+
+    report = arrays.verify()
+
+    assert [problem.samples for problem in report.problems] == [
+        (range(block * 512, block * 512 + 512),) for block in range(0, 2**6, 2)
+    ]

@@ -15,38 +15,29 @@ namespace {
 
 using ColumnPtr = std::shared_ptr<const Column>;
 
-double seconds() {
-  timespec now;
-  ::clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
-}
-
 // Runs a batch read; where the last one waited for the disk, all its pages are asked for at once first.
-// Measured: 5x faster than faulting them in one by one when cold, up to 3x slower when warm, so it must
-// adapt.
 template <typename Read>
-void adaptive(Samples& samples, const Spans& spans, const std::vector<uint64_t>& rows, Read read) {
-  constexpr double kWarmSample =
-      5e-6;  // a warm sample of 1.3 kB takes 0.5 us, a read from the fastest disk 15 us
-  constexpr double kWarmByte = 1e-9;
-  constexpr double kDecoded = 4;  // times as long where samples are decompressed
-  check(spans.check_size(), samples.path);
-  double patience = samples.column && samples.column->frames.codec ? kDecoded : 1;
+void adaptive(Samples& samples, const Column& column, const std::vector<uint64_t>& rows, Read read) {
+  if (column.is_fetched()) {
+    read();
+    return;
+  }
   if (samples.cold) {
     GilReleased release;
-    will_need(spans, rows.data(), rows.size());
+    will_need(column.spans, rows.data(), rows.size());
   }
-  double begin = seconds();
-  auto bytes = static_cast<double>(read());
-  double warm = static_cast<double>(rows.size()) * kWarmSample + bytes * kWarmByte;
-  samples.cold = seconds() - begin > warm * patience;
+  Stopwatch watch;
+  auto bytes = static_cast<uint64_t>(read());
+  samples.cold = watch.waited(rows.size(), bytes, column.frames.codec != nullptr);
 }
 
 [[noreturn]] void raise_value(const std::string& path, const std::string& message) {
   raise(nb::borrow(PyExc_ValueError), path + ": " + message);
 }
 
-std::string sample_name(uint64_t row) { return "sample " + std::to_string(row); }
+std::string sample_name(const Column& column, uint64_t row) {
+  return "sample " + std::to_string(column.origin(row));
+}
 
 // A list of owned samples of a compressed column, some at a time: the bytes of all may be many.
 nb::object take_decoded(Samples& samples, const Column& column, const std::vector<uint64_t>& rows) {
@@ -54,7 +45,7 @@ nb::object take_decoded(Samples& samples, const Column& column, const std::vecto
   // Not yet a list: the collector must not see it half filled while other threads run.
   std::vector<nb::object> taken;
   taken.reserve(rows.size());
-  adaptive(samples, column.spans, rows, [&] {
+  adaptive(samples, column, rows, [&] {
     uint64_t bytes = 0;
     while (taken.size() < rows.size()) {
       Decoded decoded;
@@ -65,10 +56,10 @@ nb::object take_decoded(Samples& samples, const Column& column, const std::vecto
         Status read;
         PyObject* sample = decode_plain(samples, column, rows[first + k], decoded.at(k), &read);
         read.row = rows[first + k];
-        check(read, samples.path);
+        check(read, column, samples.path);
         taken.push_back(owned(sample));
       }
-      check(status, samples.path);
+      check(status, column, samples.path);
       bytes += static_cast<uint64_t>(decoded.offsets[decoded.count]);
     }
     return bytes;
@@ -82,8 +73,7 @@ nb::object take_decoded(Samples& samples, const Column& column, const std::vecto
 // A list of owned records, whose columns are read one after the other.
 nb::object take_records(Samples& samples, const Column& column, const std::vector<uint64_t>& rows) {
   for (const Fields::Field& field : column.fields->fields) {
-    check(field.samples.column->spans.check_size(), samples.path);
-    if (!samples.cold) continue;
+    if (!samples.cold) break;
     GilReleased release;
     will_need(field.samples.column->spans, rows.data(), rows.size());
   }
@@ -98,13 +88,14 @@ nb::object take_records(Samples& samples, const Column& column, const std::vecto
 
 // A list of owned samples.
 nb::object take(Samples& samples, nb::handle indices) {
-  ColumnPtr column = open_column(samples);
-  std::vector<uint64_t> rows = rows_of(*column, indices, samples.path);
+  Batch batch = read_batch(samples, indices);
+  const ColumnPtr& column = batch.column;
+  const std::vector<uint64_t>& rows = batch.rows;
   if (column->fields) return take_records(samples, *column, rows);
   if (column->frames.codec) return take_decoded(samples, *column, rows);
   nb::object list;
   Status status;
-  adaptive(samples, column->spans, rows, [&] {
+  adaptive(samples, *column, rows, [&] {
     // Made here: the collector must not see it half filled while other threads run.
     list = owned(PyList_New(static_cast<Py_ssize_t>(rows.size())));
     uint64_t bytes = 0;
@@ -122,7 +113,7 @@ nb::object take(Samples& samples, nb::handle indices) {
     });
     return bytes;
   });
-  check(status, samples.path);
+  check(status, *column, samples.path);
   return list;
 }
 
@@ -180,7 +171,7 @@ void gather_strided(Samples& samples, const Column& column, const std::vector<ui
   for (size_t k = 0; k < rows.size(); ++k) {
     Span span;
     Status status = column.spans.at(rows[k], &span);
-    check(status, samples.path);
+    check(status, column, samples.path);
     nb::object sample = owned(decode(samples, column, rows[k], span, false, &status));
     if (PySequence_SetItem(target.ptr(), static_cast<Py_ssize_t>(k), sample.ptr()) != 0)
       throw nb::python_error();
@@ -189,17 +180,17 @@ void gather_strided(Samples& samples, const Column& column, const std::vector<ui
 
 // Samples of one shape as one array.
 nb::object take_rows(Samples& samples, nb::handle indices, nb::handle out) {
-  ColumnPtr column = open_column(samples);
-  std::vector<uint64_t> rows = rows_of(*column, indices, samples.path);
+  Batch batch = read_batch(samples, indices);
+  const ColumnPtr& column = batch.column;
+  const std::vector<uint64_t>& rows = batch.rows;
   std::vector<npy_intp> shape{static_cast<npy_intp>(rows.size())};
   for (int k = 0; k < column->layout->shape.rank; ++k)
     shape.push_back(static_cast<npy_intp>(column->layout->shape.dims[static_cast<size_t>(k)]));
   Target target(samples, *column, out, shape);
   if (!column->layout->strides.empty()) {
-    check(column->spans.check_size(), samples.path);
     gather_strided(samples, *column, rows, target.array());
   } else if (!target.is_empty()) {
-    adaptive(samples, column->spans, rows, [&] {
+    adaptive(samples, *column, rows, [&] {
       GilReleased release;
       gather_rows(column->spans, rows.data(), rows.size(), target.data());
       return rows.size() * column->spans.unit();
@@ -238,19 +229,19 @@ BatchShapes shapes_of(const Samples& samples, const Column& column, const std::v
     Span span;
     Status status = column.spans.at(rows[k], &span);
     if (status.ok()) status = column.shapes.at(rows[k], span.size / column.spans.unit(), &shape);
-    check(status, samples.path);
+    check(status, column, samples.path);
     shapes.spans.push_back(span);
     auto rank = static_cast<size_t>(shape.rank);
     if (rank != 0 && column.is_null(rows[k])) continue;  // it is empty
     if (rank == 0)
       raise_value(samples.path,
-                  operation + ": " + sample_name(rows[k]) + " is a scalar, which has no length");
+                  operation + ": " + sample_name(column, rows[k]) + " is a scalar, which has no length");
     if (k == shapes.first) {
       shapes.rank = rank;
       shapes.dims.resize(count * rank);
     }
     if (rank != shapes.rank)
-      raise_value(samples.path, operation + ": " + sample_name(rows[k]) + " has rank " +
+      raise_value(samples.path, operation + ": " + sample_name(column, rows[k]) + " has rank " +
                                     std::to_string(rank) + " where the batch's first has rank " +
                                     std::to_string(shapes.rank) + "; see take");
     std::copy_n(shape.dims.data(), rank, shapes.dims.data() + k * rank);
@@ -262,12 +253,12 @@ nb::tuple take_jagged_bytes(Samples& samples, const Column& column, const std::v
                             nb::object offsets, nb::object values, const int64_t* ends, uint64_t unit) {
   Status status;
   auto bytes = data_of<uint8_t>(values);
-  adaptive(samples, column.spans, rows, [&] {
+  adaptive(samples, column, rows, [&] {
     GilReleased release;
     status = gather(column.spans, rows.data(), rows.size(), unit, ends, bytes);
     return static_cast<uint64_t>(ends[rows.size()]) * unit;
   });
-  check(status, samples.path);
+  check(status, column, samples.path);
   return nb::make_tuple(values, offsets);
 }
 
@@ -280,24 +271,25 @@ nb::tuple take_jagged_decoded(Samples& samples, const Column& column, const std:
     GilReleased release;
     status = measure_decoded(column.spans, column.frames, rows.data(), rows.size(), ends, &done);
   }
-  check(status, samples.path);
+  check(status, column, samples.path);
   auto bytes = static_cast<uint64_t>(ends[rows.size()]);
   nb::object values = new_array(bytes, NPY_UINT8);
   std::vector<Zstd::Worker> workers = batch_workers(*column.frames.codec, bytes);
-  adaptive(samples, column.spans, rows, [&] {
+  adaptive(samples, column, rows, [&] {
     GilReleased release;
     status =
         decode_batch(column.spans, workers, rows.data(), rows.size(), ends, data_of<uint8_t>(values), &done);
     return bytes;
   });
-  check(status, samples.path);
+  check(status, column, samples.path);
   return nb::make_tuple(values, offsets);
 }
 
 // Samples back to back, and where each ends: bytes, or elements of arrays of equal trailing dimensions.
 nb::tuple take_jagged(Samples& samples, nb::handle indices) {
-  ColumnPtr column = open_column(samples);
-  std::vector<uint64_t> rows = rows_of(*column, indices, samples.path);
+  Batch batch = read_batch(samples, indices);
+  const ColumnPtr& column = batch.column;
+  const std::vector<uint64_t>& rows = batch.rows;
   nb::object offsets = new_array(rows.size() + 1, NPY_INT64);
   if (column->frames.codec) return take_jagged_decoded(samples, *column, rows, offsets);
   auto ends = data_of<int64_t>(offsets);
@@ -310,7 +302,7 @@ nb::tuple take_jagged(Samples& samples, nb::handle indices) {
     for (size_t k = 0; k < rows.size(); ++k) {
       if (!column->is_null(rows[k]) && !std::equal(first + 1, first + shapes.rank, shapes.of(k) + 1))
         raise_value(samples.path,
-                    "take_jagged: " + sample_name(rows[k]) +
+                    "take_jagged: " + sample_name(*column, rows[k]) +
                         " has other trailing dimensions than the batch's first; see take, take_padded");
     }
     for (size_t d = 1; d < shapes.rank; ++d) {
@@ -329,7 +321,7 @@ nb::tuple take_jagged(Samples& samples, nb::handle indices) {
     GilReleased release;
     status = measure(column->spans, rows.data(), rows.size(), std::max<uint64_t>(unit, 1), ends);
   }
-  check(status, samples.path);
+  check(status, *column, samples.path);
   shape[0] = static_cast<npy_intp>(ends[rows.size()]);
   nb::object values = samples.kind == SampleKind::ragged
                           ? new_samples(samples, *column, shape)
@@ -342,8 +334,9 @@ nb::tuple take_jagged(Samples& samples, nb::handle indices) {
 nb::tuple take_padded(Samples& samples, nb::handle indices, nb::handle fill_of,
                       const std::vector<int64_t>& lengths, const std::vector<int64_t>& multiples,
                       nb::handle out) {
-  ColumnPtr column = open_column(samples);
-  std::vector<uint64_t> rows = rows_of(*column, indices, samples.path);
+  Batch batch = read_batch(samples, indices);
+  const ColumnPtr& column = batch.column;
+  const std::vector<uint64_t>& rows = batch.rows;
   BatchShapes shapes = shapes_of(samples, *column, rows, "take_padded");
   // Of an empty batch, only what was asked for is known.
   size_t rank = rows.empty() ? std::max<size_t>({lengths.size(), multiples.size(), 1}) : shapes.rank;
@@ -379,7 +372,7 @@ nb::tuple take_padded(Samples& samples, nb::handle indices, nb::handle fill_of,
   if (!target.is_empty()) {
     uint64_t size = unit;
     for (size_t d = 0; d < rank; ++d) size *= static_cast<uint64_t>(box.dims[d]);
-    adaptive(samples, column->spans, rows, [&] {
+    adaptive(samples, *column, rows, [&] {
       GilReleased release;
       for (size_t k = 0; k < rows.size(); ++k) {
         if (k + kSamplesAhead < rows.size()) prefetch_span(shapes.spans[k + kSamplesAhead]);
@@ -404,19 +397,27 @@ nb::object take_windows(Samples& samples, nb::handle starts, uint64_t length, nb
           {.code = Code::bad_offsets, .row = k, .found = static_cast<uint64_t>(begin[k]), .expected = units},
           samples.path);
   Target target(samples, *column, out, {static_cast<npy_intp>(count), static_cast<npy_intp>(length)});
-  check(spans.check_size(), samples.path);
+  check_sizes(*column, samples.path);
+  Status status;
   if (!target.is_empty()) {
     GilReleased release;
     constexpr size_t kAhead = 4;
     uint64_t size = length * spans.unit();
-    const uint8_t* base = spans.payload()->data();
-    for (size_t k = 0; k < count; ++k) {
+    const Mapping& payload = *spans.payload();
+    const uint8_t* base = payload.data();
+    auto start = [&](size_t k) { return static_cast<uint64_t>(begin[k]) * spans.unit(); };
+    for (size_t k = 0; k < count && status.ok(); ++k) {
+      if (!base) {
+        status = payload.read(start(k), size, target.data() + k * size);
+        continue;
+      }
       if (k + kAhead < count)
         for (uint64_t line = 0; line < std::min<uint64_t>(size, 1024); line += 64)
-          __builtin_prefetch(base + static_cast<uint64_t>(begin[k + kAhead]) * spans.unit() + line);
-      memcpy(target.data() + k * size, base + static_cast<uint64_t>(begin[k]) * spans.unit(), size);
+          __builtin_prefetch(base + start(k + kAhead) + line);
+      memcpy(target.data() + k * size, base + start(k), size);
     }
   }
+  check(status, samples.path);
   return target.finish();
 }
 
@@ -431,84 +432,138 @@ nb::object physical_rows(Samples& samples, nb::handle indices, bool stored) {
   return rows;
 }
 
+// Calls use(rows, count, k) for the rows of positions from `begin` on to `end`, some at a time, without the
+// GIL. k: how many came before. It stops at the first error.
+template <typename Use>
+Status visit_rows(const Column& column, uint64_t begin, uint64_t end, Use use) {
+  constexpr uint64_t kAtOnce = 2048;  // what is kept of each fits in the CPU's cache
+  GilReleased release;
+  std::vector<uint64_t> rows(std::min(end - begin, kAtOnce));
+  for (uint64_t first = begin; first < end;) {
+    uint64_t count = std::min(end - first, kAtOnce);
+    for (uint64_t k = 0; k < count;) {
+      uint64_t run, row = column.rows.row(first + k, &run);
+      for (uint64_t stop = k + std::min(run, count - k); k < stop; ++k) rows[k] = row++;
+    }
+    if (Status status = use(rows.data(), count, first - begin); !status.ok()) return status;
+    first += count;
+  }
+  return {};
+}
+
 // Whether each sample is null, or each of those at `indices`; none where no sample can be.
 nb::object null_mask(Samples& samples, nb::handle indices) {
   ColumnPtr column = open_column(samples);
   if (!column->nulls) return nb::none();
-  if (indices.is_none()) {
-    const RowMap& rows = column->rows;
-    bool dense = rows.is_contiguous();
-    uint64_t count = rows.count(), first = dense && count != 0 ? rows.row(0) : 0;
-    nb::object mask = new_array(count, NPY_BOOL);
-    auto is_null = data_of<npy_bool>(mask);
-    GilReleased release;
-    for (uint64_t k = 0; k < count; ++k) is_null[k] = column->is_null(dense ? first + k : rows.row(k));
-    return mask;
-  }
-  std::vector<uint64_t> rows = rows_of(*column, indices, samples.path);
-  nb::object mask = new_array(rows.size(), NPY_BOOL);
-  auto is_null = data_of<npy_bool>(mask);
-  for (uint64_t row : rows) *is_null++ = column->is_null(row);
+  std::vector<uint64_t> chosen;
+  if (!indices.is_none()) chosen = rows_of(*column, indices, samples.path);
+  check_sizes(*column, samples.path);
+  nb::object mask = new_array(indices.is_none() ? column->rows.count() : chosen.size(), NPY_BOOL);
+  auto is_null = data_of<uint8_t>(mask);
+  auto read = [&](const uint64_t* rows, uint64_t count, uint64_t first) {
+    Status status = read_rows(*column->nulls, 1, rows, count, is_null + first);
+    for (uint64_t k = first; k < first + count; ++k) is_null[k] = is_null[k] != 0;
+    return status;
+  };
+  check(indices.is_none() ? visit_rows(*column, 0, column->rows.count(), read)
+                          : read(chosen.data(), chosen.size(), 0),
+        samples.path);
   return mask;
 }
 
 void prefetch(Samples& samples, nb::handle indices) {
   ColumnPtr column = open_column(samples);
   std::vector<uint64_t> rows = rows_of(*column, indices, samples.path);
-  GilReleased release;
-  will_need(column->spans, rows.data(), rows.size());
-  if (!column->fields) return;
-  for (const Fields::Field& field : column->fields->fields)
-    will_need(field.samples.column->spans, rows.data(), rows.size());
+  check_sizes(*column, samples.path);
+  auto ask = [&](const Spans& spans) {
+    std::vector<Range> ranges(rows.size());
+    Status status = spans.payload() ? locate(spans, rows.data(), rows.size(), ranges.data()) : Status{};
+    for (size_t k = 0; spans.payload() && k < rows.size() && status.ok(); ++k)
+      if (ranges[k].size) spans.payload()->will_need(ranges[k].begin, ranges[k].begin + ranges[k].size);
+    return status;
+  };
+  Status status;
+  {
+    GilReleased release;
+    status = ask(column->spans);
+    if (column->fields)
+      for (const Fields::Field& field : column->fields->fields)
+        if (status.ok()) status = ask(field.samples.column->spans);
+  }
+  check(status, samples.path);
+}
+
+// Where samples lie; with their sizes when they are decompressed, unless those that are stored are asked for.
+Status locate(const Column& column, bool stored, const uint64_t* rows, uint64_t count, Range* ranges) {
+  Status status = locate(column.spans, rows, count, ranges);
+  if (!status.ok() || stored || !column.frames.codec) return status;
+  Spans spans = column.spans;
+  Frames frames = column.frames;
+  bool fetches = column.access == Access::pread;
+  if (fetches)
+    status = frames.sizes ? fetch(column.frames.sizes, sizeof(uint32_t), rows, count, &frames.sizes)
+                          : fetch(column.spans, ranges, count, &spans);
+  for (uint64_t k = 0; k < count && status.ok(); ++k) {
+    uint64_t row = fetches ? k : rows[k];
+    Span frame{nullptr, ranges[k].size};
+    if (!frames.sizes) status = spans.at(row, &frame);
+    if (status.ok()) status = frames.said_size(row, frame, &ranges[k].size);
+    status.row = rows[k];
+  }
+  return status;
+}
+
+// Calls use(k, range) for each sample, without the GIL.
+template <typename Use>
+void visit_ranges(const Samples& samples, const Column& column, bool stored, Use use) {
+  check_sizes(column, samples.path);
+  std::vector<Range> ranges;
+  auto read = [&](const uint64_t* rows, uint64_t count, uint64_t first) {
+    ranges.resize(count);
+    Status status = locate(column, stored, rows, count, ranges.data());
+    for (uint64_t k = 0; k < count && status.ok(); ++k) use(first + k, ranges[k]);
+    return status;
+  };
+  check(visit_rows(column, 0, column.rows.count(), read), samples.path);
 }
 
 // How long each sample is, in units of its payload; or what is stored of it, where it is compressed.
 nb::object sizes(Samples& samples, bool stored) {
   ColumnPtr column = open_column(samples);
-  const Spans& spans = column->spans;
-  check(spans.check_size(), samples.path);
   nb::object lengths = new_array(column->rows.count(), NPY_INT64);
   auto values = data_of<int64_t>(lengths);
-  Status status;
-  {
-    GilReleased release;
-    uint64_t unit = std::max<uint64_t>(spans.unit(), 1);
-    const Frames& frames = column->frames;
-    for (uint64_t k = 0; k < column->rows.count() && status.ok(); ++k) {
-      uint64_t row = column->rows.row(k);
-      Span span;
-      status = spans.at(row, &span);
-      if (status.ok() && frames.codec && !stored) status = frames.said_size(row, span, &span.size);
-      if (status.ok()) values[k] = static_cast<int64_t>(span.size / unit);
-    }
-  }
-  check(status, samples.path);
+  uint64_t unit = std::max<uint64_t>(column->spans.unit(), 1);
+  visit_ranges(samples, *column, stored,
+               [&](uint64_t k, Range range) { values[k] = static_cast<int64_t>(range.size / unit); });
   return lengths;
 }
 
 // Where each sample starts in the payload, in its units.
 nb::object element_starts(Samples& samples) {
   ColumnPtr column = open_column(samples);
-  const Spans& spans = column->spans;
   nb::object starts = new_array(column->rows.count(), NPY_INT64);
   auto values = data_of<int64_t>(starts);
-  for (uint64_t k = 0; k < column->rows.count(); ++k) {
-    Span span;
-    check(spans.at(column->rows.row(k), &span), samples.path);
-    values[k] =
-        static_cast<int64_t>(static_cast<uint64_t>(span.data - spans.payload()->data()) / spans.unit());
-  }
+  uint64_t unit = std::max<uint64_t>(column->spans.unit(), 1);
+  visit_ranges(samples, *column, true,
+               [&](uint64_t k, Range range) { values[k] = static_cast<int64_t>(range.begin / unit); });
   return starts;
 }
 
-Shape shape_at(const Samples& samples, const Column& column, uint64_t position) {
-  uint64_t row = column.rows.row(position);
-  Span span;
+// Calls use(k, shape) for some rows.
+template <typename Use>
+Status visit_shapes(const Column& column, const uint64_t* rows, uint64_t count, Use use) {
+  std::vector<Range> ranges(count);
+  Status status = locate(column.spans, rows, count, ranges.data());
+  bool fetches = column.access == Access::pread;
+  Shapes shapes = column.shapes;
+  if (status.ok() && fetches) status = fetch(column.shapes, rows, count, &shapes);
   Shape shape;
-  Status status = column.spans.at(row, &span);
-  if (status.ok()) status = column.shapes.at(row, span.size / column.spans.unit(), &shape);
-  check(status, samples.path);
-  return shape;
+  for (uint64_t k = 0; k < count && status.ok(); ++k) {
+    status = shapes.at(fetches ? k : rows[k], ranges[k].size / column.spans.unit(), &shape);
+    status.row = rows[k];
+    if (status.ok()) use(k, shape);
+  }
+  return status;
 }
 
 // The shape of a ragged sample; the position must be in range.
@@ -516,56 +571,103 @@ nb::tuple shape_of(Samples& samples, uint64_t position) {
   ColumnPtr column = open_column(samples);
   if (position >= column->rows.count())
     raise({.code = Code::row_range, .found = position, .expected = column->rows.count()}, samples.path);
-  Shape shape = shape_at(samples, *column, position);
+  check_sizes(*column, samples.path);
+  uint64_t row = column->rows.row(position);
   nb::list extents;
-  for (int k = 0; k < shape.rank; ++k) extents.append(shape.dims[static_cast<size_t>(k)]);
+  auto add = [&](uint64_t, const Shape& shape) {
+    for (int k = 0; k < shape.rank; ++k) extents.append(shape.dims[static_cast<size_t>(k)]);
+  };
+  check(visit_shapes(*column, &row, 1, add), samples.path);
   return nb::tuple(extents);
 }
 
 // The first `columns` extents of every sample, or the rank of each where none are asked for.
 nb::object shape_table(Samples& samples, uint64_t columns) {
   ColumnPtr column = open_column(samples);
-  uint64_t count = column->rows.count(), width = std::max<uint64_t>(columns, 1);
-  const npy_intp dims[] = {static_cast<npy_intp>(count), static_cast<npy_intp>(width)};
+  check_sizes(*column, samples.path);
+  uint64_t width = std::max<uint64_t>(columns, 1);
+  const npy_intp dims[] = {static_cast<npy_intp>(column->rows.count()), static_cast<npy_intp>(width)};
   nb::object table = owned(PyArray_SimpleNew(2, dims, NPY_INT64));
-  auto row = data_of<int64_t>(table);
-  for (uint64_t k = 0; k < count; ++k, row += width) {
-    Shape shape = shape_at(samples, *column, k);
-    if (columns == 0) *row = shape.rank;
-    for (size_t d = 0; d < columns; ++d) row[d] = d < static_cast<size_t>(shape.rank) ? shape.dims[d] : -1;
-  }
+  auto values = data_of<int64_t>(table);
+  auto read = [&](const uint64_t* rows, uint64_t count, uint64_t first) {
+    return visit_shapes(*column, rows, count, [&](uint64_t k, const Shape& shape) {
+      int64_t* row = values + (first + k) * width;
+      if (columns == 0) *row = shape.rank;
+      for (size_t d = 0; d < columns; ++d) row[d] = d < static_cast<size_t>(shape.rank) ? shape.dims[d] : -1;
+    });
+  };
+  check(visit_rows(*column, 0, column->rows.count(), read), samples.path);
   return table;
 }
 
 int64_t find_bytes(Samples& samples, nb::bytes wanted, uint64_t begin, uint64_t end) {
+  constexpr uint64_t kAtOnce = 8192, kMostBytes = uint64_t{1} << 20;
   ColumnPtr column = open_column(samples);
-  check(column->spans.check_size(), samples.path);
+  check_sizes(*column, samples.path);
   end = std::min(end, column->rows.count());
   Span span{reinterpret_cast<const uint8_t*>(wanted.c_str()), wanted.size()};
-  uint64_t position = begin;
-  Status status;
-  if (begin < end && column->frames.codec) {
-    Zstd::Worker worker = column->frames.codec->worker();
-    GilReleased release;
-    status = find_decoded(column->spans, column->rows, column->frames, worker, span, begin, end, &position);
-  } else if (begin < end) {
-    GilReleased release;
-    status = find(column->spans, column->rows, span, begin, end, &position);
+  std::optional<Zstd::Worker> worker;
+  if (column->frames.codec) worker.emplace(column->frames.codec->worker());
+  size_t compared = std::clamp<uint64_t>(kMostBytes / std::max<uint64_t>(span.size, 1), 1, kAtOnce);
+  std::vector<Range> ranges;
+  std::vector<uint64_t> rows, positions;  // of samples of the right size: no others are read
+  for (uint64_t first = begin; first < end; first += kAtOnce) {
+    rows.clear();
+    positions.clear();
+    auto sift = [&](const uint64_t* some, uint64_t count, uint64_t before) {
+      ranges.resize(count);
+      Status status = locate(*column, false, some, count, ranges.data());
+      for (uint64_t k = 0; k < count && status.ok(); ++k) {
+        if (ranges[k].size != span.size) continue;
+        rows.push_back(some[k]);
+        positions.push_back(first + before + k);
+      }
+      return status;
+    };
+    check(visit_rows(*column, first, std::min(first + kAtOnce, end), sift), samples.path);
+    for (size_t k = 0; k < rows.size(); k += compared) {
+      auto from = rows.begin() + static_cast<std::ptrdiff_t>(k);
+      auto to = from + static_cast<std::ptrdiff_t>(std::min(compared, rows.size() - k));
+      Batch batch = read_rows(column, {from, to}, false, samples.path);
+      const Column& read = *batch.column;
+      uint64_t found, count = batch.rows.size();
+      Status status;
+      {
+        GilReleased release;
+        status = worker
+                     ? find_decoded(read.spans, read.frames, *worker, batch.rows.data(), count, span, &found)
+                     : find(read.spans, batch.rows.data(), count, span, &found);
+      }
+      check(status, read, samples.path);
+      if (found < count) return static_cast<int64_t>(positions[k + found]);
+    }
   }
-  check(status, samples.path);
-  return position < end ? static_cast<int64_t>(position) : -1;
+  return -1;
 }
 
-// A read-only array over a map, which it keeps alive.
-nb::object over(const std::shared_ptr<Mapping>& mapping, nb::object dtype, uint64_t lead,
-                const std::vector<npy_intp>& shape, const npy_intp* strides) {
-  auto data = const_cast<uint8_t*>(mapping->data()) + lead;
+nb::object u64() { return owned(reinterpret_cast<PyObject*>(PyArray_DescrFromType(NPY_UINT64))); }
+
+// A read-only array over a range of a file: over its map, which it keeps, or what is read now. `data_at`:
+// where its first element lies in the range.
+nb::object over(const Samples& samples, const std::shared_ptr<Mapping>& file, Range range, nb::object dtype,
+                const std::vector<npy_intp>& shape, const npy_intp* strides = nullptr, uint64_t data_at = 0) {
+  std::shared_ptr<Mapping> memory;
+  const uint8_t* data = nullptr;
+  if (file->data()) {
+    check(load(file, range, &memory, &data), samples.path);
+  } else {
+    Status status;
+    {
+      GilReleased release;
+      status = load(file, range, &memory, &data);
+    }
+    check(status, samples.path);
+  }
   auto descr = reinterpret_cast<PyArray_Descr*>(dtype.release().ptr());
-  nb::object array = owned(PyArray_NewFromDescr(&PyArray_Type, descr, static_cast<int>(shape.size()),
-                                                shape.data(), strides, data, 0, nullptr));
-  nb::capsule owner(new std::shared_ptr<Mapping>(mapping),
-                    [](void* kept) noexcept { delete static_cast<std::shared_ptr<Mapping>*>(kept); });
-  if (PyArray_SetBaseObject(array_of(array), owner.release().ptr()) != 0) throw nb::python_error();
+  nb::object array =
+      owned(PyArray_NewFromDescr(&PyArray_Type, descr, static_cast<int>(shape.size()), shape.data(), strides,
+                                 const_cast<uint8_t*>(data) + data_at, 0, nullptr));
+  if (PyArray_SetBaseObject(array_of(array), owner_of(memory).release().ptr()) != 0) throw nb::python_error();
   return array;
 }
 
@@ -584,17 +686,18 @@ nb::tuple bounds(Samples& samples) {
     return nb::make_tuple(none, none);
   }
   uint64_t first = rows.count() == 0 ? 0 : rows.row(0) * sizeof(uint64_t);
+  uint64_t size = rows.count() * sizeof(uint64_t);
   const std::vector<npy_intp> shape{static_cast<npy_intp>(rows.count())};
-  auto u64 = [] { return owned(reinterpret_cast<PyObject*>(PyArray_DescrFromType(NPY_UINT64))); };
-  return nb::make_tuple(over(index.starts, u64(), first, shape, nullptr),
-                        over(index.ends, u64(), index.lead + first, shape, nullptr));
+  return nb::make_tuple(over(samples, index.starts, {first, size}, u64(), shape),
+                        over(samples, index.ends, {index.lead + first, size}, u64(), shape));
 }
 
 // Where the samples start, and where the last one ends, over the map: checked, for others read them without a
 // look. None where they do not lie in one order, or are compressed.
 nb::object offsets(Samples& samples) {
   ColumnPtr column = open_column(samples);
-  const Index& index = column->spans.index();
+  const Spans& spans = column->spans;
+  const Index& index = spans.index();
   const RowMap& rows = column->rows;
   if (!rows.is_contiguous() || column->frames.codec || (index.starts && index.starts != index.ends))
     return nb::none();
@@ -603,31 +706,32 @@ nb::object offsets(Samples& samples) {
     *data_of<uint64_t>(none) = 0;
     return none;
   }
-  check(column->spans.check_size(), samples.path);
+  check_sizes(*column, samples.path);
   uint64_t count = rows.count(), first = count == 0 ? 0 : rows.row(0);
+  nb::object array = over(samples, index.starts, {first * sizeof(uint64_t), (count + 1) * sizeof(uint64_t)},
+                          u64(), {static_cast<npy_intp>(count + 1)});
   Status status;
   {
     GilReleased release;
-    status = column->spans.check_order(first, count);
+    status = check_order(data_of<const uint64_t>(array), first, count, spans.payload_size() / spans.unit());
   }
   check(status, samples.path);
-  auto u64 = owned(reinterpret_cast<PyObject*>(PyArray_DescrFromType(NPY_UINT64)));
-  return over(index.starts, u64, first * sizeof(uint64_t), {static_cast<npy_intp>(count + 1)}, nullptr);
+  return array;
 }
 
-// All elements of the payload in their order, over the map.
-nb::object flat(Samples& samples) {
+// All elements of the payload in their order, or `count` of them from `first` on, over the map.
+nb::object flat(Samples& samples, uint64_t first, std::optional<uint64_t> count) {
   ColumnPtr column = open_column(samples);
   const Spans& spans = column->spans;
-  if (column->layout->dtype.is_none()) {  // of text and bytes
-    if (!spans.payload()) return new_array(0, NPY_UINT8);
-    auto u8 = owned(reinterpret_cast<PyObject*>(PyArray_DescrFromType(NPY_UINT8)));
-    return over(spans.payload(), u8, 0, {static_cast<npy_intp>(spans.payload_size())}, nullptr);
-  }
-  if (!spans.payload()) return new_samples(samples, *column, {0});
-  auto itemsize = static_cast<uint64_t>(nb::cast<int64_t>(column->layout->dtype.attr("itemsize")));
-  return over(spans.payload(), column->layout->dtype, 0,
-              {static_cast<npy_intp>(spans.payload_size() / itemsize)}, nullptr);
+  nb::object dtype = column->layout->dtype;
+  if (!spans.payload()) return dtype.is_none() ? new_array(0, NPY_UINT8) : new_samples(samples, *column, {0});
+  if (dtype.is_none()) dtype = owned(reinterpret_cast<PyObject*>(PyArray_DescrFromType(NPY_UINT8)));
+  auto itemsize = static_cast<uint64_t>(nb::cast<int64_t>(dtype.attr("itemsize")));
+  uint64_t elements = spans.payload_size() / itemsize;
+  first = std::min(first, elements);
+  elements = std::min(count.value_or(elements), elements - first);
+  return over(samples, spans.payload(), {first * itemsize, elements * itemsize}, dtype,
+              {static_cast<npy_intp>(elements)});
 }
 
 // All samples of one shape as one array over the map; a view by indices has none, nor have edited samples.
@@ -638,11 +742,15 @@ nb::object whole(Samples& samples) {
   std::vector<npy_intp> shape{count};
   for (int k = 0; k < column->layout->shape.rank; ++k)
     shape.push_back(static_cast<npy_intp>(column->layout->shape.dims[static_cast<size_t>(k)]));
-  if (!spans.payload() || count == 0) return new_samples(samples, *column, shape);
+  if (!spans.payload() || count == 0) {
+    nb::object nothing = new_samples(samples, *column, shape);
+    PyArray_CLEARFLAGS(array_of(nothing), NPY_ARRAY_WRITEABLE);
+    return nothing;
+  }
   const RowMap& rows = column->rows;
   if (!rows.is_range()) return nb::none();
-  auto first = static_cast<int64_t>(rows.row(0));
-  int64_t step = count > 1 ? static_cast<int64_t>(rows.row(1)) - first : 1;
+  uint64_t first = rows.row(0), last = rows.row(static_cast<uint64_t>(count) - 1);
+  int64_t step = count > 1 ? static_cast<int64_t>(rows.row(1)) - static_cast<int64_t>(first) : 1;
   auto unit = static_cast<npy_intp>(spans.unit());
   std::vector<npy_intp> strides(shape.size());
   strides[0] = unit * static_cast<npy_intp>(step);
@@ -651,8 +759,12 @@ nb::object whole(Samples& samples) {
     strides[k] = column->layout->strides.empty() ? inner : column->layout->strides[k - 1];
     inner *= shape[k];
   }
-  return over(spans.payload(), column->layout->dtype, static_cast<uint64_t>(first) * spans.unit(), shape,
-              strides.data());
+  bool scattered = !column->layout->strides.empty();
+  uint64_t lowest = scattered ? 0 : std::min(first, last), highest = std::max(first, last);
+  Range range{lowest * spans.unit(), (highest + 1 - lowest) * spans.unit()};
+  if (scattered) range.size = spans.payload_size();
+  return over(samples, spans.payload(), range, column->layout->dtype, shape, strides.data(),
+              (first - lowest) * spans.unit());
 }
 
 }  // namespace
@@ -680,7 +792,7 @@ void define_batches(nb::class_<Samples>& samples) {
       .def("_shape_table", &shape_table)
       .def("_bounds", &bounds)
       .def("_offsets", &offsets)
-      .def("_flat", &flat)
+      .def("_flat", &flat, nb::arg("first") = 0, nb::arg("count").none() = nb::none())
       .def("_whole", &whole);
 }
 

@@ -163,6 +163,8 @@ void define_io(nb::module_& m) {
     return taken;
   });
   m.def("unlock", [](int fd, const std::string& path) { check(io::unlock(fd), path); });
+  m.def("is_remote", &io::is_remote);
+  m.def("is_overlay", &io::is_overlay);
   m.def("boot_id", [] {
     Id id;
     io::boot_id(id.data());
@@ -189,18 +191,27 @@ nb::object read_ranges(int fd, uint64_t file_size, nb::handle starts, nb::handle
             path);
     total += static_cast<uint64_t>(size[k]);
   }
-  std::shared_ptr<Mapping> mapping;
-  check(Mapping::open(fd, file_size, &mapping), path);
-  check(mapping->check_size(file_size), path);
+  std::shared_ptr<Mapping> file;
+  check(Mapping::open(fd, file_size, io::is_remote(fd) ? Access::pread : Access::map, "data", &file), path);
+  check(file->check_size(file_size), path);
   nb::object bytes = new_bytes(total);
   uint8_t* out = data_of_bytes(bytes);
-  GilReleased release;
-  constexpr size_t kAhead = 8;
-  for (size_t k = 0; k < count; ++k) {
-    if (k + kAhead < count) __builtin_prefetch(mapping->data() + start[k + kAhead]);
-    memcpy(out, mapping->data() + start[k], static_cast<size_t>(size[k]));
-    out += size[k];
+  Status status;
+  {
+    GilReleased release;
+    constexpr size_t kAhead = 8;
+    for (size_t k = 0; k < count && status.ok(); ++k) {
+      auto begin = static_cast<uint64_t>(start[k]), length = static_cast<uint64_t>(size[k]);
+      if (!file->data()) {
+        status = file->read(begin, length, out);
+      } else {
+        if (k + kAhead < count) __builtin_prefetch(file->data() + start[k + kAhead]);
+        memcpy(out, file->data() + begin, length);
+      }
+      out += length;
+    }
   }
+  check(status, path);
   return bytes;
 }
 

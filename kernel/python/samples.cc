@@ -74,19 +74,26 @@ PyObject* view(const Column& column, const Shape& shape, const uint8_t* data) {
   return array;
 }
 
-// A writable array of its own.
+PyObject* frozen(const Column& column, PyObject* array) {
+  if (array && column.is_frozen)
+    PyArray_CLEARFLAGS(reinterpret_cast<PyArrayObject*>(array), NPY_ARRAY_WRITEABLE);
+  return array;
+}
+
+// An array of its own, writable unless it stands for a view.
 PyObject* copy(const Column& column, const Shape& shape, Span span) {
   if (!column.layout->strides.empty()) {
     PyObject* source = view(column, shape, span.data);
     if (!source) return nullptr;
     PyObject* array = PyArray_NewCopy(reinterpret_cast<PyArrayObject*>(source), NPY_CORDER);
     Py_DECREF(source);
-    return array;
+    return frozen(column, array);
   }
   PyObject* array = PyArray_NewFromDescr(&PyArray_Type, new_descr(column), shape.rank, extents(shape),
                                          nullptr, nullptr, 0, nullptr);
-  if (array) memcpy(PyArray_DATA(reinterpret_cast<PyArrayObject*>(array)), span.data, span.size);
-  return array;
+  if (!array) return nullptr;
+  memcpy(PyArray_DATA(reinterpret_cast<PyArrayObject*>(array)), span.data, span.size);
+  return frozen(column, array);
 }
 
 PyObject* decode_array(const Samples& samples, const Column& column, uint64_t row, Span span, bool owns,
@@ -140,8 +147,21 @@ Samples* samples_of(PyObject* self) {
   return nb::inst_ptr<Samples>(self);
 }
 
-PyObject* get(Samples& samples, const Column& column, uint64_t row) {
-  if (column.fields) return decode_record(column, row, samples.copies);
+// For slots: whether a function that may throw has not.
+template <typename Function>
+bool succeeds(Function function) {
+  try {
+    function();
+    return true;
+  } catch (nb::python_error& error) {
+    error.restore();
+  } catch (const std::bad_alloc&) {
+    PyErr_NoMemory();
+  }
+  return false;
+}
+
+inline PyObject* get_direct(Samples& samples, const Column& column, uint64_t row) {
   Span span;
   Status status = column.spans.at(row, &span);
   if (status.ok()) [[likely]] {
@@ -150,8 +170,21 @@ PyObject* get(Samples& samples, const Column& column, uint64_t row) {
       return sample;
     status.row = row;
   }
+  status.row = column.origin(status.row);
   set_error(status, samples.path);
   return nullptr;
+}
+
+// A record, or a sample of files that are not mapped.
+[[gnu::noinline]] PyObject* get_indirect(Samples& samples, const Column& column, uint64_t row) {
+  if (column.access == Access::map) return decode_record(column, row, samples.copies);
+  std::shared_ptr<const Column> kept = samples.column, fetched;  // another thread may close the handle
+  if (!succeeds([&] { fetched = fetch(column, {row}, {}, samples.path); })) return nullptr;
+  return fetched->fields ? decode_record(*fetched, 0, samples.copies) : get_direct(samples, *fetched, 0);
+}
+
+inline PyObject* get(Samples& samples, const Column& column, uint64_t row) {
+  return column.is_direct ? get_direct(samples, column, row) : get_indirect(samples, column, row);
 }
 
 PyObject* subscript(PyObject* self, PyObject* key) {
@@ -218,6 +251,10 @@ struct Iterator {
   uint64_t run_first = 0;  // position of a run of samples that are stored one after the other
   uint64_t run_count = 0;
   uint64_t run_row = 0;
+  std::shared_ptr<const Column> chunk = {};  // where nothing is mapped: samples from `chunk_first` on
+  uint64_t chunk_first = 0;
+  bool freezes = false;
+  uint64_t next_look = 0;  // position from which on reading ahead goes on
 
   // Where a sample is stored; looked up once per run.
   uint64_t row(const RowMap& rows, uint64_t position) {
@@ -229,57 +266,97 @@ struct Iterator {
   }
 
   static constexpr uint64_t kStep = uint64_t{2} << 20;
+  static constexpr uint64_t kMostUnseen = 16;
 
   // Reads ahead of a sequential pass, once per map: page faults cost as much as the copies.
-  void read_ahead(const Column& column, uint64_t position, uint64_t row) const {
+  Status read_ahead(const Column& column, uint64_t position, uint64_t row) {
+    next_look = position + kMostUnseen;
     // Not where a replaced sample lies: the next one is elsewhere.
-    if (!column.rows.is_ordered() || column.rows.base(position) != row) return;
-    if (!column.fields) return read_ahead(column, row);
-    for (const Fields::Field& field : column.fields->fields) read_ahead(*field.samples.column, row);
+    if (!column.rows.is_ordered() || column.rows.base(position) != row) return {};
+    if (!column.fields) return read_ahead_of(column, position, row);
+    for (const Fields::Field& field : column.fields->fields)
+      if (Status status = read_ahead_of(*field.samples.column, position, row); !status.ok()) return status;
+    return {};
   }
 
-  void read_ahead(const Column& column, uint64_t row) const {
+  Status read_ahead_of(const Column& column, uint64_t position, uint64_t row) {
     const Spans& spans = column.spans;
-    Span span;
-    if (!column.layout->strides.empty() || !spans.payload() || !spans.at(row, &span).ok()) return;
+    uint64_t begin, size;
+    if (!column.layout->strides.empty() || !spans.payload() || !spans.range(row, &begin, &size).ok())
+      return {};
     Mapping& payload = *spans.payload();
-    auto begin = static_cast<uint64_t>(span.data - payload.data());
-    uint64_t end = std::min(begin + span.size + kStep / 2, spans.payload_size());
+    next_look =
+        std::min(next_look, position + std::max<uint64_t>(kStep / 2 / std::max<uint64_t>(size, 1), 1));
+    uint64_t end = std::min(begin + size + kStep / 2, spans.payload_size());
     if (payload.is_populated(begin, end)) [[likely]]
-      return;
-    end = std::min(begin + span.size + kStep, spans.payload_size());
+      return {};
+    end = std::min(begin + size + kStep, spans.payload_size());
     GilReleased release;
     payload.will_need(end, std::min(end + kStep, spans.payload_size()));
-    payload.populate(begin, end);
+    return payload.populate(begin, end);
+  }
+
+  // Where nothing is mapped: a chunk of samples that a position is in, read now if it is in none. `position`
+  // is the one in the chunk then.
+  std::shared_ptr<const Column> chunk_of(uint64_t* position) {
+    // Whoever wants one sample should not wait for many; by doubling, nobody reads twice what is asked for.
+    constexpr uint64_t kMost = 256, kMostBytes = uint64_t{1} << 20;
+    std::shared_ptr<const Column> kept = chunk;
+    uint64_t first = chunk_first, count = kept ? kept->rows.count() : 0;
+    if (*position - first >= count) {
+      const Column& column = *samples.column;
+      count = count && *position == first + count ? std::min(2 * count, kMost) : 1;
+      if (!column.layout->strides.empty()) count = column.rows.count();  // each needs all of the file
+      std::vector<uint64_t> rows(std::min(count, column.rows.count() - *position));
+      for (size_t k = 0; k < rows.size(); ++k) rows[k] = column.rows.row(*position + k);
+      FetchOptions options{.most_bytes = kMostBytes, .one_by_one = freezes};
+      try {
+        kept = fetch(column, rows, options, samples.path);
+      } catch (nb::python_error&) {  // one of them is damaged: the others come before and after it
+        if (rows.size() == 1) throw;
+        rows.resize(1);
+        kept = fetch(column, rows, options, samples.path);
+      }
+      chunk = kept;
+      chunk_first = first = *position;
+      ahead.reset();
+    }
+    *position -= first;
+    return kept;
   }
 };
 
 // A sample of a compressed column. The next ones are decoded with it, on several threads.
 PyObject* next_decoded(Iterator& iterator, const Column& column, uint64_t position, uint64_t row) {
-  // Whoever wants one sample should not wait for many; by doubling, nobody decodes twice what is asked for.
+  // As for chunks; what is in one was asked for by doubling already.
   constexpr uint64_t kMost = 256;
   Samples& samples = iterator.samples;
   std::shared_ptr<const Decoded> ahead = iterator.ahead;
   uint64_t at = position - iterator.ahead_first;
   if (!ahead || at >= ahead->count) {
     uint64_t count = ahead && at == ahead->count ? std::min(2 * ahead->count, kMost) : 1;
+    if (column.is_fetched()) count = kMost;
     std::vector<uint64_t> rows(std::min(count, column.rows.count() - position));
     for (size_t k = 0; k < rows.size(); ++k) rows[k] = column.rows.row(position + k);
     auto decoded = std::make_shared<Decoded>();
     Status status = decoded->decode(column, rows.data(), rows.size());
     if (decoded->count == 0) {
+      status.row = column.origin(status.row);
       set_error(status, samples.path);
       return nullptr;
     }
-    iterator.ahead = ahead = std::move(decoded);
-    iterator.ahead_first = position;
+    ahead = std::move(decoded);
+    if (!column.is_fetched() || iterator.chunk.get() == &column) {  // no other thread has gone on meanwhile
+      iterator.ahead = ahead;
+      iterator.ahead_first = position;
+    }
     at = 0;
   }
   Status status;
   PyObject* sample = decode_plain(samples, column, row, ahead->at(at), &status);
   if (sample || status.ok()) [[likely]]
     return sample;
-  status.row = row;
+  status.row = column.origin(row);
   set_error(status, samples.path);
   return nullptr;
 }
@@ -292,7 +369,13 @@ PyObject* iterate(PyObject* self) {
     return nullptr;
   }
   try {
-    return nb::cast(Iterator{*samples}).release().ptr();
+    Iterator iterator{*samples};
+    if (samples->column->access == Access::pread) {
+      // One array that somebody keeps must not keep a whole chunk.
+      iterator.freezes = !samples->copies;
+      iterator.samples.copies = true;
+    }
+    return nb::cast(std::move(iterator)).release().ptr();
   } catch (const std::exception& error) {
     PyErr_SetString(PyExc_MemoryError, error.what());
     return nullptr;
@@ -309,18 +392,21 @@ PyObject* iterator_next(PyObject* self) {
   if (iterator->next >= column.rows.count()) return nullptr;
   // Taken before the GIL is released below: other threads may share the iterator.
   uint64_t position = iterator->next++;
-  if (position % 256 == 0) {
-    Status status = column.spans.check_size();
-    if (column.fields)
-      for (const Fields::Field& field : column.fields->fields)
-        if (status.ok()) status = field.samples.column->spans.check_size();
+  if (column.access == Access::pread) {
+    std::shared_ptr<const Column> chunk;
+    if (!succeeds([&] { chunk = iterator->chunk_of(&position); })) return nullptr;
+    if (chunk->frames.codec) return next_decoded(*iterator, *chunk, position, position);
+    return get(iterator->samples, *chunk, position);
+  }
+  if (position % 256 == 0 && !succeeds([&] { check_sizes(column, iterator->samples.path); })) return nullptr;
+  uint64_t row = iterator->row(column.rows, position);
+  if (position >= iterator->next_look) {
+    Status status = iterator->read_ahead(column, position, row);
     if (!status.ok()) {
       set_error(status, iterator->samples.path);
       return nullptr;
     }
   }
-  uint64_t row = iterator->row(column.rows, position);
-  if (position % 16 == 0) iterator->read_ahead(column, position, row);
   if (column.frames.codec) return next_decoded(*iterator, column, position, row);
   return get(iterator->samples, column, row);
 }
@@ -334,9 +420,9 @@ PyObject* itself(PyObject* self) {
 
 using MapPtr = std::shared_ptr<Mapping>;
 
-MapPtr map(const std::string& path, int fd, uint64_t size) {
+MapPtr map(const Samples& samples, int fd, uint64_t size, const char* what) {
   MapPtr mapping;
-  check(Mapping::open(fd, size, &mapping), path);
+  check(Mapping::open(fd, size, samples.access, what, &mapping), samples.path);
   return mapping;
 }
 
@@ -360,29 +446,26 @@ uint64_t offsets_size(uint64_t rows) { return (rows + 1) * sizeof(uint64_t); }
 
 Index offsets_index(MapPtr offsets) { return {offsets, offsets, sizeof(uint64_t)}; }
 
-Shapes no_shapes(ShapeForm form) { return {form, Spans(nullptr, 0, 0, {})}; }
-
-nb::object owner_of(const MapPtr& payload) {
-  return nb::capsule(new MapPtr(payload), [](void* kept) noexcept { delete static_cast<MapPtr*>(kept); });
-}
-
-void show(Samples& samples, RowMap rows, Spans spans, Shapes shapes, Frames frames = {}) {
-  bool same = samples.column && samples.column->spans.payload() == spans.payload();
-  nb::object owner = same ? samples.column->owner : owner_of(spans.payload());
-  samples.column = std::make_shared<const Column>(Column{std::move(rows),
-                                                         std::move(spans),
-                                                         std::move(shapes),
-                                                         std::move(owner),
-                                                         std::move(frames),
-                                                         samples.layout,
-                                                         {},
-                                                         {}});
+// The rows of a column that is attached now.
+void show(Samples& samples, uint64_t rows, Spans spans, Frames frames = {}) {
+  Column column;
+  column.rows = RowMap(rows);
+  column.owner = owner_of(spans.payload());
+  column.spans = std::move(spans);
+  column.frames = std::move(frames);
+  column.layout = samples.layout;
+  column.stored = rows;
+  column.access = samples.access;
+  column.is_direct = samples.access == Access::map;
+  samples.column = std::make_shared<const Column>(std::move(column));
 }
 
 // The same column, other rows.
 void share(Samples& samples, const Column& seen, RowMap rows) {
-  samples.column = std::make_shared<const Column>(Column{std::move(rows), seen.spans, seen.shapes, seen.owner,
-                                                         seen.frames, seen.layout, seen.nulls, seen.fields});
+  Column column = seen;
+  column.rows = std::move(rows);
+  samples.access = column.access;
+  samples.column = std::make_shared<const Column>(std::move(column));
 }
 
 // Rows of one size, `unit` bytes apart.
@@ -391,57 +474,58 @@ void attach_fixed(Samples& samples, int payload_fd, uint64_t payload_size, uint6
   if (needed > payload_size)
     raise({.code = Code::short_file, .what = "data", .found = payload_size, .expected = needed},
           samples.path);
-  show(samples, RowMap(rows), {map(samples.path, payload_fd, payload_size), payload_size, unit, {}},
-       no_shapes(ShapeForm::flat));
+  show(samples, rows, {map(samples, payload_fd, payload_size, "data"), payload_size, unit, {}});
 }
 
 // Rows of any size. `codec`: what they are compressed with, `sizes_fd` saying what each decodes to.
 void attach(Samples& samples, int payload_fd, uint64_t payload_size, uint64_t unit, int offsets_fd,
             uint64_t rows, nb::handle codec, int sizes_fd) {
-  MapPtr offsets = map(samples.path, offsets_fd, offsets_size(rows));
+  MapPtr offsets = map(samples, offsets_fd, offsets_size(rows), "offsets");
   Frames frames;
-  if (!codec.is_none()) frames = {codec_of(codec), map(samples.path, sizes_fd, sizes_size(rows))};
-  show(samples, RowMap(rows),
-       {map(samples.path, payload_fd, payload_size), payload_size, unit, offsets_index(offsets)},
-       no_shapes(ShapeForm::flat), std::move(frames));
+  if (!codec.is_none()) frames = {codec_of(codec), map(samples, sizes_fd, sizes_size(rows), "sizes")};
+  show(samples, rows,
+       {map(samples, payload_fd, payload_size, "data"), payload_size, unit, offsets_index(offsets)},
+       std::move(frames));
 }
 
 // The directories of 0.x: starts and ends in files of their own, and only the frames say what they decode to.
 void attach_legacy(Samples& samples, int payload_fd, uint64_t payload_size, uint64_t unit, int starts_fd,
                    int ends_fd, uint64_t rows, nb::handle codec) {
   uint64_t size = rows * sizeof(uint64_t);
-  Index index{map(samples.path, starts_fd, size), map(samples.path, ends_fd, size), 0};
+  Index index{map(samples, starts_fd, size, "starts"), map(samples, ends_fd, size, "ends"), 0};
   Frames frames;
   if (!codec.is_none()) frames.codec = codec_of(codec);
-  show(samples, RowMap(rows),
-       {map(samples.path, payload_fd, payload_size), payload_size, unit, std::move(index)},
-       no_shapes(ShapeForm::flat), std::move(frames));
+  show(samples, rows, {map(samples, payload_fd, payload_size, "data"), payload_size, unit, std::move(index)},
+       std::move(frames));
 }
 
 void attach_shapes(Samples& samples, Shapes shapes) {
-  show(samples, samples.column->rows, samples.column->spans, std::move(shapes));
+  Column column = *samples.column;
+  column.shapes = std::move(shapes);
+  samples.column = std::make_shared<const Column>(std::move(column));
 }
 
 // The shapes of the rows: form 0 one element each, 1 as long as their spans, 2 and 3 rows of `width` numbers.
 void attach_shape_rows(Samples& samples, int form, int fd, uint64_t width) {
   uint64_t rows = samples.column->rows.count();
   auto shape_form = static_cast<ShapeForm>(form);
-  if (shape_form < ShapeForm::rows) return attach_shapes(samples, no_shapes(shape_form));
+  if (shape_form < ShapeForm::rows) return attach_shapes(samples, {shape_form, {nullptr, 0, 0, {}}});
   uint64_t unit = width * sizeof(uint64_t), size = rows_size(samples.path, rows, unit);
-  attach_shapes(samples, {shape_form, {map(samples.path, fd, size), size, unit, {}}});
+  attach_shapes(samples, {shape_form, {map(samples, fd, size, "shapes"), size, unit, {}}});
 }
 
 void attach_legacy_shape_rows(Samples& samples, int fd, uint64_t width) {
   uint64_t rows = samples.column->rows.count();
   uint64_t unit = width * sizeof(uint64_t), size = rows_size(samples.path, rows, unit);
-  attach_shapes(samples, {ShapeForm::legacy, {map(samples.path, fd, size), size, unit, {}}});
+  attach_shapes(samples, {ShapeForm::legacy, {map(samples, fd, size, "shapes"), size, unit, {}}});
 }
 
 void attach_legacy_shape_spans(Samples& samples, int fd, uint64_t size, int starts_fd, int ends_fd) {
   uint64_t rows = samples.column->rows.count(), index_size = rows * sizeof(uint64_t);
-  Index index{map(samples.path, starts_fd, index_size), map(samples.path, ends_fd, index_size), 0};
-  attach_shapes(samples,
-                {ShapeForm::legacy, {map(samples.path, fd, size), size, sizeof(uint64_t), std::move(index)}});
+  Index index{map(samples, starts_fd, index_size, "starts of shapes"),
+              map(samples, ends_fd, index_size, "ends of shapes"), 0};
+  attach_shapes(samples, {ShapeForm::legacy,
+                          {map(samples, fd, size, "shapes"), size, sizeof(uint64_t), std::move(index)}});
 }
 
 // The same files at another commit of so many rows.
@@ -454,6 +538,7 @@ std::shared_ptr<const Column> grown(const std::string& path, const Column& seen,
   };
   Column column = seen;
   column.rows = std::move(map);
+  column.stored = rows;
   column.spans = grow_spans(seen.spans, payload_size);
   const Spans& shapes = seen.shapes.spans();
   column.shapes = {seen.shapes.form(), grow_spans(shapes, rows_size(path, rows, shapes.unit()))};
@@ -487,7 +572,7 @@ void grow(Samples& samples, const std::vector<uint64_t>& payload_sizes, uint64_t
 // Which rows of the column that is attached are null: a byte each.
 void attach_nulls(Samples& samples, int fd) {
   Column column = *open_column(samples);
-  column.nulls = map(samples.path, fd, column.rows.count());
+  column.nulls = map(samples, fd, column.rows.count(), "nulls");
   samples.column = std::make_shared<const Column>(std::move(column));
 }
 
@@ -511,9 +596,11 @@ void attach_fields(Samples& samples, const std::vector<nb::tuple>& keys,
     }
     fields->fields.push_back({group, nb::borrow(keys[k][depth]), *columns[k]});
   }
-  RowMap rows = columns.empty() ? RowMap(0) : open_column(*columns[0])->rows;
-  show(samples, std::move(rows), {nullptr, 0, 0, {}}, no_shapes(ShapeForm::flat));
-  Column column = *samples.column;
+  Column column;
+  column.layout = samples.layout;
+  column.access = samples.access;
+  column.is_direct = false;
+  if (!columns.empty()) column.rows = open_column(*columns[0])->rows;
   column.fields = std::move(fields);
   samples.column = std::make_shared<const Column>(std::move(column));
 }
@@ -627,7 +714,7 @@ PyObject* decode_record(const Column& column, uint64_t row, bool owns) {
     nb::object value;
     if (status.ok()) value = nb::steal(decode(field.samples, of_field, row, span, owns, &status));
     if (!value.is_valid()) {
-      status.row = row;
+      status.row = of_field.origin(row);
       if (!status.ok()) set_error(status, field.samples.path);
       return nullptr;
     }
@@ -664,6 +751,11 @@ Status Decoded::decode(const Column& column, const uint64_t* rows, uint64_t size
     decoded = decode_batch(column.spans, workers, rows, count, offsets.data(), values.get(), &count);
   }
   return decoded.ok() ? measured : decoded;
+}
+
+nb::object owner_of(const std::shared_ptr<Mapping>& payload) {
+  using Kept = std::shared_ptr<Mapping>;
+  return nb::capsule(new Kept(payload), [](void* kept) noexcept { delete static_cast<Kept*>(kept); });
 }
 
 std::shared_ptr<const Column> open_column(const Samples& samples) {
@@ -762,8 +854,7 @@ void define_samples(nb::module_& m) {
       .def("_attach_shapes", &attach_shape_rows)
       .def("_attach_legacy_shape_rows", &attach_legacy_shape_rows)
       .def("_attach_legacy_shape_spans", &attach_legacy_shape_spans)
-      .def("_attach_nothing",
-           [](Samples& self) { show(self, RowMap(0), {nullptr, 0, 0, {}}, no_shapes(ShapeForm::flat)); })
+      .def("_attach_nothing", [](Samples& self) { show(self, 0, {nullptr, 0, 0, {}}); })
       .def("_attach_nulls", &attach_nulls)
       .def("_attach_fields", &attach_fields)
       .def("_show_field", &show_field)
@@ -771,6 +862,7 @@ void define_samples(nb::module_& m) {
            [](Samples& self, const Samples& attached) {
              self.column = open_column(attached);
              self.layout = self.column->layout;
+             self.access = self.column->access;
            })
       .def("_detach", [](Samples& self) { self.column.reset(); })
       .def("_grow", &grow)
@@ -779,6 +871,9 @@ void define_samples(nb::module_& m) {
       .def(
           "_wrap_with", [](Samples& self, nb::object wrapper) { self.wrapper = std::move(wrapper); },
           nb::arg().none())
+      .def("_map_files",
+           [](Samples& self, bool mapped) { self.access = mapped ? Access::map : Access::pread; })
+      .def_prop_ro("_is_mapped", [](const Samples& self) { return self.access == Access::map; })
       .def("_give_copies", [](Samples& self, bool copies) { self.copies = copies; })
       .def_prop_ro("_described", [](const Samples& self) { return open_column(self)->layout->dtype; })
       .def_prop_ro("_rank", &rank_of_all)

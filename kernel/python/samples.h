@@ -7,7 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "fetch.h"
 #include "python.h"
+#include "rows.h"
 #include "shapes.h"
 #include "spans.h"
 #include "zstd.h"
@@ -28,16 +30,24 @@ struct Fields;
 // What a handle sees of one column: immutable, shared by the handle, its iterators and its views. Another
 // thread, or a wrapper, may move the handle to files of another layout while one is read.
 struct Column {
-  RowMap rows;
-  Spans spans;
-  Shapes shapes;     // of a ragged column
+  RowMap rows = RowMap(0);
+  Spans spans = {nullptr, 0, 0, {}};
+  Shapes shapes = {ShapeForm::flat, {nullptr, 0, 0, {}}};  // of a ragged column
   nb::object owner;  // keeps the map of the payload for the arrays over it
   Frames frames;     // of a compressed column
   std::shared_ptr<const Layout> layout;
   std::shared_ptr<Mapping> nulls;  // of a nullable column: a byte per row, not zero where there is no sample
   std::shared_ptr<const Fields> fields;  // of records, which have nothing else but rows
+  uint64_t stored = 0;                   // rows that the files hold, whichever of them are samples here
+  Access access = Access::map;
+  bool is_direct = true;          // one column that is mapped, or in memory: no detour for a sample
+  bool is_frozen = false;         // copies of its arrays are read-only, as the views are that they stand for
+  std::vector<uint64_t> origins;  // of rows that were fetched: what they are in the files
 
   bool is_null(uint64_t row) const { return nulls && nulls->data()[row]; }
+  // The row as errors call it.
+  uint64_t origin(uint64_t row) const { return row < origins.size() ? origins[row] : row; }
+  bool is_fetched() const { return !origins.empty(); }
 };
 
 // The edits of a commit, as Python holds them; none: an unedited dataset's.
@@ -51,6 +61,7 @@ struct Samples {
   std::shared_ptr<const Column> column;  // none: closed
   std::shared_ptr<const Layout> layout;  // of the column that is attached next
   nb::object wrapper;                    // called with each sample that is given out; or none
+  Access access = Access::map;           // of the files that are attached next
   bool copies = false;                   // arrays are given out as copies of their own
   bool cold = false;                     // the last batch waited for the disk
   bool ascii = true;                     // the last text was ASCII
@@ -100,6 +111,50 @@ PyObject* decode_plain(Samples& samples, const Column& column, uint64_t row, Spa
 
 // The column, for a batch to keep alive; raises if the handle is closed.
 std::shared_ptr<const Column> open_column(const Samples& samples);
+
+// What the arrays over a payload keep.
+nb::object owner_of(const std::shared_ptr<Mapping>& payload);
+
+// An error with a row of the column's.
+void check(const Status& status, const Column& column, const std::string& path);
+
+// Once per batch: whether somebody truncated a file under its map. Costs nothing per sample, and guards no
+// view.
+void check_sizes(const Column& column, const std::string& path);
+
+struct FetchOptions {
+  uint64_t most_bytes = UINT64_MAX;  // of samples: then there may be fewer than were asked for, but one
+  bool one_by_one = false;  // they are given out one by one, so that none may keep the memory of the others
+  bool is_cold = false;     // the disk is asked for all of them before the first is read
+};
+
+// The samples in these rows of a column that is not mapped, read into memory: a column of its own, with as
+// many rows.
+std::shared_ptr<const Column> fetch(const Column& column, const std::vector<uint64_t>& rows,
+                                    const FetchOptions& options, const std::string& path);
+
+// Samples that are read together. Where the files are not mapped, they are in memory.
+struct Batch {
+  std::shared_ptr<const Column> column;
+  std::vector<uint64_t> rows;  // of that column
+};
+Batch read_batch(Samples& samples, nb::handle indices);
+// The same of rows of a column; they should be few enough for memory.
+Batch read_rows(const std::shared_ptr<const Column>& column, std::vector<uint64_t> rows, bool is_cold,
+                const std::string& path);
+
+// The times of batches: the next one's pages are asked for all at once where this one waited for the disk.
+// Measured: 5x faster than faulting them in one by one when cold, up to 3x slower when warm, so it must
+// adapt.
+class Stopwatch {
+ public:
+  Stopwatch();
+  // Whether so many samples took longer than they do from memory.
+  bool waited(uint64_t count, uint64_t bytes, bool decoded) const;
+
+ private:
+  double begin_;
+};
 
 // Positions of a batch, negative ones resolved, all in range.
 std::vector<uint64_t> positions_of(const Column& column, nb::handle key, const std::string& path);

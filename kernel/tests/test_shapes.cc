@@ -21,7 +21,7 @@ std::shared_ptr<Mapping> map(const void* data, size_t size) {
   unlink(path);
   CHECK(pwrite(fd, data, size, 0) == static_cast<ssize_t>(size));
   std::shared_ptr<Mapping> mapping;
-  CHECK(Mapping::open(fd, size, &mapping).ok());
+  CHECK(Mapping::open(fd, size, Access::map, "shapes", &mapping).ok());
   close(fd);
   return mapping;
 }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "check.h"
+#include "rows.h"
 #include "spans.h"
 
 using namespace mmap_ninja;
@@ -27,7 +28,7 @@ int temporary(const void* data, size_t size) {
 std::shared_ptr<Mapping> map(const void* data, size_t size) {
   int fd = temporary(data, size);
   std::shared_ptr<Mapping> mapping;
-  CHECK(Mapping::open(fd, size, &mapping).ok());
+  CHECK(Mapping::open(fd, size, Access::map, "data", &mapping).ok());
   close(fd);
   return mapping;
 }
@@ -72,7 +73,7 @@ void test_bad_offsets_are_refused_everywhere() {
     uint8_t values[8] = {};
     CHECK(gather(spans, rows, 4, 1, promised, values).code == Code::bad_offsets);
     uint64_t found;
-    CHECK(find(spans, RowMap(4), {reinterpret_cast<const uint8_t*>("zz"), 2}, 0, 4, &found).code ==
+    CHECK(find(spans, rows, 4, {reinterpret_cast<const uint8_t*>("zz"), 2}, &found).code ==
           Code::bad_offsets);
     will_need(spans, rows, 4);
     for (uint64_t row = 0; row < 4; ++row) spans.prefetch_payload(row);
@@ -125,21 +126,22 @@ void test_rows_of_one_size_need_no_index() {
 
 void test_find_stops_at_the_first_match() {
   Spans spans = spans_of("abaaba", {0, 1, 3, 4, 6});
+  const uint64_t rows[] = {0, 1, 2, 3};
   uint64_t found;
-  CHECK(find(spans, RowMap(4), {reinterpret_cast<const uint8_t*>("ba"), 2}, 0, 4, &found).ok() && found == 1);
-  CHECK(find(spans, RowMap(4), {reinterpret_cast<const uint8_t*>("ba"), 2}, 2, 4, &found).ok() && found == 3);
-  CHECK(find(spans, RowMap(4), {reinterpret_cast<const uint8_t*>("x"), 1}, 0, 4, &found).ok() && found == 4);
+  CHECK(find(spans, rows, 4, {reinterpret_cast<const uint8_t*>("ba"), 2}, &found).ok() && found == 1);
+  CHECK(find(spans, rows + 2, 2, {reinterpret_cast<const uint8_t*>("ba"), 2}, &found).ok() && found == 1);
+  CHECK(find(spans, rows, 4, {reinterpret_cast<const uint8_t*>("x"), 1}, &found).ok() && found == 4);
 }
 
 void test_a_map_shows_what_is_appended_within_its_capacity() {
   int fd = temporary("ab", 2);
   std::shared_ptr<Mapping> mapping;
-  CHECK(Mapping::open(fd, 2, &mapping).ok());
+  CHECK(Mapping::open(fd, 2, Access::map, "data", &mapping).ok());
   CHECK(mapping->capacity() >= 2);
   std::string more(10000, 'x');
   CHECK(pwrite(fd, more.data(), more.size(), 2) == 10000);
   if (mapping->capacity() >= 10002) {
-    mapping->populate(0, 10002);
+    CHECK(mapping->populate(0, 10002).ok());
     CHECK(mapping->is_populated(0, 10002) && memcmp(mapping->data() + 2, more.data(), more.size()) == 0);
   }
   close(fd);
@@ -149,17 +151,17 @@ void test_offsets_out_of_order_are_found_by_every_thread() {
   constexpr uint64_t kRows = uint64_t{1} << 22;
   std::vector<uint64_t> offsets(kRows + 1, 3);
   offsets[0] = 0;
-  CHECK(spans_of("abbccc", offsets).check_order(0, kRows).ok());
+  CHECK(check_order(offsets.data(), 0, kRows, 6).ok());
   for (uint64_t bad : {uint64_t{1}, kRows / 4, kRows / 2, kRows - 1}) {
     std::vector<uint64_t> damaged = offsets;
     damaged[bad] = 4;
-    Status status = spans_of("abbccc", damaged).check_order(0, kRows);
+    Status status = check_order(damaged.data(), 0, kRows, 6);
     CHECK(status.code == Code::bad_offsets && status.row == bad);
-    CHECK(spans_of("abbccc", damaged).check_order(bad + 1, kRows - bad - 1).ok());
+    CHECK(check_order(damaged.data() + bad + 1, bad + 1, kRows - bad - 1, 6).ok());
   }
-  Spans past_the_end = spans_of("abbccc", {7, 7});
-  CHECK(past_the_end.check_order(0, 0).code == Code::bad_offsets);
-  CHECK(past_the_end.check_order(0, 1).code == Code::bad_offsets);
+  const uint64_t past_the_end[] = {7, 7};
+  CHECK(check_order(past_the_end, 0, 0, 6).code == Code::bad_offsets);
+  CHECK(check_order(past_the_end, 0, 1, 6).code == Code::bad_offsets);
 }
 
 }  // namespace

@@ -12,7 +12,7 @@ from mmap_ninja.build import IfExists
 from mmap_ninja.casting import AnyArray, as_array, checked_dtype
 from mmap_ninja.columns import Array
 from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Dataset, Durability
-from mmap_ninja.handle import DatasetHandle, Mode, PathLike
+from mmap_ninja.handle import DatasetHandle, Mode, PathLike, ReadMode
 from mmap_ninja.sequence import Indices
 
 DTypeLike = npt.DTypeLike
@@ -31,6 +31,7 @@ class ArrayMmap(DatasetHandle[AnyArray]):
             samples are writable copies.
         durability: As for `StringsMmap`.
         lock_timeout: Seconds to wait for other processes' commits.
+        read_mode: As for `StringsMmap`.
 
     Example:
         >>> import numpy as np
@@ -57,8 +58,9 @@ class ArrayMmap(DatasetHandle[AnyArray]):
         *,
         durability: Durability = "process",
         lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
+        read_mode: ReadMode | None = None,
     ) -> None:
-        super().__init__(out_dir, mode, durability=durability, lock_timeout=lock_timeout)
+        super().__init__(out_dir, mode, durability=durability, lock_timeout=lock_timeout, read_mode=read_mode)
 
     @classmethod
     def from_ndarray(
@@ -152,14 +154,10 @@ class ArrayMmap(DatasetHandle[AnyArray]):
     @property
     def _array(self) -> AnyArray:
         """All samples as one read-only array; over the map, unless this is a view by indices."""
-        return self._rows(slice(None))
-
-    def _rows(self, rows: slice) -> AnyArray:
-        """Some samples as one array: as `_array`, of which no more is read."""
         if self._described is None:
-            return np.empty((len(self),))[rows]
+            return np.empty((len(self),))
         whole = self._whole()
-        return self._take_rows(rows, None) if whole is None else whole[rows]
+        return self._take_rows(slice(None), None) if whole is None else whole
 
     @property
     def dtype(self) -> np.dtype[Any] | None:
@@ -188,15 +186,20 @@ class ArrayMmap(DatasetHandle[AnyArray]):
     def _get_many(self, key: Any) -> Any:
         if self._null_mask([]) is not None:
             return self.take(key)
-        rows, *inner = key if isinstance(key, tuple) and key else (key,)
-        if isinstance(rows, slice):
-            found = self._rows(rows)[(slice(None), *inner)]
-            return found.copy() if self.mode == "c" else found
         if self.mode == "c":
-            return self._array[key].copy()
+            return self._sliced(key).copy()
         if isinstance(key, list) and not any(isinstance(part, bool | np.bool_ | list | tuple) for part in key):
             return self.take(key)
-        return self._array[key]
+        return self._sliced(key)
+
+    def _sliced(self, key: Any) -> AnyArray:
+        """What NumPy's indexing gives; of samples that lie in no map as they are, a slice reads only its own."""
+        first, *rest = key if isinstance(key, tuple) and key else (key,)
+        samples = self
+        if isinstance(first, slice) and self._described is not None and self._whole() is None:
+            samples, key = self.select(first), (slice(None), *rest)
+        sliced: AnyArray = samples._array[key]
+        return sliced
 
     def take(self, indices: Indices, out: AnyArray | None = None) -> AnyArray:  # type: ignore[override]
         """The samples at many positions as one array, in one native call.
@@ -251,8 +254,10 @@ class ArrayMmap(DatasetHandle[AnyArray]):
     def _private_map(self) -> AnyArray | None:
         """All samples over a writable map of their own, whose changes go nowhere; None for what lies otherwise."""
         with self._mutex:
-            whole = self._array
-            if not isinstance(self._dataset, Dataset) or not whole.flags.c_contiguous or whole.nbytes == 0:
+            if not self._is_mapped or not isinstance(self._dataset, Dataset):
+                return None
+            whole = self._whole() if self._described is not None else None
+            if whole is None or not whole.flags.c_contiguous or whole.nbytes == 0:
                 return None
             descriptor = self._dataset.generation.descriptors[0]
             private = mmap.mmap(descriptor, whole.nbytes, access=mmap.ACCESS_COPY)
@@ -270,9 +275,9 @@ class ArrayMmap(DatasetHandle[AnyArray]):
             return
         if self._described is None or wanted.shape != self.shape[1:]:
             return
-        step = max(_CHUNK // max(self._unit, 1), 1)
+        samples, step = self.select(slice(start, stop)), max(_CHUNK // max(self._unit, 1), 1)
         for first in range(start, stop, step):
-            part = self._rows(slice(first, min(first + step, stop)))
+            part = samples.select(slice(first - start, first - start + step))._array
             try:
                 equal = np.asarray(part == wanted)
             except TypeError:  # structured dtypes that cannot be compared

@@ -114,6 +114,11 @@ class Dataset:
         return self._slot
 
     @property
+    def any_descriptor(self) -> int:
+        """One of the open files; they lie in one directory."""
+        return self.generation.descriptors[0]
+
+    @property
     def num_samples(self) -> int:
         """How many samples the handle sees: rows that no edit hides."""
         return self.rows - self.edits.hidden
@@ -319,16 +324,16 @@ class Dataset:
             commit = read_commit(self.path, self._name)
             drop_rejected(self.path / self._name, commit, self.slot)
             with self._commit_file() as commit_fd:
-                # The lock of a BUILD is its own, and held all the time.
-                log_lock = os.dup(lock_fd) if self._build_fd is None else -1
                 self._log = open_log(
                     self.generation,
                     self.slot,
-                    os.dup(commit_fd),
-                    log_lock,
+                    commit_fd,
+                    lock_fd if self._build_fd is None else -1,  # the lock of a BUILD is its own, and held all the time
                     commit.next_seq(),
                     sync_often=self._sync_often,
                 )
+                if not files.stays_itself(commit_fd):  # those that are open were opened before there was a writer
+                    self.generation = Generation.open(self.path, self.slot, commit)
 
 
 def check_kind(path: Path, found: format.Kind, asked: format.Kind | None) -> None:

@@ -76,11 +76,13 @@ def take_build(path: Path) -> int | None:
         fd = files.open_write(build_path)
     except FileNotFoundError:
         return None
-    if not files.try_lock(fd, build_path):
+    try:
+        if not files.try_lock(fd, build_path):
+            holder = files.lock_holder(build_path)
+            raise LockTimeoutError(f"{build_path}: {holder} is making this dataset right now; wait for it, or end it")
+    except BaseException:
         os.close(fd)
-        raise LockTimeoutError(
-            f"{build_path}: {files.lock_holder(build_path)} is making this dataset right now; wait for it, or end it"
-        )
+        raise
     return fd
 
 
@@ -184,6 +186,7 @@ def publish(
     slot.generation, slot.flags, slot.uuid = meta.generation, flags, meta.uuid
     slot.rows = slot.durable_rows = rows
     slot.meta_digest, slot.digest = _kernel.xxh64(encoded), digest % 2**64
+    files.sync_directory(path)  # not every file system keeps the order of names: none may come after the commit file's
     return _place(path, slot, commit_name)
 
 
@@ -387,6 +390,21 @@ def remove_unnamed(path: Path) -> None:
             files.remove(path / name)
     if format.LEGACY_DATA not in kept:
         marking.retire_data(path)
+
+
+def remove_generation(path: Path, number: int) -> None:
+    """Unlink the files that were made for a generation, unless COMMIT names it; under the lock.
+
+    Where COMMIT is missing or damaged, the others are what is left of the dataset.
+    """
+    try:
+        named = {slot.generation for _, slot in read_commit(path).slots}
+    except (CorruptDatasetError, NotADatasetError):
+        named = set()
+    if number not in named:
+        for name in files.names(path):
+            if format.generation_of(name) == number:
+                files.remove(path / name)
 
 
 def finish_upgrade(path: Path) -> None:

@@ -43,7 +43,7 @@ def watch(hook: Hook | None) -> None:
     """Call `hook(call, path or fd, offset, size, data)` before every system call that changes a file.
 
     It may raise OSError, which the call then fails with, or return the number of bytes that a write stops short
-    after. For tests; None ends it.
+    after; of other calls, a number above 0 says that they are not made, and succeed. For tests; None ends it.
     """
     _kernel.set_io_hook(hook)
 
@@ -205,6 +205,22 @@ def identity(fd: int) -> tuple[int, int]:
     """Device and inode of an open file."""
     info = os.fstat(fd)
     return info.st_dev, info.st_ino
+
+
+def reads_by_map(fd: int) -> bool:
+    """Whether an open file is to be read over a map: not where others may cut it, or its medium go away, unseen.
+
+    That is a network filesystem, or FUSE: under a map, what fails there ends the process with a signal.
+    """
+    return not _kernel.is_remote(fd)
+
+
+def stays_itself(fd: int) -> bool:
+    """Whether what is written to the file at a path is seen by whoever opened it before: not on an overlay.
+
+    There, as in containers, the first write copies a file; maps of the old one show zeros where the new one has grown.
+    """
+    return not _kernel.is_overlay(fd)
 
 
 @cache

@@ -1,11 +1,15 @@
 """Finding: what is left of a dataset at a path, in whatever state its files are."""
 
 import bisect
+import errno
+import itertools
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, overload
+from typing import Final, NamedTuple, overload
+
+import numpy as np
 
 from mmap_ninja import _kernel, files, format
 from mmap_ninja.columns import Rule
@@ -17,6 +21,9 @@ Rows = tuple[int, int]  # from the first to before the second
 
 _ATTEMPTS: Final = 10  # a generation can be switched under a look; twice in a row is rare
 _U64: Final = 8
+_OFFSETS_AT_ONCE: Final = 1 << 20
+# What keeps a file from being opened, and tells nothing of its content.
+_NO_DAMAGE: Final = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +43,18 @@ class Finding:
     rows: tuple[Rows, ...] = ()
     blocks: range | None = None
     readable: bool = False
+
+
+class Ascents(NamedTuple):
+    """How far offsets can be believed.
+
+    Args:
+        parts: Which of them follow each other without being less than the one before: one part, if none is damaged.
+        greatest: The greatest one that is within the payload: the last one, if none is damaged.
+    """
+
+    parts: list[range]
+    greatest: int
 
 
 class Offsets(Sequence[int]):
@@ -60,6 +79,19 @@ class Offsets(Sequence[int]):
             raise IndexError(key)
         return int.from_bytes(files.read_at(self._descriptor, _U64, key * _U64, self._path), "little")
 
+    def ascents(self, units: int) -> Ascents:
+        """Read all of them, into a payload of so many units."""
+        bounds, greatest, before = [0], 0, 0
+        for first in range(0, self._count, _OFFSETS_AT_ONCE):
+            count = min(_OFFSETS_AT_ONCE, self._count - first)
+            data = files.read_at(self._descriptor, count * _U64, first * _U64, self._path)
+            part = np.frombuffer(data, np.uint64)
+            descents = np.flatnonzero(part < np.concatenate([np.array([before], np.uint64), part[:-1]]))
+            bounds += (first + descents).tolist()
+            greatest = int(part[part <= units].max(initial=greatest))
+            before = int(part[-1])
+        return Ascents([range(*part) for part in itertools.pairwise([*bounds, self._count])], greatest)
+
 
 @dataclass(slots=True)
 class Found:
@@ -68,6 +100,7 @@ class Found:
     Args:
         generation: The files of the newest commit; one that is missing reads as if it was empty.
         commit: The commit file; None if it tells nothing.
+        missing: Which of its files cannot be opened.
         sizes: How many bytes each file of the generation holds, committed or not.
         slot: The newest commit; None: the files themselves tell how many rows there are.
         rows: The rows that are committed.
@@ -80,6 +113,7 @@ class Found:
 
     generation: Generation
     commit: CommitFile | None
+    missing: set[int] = field(default_factory=set)
     sizes: list[int] = field(default_factory=list)
     slot: _kernel.Slot | None = None
     rows: int = 0
@@ -88,6 +122,7 @@ class Found:
     lines: int = 0
     findings: list[Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    _ascents: dict[int, Ascents] = field(default_factory=dict)
 
     @property
     def num_samples(self) -> int:
@@ -98,6 +133,13 @@ class Found:
         """The offsets of the `whole` rows, and where the last of them ends."""
         return Offsets(self.generation, index, self.whole + 1)
 
+    def ascents(self, index: int) -> Ascents:
+        """What the offsets of the `whole` rows are like, of the payload at an index."""
+        if index not in self._ascents:
+            rule = self.generation.meta.extents()[index]
+            self._ascents[index] = self.offsets(rule.offsets).ascents(self.sizes[index] // rule.unit)
+        return self._ascents[index]
+
     def extents(self) -> list[int]:
         """How many bytes of each file belong to the `whole` rows, and to the edits that are there."""
         rules = self.generation.meta.extents()
@@ -106,8 +148,7 @@ class Found:
             size = self.sizes[index]
             match rule.rule:
                 case Rule.PAYLOAD:
-                    units = self.offsets(rule.offsets)[self.whole] if self.whole else 0
-                    extents.append(min(units * rule.unit, size))
+                    extents.append(self.ascents(index).greatest * rule.unit if self.whole else 0)
                 case Rule.OFFSETS:
                     extents.append(min((self.whole + 1) * rule.unit, size))
                 case Rule.ROWS:
@@ -150,7 +191,7 @@ def _look(path: Path) -> Found:
     commit = _read_commit(path, findings)
     found = _newest(path, commit, findings) if commit else None
     if found is None:
-        found = _uncommitted(path, findings)
+        found = _uncommitted(path, commit, findings)
     _count_rows(found)
     _read_edits(found)
     return found
@@ -166,8 +207,15 @@ def _read_commit(path: Path, findings: list[Finding]) -> CommitFile | None:
             raise
         findings.append(Finding(format.COMMIT, "is missing: nothing tells how many samples are committed"))
     except (CorruptDatasetError, OSError) as error:
+        _require_damage(error)
         findings.append(Finding(format.COMMIT, f"tells nothing ({error})"))
     return None
+
+
+def _require_damage(error: Exception) -> None:
+    """Raise an error again that does not come from what a file is, so that nothing is taken for lost."""
+    if isinstance(error, OSError) and error.errno in _NO_DAMAGE:
+        raise error
 
 
 def _generations(path: Path) -> list[int]:
@@ -184,17 +232,17 @@ def _newest(path: Path, commit: CommitFile, findings: list[Finding]) -> Found | 
     """The newest commit that can be trusted; else the newest one whose meta can be read; None: there is none."""
     opened: dict[int, Found | None] = {}
     fallback: Found | None = None
-    rejected = 0
+    rejected: list[_kernel.Slot] = []
     for _, slot in commit.slots:
         if slot.generation not in opened:
             opened[slot.generation] = _open_slot(path, commit, slot, findings)
         found = opened[slot.generation]
         if found is None:
             continue
-        if commit.trusts(slot) or _verifies(found.generation, slot):
+        if not _contradict(rejected, slot) and (commit.trusts(slot) or _verifies(found.generation, slot)):
             found.slot = slot
             break
-        rejected += 1
+        rejected.append(slot)
         if fallback is None:
             fallback, fallback_slot = found, slot
     else:
@@ -203,20 +251,28 @@ def _newest(path: Path, commit: CommitFile, findings: list[Finding]) -> Found | 
         found, found.slot = fallback, fallback_slot
         message = "has no durable commit that is intact, and the data of the others does not match its digest"
         findings.append(Finding(format.COMMIT, message))
-        rejected = 0
+        rejected = []
     found.findings = [*findings, *found.findings]
     if commit.suspect:
         found.findings.append(
             Finding(format.COMMIT, "says that a sync failed, so the last commits may not be on the medium; see recover")
         )
     if rejected:
-        found.notes.append(f"{rejected} commits did not survive a power loss, or the copying of the dataset")
+        found.notes.append(f"{len(rejected)} commits did not survive a power loss, or the copying of the dataset")
     if len(commit.slots) < _kernel.SLOTS:
         found.notes.append(
             f"{_kernel.SLOTS - len(commit.slots)} of the commit's {_kernel.SLOTS} slots are torn or empty, as after a "
             "crash; the next commits write them again"
         )
     return found
+
+
+def _contradict(rejected: list[_kernel.Slot], slot: _kernel.Slot) -> bool:
+    """Whether newer commits, of which something is lost, say that more was durable than there is in this one."""
+    return any(
+        newer.generation == slot.generation and (newer.durable_rows > slot.rows or newer.durable_edits > slot.edits)
+        for newer in rejected
+    )
 
 
 def _verifies(generation: Generation, slot: _kernel.Slot) -> bool:
@@ -237,6 +293,7 @@ def _open_slot(path: Path, commit: CommitFile, slot: _kernel.Slot, findings: lis
     except FormatVersionError:
         raise
     except (CorruptDatasetError, OSError) as error:
+        _require_damage(error)
         findings.append(Finding(format.meta_name(slot.generation), f"cannot be used ({error})"))
         return None
     return _open(path, meta, commit)
@@ -245,27 +302,39 @@ def _open_slot(path: Path, commit: CommitFile, slot: _kernel.Slot, findings: lis
 def _open(path: Path, meta: Meta, commit: CommitFile | None) -> Found:
     generation = Generation(path, meta, commit)
     found = Found(generation, commit)
-    for file in meta.files:
+    for index, file in enumerate(meta.files):
         try:
             descriptor = files.open_read(path / file.name)
         except (CorruptDatasetError, OSError) as error:
+            _require_damage(error)
             found.findings.append(Finding(file.name, f"cannot be opened ({error})"))
+            found.missing.add(index)
             descriptor = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         generation.descriptors.append(descriptor)
         found.sizes.append(os.fstat(descriptor).st_size)
     return found
 
 
-def _uncommitted(path: Path, findings: list[Finding]) -> Found:
-    """The files of the newest generation, of which no commit tells how many rows are real."""
+def _uncommitted(path: Path, commit: CommitFile | None, findings: list[Finding]) -> Found:
+    """The files of the newest generation that are all there, of which no commit tells how many rows are real."""
+    # A meta that is not the one of its commit would give the bytes another meaning.
+    refused = {slot.generation for _, slot in commit.slots} if commit else set()
+    candidates: list[Found] = []
     for number in _generations(path):
+        if number in refused:
+            continue
         meta_path = path / format.meta_name(number)
         try:
             meta = format.decode_meta(files.read(meta_path, format.META_SIZE_LIMIT), str(meta_path))
         except (CorruptDatasetError, OSError) as error:
+            _require_damage(error)
             findings.append(Finding(meta_path.name, f"cannot be used ({error})"))
             continue
-        found = _open(path, meta, None)
+        candidates.append(_open(path, meta, None))
+        if not candidates[-1].findings:
+            break
+    if candidates:
+        found = next((found for found in candidates if not found.findings), candidates[0])
         found.findings = [*findings, *found.findings]
         found.notes.append("the number of samples is what the files have room for, committed or not")
         return found

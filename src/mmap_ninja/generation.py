@@ -66,16 +66,26 @@ class Generation:
         return int((offsets[firsts + counts] - offsets[firsts]).sum()) * rule.unit
 
     def offsets(self, index: int, size: int) -> npt.NDArray[np.uint64]:
-        """The numbers in the first `size` bytes of an offsets file, over a map; a torn write may lie behind them.
+        """The numbers in the first `size` bytes of an offsets file, over a map if that is safe.
+
+        A torn write may lie behind them.
 
         Raises:
             DatasetTruncatedError: if the file is shorter than that.
         """
         self._require(index, os.fstat(self.descriptors[index]).st_size >= size, size)
+        if not files.reads_by_map(self.descriptors[index]):
+            name = self.meta.files[index].name
+            return np.frombuffer(files.read_at(self.descriptors[index], size, 0, self.path / name), np.uint64)
         return np.frombuffer(mmap.mmap(self.descriptors[index], size, access=mmap.ACCESS_READ), np.uint64)
 
-    def extents(self, rows: int, edits: int) -> list[int]:
+    def extents(self, rows: int, edits: int, *, sums: bool = True) -> list[int]:
         """How many bytes of each file belong to a commit of so many rows and edits.
+
+        Args:
+            rows: The commit's rows.
+            edits: Its edits.
+            sums: Whether the file of checksums must be long enough, too.
 
         Raises:
             DatasetTruncatedError: if a file is shorter than that.
@@ -106,7 +116,8 @@ class Generation:
                     units = sum(extent // _kernel.BLOCK for extent in summed)
             extents.append(units * rule.unit)
             size = os.fstat(self.descriptors[index]).st_size
-            self._require(index, size >= extents[index], extents[index])
+            if sums or rule.rule is not Rule.SUMS:
+                self._require(index, size >= extents[index], extents[index])
         return extents
 
     def _require(self, index: int, holds: bool, expected: int) -> None:
@@ -128,6 +139,8 @@ class Generation:
             extents = self.extents(slot.rows, slot.edits)
         except DatasetTruncatedError:
             return False
+        if any(extent < before for extent, before in zip(extents, durable, strict=True)):
+            return False  # offsets that did not survive
         digest = 0
         sums: set[bytes] = set()
         rules = self.meta.extents()
@@ -168,6 +181,7 @@ class CommitFile:
             and known.commit is not None
             and (known.commit.identity, known.meta.uuid, known.meta.generation)
             == (self.identity, slot.uuid, slot.generation)
+            and files.stays_itself(self.fd)
         )
 
     @property

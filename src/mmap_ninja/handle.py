@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 PathLike = str | os.PathLike[str]
 Mode = Literal["r", "rb", "r+", "r+b", "c"]
+ReadMode = Literal["mmap", "pread"]
 Positions = npt.NDArray[np.int64]
 Selection = range | Positions
 
@@ -81,9 +82,10 @@ class DatasetHandle(SampleSequence[T], Locked):
         *,
         durability: Durability = "process",
         lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
+        read_mode: ReadMode | None = None,
         keys: Keys = Keys(),  # noqa: B008 - it cannot change
     ) -> None:
-        self._set_up(out_dir, mode, durability, lock_timeout, keys)
+        self._set_up(out_dir, mode, durability, lock_timeout, keys, read_mode)
         if self._writable and is_vacant(self.path):
             self._attach_nothing()
         else:
@@ -96,19 +98,33 @@ class DatasetHandle(SampleSequence[T], Locked):
             )
 
     @classmethod
-    def _over(cls, dataset: Dataset | LegacyDataset, out_dir: PathLike, mode: Mode | None) -> Self:
+    def _over(
+        cls,
+        dataset: Dataset | LegacyDataset,
+        out_dir: PathLike,
+        mode: Mode | None,
+        read_mode: ReadMode | None = None,
+    ) -> Self:
         """A handle on an engine that is open already."""
         handle = cls.__new__(cls)
         keys = dataset.keys if isinstance(dataset, LegacyDataset) else Keys()
-        handle._set_up(out_dir, mode, dataset.durability, dataset.lock_timeout, keys)
+        handle._set_up(out_dir, mode, dataset.durability, dataset.lock_timeout, keys, read_mode)
         handle._configure({})
         handle._show(dataset)
         return handle
 
     def _set_up(
-        self, out_dir: PathLike, mode: Mode | None, durability: Durability, lock_timeout: float, keys: Keys
+        self,
+        out_dir: PathLike,
+        mode: Mode | None,
+        durability: Durability,
+        lock_timeout: float,
+        keys: Keys,
+        read_mode: ReadMode | None,
     ) -> None:
         check_mode(mode)
+        if read_mode not in (None, *get_args(ReadMode)):
+            raise ValueError(f"read_mode {read_mode!r} is unknown (expected None or one of {get_args(ReadMode)})")
         if durability not in get_args(Durability):
             raise ValueError(f"durability {durability!r} is unknown (expected one of {get_args(Durability)})")
         self.out_dir = Path(out_dir)
@@ -120,6 +136,8 @@ class DatasetHandle(SampleSequence[T], Locked):
         self._lock_timeout = lock_timeout
         self._keys = keys
         self._writable = mode in _WRITABLE_MODES
+        self._asked_read_mode = read_mode
+        self._map_files(read_mode != "pread")
         self._give_copies(mode == "c")
         self._make_mutex()
         self._dataset: Dataset | LegacyDataset | None = None
@@ -140,6 +158,10 @@ class DatasetHandle(SampleSequence[T], Locked):
             self._grow([extents[index] for index in self._payloads], dataset.rows, dataset.edits)
             return
         attached = _kernel.Samples(self._sample, self._path_text)  # shown at once: other threads may be reading
+        if self._asked_read_mode is None:
+            attached._map_files(files.reads_by_map(dataset.any_descriptor))
+        else:
+            attached._map_files(self._asked_read_mode == "mmap")
         if isinstance(dataset, LegacyDataset):
             dataset.attach(attached)
             self._shown = dataset
@@ -153,7 +175,7 @@ class DatasetHandle(SampleSequence[T], Locked):
         self._dataset = dataset
 
     def _attach_files(self, dataset: Dataset, samples: _kernel.Samples) -> None:
-        """Map the files of a generation that was not shown before."""
+        """Open the files of a generation that was not shown before, for the kernel's object to read."""
         attaching.attach(samples, dataset.generation, dataset.extents, dataset.rows, 0)
 
     @property
@@ -469,7 +491,7 @@ class DatasetHandle(SampleSequence[T], Locked):
             records, name = self._field_of
             return cast("Self", records.select(indices)._get_many(name))
         view = type(self).__new__(type(self))
-        view._set_up(self.out_dir, self.mode, self._durability, self._lock_timeout, self._keys)
+        view._set_up(self.out_dir, self.mode, self._durability, self._lock_timeout, self._keys, self._asked_read_mode)
         view._configure(self._configuration)
         with self._mutex:  # the samples and the snapshot that the view is pickled with must be of one commit
             view._view_of, count = self._snapshot, len(self)
@@ -497,6 +519,11 @@ class DatasetHandle(SampleSequence[T], Locked):
         # Not the engine's: a mutation that failed has moved that on, perhaps.
         meta = self._shown.meta
         return Snapshot((meta.uuid, meta.generation, *self._shown_at), meta.metadata, complete=seen.complete)
+
+    @property
+    def read_mode(self) -> ReadMode:
+        """How the files are read: over maps, or into memory by system calls, which report what a map would die of."""
+        return "mmap" if self._is_mapped else "pread"
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -538,7 +565,7 @@ class DatasetHandle(SampleSequence[T], Locked):
             raise ValueError(f"{self.path}: the dataset is closed; a closed handle cannot be pickled")
         if self._field_of is not None:
             return operator.getitem, self._field_of
-        options = (str(self.path), self.mode, self._durability, self._lock_timeout, self._keys)
+        options = (str(self.path), self.mode, self._durability, self._lock_timeout, self._keys, self._asked_read_mode)
         return reopen, (type(self), options, self._snapshot.identity, self._selection, self._configuration)
 
     def _exported(self) -> dict[str, Any]:
@@ -742,18 +769,20 @@ def check_mode(mode: str | None) -> None:
 
 def reopen(
     cls: type[DatasetHandle[Any]],
-    options: tuple[str, Mode | None, Durability, float, Keys],
+    options: tuple[str, Mode | None, Durability, float, Keys, ReadMode | None],
     identity: tuple[bytes, int, int, int] | None,
     selection: Selection | None,
     configuration: dict[str, Any],
 ) -> DatasetHandle[Any]:
     """A pickled handle, on exactly the snapshot that it had."""
-    path, mode, durability, lock_timeout, keys = options
+    path, mode, durability, lock_timeout, keys, read_mode = options
     if identity is None:
-        return cls(path, mode=mode, durability=durability, lock_timeout=lock_timeout, **configuration)
+        return cls(
+            path, mode=mode, durability=durability, lock_timeout=lock_timeout, read_mode=read_mode, **configuration
+        )
     dataset = open_dataset(Path(path), cls._kind, durability, lock_timeout, keys)
     dataset.pin(identity)
-    handle = cls._over(dataset, path, mode)
+    handle = cls._over(dataset, path, mode, read_mode)
     handle._configure(configuration)
     if selection is None:
         return handle

@@ -56,6 +56,11 @@ class LegacyDataset:
             os.close(descriptor)
 
     @property
+    def any_descriptor(self) -> int:
+        """One of the open files."""
+        return self.file(self.layout.payload)
+
+    @property
     def snapshot(self) -> Snapshot:
         """What the handle sees, for a view to keep and a pickle to come back to."""
         identity = (self.meta.uuid, GENERATION, self.rows, 0)

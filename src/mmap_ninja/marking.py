@@ -78,6 +78,7 @@ def finish(path: Path, *, keeps_data: bool) -> None:
             _clear(path / name, _DEPTH)
     for name in _ZSTD:
         files.remove(path / name)
+    files.sync_directory(path)  # the list goes last, also where the file system does not keep the order of names
     files.remove(list_path)
     files.sync_directory(path)
 

@@ -8,7 +8,7 @@ from mmap_ninja.arrays import ArrayMmap
 from mmap_ninja.bytes import BytesMmap
 from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Durability
 from mmap_ninja.errors import CorruptDatasetError
-from mmap_ninja.handle import DatasetHandle, Mode, PathLike
+from mmap_ninja.handle import DatasetHandle, Mode, PathLike, ReadMode
 from mmap_ninja.legacy_dataset import open_dataset
 from mmap_ninja.ragged_arrays import RaggedMmap
 from mmap_ninja.records import RecordsMmap
@@ -31,6 +31,7 @@ def open(
     *,
     durability: Durability = "process",
     lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
+    read_mode: ReadMode | None = None,
     verify: Level | None = None,
 ) -> DatasetHandle[Any]:
     """Open an existing dataset with the class of its kind; directories of mmap_ninja 0.2 to 0.9, too.
@@ -40,6 +41,7 @@ def open(
         mode: None: reads need no write permission, and the first mutation asks for it. "r": mutations raise.
         durability: What a commit survives at once: see `StringsMmap`.
         lock_timeout: Seconds to wait for other processes' commits.
+        read_mode: How the files are read, by the filesystem if None: see `StringsMmap`.
         verify: Look at the files first, as `mmap_ninja.verify` does at this level. "full" for what comes from
             elsewhere.
 
@@ -58,7 +60,7 @@ def open(
     if verify is not None and not (report := verifying.verify(path, verify)).ok:
         raise CorruptDatasetError(str(report))
     dataset = open_dataset(files.absolute(path), None, durability, lock_timeout)
-    handle = _CLASSES[dataset.meta.kind]._over(dataset, path, mode)
+    handle = _CLASSES[dataset.meta.kind]._over(dataset, path, mode, read_mode)
     handle._warn(stacklevel=3)
     return handle
 

@@ -12,7 +12,7 @@ from mmap_ninja.build import IfExists
 from mmap_ninja.casting import AnyArray, checked_dtype, convert
 from mmap_ninja.columns import Ragged
 from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Durability
-from mmap_ninja.handle import DatasetHandle, Mode, PathLike, Positions
+from mmap_ninja.handle import DatasetHandle, Mode, PathLike, Positions, ReadMode
 from mmap_ninja.legacy import Keys
 from mmap_ninja.sequence import Indices
 from mmap_ninja.spans import check_keys
@@ -41,6 +41,7 @@ class RaggedMmap(DatasetHandle[AnyArray]):
         copy_before_wrapper_fn: Whether `wrapper_fn` gets a writable copy; else the read-only view.
         durability: As for `StringsMmap`.
         lock_timeout: Seconds to wait for other processes' commits.
+        read_mode: As for `StringsMmap`.
 
     Example:
         >>> import numpy as np
@@ -76,9 +77,12 @@ class RaggedMmap(DatasetHandle[AnyArray]):
         *,
         durability: Durability = "process",
         lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
+        read_mode: ReadMode | None = None,
     ) -> None:
         keys = Keys(starts_key, ends_key, shapes_key, flattened_shapes_key)
-        super().__init__(out_dir, mode, durability=durability, lock_timeout=lock_timeout, keys=keys)
+        super().__init__(
+            out_dir, mode, durability=durability, lock_timeout=lock_timeout, read_mode=read_mode, keys=keys
+        )
         self._configure({"wrapper_fn": wrapper_fn, "copy_before_wrapper_fn": copy_before_wrapper_fn})
 
     @property

@@ -29,7 +29,7 @@ from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Columns, Dataset, Durabilit
 from mmap_ninja.directory import Change, is_vacant
 from mmap_ninja.errors import StaleHandleError
 from mmap_ninja.format import Column
-from mmap_ninja.handle import DatasetHandle, Mode, PathLike
+from mmap_ninja.handle import DatasetHandle, Mode, PathLike, ReadMode
 from mmap_ninja.ragged_arrays import RaggedMmap
 from mmap_ninja.schema import Spec, Specs
 from mmap_ninja.sequence import Indices, positions
@@ -74,6 +74,7 @@ class RecordsMmap(DatasetHandle[Record]):
             arrays are writable copies.
         durability: As for `StringsMmap`.
         lock_timeout: Seconds to wait for other processes' commits.
+        read_mode: As for `StringsMmap`.
 
     Example:
         >>> import mmap_ninja as mn
@@ -100,8 +101,9 @@ class RecordsMmap(DatasetHandle[Record]):
         *,
         durability: Durability = "process",
         lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
+        read_mode: ReadMode | None = None,
     ) -> None:
-        super().__init__(out_dir, mode, durability=durability, lock_timeout=lock_timeout)
+        super().__init__(out_dir, mode, durability=durability, lock_timeout=lock_timeout, read_mode=read_mode)
 
     # ---- making
 
@@ -289,6 +291,7 @@ class RecordsMmap(DatasetHandle[Record]):
             where = f"{self._path_text}: column {column.name!r}"
             fields.append(_kernel.Samples(attaching.kernel_kind(column.type), where))
             fields[-1]._give_copies(self.mode == "c")
+            fields[-1]._map_files(samples._is_mapped)
             attaching.attach(fields[-1], dataset.generation, dataset.extents, dataset.rows, place)
         samples._attach_fields([tuple(column.name.split(".")) for column in columns], fields)
         self._pairs = tuple((column.name, column) for column in columns)
@@ -307,6 +310,7 @@ class RecordsMmap(DatasetHandle[Record]):
             fields[-1]._give_copies(self.mode == "c")
             fields[-1]._show_field(parent, places[name])
         shown = _kernel.Samples(self._sample, self._path_text)
+        shown._map_files(parent._is_mapped)
         shown._attach_fields([tuple(name.split(".")) for name, _ in asked], fields)
         self._pairs = tuple((name, parent._pairs[places[stored]][1]) for name, stored in asked)
         self._asked = asked
@@ -338,7 +342,7 @@ class RecordsMmap(DatasetHandle[Record]):
         name, column = self._pairs[place]
         cls = _CLASSES[type(column.type)]
         handle = cls.__new__(cls)
-        handle._set_up(self.out_dir, self.mode, self._durability, self._lock_timeout, self._keys)
+        handle._set_up(self.out_dir, self.mode, self._durability, self._lock_timeout, self._keys, self._asked_read_mode)
         handle._configure({})
         handle._view_of = self._view_of
         handle._field_of = (self, name)

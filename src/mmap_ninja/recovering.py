@@ -14,7 +14,7 @@ from mmap_ninja.copying import Contents, Source
 from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT
 from mmap_ninja.errors import CorruptDatasetError, MmapNinjaError
 from mmap_ninja.finding import Found, find
-from mmap_ninja.verifying import Report, examine, merged, samples_at
+from mmap_ninja.verifying import Places, Report, examine
 
 Keep = Literal["prefix", "intact", "readable"]
 
@@ -56,6 +56,8 @@ def recover(
             end, if anything is wrong with them.
         keep: "prefix": the samples before the first one that is hit by damage. "intact": all that are not hit.
             "readable": also those that can be read, but do not match their checksums, and may hold wrong bytes.
+            What has no checksum any more, as the file of checksums or the commit file is lost, is not hit; lost edits
+            are undone. The report tells of both.
         verbose: Whether to show progress bars.
         lock_timeout: Seconds to wait for other processes' commits.
 
@@ -91,13 +93,11 @@ def recover(
     with directory.make_lock(source, lock_timeout):
         report, found = _examined(source, verbose=verbose)
         kept = _Kept(found, keep)
-        try:
-            if not report.ok:
-                with copying.shown(kept.contents(), kept.sources, verbose=verbose) as contents:
-                    _write_anew(found, kept, contents)
-        finally:
-            with suppress(OSError, MmapNinjaError):  # what else went wrong is to be raised; a BUILD may be damaged
-                directory.remove_unnamed(source)
+        if not report.ok:
+            with copying.shown(kept.contents(), kept.sources, verbose=verbose) as contents:
+                _write_anew(found, kept, contents)
+        with suppress(OSError, MmapNinjaError):  # a BUILD may be damaged
+            directory.remove_unnamed(source)
         return Recovery(source, kept.samples, kept.lost, report)
 
 
@@ -112,7 +112,7 @@ class _Kept:
         self._found = found
         total = found.num_samples
         hit = [rows for of in found.findings for rows in of.rows if not (of.readable and keep == "readable")]
-        self.lost = merged([(part.start, part.stop) for part in samples_at(found, tuple(hit))])
+        self.lost = Places(found).between(hit)
         if keep == "prefix" and self.lost:
             self.lost = (range(self.lost[0].start, total),)
         self.samples = total - sum(map(len, self.lost))
@@ -133,13 +133,13 @@ class _Kept:
         """Where the samples that stay are stored, in their order."""
         runs = self._found.edits.runs(self._found.rows)
         begin = np.cumsum(runs[:, 1]) - runs[:, 1]  # the position of the first sample of each
-        parts, start = [], 0
-        for stop, after in [*((part.start, part.stop) for part in self.lost), (self._found.num_samples, 0)]:
-            first, last = np.maximum(begin, start), np.minimum(begin + runs[:, 1], stop)
-            kept = np.flatnonzero(first < last)
-            parts.append(np.column_stack([runs[kept, 0] + first[kept] - begin[kept], last[kept] - first[kept]]))
-            start = after
-        return np.concatenate(parts)
+        lost = np.array([(part.start, part.stop) for part in self.lost], np.int64).reshape(-1, 2)
+        # Cut into pieces that lie in one run, and are lost or kept as a whole.
+        cuts = np.unique(np.concatenate([begin, lost.ravel(), [self._found.num_samples]]))
+        starts, counts = cuts[:-1], np.diff(cuts)
+        kept = np.searchsorted(lost[:, 0], starts, "right") == np.searchsorted(lost[:, 1], starts, "right")
+        run = np.searchsorted(begin, starts, "right") - 1
+        return np.column_stack([runs[run, 0] + starts - begin[run], counts])[np.flatnonzero(kept)]
 
 
 def _examined(path: Path, *, verbose: bool) -> tuple[Report, Found]:
@@ -154,4 +154,9 @@ def _write_anew(found: Found, kept: _Kept, contents: Contents) -> None:
     path, old = found.generation.path, found.generation.meta
     flags = _kernel.COMPLETE if found.slot is None else found.slot.flags & _kernel.COMPLETE
     meta = format.new_meta(old.kind, directory.next_generation(path), old.uuid, kept.columns, old.metadata)
-    os.close(directory.publish(path, meta, contents, kept.samples, format.COMMIT, flags))
+    try:
+        os.close(directory.publish(path, meta, contents, kept.samples, format.COMMIT, flags))
+    except BaseException:
+        with suppress(OSError, MmapNinjaError):  # what else went wrong is to be raised
+            directory.remove_generation(path, meta.generation)
+        raise

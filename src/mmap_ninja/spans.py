@@ -12,7 +12,7 @@ from mmap_ninja import build, chunks, codec, format, sources
 from mmap_ninja.build import IfExists
 from mmap_ninja.columns import DICTIONARY_SIZES, LEVELS, Binary, Text, Zstd
 from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Durability
-from mmap_ninja.handle import DatasetHandle, Mode, PathLike
+from mmap_ninja.handle import DatasetHandle, Mode, PathLike, ReadMode
 from mmap_ninja.legacy import Keys
 from mmap_ninja.sequence import Indices
 
@@ -31,9 +31,12 @@ class SpansHandle(DatasetHandle[T]):
         *,
         durability: Durability = "process",
         lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
+        read_mode: ReadMode | None = None,
     ) -> None:
         keys = Keys(starts_key, ends_key)
-        super().__init__(out_dir, mode, durability=durability, lock_timeout=lock_timeout, keys=keys)
+        super().__init__(
+            out_dir, mode, durability=durability, lock_timeout=lock_timeout, read_mode=read_mode, keys=keys
+        )
 
     @classmethod
     def from_generator(

@@ -20,6 +20,9 @@ class StringsMmap(SpansHandle[str]):
         durability: "process": a commit survives a crash of the process at once, a power loss from the next `flush`
             or `close` on. "machine": every commit waits until it survives both.
         lock_timeout: Seconds to wait for other processes' commits.
+        read_mode: "mmap": samples are read over maps of the files. "pread": by system calls, so that a file that is cut
+            while it is read, or a medium that goes away, is an error, not the end of the process; arrays are in memory
+            of their own then. None: "pread" on network filesystems and FUSE, else "mmap".
 
     Example:
         >>> texts = StringsMmap.from_strings("reviews", ["good", "bad", "größer"])

@@ -95,6 +95,7 @@ def adopt(path: Path, keys: Keys, lock_timeout: float) -> None:
         directory.remove_unnamed(path)  # the files of an upgrade that was interrupted
         dataset = LegacyDataset(path, None, keys=keys)
         samples = _kernel.Samples(_KERNEL_KINDS[dataset.layout.kind], str(path))
+        samples._map_files(files.reads_by_map(dataset.any_descriptor))
         dataset.attach(samples)
         column, contents, payload_stays = _contents(dataset, samples)
         kept = (FileEntry(1, "data", 0, format.LEGACY_DATA),) if payload_stays else ()
@@ -177,6 +178,7 @@ def _back_to_back(dataset: LegacyDataset) -> Iterator[bytes]:
     layout = dataset.layout
     unit = layout.dtype.itemsize if layout.dtype is not None else 1
     samples = _kernel.Samples("binary", str(dataset.path))
+    samples._map_files(files.reads_by_map(dataset.any_descriptor))
     index = dataset.file(layout.starts), dataset.file(layout.ends)
     samples._attach_legacy(dataset.file(layout.payload), layout.payload.size_bytes, unit, *index, dataset.rows)
     return iter(samples)

@@ -4,7 +4,7 @@ import bisect
 import itertools
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 Level = Literal["quick", "sums", "full"]
-_Offsets = npt.NDArray[np.uint64]
 
 _U64: Final = 8
 _BLOCKS_AT_ONCE: Final = 256  # between two steps of the progress bar
@@ -135,27 +134,38 @@ def examine(path: Path, level: Level, *, verbose: bool, keys: Keys = Keys()) -> 
         _verify_sums(found, verbose=verbose)
     if level == "full":
         _verify_samples(found, verbose=verbose)
-    problems = [Problem(of.file, of.message, of.blocks, samples_at(found, of.rows)) for of in found.findings]
+    places = Places(found)
+    problems = [Problem(of.file, of.message, of.blocks, places.between(of.rows)) for of in found.findings]
     return Report(path, level, found.num_samples, tuple(problems), tuple(found.notes)), found
 
 
-def samples_at(found: Found, rows: tuple[Rows, ...]) -> tuple[range, ...]:
-    """The samples that are stored in some rows, as ranges in their order."""
-    runs = found.edits.runs(found.rows)
-    positions = np.cumsum(runs[:, 1]) - runs[:, 1]
-    parts: list[tuple[int, int]] = []
-    for start, stop in rows:
-        first, last = np.maximum(runs[:, 0], start), np.minimum(runs[:, 0] + runs[:, 1], stop)
-        hit = np.flatnonzero(first < last)
-        begin = positions[hit] + first[hit] - runs[hit, 0]
-        parts += zip(begin.tolist(), (begin + last[hit] - first[hit]).tolist(), strict=True)
-    return merged(parts)
+class Places:
+    """Which samples are stored in which rows."""
+
+    def __init__(self, found: Found) -> None:
+        runs = found.edits.runs(found.rows)
+        order = np.argsort(runs[:, 0])  # from that of the samples to that of the rows
+        self._positions = (np.cumsum(runs[:, 1]) - runs[:, 1])[order]
+        self._first = runs[order, 0]
+        self._end = self._first + runs[order, 1]
+
+    def between(self, rows: Iterable[Rows]) -> tuple[range, ...]:
+        """The samples that are stored in some rows, as ranges in their order."""
+        parts: list[tuple[int, int]] = []
+        for start, stop in rows:
+            hit = slice(np.searchsorted(self._end, start, "right"), np.searchsorted(self._first, stop, "left"))
+            first, last = np.maximum(self._first[hit], start), np.minimum(self._end[hit], stop)
+            begin = self._positions[hit] + first - self._first[hit]
+            parts += zip(begin.tolist(), (begin + last - first).tolist(), strict=True)
+        return _merged(parts)
 
 
-def merged(parts: list[tuple[int, int]]) -> tuple[range, ...]:
+def _merged(parts: list[tuple[int, int]]) -> tuple[range, ...]:
     """Ranges, some of which overlap or touch, as those that do not."""
     result: list[range] = []
     for start, stop in sorted(parts):
+        if start >= stop:
+            continue
         if result and start <= result[-1].stop:
             result[-1] = range(result[-1].start, max(stop, result[-1].stop))
         else:
@@ -168,10 +178,17 @@ def merged(parts: list[tuple[int, int]]) -> tuple[range, ...]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Sums:
-    """The stored checksums of a file's complete blocks, and which of them are there."""
+    """Complete blocks of a file, in their order, and their checksums: those that are there."""
 
+    blocks: npt.NDArray[np.uint64]
     sums: npt.NDArray[np.uint64]
-    known: npt.NDArray[np.bool_]
+
+    def pieces(self) -> Iterator[tuple[int, npt.NDArray[np.uint64]]]:
+        """The first one of some blocks that follow each other, and the sums of these."""
+        gaps = np.flatnonzero(np.diff(self.blocks) != 1) + 1
+        for start, stop in itertools.pairwise([0, *gaps.tolist(), len(self.blocks)]):
+            for at in range(start, stop, _BLOCKS_AT_ONCE):
+                yield int(self.blocks[at]), self.sums[at : min(at + _BLOCKS_AT_ONCE, stop)]
 
 
 def _verify_sums(found: Found, *, verbose: bool) -> None:
@@ -184,17 +201,15 @@ def _verify_sums(found: Found, *, verbose: bool) -> None:
     with _bar(total, "B", verbose=verbose) as bar:
         for index, of in stored.items():
             bad: list[int] = []
-            for first in range(0, len(of.sums), _BLOCKS_AT_ONCE):
-                sums = of.sums[first : first + _BLOCKS_AT_ONCE]
+            for first, sums in of.pieces():
                 bad += _kernel.bad_blocks(meta.files[index].id, generation.descriptors[index], first, sums)
                 if bar is not None:
                     bar.update(len(sums) * _kernel.BLOCK)
-            bad = [block for block in bad if of.known[block]]
             if bad and meta.files[index].role == "edits":
                 bad_edits = bad[0]
             for start, stop in _runs(bad):
                 at = start * _kernel.BLOCK, stop * _kernel.BLOCK
-                rows = () if index == meta.edits_index else (_rows_between(found, index, *at),)
+                rows = () if index == meta.edits_index else _rows_between(found, index, *at)
                 message = "the checksum is not that of the bytes"
                 found.findings.append(Finding(meta.files[index].name, message, rows, range(start, stop), readable=True))
     _verify_tail(found, stored)
@@ -210,21 +225,17 @@ def _verify_sums(found: Found, *, verbose: bool) -> None:
 def _stored_sums(found: Found, extents: list[int]) -> dict[int, _Sums]:
     """What the sums file says of each sealed file, by its index."""
     generation, meta = found.generation, found.generation.meta
-    stored = {
-        index: _Sums(np.zeros(extent // _kernel.BLOCK, np.uint64), np.zeros(extent // _kernel.BLOCK, np.bool_))
-        for index, (rule, extent) in enumerate(zip(meta.extents(), extents, strict=True))
-        if rule.sealed
-    }
     name, size = meta.files[-1].name, extents[-1]
-    needed = sum(len(of.sums) for of in stored.values())
     data = files.read_at(generation.descriptors[-1], size, 0, generation.path / name)
     lines = np.frombuffer(data, np.uint64).reshape(-1, _SUM // _U64)
-    for index, of in stored.items():
-        own = lines[lines[:, 0] == meta.files[index].id]
-        own = own[own[:, 1] < len(of.sums)]
-        of.sums[own[:, 1]] = own[:, 2]
-        of.known[own[:, 1]] = True
-    missing = needed - sum(int(of.known.sum()) for of in stored.values())
+    stored, missing = {}, 0
+    for index, (rule, extent) in enumerate(zip(meta.extents(), extents, strict=True)):
+        if rule.sealed:
+            complete = extent // _kernel.BLOCK
+            own = lines[(lines[:, 0] == meta.files[index].id) & (lines[:, 1] < complete)]
+            blocks, places = np.unique(own[:, 1], return_index=True)
+            stored[index] = _Sums(blocks, own[places, 2])
+            missing += complete - len(blocks)
     if missing:
         found.findings.append(
             Finding(name, f"has no checksums of {missing} blocks; they may be right, but nothing vouches for them")
@@ -235,8 +246,7 @@ def _stored_sums(found: Found, extents: list[int]) -> dict[int, _Sums]:
 def _verify_tail(found: Found, stored: dict[int, _Sums]) -> None:
     """Compare what is after the last complete block of each file, which have one digest in the commit."""
     slot, commit, generation = found.slot, found.commit, found.generation
-    vouches = None if slot is None else _vouches(found, slot, stored)
-    if slot is None or commit is None or vouches is None:
+    if slot is None or commit is None:
         found.notes.append("nothing vouches for the bytes after the last complete block of each file")
         return
     # An earlier commit may vouch for the first part of what the newest one does not.
@@ -245,55 +255,59 @@ def _verify_tail(found: Found, stored: dict[int, _Sums]) -> None:
         if (earlier.generation, earlier.uuid) != (slot.generation, slot.uuid) or earlier.seq > slot.seq:
             continue
         if _vouches(found, earlier, stored):
-            vouched = dict(enumerate(generation.extents(earlier.rows, earlier.edits)))
+            vouched = dict(enumerate(generation.extents(earlier.rows, earlier.edits, sums=False)))
             break
     ends = found.extents()
-    rows, names = [], []
-    for index, of in stored.items():
-        start = max(len(of.sums) * _kernel.BLOCK, vouched.get(index, 0))
+    rows: list[Rows] = []
+    names: list[str] = []
+    for index in stored:
+        start = max(ends[index] // _kernel.BLOCK * _kernel.BLOCK, vouched.get(index, 0))
         if start < ends[index]:
             names.append(generation.meta.files[index].name)
             if index != generation.meta.edits_index:
-                rows.append(_rows_between(found, index, start, ends[index]))
+                rows += _rows_between(found, index, start, ends[index])
     if names:
         message = "the bytes after the last complete block are not those of the commit, in one of these files"
         found.findings.append(Finding(", ".join(names), message, tuple(rows), readable=True))
 
 
-def _vouches(found: Found, slot: _kernel.Slot, stored: dict[int, _Sums]) -> bool | None:
-    """Whether the digest of a commit is that of what its files end with; None if checksums are missing for that."""
+def _vouches(found: Found, slot: _kernel.Slot, stored: dict[int, _Sums]) -> bool:
+    """Whether the digest of a commit is that of what its files end with."""
     generation = found.generation
     try:
-        extents = generation.extents(slot.rows, slot.edits)
-        durable = generation.extents(slot.durable_rows, slot.durable_edits)
-    except CorruptDatasetError:  # they are too short, or those of the checksums alone
-        return False if found.whole < slot.rows or found.lines < slot.edits else None
+        extents = generation.extents(slot.rows, slot.edits, sums=False)
+        durable = generation.extents(slot.durable_rows, slot.durable_edits, sums=False)
+    except CorruptDatasetError:  # they are too short, or offsets say so
+        return False
     digest = 0
     for index, of in stored.items():
-        complete = slice(durable[index] // _kernel.BLOCK, extents[index] // _kernel.BLOCK)
-        if not of.known[complete].all():
-            return None
-        digest += int(of.sums[complete].sum(dtype=np.uint64))
-        file, start = generation.meta.files[index], extents[index] // _kernel.BLOCK * _kernel.BLOCK
+        complete = durable[index] // _kernel.BLOCK, extents[index] // _kernel.BLOCK
+        first, last = np.searchsorted(of.blocks, np.array(complete, np.uint64))
+        if last - first != complete[1] - complete[0]:
+            return False  # of some, nothing is known
+        digest += int(of.sums[first:last].sum(dtype=np.uint64))
+        file, start = generation.meta.files[index], complete[1] * _kernel.BLOCK
         digest += _kernel.range_digest(
             file.id, generation.descriptors[index], start, extents[index], str(generation.path / file.name)
         )[0]
     return digest % 2**64 == slot.digest
 
 
-def _rows_between(found: Found, index: int, start: int, stop: int) -> Rows:
+def _rows_between(found: Found, index: int, start: int, stop: int) -> tuple[Rows, ...]:
     """The rows that some bytes of a file belong to."""
     rule = found.generation.meta.extents()[index]
-    match rule.rule:
-        case Rule.PAYLOAD:
-            offsets = found.offsets(rule.offsets)
-            first = bisect.bisect_right(offsets, start // rule.unit, 1) - 1
-            last = bisect.bisect_left(offsets, -(-stop // rule.unit), 0, found.whole)
-        case Rule.OFFSETS:
-            first, last = start // rule.unit - 1, -(-stop // rule.unit)
-        case _:
-            first, last = start // rule.unit, -(-stop // rule.unit)
-    return max(first, 0), min(max(last, first), found.rows)
+    first, last = start // rule.unit, -(-stop // rule.unit)
+    if rule.rule is Rule.OFFSETS:
+        first -= 1  # each ends one row and begins the next one
+    if rule.rule is not Rule.PAYLOAD:
+        return ((max(first, 0), min(last, found.rows)),)
+    offsets, rows = found.offsets(rule.offsets), []
+    for part in found.ascents(index).parts:  # a search that meets a damaged offset would go astray
+        begin = bisect.bisect_right(offsets, first, part.start + 1, part.stop) - 1
+        end = bisect.bisect_left(offsets, last, part.start, part.stop - 1)
+        if begin < end:
+            rows.append((begin, end))
+    return tuple(rows)
 
 
 def _runs(numbers: list[int]) -> Iterator[tuple[int, int]]:
@@ -311,9 +325,10 @@ def _verify_samples(found: Found, *, verbose: bool) -> None:
     generation, extents = found.generation, found.extents()
     for place, column in enumerate(generation.meta.columns):
         index = generation.meta.index("data", column.id)
-        if isinstance(column.type, Array) or not found.whole or not extents[index]:
-            continue  # any bytes are an array, and none are empty samples
+        if isinstance(column.type, Array) or not found.whole or index in found.missing:
+            continue  # any bytes are an array
         samples = _kernel.Samples(attaching.kernel_kind(column.type), str(generation.path))
+        samples._map_files(False)  # a file that is cut meanwhile is a finding
         attaching.attach(samples, generation, extents, found.whole, place)
         _read_all(samples, generation.meta.files[index].name, found, verbose=verbose)
 
@@ -348,6 +363,7 @@ def _examine_legacy(path: Path, level: Level, keys: Keys, *, verbose: bool) -> R
     problems: tuple[Problem, ...] = ()
     if level == "full" and dataset.rows:
         samples = _kernel.Samples(attaching.kernel_kind(dataset.meta.columns[0].type), str(path))
+        samples._map_files(False)
         dataset.attach(samples)
         found = Found(Generation(path, dataset.meta, None), None)
         _read_all(samples, dataset.layout.payload.name, found, verbose=verbose)

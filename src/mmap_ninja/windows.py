@@ -36,7 +36,7 @@ class Windows(Sequence[AnyArray]):
 
     def _first_element(self) -> int:
         try:
-            starts, _ = self._samples._bounds()
+            starts, _ = self._samples.select(slice(0, 1))._bounds()
         except AttributeError:
             raise ValueError(
                 f"{self._samples.path}: windows: a view by steps or indices has no order of its own; pass "
@@ -58,8 +58,8 @@ class Windows(Sequence[AnyArray]):
     def _count(self) -> int:
         if self.within_samples:
             return int(self._before[-1])
-        starts, ends = self._samples._bounds()
-        elements = int(ends[-1] - starts[0]) if len(starts) else 0
+        _, ends = self._samples.select(slice(-1, None))._bounds()
+        elements = int(ends[0]) - self._first if len(ends) else 0
         return max((elements - self.length) // self.stride + 1, 0)
 
     def _starts(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -112,7 +112,7 @@ class Windows(Sequence[AnyArray]):
         except IndexError:
             raise IndexError(f"index {index} is out of range for {len(self)} windows") from None
         start = int(self._starts(np.array([position]))[0])
-        return self._samples._flat()[start : start + self.length]
+        return self._samples._flat(start, self.length)
 
     def __repr__(self) -> str:
         where = ", within_samples=True" if self.within_samples else ""

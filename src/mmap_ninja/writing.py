@@ -45,18 +45,20 @@ def open_log(
     *,
     sync_often: bool,
 ) -> _kernel.Log:
-    """A log that appends to a generation; takes the two descriptors over. A `lock_fd` of -1: nobody else writes.
+    """A log that appends to a generation, with descriptors of its own. A `lock_fd` of -1: nobody else writes.
 
     Raises:
         StaleHandleError: if another directory has been put in the place of the dataset's.
     """
     descriptors: list[int] = []
     try:
+        descriptors.append(os.dup(commit_fd))
+        descriptors.append(os.dup(lock_fd) if lock_fd >= 0 else -1)
         descriptors.extend(files.open_write(generation.path / file.name) for file in generation.meta.files)
         # What is open for reading, for writing, and locked must be of one directory: another one can take its place.
         assert generation.commit is not None  # noqa: S101 - a commit is appended to
         known = [generation.commit.fd, *generation.descriptors]
-        if list(map(files.identity, [commit_fd, *descriptors])) != list(map(files.identity, known)) or (
+        if list(map(files.identity, [commit_fd, *descriptors[2:]])) != list(map(files.identity, known)) or (
             lock_fd >= 0 and not files.is_at(lock_fd, generation.path / format.LOCK)
         ):
             raise StaleHandleError(
@@ -64,14 +66,16 @@ def open_log(
                 "it again"
             )
     except BaseException:
-        for descriptor in (*descriptors, commit_fd, *((lock_fd,) if lock_fd >= 0 else ())):
-            os.close(descriptor)
+        for descriptor in descriptors:
+            if descriptor >= 0:
+                os.close(descriptor)
         raise
+    log_commit_fd, log_lock_fd, *file_fds = descriptors
     rules = [
         (file.id, int(extent.rule), extent.unit, extent.offsets, extent.sealed, descriptor)
-        for file, extent, descriptor in zip(generation.meta.files, generation.meta.extents(), descriptors, strict=True)
+        for file, extent, descriptor in zip(generation.meta.files, generation.meta.extents(), file_fds, strict=True)
     ]
-    return _kernel.Log(str(generation.path), rules, commit_fd, lock_fd, slot, next_seq, sync_often)
+    return _kernel.Log(str(generation.path), rules, log_commit_fd, log_lock_fd, slot, next_seq, sync_often)
 
 
 def drop_rejected(commit_path: Path, commit: CommitFile, accepted: _kernel.Slot) -> None:

@@ -1,0 +1,161 @@
+// What a call reads: guarded against truncation where it is mapped, and read into memory where it is not.
+
+#include <time.h>
+
+#include <numeric>
+
+#include "samples.h"
+
+namespace mmap_ninja {
+namespace {
+
+double seconds() {
+  timespec now;
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
+}
+
+Status sizes_of_files(const Column& column) {
+  uint64_t rows = column.stored;
+  Status status = column.spans.check_sizes(rows);
+  if (status.ok()) status = column.shapes.spans().check_sizes(rows);
+  if (status.ok() && column.frames.sizes) status = column.frames.sizes->check_size(rows * sizeof(uint32_t));
+  return status.ok() && column.nulls ? column.nulls->check_size(rows) : status;
+}
+
+// A column, or one of a record's, of which rows are fetched.
+struct Source {
+  const Column& column;
+  const std::string& path;
+  std::vector<Range> ranges{};
+
+  std::shared_ptr<Column> fetch(const std::vector<uint64_t>& rows, const FetchOptions& options) const;
+};
+
+std::shared_ptr<Column> Source::fetch(const std::vector<uint64_t>& rows, const FetchOptions& options) const {
+  auto fetched = std::make_shared<Column>();
+  uint64_t count = rows.size();
+  fetched->rows = RowMap(count);
+  fetched->stored = count;
+  fetched->layout = column.layout;
+  fetched->frames.codec = column.frames.codec;
+  fetched->is_frozen = options.one_by_one;
+  fetched->origins = rows;
+  if (!column.spans.payload()) return fetched;
+  Status status;
+  {
+    GilReleased release;
+    for (size_t k = 0; options.is_cold && k < count; ++k)
+      if (ranges[k].size)
+        column.spans.payload()->will_need(ranges[k].begin, ranges[k].begin + ranges[k].size);
+    status = column.layout->strides.empty()
+                 ? mmap_ninja::fetch(column.spans, ranges.data(), count, &fetched->spans)
+                 : fetch_scattered(column.spans, rows.data(), count, &fetched->spans);
+    if (status.ok()) status = mmap_ninja::fetch(column.shapes, rows.data(), count, &fetched->shapes);
+    if (status.ok() && column.frames.sizes)
+      status = mmap_ninja::fetch(column.frames.sizes, sizeof(uint32_t), rows.data(), count,
+                                 &fetched->frames.sizes);
+    if (status.ok() && column.nulls)
+      status = mmap_ninja::fetch(column.nulls, 1, rows.data(), count, &fetched->nulls);
+  }
+  check(status, path);
+  if (!column.layout->dtype.is_none()) fetched->owner = owner_of(fetched->spans.payload());
+  return fetched;
+}
+
+}  // namespace
+
+Stopwatch::Stopwatch() : begin_(seconds()) {}
+
+bool Stopwatch::waited(uint64_t count, uint64_t bytes, bool decoded) const {
+  constexpr double kWarmSample =
+      5e-6;  // a warm sample of 1.3 kB takes 0.5 us, a read from the fastest disk 15 us
+  constexpr double kWarmByte = 1e-9;
+  constexpr double kDecoded = 4;  // times as long where samples are decompressed
+  double warm = static_cast<double>(count) * kWarmSample + static_cast<double>(bytes) * kWarmByte;
+  return seconds() - begin_ > warm * (decoded ? kDecoded : 1);
+}
+
+void check(const Status& status, const Column& column, const std::string& path) {
+  if (status.ok()) [[likely]]
+    return;
+  Status named = status;
+  named.row = column.origin(status.row);
+  raise(named, path);
+}
+
+void check_sizes(const Column& column, const std::string& path) {
+  if (column.access == Access::pread) return;
+  check(sizes_of_files(column), path);
+  if (!column.fields) return;
+  for (const Fields::Field& field : column.fields->fields)
+    check(sizes_of_files(*field.samples.column), field.samples.path);
+}
+
+std::shared_ptr<const Column> fetch(const Column& column, const std::vector<uint64_t>& asked,
+                                    const FetchOptions& options, const std::string& path) {
+  std::vector<Source> sources;
+  if (column.fields) {
+    for (const Fields::Field& field : column.fields->fields)
+      sources.push_back({*field.samples.column, field.samples.path});
+  } else {
+    sources.push_back({column, path});
+  }
+  for (Source& source : sources) {
+    source.ranges.resize(asked.size());
+    Status status;
+    {
+      GilReleased release;
+      status = locate(source.column.spans, asked.data(), asked.size(), source.ranges.data());
+    }
+    check(status, source.path);
+  }
+  uint64_t bytes = 0;
+  size_t count = 0;
+  for (; count < asked.size(); ++count) {
+    for (const Source& source : sources)
+      if (__builtin_add_overflow(bytes, source.ranges[count].size, &bytes))
+        raise({.code = Code::overflow, .what = "batch"}, path);
+    if (count && bytes > options.most_bytes) break;
+  }
+  std::vector<uint64_t> rows(asked.begin(), asked.begin() + static_cast<std::ptrdiff_t>(count));
+  if (!column.fields) return sources[0].fetch(rows, options);
+  auto fields = std::make_shared<Fields>(*column.fields);
+  for (size_t k = 0; k < sources.size(); ++k) {
+    Samples& samples = fields->fields[k].samples;
+    std::shared_ptr<Column> fetched = sources[k].fetch(rows, options);
+    fetched->is_frozen = options.one_by_one && !samples.copies;
+    samples.copies |= options.one_by_one;
+    samples.column = std::move(fetched);
+  }
+  auto fetched = std::make_shared<Column>();
+  fetched->rows = RowMap(count);
+  fetched->layout = column.layout;
+  fetched->fields = std::move(fields);
+  fetched->is_direct = false;
+  fetched->origins = std::move(rows);
+  return fetched;
+}
+
+Batch read_rows(const std::shared_ptr<const Column>& column, std::vector<uint64_t> rows, bool is_cold,
+                const std::string& path) {
+  if (column->access == Access::map) {
+    check_sizes(*column, path);
+    return {column, std::move(rows)};
+  }
+  Batch batch{fetch(*column, rows, {.is_cold = is_cold}, path), std::move(rows)};
+  std::iota(batch.rows.begin(), batch.rows.end(), 0);
+  return batch;
+}
+
+Batch read_batch(Samples& samples, nb::handle indices) {
+  std::shared_ptr<const Column> column = open_column(samples);
+  std::vector<uint64_t> rows = rows_of(*column, indices, samples.path);
+  Stopwatch watch;
+  Batch batch = read_rows(column, std::move(rows), samples.cold, samples.path);
+  if (column->access == Access::pread)
+    samples.cold = watch.waited(batch.rows.size(), batch.column->spans.payload_size(), false);
+  return batch;
+}
+
+}  // namespace mmap_ninja

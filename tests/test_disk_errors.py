@@ -1,0 +1,522 @@
+"""Failing disks: errors at every system call that changes a file, limits that are reached, and syncs that fail."""
+
+import contextlib
+import ctypes
+import errno
+import functools
+import gc
+import itertools
+import os
+import random
+import resource
+import shutil
+import sys
+
+import pytest
+from crash_actions import (
+    ACTIONS,
+    BLOCKS,
+    OLD,
+    is_clean,
+    is_replaced_without_leftovers,
+    listed,
+    prepared,
+    seen,
+    takes_appends,
+    three_samples,
+)
+from faults import At, fail_with, in_child, unsynced, watched
+from power_loss import Recorder, content, each_loss, promise, violation
+
+from mmap_ninja import CommitUncertainError, CorruptDatasetError, StringsMmap, _kernel
+from mmap_ninja.generation import read_commit
+
+CODES = [errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM, errno.EMFILE]
+# These sync nothing, or only what nobody can see yet: a sync that fails is an error like others.
+NEVER_UNCERTAIN = {
+    "first append",
+    "append",
+    "extend",
+    "upgrade",
+    "upgrade with a copy",
+    "upgrade with shapes",
+    "first change of 0.x",
+}
+
+
+@pytest.mark.parametrize(
+    "codes", [pytest.param(CODES, id="mixed"), *(pytest.param([code], marks=pytest.mark.torture) for code in CODES)]
+)
+@pytest.mark.parametrize("name", ACTIONS)
+def test_error_at_every_call_is_clean(tmp_path, count, name, codes):
+    action = ACTIONS[name]
+    gc.collect()
+    uncertain, files_before = 0, open_files()
+
+    for number in itertools.count(1):
+        path = prepared(tmp_path, action, str(number))
+        acknowledged, raised, code = [], None, codes[number % len(codes)]
+        hook = At(number, fail_with(code))
+        with watched(unsynced(hook)):
+            try:
+                action.act(path, lambda state, durable=False: acknowledged.append(state))  # noqa: B023 - called at once
+            except OSError as error:
+                raised = error
+        if not hook.fired:
+            break
+        found = seen(path)
+        assert found in action.states
+        if acknowledged:
+            assert action.states.index(found) >= action.states.index(acknowledged[-1])
+        assert is_clean(path)
+        if isinstance(raised, CommitUncertainError):
+            uncertain += 1
+            assert hook.call in ("fdatasync", "pwrite")  # of a durable slot
+        elif raised is not None:
+            assert raised.errno == code
+            assert str(tmp_path) in str(raised)
+            assert takes_appends(path)
+        else:
+            assert found == action.states[-1]
+            assert hook.call in ("pwrite", "unlink")
+        shutil.rmtree(path)
+
+    assert raised is None
+    gc.collect()
+    assert open_files() == files_before
+    assert number > action.least_calls - 10
+    assert (uncertain > 0) == (name not in NEVER_UNCERTAIN)
+    count("errors of system calls", number - 1)
+
+
+def test_full_disk_gives_back_space_and_the_next_append_works(tmp_path):
+    three_samples(tmp_path / "ds")
+    texts = StringsMmap(tmp_path / "ds")
+    texts.append("a")
+    sizes = {file.name: file.stat().st_size for file in (tmp_path / "ds").iterdir()}
+
+    for number in range(1, 4):  # payload, offsets, sums
+        hook = At(number, fail_with(errno.ENOSPC), only=lambda call, _: call == "pwrite")
+        with watched(hook), pytest.raises(OSError, match="No space left on device.*ds") as full:
+            texts.extend(BLOCKS)
+        assert hook.fired
+        assert full.value.errno == errno.ENOSPC
+        assert {file.name: file.stat().st_size for file in (tmp_path / "ds").iterdir()} == sizes
+    texts.extend(BLOCKS)
+
+    assert list(texts) == list(StringsMmap(tmp_path / "ds")) == [*OLD, "a", *BLOCKS]
+
+
+def test_failed_sync_makes_every_handle_refuse_to_write(tmp_path):
+    three_samples(tmp_path)
+    texts, other = StringsMmap(tmp_path), StringsMmap(tmp_path)
+    texts.append("a")
+    other.append("b")
+    hook = At(1, fail_with(errno.EIO), only=lambda call, _: call == "fdatasync")
+
+    with watched(hook), pytest.raises(CommitUncertainError, match="fdatasync failed .*unknown; this handle"):
+        texts.flush()
+
+    assert hook.fired
+    for handle in (texts, other, StringsMmap(tmp_path)):
+        for change in (lambda: handle.append("lost"), handle.flush):  # noqa: B023 - called at once
+            with pytest.raises(CommitUncertainError, match="a sync of this dataset failed before"):
+                change()
+    assert list(StringsMmap(tmp_path)) == [*OLD, "a", "b"]
+    assert list(StringsMmap.from_strings(tmp_path, ["rebuilt"])) == ["rebuilt"]
+    StringsMmap(tmp_path).append("writable again")
+
+
+def test_failed_sync_of_a_durable_append_shows_nothing(tmp_path):
+    three_samples(tmp_path)
+
+    for number in range(1, 5):  # payload, offsets, and COMMIT before and after its slot is written
+        texts = StringsMmap(tmp_path, durability="machine")
+        hook = At(number, fail_with(errno.EIO), only=lambda call, _: call == "fdatasync")
+        with watched(hook), pytest.raises(CommitUncertainError, match="fdatasync failed"):
+            texts.append("a")
+        assert hook.fired
+        assert list(texts) == list(StringsMmap(tmp_path)) == OLD
+        three_samples(tmp_path)
+
+
+def test_failed_fast_slot_after_a_durable_one_is_no_error(tmp_path):
+    """A bug once: append raised although its sample was stored, and a retry stored it twice."""
+    three_samples(tmp_path)
+    texts = StringsMmap(tmp_path, durability="machine")
+    texts.append("a")
+    fast = [offset * _kernel.SLOT_STRIDE for offset in (0, 1)]
+
+    def hook(call, where, offset, size, data):
+        if call == "pwrite" and size == _kernel.SLOT_SIZE and offset in fast:
+            raise OSError(errno.EIO, "the fast slot's sector is bad")
+
+    with watched(hook):
+        texts.append("b")
+        texts.append("c")
+    texts.append("d")
+
+    assert list(texts) == list(StringsMmap(tmp_path)) == [*OLD, *"abcd"]
+
+
+@pytest.mark.parametrize("name", ACTIONS)
+def test_interrupted_calls_are_repeated(tmp_path, name):
+    action = ACTIONS[name]
+    path = prepared(tmp_path, action)
+    counts = itertools.count()
+
+    def hook(call, where, offset, size, data):
+        if next(counts) % 2 == 0:
+            raise OSError(errno.EINTR, "signal")
+
+    with watched(unsynced(hook)):
+        action.act(path, lambda *_, **__: None)
+
+    assert next(counts) > 10
+    assert seen(path) == action.states[-1]
+
+
+@pytest.mark.parametrize("at_most", [1, 7, 100, 65_536])
+def test_short_writes_go_on_where_they_stopped(tmp_path, at_most):
+    three_samples(tmp_path)
+    samples = BLOCKS[:3] if at_most < 100 else BLOCKS
+    texts = StringsMmap(tmp_path)
+    cut = []
+
+    def hook(call, where, offset, size, data):
+        if call != "pwrite" or size <= at_most:
+            return None
+        cut.append(size)
+        return at_most
+
+    with watched(hook):
+        texts.extend(samples)
+        texts.flush()
+
+    assert cut
+    assert list(texts) == list(StringsMmap(tmp_path)) == OLD + samples
+
+
+@pytest.mark.parametrize("kept", [1, 100, 65_536, 200_000])
+def test_short_write_then_full_disk_shows_nothing(tmp_path, kept):
+    three_samples(tmp_path)
+    texts = StringsMmap(tmp_path)
+    calls = []
+
+    def hook(call, where, offset, size, data):
+        if call == "pwrite":
+            calls.append(size)
+            if len(calls) == 1:
+                return kept
+            raise OSError(errno.ENOSPC, "full")
+        return None
+
+    with watched(hook), pytest.raises(OSError, match="No space left on device"):
+        texts.extend(BLOCKS)
+
+    assert len(calls) == 2
+    assert list(StringsMmap(tmp_path)) == OLD
+    assert takes_appends(tmp_path)
+
+
+def test_torn_slot_write_shows_the_commit_before(tmp_path):
+    three_samples(tmp_path)
+    texts = StringsMmap(tmp_path)
+    states = [OLD]
+
+    for kept in range(1, _kernel.SLOT_SIZE, 5):
+        short = At(1, lambda _size, kept=kept: kept, only=lambda _call, _offset: True)
+
+        def hook(call, where, offset, size, data, short=short):
+            at = offset % _kernel.SLOT_STRIDE
+            if call == "pwrite" and at == 0 and size == _kernel.SLOT_SIZE:
+                return short(call, where, offset, size, data)
+            if call == "pwrite" and short.fired and at + size == _kernel.SLOT_SIZE:
+                raise OSError(errno.EIO, "torn")
+            return None
+
+        with watched(hook), pytest.raises(OSError, match="Input/output error"):
+            texts.append("torn")
+        assert short.fired
+        assert list(StringsMmap(tmp_path)) == states[-1]
+        texts.append(str(kept))
+        states.append([*states[-1], str(kept)])
+
+    assert list(texts) == list(StringsMmap(tmp_path)) == states[-1]
+
+
+def test_suspect_dataset_is_read_by_its_digest_only(tmp_path):
+    """A bug once: after a failed sync, what the system had dropped was read as zeros in the same boot."""
+    three_samples(tmp_path)
+    texts = StringsMmap(tmp_path)
+    texts.append("lost by the disk")
+    hook = At(1, fail_with(errno.EIO), only=lambda call, _: call == "fdatasync")
+    with watched(hook), pytest.raises(CommitUncertainError):
+        texts.flush()
+    assert list(StringsMmap(tmp_path)) == [*OLD, "lost by the disk"]
+
+    size = sum(len(text.encode()) for text in OLD)
+    with (tmp_path / "c0.data-1").open("r+b") as payload:
+        payload.seek(size)
+        payload.write(bytes(16))
+
+    assert list(StringsMmap(tmp_path)) == OLD
+    with pytest.raises(CommitUncertainError, match="a sync of this dataset failed before"):
+        StringsMmap(tmp_path).append("x")
+
+
+def test_failed_write_of_a_durable_slot_is_a_plain_error(tmp_path):
+    """A bug once: a full disk at that write made the dataset suspect for ever."""
+    three_samples(tmp_path)
+    texts = StringsMmap(tmp_path)
+    texts.append("a")
+
+    def full(call, _, offset, size, data):
+        if call == "pwrite" and size == _kernel.SLOT_SIZE and offset >= 2 * _kernel.SLOT_STRIDE:
+            raise OSError(errno.ENOSPC, "full")
+
+    with watched(full), pytest.raises(OSError, match="No space left"):
+        texts.flush()
+    texts.append("b")
+    texts.flush()
+
+    assert list(StringsMmap(tmp_path)) == [*OLD, "a", "b"]
+
+
+def test_complete_flag_of_a_build_without_sync_is_made_durable_by_flush(tmp_path):
+    texts = StringsMmap.from_generator(tmp_path, [], durability="process")
+
+    texts.flush()
+
+    assert all(slot.flags & _kernel.COMPLETE for _, slot in read_commit(tmp_path).slots[:2])
+
+
+def test_damaged_end_of_durable_data_is_not_summed_anew(tmp_path):
+    three_samples(tmp_path)
+    with (tmp_path / "c0.data-1").open("r+b") as payload:
+        payload.write(b"X")
+
+    with pytest.raises(CorruptDatasetError, match="the last bytes of its files are not those"):
+        StringsMmap(tmp_path).append("x")
+
+
+# ---- limits that are reached for real
+
+
+def test_file_size_limit_is_a_plain_error(tmp_path):
+    three_samples(tmp_path)
+
+    def fill():
+        texts, stored, refused = StringsMmap(tmp_path), list(OLD), 0
+        for limit in (1, 100, 5000, 70_000, 150_000):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+            with pytest.raises(OSError, match="File too large.*") as raised:
+                texts.extend(BLOCKS)
+            refused += raised.value.errno == errno.EFBIG
+            resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+            assert list(texts) == list(StringsMmap(tmp_path)) == stored
+            assert is_clean(tmp_path)
+            texts.append(str(limit))
+            stored.append(str(limit))
+        return refused, stored
+
+    refused, stored = in_child(fill)
+
+    assert refused == 5
+    assert seen(tmp_path) == stored
+    assert takes_appends(tmp_path)
+
+
+def open_files():
+    return len(os.listdir("/dev/fd"))
+
+
+@pytest.mark.parametrize(
+    ("act", "expected"),
+    [
+        (lambda path: StringsMmap(path).append("x"), [*OLD, "x"]),
+        (lambda path: StringsMmap(path).compact(order=[2, 1, 0]), OLD[::-1]),
+        (lambda path: StringsMmap.from_strings(path, ["new"]), ["new"]),
+    ],
+    ids=["append", "compact", "build"],
+)
+def test_too_many_open_files_is_a_plain_error(tmp_path, act, expected):
+    """A bug once: a descriptor of LOCK was left open by an append that found no room for the next one."""
+    three_samples(tmp_path)
+
+    def starve():
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        for spare in range(100):
+            before = open_files()
+            lowest = os.open(tmp_path, os.O_RDONLY)
+            os.close(lowest)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + spare, hard))
+            try:
+                act(tmp_path)
+            except OSError as error:
+                assert error.errno == errno.EMFILE
+            else:
+                return spare
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            gc.collect()
+            assert open_files() == before
+            assert seen(tmp_path) == OLD
+            assert is_clean(tmp_path)
+        return None
+
+    assert in_child(starve) > 5
+    assert seen(tmp_path) == expected
+    assert takes_appends(tmp_path)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="no other system limits a process's addresses")
+def test_too_little_address_space_is_a_plain_error(tmp_path):
+    samples = ["a" * 20_000_000, "b"]
+    with watched(unsynced()):
+        StringsMmap.from_strings(tmp_path, samples).close()
+
+    def starve():
+        refused = 0
+        for spare in (1 << 20, 5 << 20, 15 << 20):
+            with open("/proc/self/statm") as statm:
+                used = int(statm.read().split()[0]) * resource.getpagesize()
+            for act in (lambda: StringsMmap(tmp_path), lambda: StringsMmap(tmp_path).append("x")):
+                resource.setrlimit(resource.RLIMIT_AS, (used + spare, resource.RLIM_INFINITY))
+                with pytest.raises(OSError, match="Cannot allocate memory") as raised:
+                    act()
+                resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)
+                refused += raised.value.errno == errno.ENOMEM
+        return refused
+
+    assert in_child(starve) == 6
+    assert seen(tmp_path) == samples
+    assert takes_appends(tmp_path)
+
+
+def mount_small_disk(path, size):
+    """Mount a file system of some bytes, for this process alone; False where that is not allowed."""
+    new_mounts, new_users, private = 0x20000, 0x10000000, 0x44000
+    libc, user, group = ctypes.CDLL(None), os.getuid(), os.getgid()
+    if libc.unshare(new_mounts | (new_users if user else 0)) != 0:
+        return False
+    if user:
+        for name, content in (("setgroups", "deny"), ("uid_map", f"0 {user} 1"), ("gid_map", f"0 {group} 1")):
+            with open(f"/proc/self/{name}", "w") as file:
+                file.write(content)
+    libc.mount(None, b"/", None, private, None)
+    return libc.mount(b"tmpfs", os.fsencode(path), b"tmpfs", 0, f"size={size}".encode()) == 0
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="mounts as Linux does")
+def test_disk_that_is_full_for_real_is_a_plain_error(tmp_path):
+    def fill():
+        if not mount_small_disk(tmp_path, 1 << 20):
+            return None
+        path, stored, refused = tmp_path / "ds", list(OLD), []
+        three_samples(path)
+        (tmp_path / "ballast").write_bytes(bytes(200_000))
+        texts = StringsMmap(path)
+        for act in (
+            lambda: texts.extend(BLOCKS[:100]) or stored.extend(BLOCKS[:100]),
+            lambda: texts.append("x" * 5000) or stored.append("x" * 5000),
+            lambda: texts.compact(order=range(len(texts))),
+            lambda: StringsMmap.from_strings(path, BLOCKS),
+        ):
+            with pytest.raises(OSError, match="No space left") as raised:
+                for _ in range(1000):
+                    act()
+            refused.append(raised.value.errno)
+            assert listed(texts) == seen(path) == stored
+            assert is_clean(path)
+        os.unlink(tmp_path / "ballast")
+        return refused, takes_appends(path), is_replaced_without_leftovers(path)
+
+    outcome = in_child(fill)
+
+    if outcome is None:
+        pytest.skip("nothing may be mounted here")
+    assert outcome == ([errno.ENOSPC] * 4, True, True)
+
+
+# ---- syncs that fail
+
+
+class FailingSync(Recorder):
+    """Notes calls; the n-th sync of a file fails, and the system drops what was to be written and tells nobody else."""
+
+    def __init__(self, number):
+        super().__init__()
+        self.number = number
+        self.fired = False
+
+    def __call__(self, call, where, offset, size, data):
+        super().__call__(call, where, offset, size, data)
+        self.number -= call == "fdatasync"
+        if self.number == 0 and not self.fired:
+            self.fired = True
+            self.calls[-1] = "failed fdatasync", *self.calls[-1][1:]
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+SAMPLE = [pytest.param(name, 1, id=name) for name in ("durable append", "compaction")]
+TORTURE = [
+    pytest.param(name, 25, id=f"{name}-torture", marks=pytest.mark.torture)
+    for name in (
+        "flush and close", "durable append", "partial block", "deletes", "replacements", "compaction", "replacement",
+    )
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "most"), SAMPLE + TORTURE)
+def test_failed_sync_lets_the_next_writer_build_on_nothing_lost(tmp_path, count, name, most):
+    """The next writer's syncs succeed; no power loss may show a durable commit whose bytes were dropped."""
+    action, rng, tried = ACTIONS[name], random.Random(name), 0
+
+    for number in itertools.count(1):
+        path = prepared(tmp_path, action, f"ds{number}")
+        start, recorder, promised = content(path), FailingSync(number), [(0, 0)]
+        done = functools.partial(promise, recorder, promised, action.states)
+        with watched(unsynced(recorder)):
+            with contextlib.suppress(OSError):
+                action.act(path, done)
+            before = seen(path)
+            with contextlib.suppress(OSError):
+                texts = StringsMmap(path)
+                texts.append("next")
+                texts.flush()
+                promised.append((len(recorder.calls), len(action.states)))
+                texts.compact(order=range(len(texts)))
+        if not recorder.fired:
+            break
+        states = [*action.states, [*before, "next"]]
+        for least in each_loss(start, recorder.calls, promised, path, random=rng, most=most):
+            assert violation(path, states, least, appends=False) is None
+            tried += 1
+
+    assert number > 3
+    count("power losses after a failed sync", tried)
+
+
+@pytest.mark.parametrize("number", range(1, 6))  # payload, offsets, sums, COMMIT before and after its slot is written
+@pytest.mark.parametrize(
+    "act", [StringsMmap.flush, StringsMmap.close, StringsMmap.compact, lambda texts: texts.append("c")]
+)
+def test_failed_sync_lets_no_writer_build_that_had_the_files_open(tmp_path, number, act):
+    path = tmp_path / "ds"
+    three_samples(path)
+    start, recorder = content(path), FailingSync(number)
+
+    with watched(unsynced(recorder)):
+        one, other = StringsMmap(path), StringsMmap(path)
+        one.extend(BLOCKS[:50])
+        other.append("b")
+        with pytest.raises(CommitUncertainError, match="fdatasync failed"):
+            one.flush()
+        with pytest.raises(CommitUncertainError, match="a sync of this dataset failed before"):
+            act(other)
+
+    assert recorder.fired
+    states = [OLD, OLD + BLOCKS[:50], [*OLD, *BLOCKS[:50], "b"]]
+    for _ in each_loss(start, recorder.calls, [(0, 0)], path, random=random.Random(number), most=3):
+        assert violation(path, states, 0, appends=False) is None
