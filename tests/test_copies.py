@@ -324,7 +324,7 @@ def test_copy_with_the_bytes_of_a_killed_writer_is_found_by_verify(tmp_path):
     StringsMmap.from_strings(path, OLD).close()
     size = os.path.getsize(path / "c0.data-1")
     for number in itertools.count(1):
-        killed, _ = killed_at(number, lambda _: StringsMmap(path).append("x" * 200_000))
+        killed = killed_at(number, lambda: StringsMmap(path).append("x" * 200_000))
         assert killed
         if os.path.getsize(path / "c0.data-1") > size:
             break

@@ -301,7 +301,7 @@ def test_killed_at_every_call_keeps_the_damaged_or_has_the_recovered(tmp_path, k
     while True:
         path = tmp_path / str(number)
         shutil.copytree(template, path)
-        killed, _ = killed_at(number, lambda _done, path=path: mmap_ninja.recover(path, keep=keep))
+        killed = killed_at(number, lambda path=path: mmap_ninja.recover(path, keep=keep))
         if not killed:
             break
         if mmap_ninja.verify(path).ok:
