@@ -130,3 +130,14 @@ def test_all_is_sorted_and_true():
     assert sorted(mmap_ninja.__all__) == mmap_ninja.__all__
     assert all(hasattr(mmap_ninja, name) for name in mmap_ninja.__all__)
     assert (PACKAGE / "py.typed").exists()
+
+
+def test_nothing_depends_on_the_time_of_day_or_on_process_ids():
+    """Clocks go backwards, and ids are used again: only waiting is measured, and only messages name processes."""
+    sources = [*PACKAGE.glob("*.py"), *(Path(__file__).parents[1] / "kernel").rglob("*.cc")]
+
+    for path in sources:
+        text = path.read_text()
+        for clock in ("time.time", "datetime.now", "CLOCK_REALTIME", "gettimeofday", "system_clock"):
+            assert clock not in text, f"{path.name}: {clock}"
+    assert {path.name for path in sources if "getpid" in path.read_text()} <= {"log.cc", "workers.py"}

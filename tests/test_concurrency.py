@@ -2,13 +2,15 @@
 
 import itertools
 import os
+import signal
 import threading
 import time
 
 import numpy as np
 import pytest
-from faults import NEW, OLD, ended, fork, in_child, opened, result_of, sample, start
+from faults import NEW, OLD, ended, fork, in_child, opened, overwrite, result_of, sample, slot_places, start
 
+import mmap_ninja
 from mmap_ninja import BytesMmap, LockTimeoutError, StringsMmap, _kernel, format, generation
 
 # ---- several writers
@@ -299,3 +301,57 @@ def test_reader_that_sees_both_fast_slots_torn_looks_again(path, monkeypatch):
 
     assert reader[-1] == "newest"
     assert len(reads) == 2
+
+
+def test_killed_replacing_build_leaves_the_old_data_and_what_was_appended_beside_it(path):
+    for number, if_exists in enumerate(("resume", "replace", "append")):
+        texts, before = StringsMmap(path), list(StringsMmap(path))
+
+        def source(number=number):
+            yield from NEW[:6]
+            StringsMmap(path).extend([f"beside {number}", "by another handle"])
+            yield NEW[6]
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        pid, pipe = fork(lambda source=source: StringsMmap.from_generator(path, source(), batch_size=2))
+        os.close(pipe)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+        texts.append("after the kill")
+        expected = [*before, f"beside {number}", "by another handle", "after the kill"]
+        assert list(texts) == list(StringsMmap(path)) == expected
+        assert (path / "BUILD").exists()
+        assert mmap_ninja.verify(path, level="full").ok
+
+        made = StringsMmap.from_generator(path, iter(NEW), batch_size=2, if_exists=if_exists)
+
+        assert list(made) == [*(expected if if_exists == "append" else []), *NEW]
+        assert (path / "BUILD").exists() == (if_exists == "append")
+        texts.refresh()
+        assert list(texts) == list(made)
+        assert mmap_ninja.verify(path, level="full").ok
+
+
+@pytest.mark.parametrize("how", ["append", "flush", "del"])
+def test_slot_torn_anywhere_shows_the_commit_before_or_the_new_one(path, how):
+    texts, commit_path = StringsMmap(path), path / "COMMIT"
+    texts.append("before")
+    reader, earlier, old = StringsMmap(path), commit_path.read_bytes(), [*OLD, "before"]
+    {"append": lambda: texts.append("new"), "flush": texts.flush, "del": lambda: texts.__delitem__(0)}[how]()
+    later, new = commit_path.read_bytes(), list(texts)
+    changed = [place for place in slot_places() if earlier[place : place + 256] != later[place : place + 256]]
+    states = 0
+
+    for place in changed:
+        for cut in range(257):
+            for first, second in ((earlier, later), (later, earlier)):
+                torn = first[place : place + cut] + second[place + cut : place + 256]
+                overwrite(commit_path, 0, earlier[:place] + torn + earlier[place + 256 :])
+                reader.refresh()
+                assert list(reader) in (old, new)
+                assert list(reader) == old or torn == later[place : place + 256]
+                states += 1
+    overwrite(commit_path, 0, later)
+    reader.refresh()
+
+    assert list(reader) == new
+    assert states == len(changed) * 514 > 0

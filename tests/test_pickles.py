@@ -71,3 +71,26 @@ def test_pickle_after_a_rollback_is_stale(path):
 
     with pytest.raises(StaleHandleError, match="generation 1 with 4 was expected"):
         pickle.loads(pickled)
+
+
+@pytest.mark.parametrize("act", ["append", "edit", "compact", "clear"])
+def test_pickle_after_any_change_is_exact_or_stale(path, act):
+    texts = StringsMmap(path)
+    del texts[1]
+    expected, other = list(texts), StringsMmap(path)
+    pickles = [pickle.dumps(handle) for handle in (texts, texts.select([1, 0]), texts.select(slice(None, None, -1)))]
+
+    if act == "append":
+        other.extend(NEW)
+    elif act == "edit":
+        other[0] = "replaced"
+        del other[1]
+    else:
+        getattr(other, act)()
+
+    for pickled, found in zip(pickles, (expected, expected[::-1], expected[::-1]), strict=True):
+        if act in ("append", "edit"):
+            assert list(pickle.loads(pickled)) == found
+        else:
+            with pytest.raises(StaleHandleError, match="was replaced or rolled back; open the path again"):
+                pickle.loads(pickled)
