@@ -166,6 +166,7 @@ Status Log::adopt() {
     if (decoded == SlotState::newer) return {.code = Code::moved};
     if (decoded != SlotState::valid) continue;
     if (slot.flags & kSuspect) return {.code = Code::suspect};
+    if (slot.seq > INT64_MAX) return {.code = Code::moved};  // it is refused when it is read again
     seqs[k] = slot.seq;
     if (!found || slot.seq > newest.seq || (slot.seq == newest.seq && slot.durable)) newest = slot;
     found = true;
@@ -209,6 +210,8 @@ Status Log::committed_extent(size_t file, uint64_t rows, uint64_t edits, uint64_
 }
 
 Status Log::load(const Slot& slot) {
+  // More durable than committed: the commits on top of it would come to be taken for durable ones.
+  if (slot.durable_rows > slot.rows || slot.durable_edits > slot.edits) return {.code = Code::bad_digest};
   std::vector<Tail> tails;
   std::vector<uint64_t> durable_extents;
   uint64_t partial_sums = 0, durable_blocks = 0;
@@ -218,6 +221,7 @@ Status Log::load(const Slot& slot) {
       Status status = committed_extent(k, slot.rows, slot.edits, &extent);
       if (status.ok()) status = committed_extent(k, slot.durable_rows, slot.durable_edits, &durable);
       if (!status.ok()) return status;
+      if (durable > extent) return {.code = Code::bad_digest};
     }
     tails.emplace_back(rules_[k].id, extent);
     durable_extents.push_back(durable);

@@ -29,7 +29,9 @@ class Spans {
   Spans(std::shared_ptr<Mapping> payload, uint64_t payload_size, uint64_t unit, Index index)
       : base_(payload ? payload->data() : nullptr),
         starts_(index.starts ? reinterpret_cast<const uint64_t*>(index.starts->data()) : nullptr),
-        ends_(index.ends ? reinterpret_cast<const uint64_t*>(index.ends->data() + index.lead) : nullptr),
+        ends_(index.ends && index.ends->data()
+                  ? reinterpret_cast<const uint64_t*>(index.ends->data() + index.lead)
+                  : nullptr),
         unit_(unit),
         payload_units_(unit ? payload_size / unit : 0),
         payload_size_(payload_size),

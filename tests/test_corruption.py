@@ -903,6 +903,42 @@ def test_slot_of_impossibly_many_rows_is_refused(path, rows):
         StringsMmap(path)
 
 
+@pytest.mark.parametrize("seq", [2**63, 2**64 - 1])
+def test_commit_of_an_impossible_number_is_refused(path, seq):
+    """A bug once: it was read, and then no commit came after it, or a TypeError that named no file."""
+    texts = StringsMmap(path)
+    texts.append("six")
+
+    def claim(slot):
+        slot.seq = seq
+
+    change_slots(path, claim)
+
+    for refused in (lambda: StringsMmap(path), texts.refresh, texts.clear, lambda: texts.append("lost")):
+        with pytest.raises(CorruptDatasetError, match=f"COMMIT: speaks of commit number {seq}; restore it"):
+            refused()
+    assert list(texts) == [*SAMPLES, "six"]
+
+
+@pytest.mark.parametrize("field", ["durable_rows", "durable_edits"])
+@pytest.mark.parametrize("more", [1, 2**62])
+def test_append_to_commit_of_fewer_samples_than_are_durable_raises(path, field, more):
+    """A bug once: the commit that made up for the difference could not be opened, or an OverflowError."""
+
+    def claim(slot):
+        setattr(slot, field, getattr(slot, field) + more)
+
+    change_slots(path, claim)
+    before = (path / "COMMIT").read_bytes()
+    texts = StringsMmap(path)
+
+    with pytest.raises(CorruptDatasetError, match="not those that its durable commit was made of; nothing was written"):
+        texts.append("lost")
+
+    assert (path / "COMMIT").read_bytes() == before
+    assert list(texts) == SAMPLES
+
+
 def test_batches_of_a_payload_truncated_under_the_handle_raise(path):
     texts, numbers = StringsMmap(path), np.arange(len(SAMPLES))
     os.truncate(path / "c0.data-1", 0)

@@ -473,6 +473,16 @@ def test_newer_version_raises(texts):
         mmap_ninja.verify(texts.path)
 
 
+def test_bit_that_makes_the_meta_file_one_of_a_newer_version_is_damage(texts):
+    """A bug once: it was raised that mmap_ninja must be upgraded, where the checksum says that the file is damaged."""
+    meta = next(texts.path.glob("meta-*.json"))
+    meta.write_bytes(meta.read_bytes().replace(b'"features": 0', b'"features": 1'))
+
+    report = mmap_ninja.verify(texts.path)
+
+    assert f"{meta.name}: its checksum is" in str(report)
+
+
 def test_unknown_level_raises(texts):
     with pytest.raises(ValueError, match="level 'deep' is unknown"):
         texts.verify("deep")

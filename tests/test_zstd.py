@@ -1,5 +1,6 @@
 """Compressed strings and bytes: against a plain list, against zstandard, and against damage."""
 
+import base64
 import itertools
 import json
 import mmap
@@ -7,6 +8,7 @@ import os
 import pickle
 import random
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -14,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from faults import META, replace_meta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference_reader import read as read_by_the_page
@@ -502,10 +505,33 @@ def test_codec_that_the_meta_cannot_say_is_refused(texts, codec_):
         mmap_ninja.format.decode_meta(json.dumps(document).encode(), "meta")
 
 
+DAMAGED_DICTIONARY = b"\x37\xa4\x30\xec" + bytes(300)  # the magic number, and no tables
+
+
+def test_damaged_dictionary_is_damage_of_the_dataset(texts):
+    """A bug once: a bare ValueError, which named a library and not the dataset."""
+    meta = json.loads((texts.path / META).read_bytes())
+    encoded = base64.b64encode(DAMAGED_DICTIONARY).decode()
+    meta["columns"][0]["codec"] |= {"dictionary_size": 4096, "dictionary": encoded}
+    replace_meta(texts.path, json.dumps(meta).encode())
+
+    with pytest.raises(CorruptDatasetError, match=r"ds: its codec cannot be used .*dictionary is damaged.*restore it"):
+        StringsMmap(texts.path)
+
+
+def test_damaged_dictionary_of_0x_is_damage_of_the_dataset(tmp_path):
+    path = shutil.copytree(GOLDEN / "0.9.0-strings-zstd-dictionary", tmp_path / "ds")
+    (dictionary,) = path.glob("*dict*")
+    dictionary.write_bytes(DAMAGED_DICTIONARY)
+
+    with pytest.raises(CorruptDatasetError, match="ds: its codec cannot be used .*dictionary is damaged"):
+        StringsMmap(path)
+
+
 def test_too_large_sample_is_refused_when_it_is_written():
     message = f"sample 5 has {2**31} bytes where at most {LIMIT} can be compressed"
     with mmap.mmap(-1, 2**31) as untouched, pytest.raises(ValueError, match=message):
-        codec.opened(Zstd(3)).encode(untouched, np.uint64(2**31).tobytes(), "ds", 5)
+        codec.opened(Zstd(3), "ds").encode(untouched, np.uint64(2**31).tobytes(), "ds", 5)
 
 
 # ---- directories of 0.x
@@ -517,7 +543,7 @@ def test_frames_of_0x_are_read_by_the_sizes_in_them(name):
 
     layout = read_layout(GOLDEN / name)
     expected = json.loads((GOLDEN / "expected.json").read_text())[name]["samples"]
-    opened = codec.opened(Zstd(layout.compression.level, None, layout.compression.dictionary))
+    opened = codec.opened(Zstd(layout.compression.level, None, layout.compression.dictionary), name)
     samples = _kernel.Samples("text", name)
     parts = (layout.payload, layout.starts, layout.ends)
     payload, starts, ends = (os.open(GOLDEN / name / file.name, os.O_RDONLY) for file in parts)
@@ -532,7 +558,7 @@ def test_frames_of_0x_are_read_by_the_sizes_in_them(name):
     assert samples._sizes().tolist() == [len(text.encode()) for text in expected]
     assert samples._find(expected[-1].encode(), 0, len(expected)) == expected.index(expected[-1])
     if layout.compression.dictionary:
-        wrong = codec.opened(Zstd(3))
+        wrong = codec.opened(Zstd(3), name)
         descriptors = [os.open(GOLDEN / name / file.name, os.O_RDONLY) for file in parts]
         samples._attach_legacy(
             descriptors[0], layout.payload.size_bytes, 1, descriptors[1], descriptors[2], layout.rows, wrong

@@ -2,11 +2,10 @@
 
 import json
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from mmap_ninja import _kernel, codec
-from mmap_ninja.columns import Array, ColumnType, Json, Ragged, Zstd
+from mmap_ninja.columns import Array, ColumnType, Json, Ragged
 from mmap_ninja.errors import CorruptDatasetError
 from mmap_ninja.generation import Generation
 
@@ -34,7 +33,7 @@ def attach(samples: _kernel.Samples, generation: Generation, extents: list[int],
         samples._attach(data, size, 1, fds[meta.index("offsets", column.id)], rows)
     else:
         offsets, sizes = fds[meta.index("offsets", column.id)], fds[meta.index("sizes", column.id)]
-        samples._attach(data, size, 1, offsets, rows, _opened(kind.codec, generation.path), sizes)
+        samples._attach(data, size, 1, offsets, rows, codec.opened(kind.codec, str(generation.path)), sizes)
     if kind.nullable:
         samples._attach_nulls(fds[meta.index("nulls", column.id)])
     if isinstance(kind, Json):
@@ -53,10 +52,3 @@ def _decoded(text: str, path: str) -> Any:
 def kernel_kind(column: ColumnType) -> str:
     """What the kernel calls the samples of a column."""
     return "text" if isinstance(column, Json) else column.name
-
-
-def _opened(compression: Zstd, path: Path) -> _kernel.Zstd:
-    try:
-        return codec.opened(compression)
-    except ImportError as error:
-        raise ImportError(f"{path}: {error}") from None

@@ -13,19 +13,26 @@ from typing import Final
 
 from mmap_ninja import _kernel
 from mmap_ninja.columns import Zstd
+from mmap_ninja.errors import CorruptDatasetError
 
 # Both are built over libzstd; `_cffi` makes its functions visible, and `backend_c` where it is linked dynamically.
 _MODULES: Final = ("_cffi", "backend_c")
 _CACHED: Final = 16
 
 
-def opened(codec: Zstd) -> _kernel.Zstd:
-    """The codec as the kernel knows it.
+def opened(codec: Zstd, path: str) -> _kernel.Zstd:
+    """The codec as the kernel knows it, of a dataset at a path.
 
     Raises:
         ImportError: if the package that it needs is not installed.
+        CorruptDatasetError: if its dictionary is damaged.
     """
-    return _opened(library(), codec.level, codec.dictionary or b"")
+    try:
+        return _opened(library(), codec.level, codec.dictionary or b"")
+    except ImportError as error:
+        raise ImportError(f"{path}: {error}") from None
+    except ValueError as error:
+        raise CorruptDatasetError(f"{path}: its codec cannot be used ({error}); restore it from a copy") from None
 
 
 @functools.lru_cache(maxsize=_CACHED)  # opening takes a millisecond, most of it for the dictionary

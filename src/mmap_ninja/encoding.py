@@ -127,7 +127,7 @@ def _compress(
         dictionary = codec.train(column.codec, payload, ends, where)
         column = replace(column, codec=replace(column.codec, dictionary=dictionary))
     assert column.codec is not None  # noqa: S101 - for the type checker
-    return column, codec.opened(column.codec).encode(payload, ends, where, first)
+    return column, codec.opened(column.codec, where).encode(payload, ends, where, first)
 
 
 def as_json(value: Any, where: str, number: int) -> str:

@@ -326,7 +326,7 @@ def _uncommitted(path: Path, commit: CommitFile | None, findings: list[Finding])
         meta_path = path / format.meta_name(number)
         try:
             meta = format.decode_meta(files.read(meta_path, format.META_SIZE_LIMIT), str(meta_path))
-        except (CorruptDatasetError, OSError) as error:
+        except (CorruptDatasetError, FormatVersionError, OSError) as error:  # nothing vouches for its version, either
             _require_damage(error)
             findings.append(Finding(meta_path.name, f"cannot be used ({error})"))
             continue

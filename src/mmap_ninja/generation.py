@@ -21,6 +21,7 @@ from mmap_ninja.format import EDIT_SIZE, Meta
 
 _ATTEMPTS: Final = 10  # a slot can be torn under a reader, a generation can be switched; twice in a row is rare
 _U64: Final = 8
+_MOST_COMMITS: Final = 2**63  # so that there always is a next one
 MOST_ROWS: Final = 2**60  # more would have offsets past 2^63 bytes
 
 
@@ -251,6 +252,8 @@ def read_commit(path: Path, name: str = format.COMMIT) -> CommitFile:
                     f"{format.FORMAT_VERSION}: upgrade mmap_ninja"
                 )
             states.append(state)
+            if slot is not None and slot.seq >= _MOST_COMMITS:
+                raise CorruptDatasetError(f"{commit_path}: speaks of commit number {slot.seq}; restore it from a copy")
             if slot is not None:
                 slots.append((place, slot))
         # Two slots can be torn under one slow read, which must not go back to a commit before both: look again.

@@ -114,10 +114,7 @@ class LegacyDataset:
         column = self.meta.columns[0].type
         if not isinstance(column, Text) or column.codec is None:
             return None
-        try:
-            return codec.opened(column.codec)
-        except ImportError as error:
-            raise ImportError(f"{self.path}: {error}") from None
+        return codec.opened(column.codec, str(self.path))
 
 
 def open_dataset(
