@@ -347,6 +347,7 @@ def test_too_many_open_files_is_a_plain_error(tmp_path, act, expected):
     def starve():
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         for spare in range(100):
+            gc.collect()
             before = open_files()
             lowest = os.open(tmp_path, os.O_RDONLY)
             os.close(lowest)

@@ -30,7 +30,7 @@ def test_random_damage_is_read_or_refused(fuzz_open, seed):
 def test_undocumented_error_ends_the_fuzzing(fuzz_open, monkeypatch):
     """A test of the test."""
 
-    def broken(path):
+    def broken(path, **_):
         raise KeyError(path)
 
     monkeypatch.setattr(fuzz_open.mmap_ninja, "open", broken)

@@ -38,6 +38,7 @@ using namespace mmap_ninja;
 namespace {
 
 constexpr uint64_t kMostRows = 600;
+constexpr uint64_t kAlone = 8;            // are also read one by one by calls
 constexpr uint64_t kMostBytes = 1 << 20;  // of what a batch is copied or decoded to
 
 // As NumPy's, an empty array has an address, too.
@@ -423,7 +424,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::vector<uint64_t> all;
   for (uint64_t k = 0; k < rows.count(); ++k) all.push_back(rows.row(k));
   compare(mapped, file, all);
-  for (uint64_t row : all) compare(mapped, file, {row});
+  for (uint64_t k = 0; k < all.size() && k < kAlone; ++k) compare(mapped, file, {all[k]});
   mapped.read_all(input);
   return 0;
 }
