@@ -119,7 +119,8 @@ def photo_files(named: str | None) -> list[Path]:
     if not named and not folder.exists() and ARCHIVE.exists():
         unfinished = new_scratch("unpacking")
         with tarfile.open(ARCHIVE) as archive:
-            archive.extractall(unfinished, filter="data")
+            archive.extraction_filter = getattr(tarfile, "data_filter", None)  # not before Python 3.11.4
+            archive.extractall(unfinished)  # noqa: S202 - an archive of our own
         unfinished.rename(folder)
     return sorted(file for file in folder.glob("**/*") if file.suffix.lower() in {".jpg", ".jpeg"})
 
