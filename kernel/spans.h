@@ -63,11 +63,15 @@ class Spans {
 
   // A committed row of a payload that is in memory, or mapped.
   Status at(uint64_t row, Span* span) const {
-    uint64_t begin;
-    Status status = range(row, &begin, &span->size);
-    if (status.ok()) [[likely]]
-      span->data = base_ + begin;
-    return status;
+    if (!starts_) {
+      *span = {base_ + row * unit_, unit_};
+      return {};
+    }
+    uint64_t start = starts_[row], end = ends_[row];
+    if (start > end || end > payload_units_) [[unlikely]]
+      return {.code = Code::bad_offsets, .row = row, .found = start, .expected = end};
+    *span = {base_ + start * unit_, (end - start) * unit_};
+    return {};
   }
 
   // Brings the offsets of a later row, or the first lines of its payload, into the CPU's cache.

@@ -117,13 +117,16 @@ PyObject* decode_array(const Samples& samples, const Column& column, uint64_t ro
   return array;
 }
 
-PyObject* wrap(const Samples& samples, PyObject* sample) {
-  if (!sample || samples.wrapper.is_none()) [[likely]]
-    return sample;
-  nb::object wrapper = samples.wrapper;
+[[gnu::noinline]] PyObject* wrap_by(nb::object wrapper, PyObject* sample) {
   PyObject* wrapped = may_run_python([&] { return PyObject_CallOneArg(wrapper.ptr(), sample); });
   Py_DECREF(sample);
   return wrapped;
+}
+
+PyObject* wrap(const Samples& samples, PyObject* sample) {
+  if (!sample || samples.wrapper.is_none()) [[likely]]
+    return sample;
+  return wrap_by(samples.wrapper, sample);
 }
 
 // One sample of a compressed column.
@@ -187,14 +190,17 @@ inline PyObject* get(Samples& samples, const Column& column, uint64_t row) {
   return column.is_direct ? get_direct(samples, column, row) : get_indirect(samples, column, row);
 }
 
+[[gnu::noinline]] PyObject* subscript_many(PyObject* self, PyObject* key) {
+  // "(O)": a tuple is one argument, too.
+  return may_run_python([&] { return PyObject_CallMethod(self, kIndexing, "(O)", key); });
+}
+
 PyObject* subscript(PyObject* self, PyObject* key) {
   Samples* samples = samples_of(self);
   if (!samples) return nullptr;
   if (!PyLong_CheckExact(key)) {
     bool is_array = PyArray_Check(key) && PyArray_NDIM(reinterpret_cast<PyArrayObject*>(key)) > 0;
-    // "(O)": a tuple is one argument, too.
-    if (!PyIndex_Check(key) || PyBool_Check(key) || is_array)
-      return may_run_python([&] { return PyObject_CallMethod(self, kIndexing, "(O)", key); });
+    if (!PyIndex_Check(key) || PyBool_Check(key) || is_array) return subscript_many(self, key);
   }
   Py_ssize_t index = PyNumber_AsSsize_t(key, PyExc_IndexError);
   if (index == -1 && PyErr_Occurred()) return nullptr;
