@@ -1,6 +1,7 @@
 """Damage and crashes on purpose: what the tests of corruption, crashes and concurrency share."""
 
 import contextlib
+import errno
 import multiprocessing
 import os
 import pickle
@@ -9,8 +10,10 @@ import traceback
 import warnings
 from pathlib import Path
 
+import pytest
+
 import mmap_ninja
-from mmap_ninja import IncompleteDatasetWarning, StringsMmap, _kernel, files, legacy
+from mmap_ninja import CommitUncertainError, IncompleteDatasetWarning, StringsMmap, _kernel, files, legacy
 
 DATA, OFFSETS, META = "c0.data-1", "c0.offsets-1", "meta-1.json"
 OLD = ["one", "zwölf", ""]  # what the fixture `path` holds
@@ -92,6 +95,14 @@ def unsynced(hook=lambda *_: None):
         return 1 if verdict is None and call in ("fdatasync", "fsync") else verdict
 
     return skip
+
+
+def fail_to_sync(dataset):
+    """Let the next sync of a dataset fail: from then on, its last commits are in doubt."""
+    hook = At(1, fail_with(errno.EIO), only=lambda call, _: call == "fdatasync")
+    with watched(hook), pytest.raises(CommitUncertainError):
+        dataset.flush()
+    assert hook.fired
 
 
 def is_unlock(call, offset):

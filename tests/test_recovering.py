@@ -10,7 +10,19 @@ import hypothesis
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from faults import At, as_nobody, change_slots, flip_bit, killed_at, overwrite, slot_places, slots, watched
+from faults import (
+    At,
+    as_nobody,
+    change_slots,
+    fail_to_sync,
+    fail_with,
+    flip_bit,
+    killed_at,
+    overwrite,
+    slot_places,
+    slots,
+    watched,
+)
 from test_verifying import KINDS, TEXTS
 
 import mmap_ninja
@@ -239,13 +251,7 @@ def test_dataset_whose_sync_failed_is_written_to_again(path):
     texts = StringsMmap(path)
     texts.append("last")
 
-    def fail(_size):
-        raise OSError(errno.EIO, "failed")
-
-    hook = At(1, fail, only=lambda call, _: call == "fdatasync")
-    with watched(hook), pytest.raises(CommitUncertainError):
-        texts.flush()
-    assert hook.fired
+    fail_to_sync(texts)
     with pytest.raises(CommitUncertainError, match="recover"):
         StringsMmap(path).append("lost")
 
@@ -331,11 +337,7 @@ def test_error_at_every_call_keeps_the_damaged_or_has_the_recovered(tmp_path, co
     while True:
         path = tmp_path / str(number)
         shutil.copytree(template, path)
-
-        def fail(_size):
-            raise OSError(code, os.strerror(code))
-
-        hook = At(number, fail)
+        hook = At(number, fail_with(code))
         raised = None
         with watched(hook):
             try:

@@ -15,7 +15,7 @@ from mmap_ninja import _kernel, files, format
 from mmap_ninja.columns import Rule
 from mmap_ninja.errors import CorruptDatasetError, FormatVersionError, NotADatasetError
 from mmap_ninja.format import EDIT_SIZE, Meta
-from mmap_ninja.generation import MOST_ROWS, CommitFile, Generation, read_commit, read_meta
+from mmap_ninja.generation import MOST_ROWS, CommitFile, Generation, check_features, read_commit, read_meta
 
 Rows = tuple[int, int]  # from the first to before the second
 
@@ -283,11 +283,7 @@ def _verifies(generation: Generation, slot: _kernel.Slot) -> bool:
 
 
 def _open_slot(path: Path, commit: CommitFile, slot: _kernel.Slot, findings: list[Finding]) -> Found | None:
-    if slot.features & ~format.KNOWN_FEATURES:
-        raise FormatVersionError(
-            f"{path}: the dataset uses features {slot.features:#x} that this version of mmap_ninja does not know: "
-            "upgrade mmap_ninja"
-        )
+    check_features(path, slot)
     try:
         meta = read_meta(path, slot)
     except FormatVersionError:

@@ -201,6 +201,15 @@ class CommitFile:
         return 1 + max((slot.seq for _, slot in self.slots), default=0)
 
 
+def check_features(path: Path, slot: _kernel.Slot) -> None:
+    """Raise FormatVersionError if a commit needs what this version does not know."""
+    if slot.features & ~format.KNOWN_FEATURES:
+        raise FormatVersionError(
+            f"{path}: the dataset uses features {slot.features:#x} that this version of mmap_ninja does not know: "
+            "upgrade mmap_ninja"
+        )
+
+
 def read_meta(path: Path, slot: _kernel.Slot) -> Meta:
     """The meta of the generation that a slot names.
 
@@ -311,11 +320,7 @@ def newest(
 def _chosen(path: Path, commit: CommitFile, known: Generation | None) -> tuple[_kernel.Slot, Generation, list[int]]:
     """The newest commit in a commit file that can be trusted, its files, and their extents."""
     for _, slot in commit.slots:
-        if slot.features & ~format.KNOWN_FEATURES:
-            raise FormatVersionError(
-                f"{path}: the dataset uses features {slot.features:#x} that this version of mmap_ninja does not know: "
-                "upgrade mmap_ninja"
-            )
+        check_features(path, slot)
         generation = known if commit.is_of(known, slot) else Generation.open(path, slot, commit)
         if commit.trusts(slot) or generation.verifies(slot):
             return slot, generation, generation.extents(slot.rows, slot.edits)
