@@ -70,38 +70,8 @@ bool are_ordered(std::span<const Range> ranges) {
   return true;
 }
 
-}  // namespace
-
-Status Edits::apply(const std::shared_ptr<const Edits>& before, std::span<const Edit> log, uint64_t rows,
-                    std::shared_ptr<const Edits>* after) {
-  std::vector<Range> ranges;
-  if (Status status = ranges_of(log, rows, &ranges); !status.ok()) return status;
-  auto edits = before ? std::make_shared<Edits>(*before) : std::make_shared<Edits>();
-  if (!are_ordered(ranges)) {
-    // Of several edits of the same rows the last one counts; then their order does not matter any more.
-    std::vector<Range> sorted = ranges;
-    std::stable_sort(sorted.begin(), sorted.end(), [](const Range& a, const Range& b) {
-      return a.row != b.row ? a.row < b.row : a.count < b.count;
-    });
-    std::vector<Range> last;
-    for (const Range& range : sorted) {
-      if (!last.empty() && last.back().row == range.row && last.back().count == range.count) last.pop_back();
-      last.push_back(range);
-    }
-    if (are_ordered(last)) ranges = std::move(last);
-  }
-  if (are_ordered(ranges)) {
-    edits->assign(ranges);
-  } else {
-    for (const Range& range : ranges) edits->assign({&range, 1});
-  }
-  edits->index();
-  *after = std::move(edits);
-  return {};
-}
-
 // What remains of the ranges below where those above do not cover them, and those above.
-void Edits::overlay(std::span<const Range> below, std::span<const Range> above, std::vector<Range>* out) {
+void overlay(std::span<const Range> below, std::span<const Range> above, std::vector<Range>* out) {
   size_t next = 0;
   for (Range range : below) {
     for (; next < above.size() && above[next].row < range.end(); ++next) {
@@ -117,6 +87,32 @@ void Edits::overlay(std::span<const Range> below, std::span<const Range> above, 
     add(range, out);
   }
   for (; next < above.size(); ++next) add(above[next], out);
+}
+
+// What ranges come to when each is laid over those before it: in the order of their rows, without overlaps.
+// Where they are so already, that is the ranges themselves; else it is in the buffer. Halves laid over each
+// other come to the same as one by one, but each range is in few overlays, however they lie.
+std::span<const Range> flattened(std::span<const Range> ranges, std::vector<Range>* buffer) {
+  if (are_ordered(ranges)) return ranges;
+  std::vector<Range> below, above;
+  size_t half = ranges.size() / 2;
+  buffer->reserve(ranges.size());
+  overlay(flattened(ranges.first(half), &below), flattened(ranges.subspan(half), &above), buffer);
+  return *buffer;
+}
+
+}  // namespace
+
+Status Edits::apply(const std::shared_ptr<const Edits>& before, std::span<const Edit> log, uint64_t rows,
+                    std::shared_ptr<const Edits>* after) {
+  std::vector<Range> ranges;
+  if (Status status = ranges_of(log, rows, &ranges); !status.ok()) return status;
+  auto edits = before ? std::make_shared<Edits>(*before) : std::make_shared<Edits>();
+  std::vector<Range> flat;
+  edits->assign(flattened(ranges, &flat));
+  edits->index();
+  *after = std::move(edits);
+  return {};
 }
 
 void Edits::add_chunks(std::span<const Range> ranges, std::vector<ChunkPtr>* chunks) {
@@ -227,15 +223,25 @@ uint64_t Edits::stored(uint64_t position, uint64_t* count) const {
   return row;
 }
 
-bool Edits::is_hidden(uint64_t row) const {
+// The last range that begins at or before a row; null if there is none.
+const Range* Edits::range_before(uint64_t row) const {
   auto after = [](uint64_t value, const auto& range) { return value < range.row; };
   auto chunk = std::upper_bound(
       chunks_.begin(), chunks_.end(), row,
       [&](uint64_t value, const ChunkPtr& next) { return after(value, next->ranges.front()); });
-  if (chunk == chunks_.begin()) return false;
+  if (chunk == chunks_.begin()) return nullptr;
   const std::vector<Range>& ranges = (*(chunk - 1))->ranges;
-  const Range& range = *(std::upper_bound(ranges.begin(), ranges.end(), row, after) - 1);
-  return range.hides() && row < range.end();
+  return &*(std::upper_bound(ranges.begin(), ranges.end(), row, after) - 1);
+}
+
+bool Edits::is_hidden(uint64_t row) const {
+  const Range* range = range_before(row);
+  return range && range->hides() && row < range->end();
+}
+
+uint64_t Edits::stored_of(uint64_t base) const {
+  const Range* range = range_before(base);
+  return !range || range->hides() || base >= range->end() ? base : range->target + (base - range->row);
 }
 
 std::vector<Range> Edits::ranges() const {

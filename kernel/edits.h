@@ -43,6 +43,8 @@ class Edits {
   // The row that the sample at a position had before it was replaced: what edits speak of.
   uint64_t base(uint64_t position) const { return find(position).base; }
   bool is_hidden(uint64_t row) const;
+  // The row where the sample is stored that had this one before it was replaced.
+  uint64_t stored_of(uint64_t base) const;
 
   // Rows that have something in common: no sample, or stored elsewhere.
   struct Range {
@@ -85,12 +87,12 @@ class Edits {
     uint64_t base;
   };
 
-  static void overlay(std::span<const Range> below, std::span<const Range> above, std::vector<Range>* out);
   static void add_chunks(std::span<const Range> ranges, std::vector<ChunkPtr>* chunks);
   void assign(std::span<const Range> ranges);
   void index();
   bool locate(uint64_t position, Found* found) const;
   Place find(uint64_t position) const;
+  const Range* range_before(uint64_t row) const;
 
   std::vector<ChunkPtr> chunks_;
   std::vector<Head> heads_;

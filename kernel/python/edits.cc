@@ -1,6 +1,5 @@
 // Edits as Python sees them.
 
-#include <nanobind/stl/string.h>
 #include <string.h>
 
 #include "samples.h"
@@ -43,6 +42,17 @@ int64_t first_hidden(const PyEdits& self, nb::handle rows) {
   return -1;
 }
 
+// The first of the samples that had these rows that is stored elsewhere than in `stored`, or -1.
+int64_t first_moved(const PyEdits& self, nb::handle rows, nb::handle stored) {
+  auto count = PyArray_SIZE(array_of(rows));
+  auto row = data_of<const int64_t>(rows), known = data_of<const int64_t>(stored);
+  for (npy_intp k = 0; k < count; ++k) {
+    auto base = static_cast<uint64_t>(row[k]);
+    if ((self.edits ? self.edits->stored_of(base) : base) != static_cast<uint64_t>(known[k])) return row[k];
+  }
+  return -1;
+}
+
 }  // namespace
 
 void define_edits(nb::module_& m) {
@@ -51,6 +61,7 @@ void define_edits(nb::module_& m) {
       .def("apply", &apply)
       .def_prop_ro("hidden", [](const PyEdits& self) { return self.edits ? self.edits->hidden() : 0; })
       .def("first_hidden", &first_hidden)
+      .def("first_moved", &first_moved)
       .def("ranges",
            [](const PyEdits& self) {
              using Range = Edits::Range;

@@ -1,6 +1,7 @@
 // Edits against a plain list of rows: whatever is deleted and replaced, in whatever batches.
 
 #include <algorithm>
+#include <numeric>
 #include <random>
 #include <vector>
 
@@ -60,19 +61,22 @@ void check_same(const EditsPtr& edits, const List& list) {
   CHECK(end <= list.rows);
 }
 
+uint64_t below(std::mt19937& random, uint64_t most) {
+  return std::uniform_int_distribution<uint64_t>(0, most - 1)(random);
+}
+
 // A batch of random edits, in the order or at random, and what it makes of the list.
 std::vector<Edit> random_edits(std::mt19937& random, List* list, size_t size) {
   std::vector<Edit> log;
-  auto below = [&](uint64_t most) { return std::uniform_int_distribution<uint64_t>(0, most - 1)(random); };
   for (size_t k = 0; k < size && !list->samples.empty(); ++k) {
-    size_t at = below(list->samples.size());
+    size_t at = below(random, list->samples.size());
     // A run of samples whose rows follow each other, as one line may speak of.
-    uint64_t most = 1 + below(4), count = 1;
+    uint64_t most = 1 + below(random, 4), count = 1;
     while (count < most && at + count < list->samples.size() &&
            list->samples[at + count].base == list->samples[at].base + count)
       ++count;
     uint64_t row = list->samples[at].base;
-    if (below(2) == 0) {
+    if (below(random, 2) == 0) {
       log.push_back({kDelete, row, count, 0});
       auto first = list->samples.begin() + static_cast<ptrdiff_t>(at);
       list->samples.erase(first, first + static_cast<ptrdiff_t>(count));
@@ -104,6 +108,105 @@ void test_edits_are_those_of_a_list() {
     check_same(applied({}, whole, list.rows), list);  // a reader that comes late reads all at once
     check_same(early, early_list);                    // what an earlier snapshot sees does not change
   }
+}
+
+// Any lines that are not refused, also those that no writer would write: of all widths, about what is no
+// sample any more, with new rows that are others' already.
+std::vector<Edit> any_edits(std::mt19937& random, uint64_t rows, size_t size) {
+  std::vector<Edit> log;
+  for (size_t k = 0; k < size; ++k) {
+    uint64_t count = std::min(rows, 1 + below(random, uint64_t{1} << below(random, 10)));
+    uint64_t row = below(random, rows - count + 1), end = row + count;
+    if (rows - end < count || below(random, 3) == 0) {
+      log.push_back({kDelete, row, count, 0});
+    } else {
+      log.push_back({kReplace, row, count, end + below(random, rows - end - count + 1)});
+    }
+  }
+  return log;
+}
+
+// Line by line, row by row.
+void apply_to_rows(const std::vector<Edit>& log, std::vector<uint64_t>* stored) {
+  for (const Edit& edit : log) {
+    for (uint64_t k = 0; k < edit.count; ++k) {
+      (*stored)[edit.row + k] = edit.op == kDelete ? Edits::kHidden : edit.new_row + k;
+      if (edit.op == kReplace) (*stored)[edit.new_row + k] = Edits::kHidden;
+    }
+  }
+}
+
+List list_of_rows(const std::vector<uint64_t>& stored) {
+  List list{.samples = {}, .rows = stored.size()};
+  for (uint64_t row = 0; row < stored.size(); ++row)
+    if (stored[row] != Edits::kHidden) list.samples.push_back({row, stored[row]});
+  return list;
+}
+
+void test_lines_that_overlap_come_to_what_they_do_one_by_one() {
+  for (uint32_t seed = 0; seed < 3000; ++seed) {
+    std::mt19937 random(seed);
+    std::vector<uint64_t> stored;
+    EditsPtr edits;
+    std::vector<Edit> whole;
+    for (int batch = 0; batch < 4; ++batch) {
+      uint64_t rows = stored.size() + 1 + below(random, uint64_t{1} << below(random, 9));
+      while (stored.size() < rows) stored.push_back(stored.size());
+      std::vector<Edit> log = any_edits(random, rows, below(random, uint64_t{1} << below(random, 9)));
+      apply_to_rows(log, &stored);
+      edits = applied(edits, log, rows);
+      check_same(edits, list_of_rows(stored));
+      whole.insert(whole.end(), log.begin(), log.end());
+    }
+    check_same(applied({}, whole, stored.size()), list_of_rows(stored));
+  }
+}
+
+// With a million lines, what is quadratic in them does not end before the tests' time is over.
+constexpr uint64_t kMany = 1'000'000;
+
+void test_one_delete_across_many_scattered_replaces() {
+  uint64_t rows = 4 * kMany;
+  std::vector<uint64_t> stored(rows);
+  std::iota(stored.begin(), stored.end(), 0);
+  std::vector<Edit> log;
+  for (uint64_t k = 0; k < kMany; ++k)
+    log.push_back({kReplace, 2 * (k * 7919 % kMany), 1, 2 * kMany + 2 * k});
+  log.push_back({kDelete, 5, 5, 0});
+  apply_to_rows(log, &stored);
+  EditsPtr edits = applied({}, log, rows);
+  List list = list_of_rows(stored);
+  CHECK(edits->hidden() == kMany + 5 && list.samples.size() == 3 * kMany - 5);
+  for (uint64_t k = 0; k < list.samples.size(); ++k) CHECK(edits->stored(k) == list.samples[k].stored);
+}
+
+void test_many_replaces_each_inside_the_one_before() {
+  std::vector<Edit> log;
+  for (uint64_t k = 0; k < kMany; ++k) log.push_back({kReplace, k, 2 * (kMany - k), 2 * kMany + 3 * k});
+  EditsPtr edits = applied({}, log, 5 * kMany - 1);
+  CHECK(edits->hidden() == 3 * kMany - 1);
+  for (uint64_t row = 0; row < 2 * kMany; ++row) {
+    uint64_t innermost = std::min(row, 2 * kMany - 1 - row);
+    CHECK(edits->stored(row) == log[innermost].new_row + row - innermost);
+  }
+}
+
+void test_many_narrow_replaces_and_wide_deletes_in_turn() {
+  std::vector<Edit> log;
+  for (uint64_t row = 0; row < kMany; ++row)
+    log.push_back(row % 2 == 0 ? Edit{kReplace, row, 1, 3 * kMany + row} : Edit{kDelete, row, kMany, 0});
+  EditsPtr edits = applied({}, log, 4 * kMany);
+  CHECK(edits->hidden() == 2 * kMany - 1);
+  for (uint64_t k = 0; k < kMany / 2; ++k) CHECK(edits->stored(k) == 3 * kMany + 2 * k);
+  CHECK(edits->stored(kMany / 2) == 2 * kMany - 1);  // the first one after the last deletion
+}
+
+void test_many_replaces_of_replacements_make_one_range() {
+  std::vector<Edit> log;
+  for (uint64_t row = 0; row < kMany; ++row) log.push_back({kReplace, row, 1, row + 1});
+  EditsPtr edits = applied({}, log, kMany + 1);
+  CHECK(edits->ranges().size() == 2 && edits->hidden() == 1);
+  for (uint64_t row = 0; row < kMany; ++row) CHECK(edits->stored(row) == row + 1);
 }
 
 void test_deletes_in_order_make_one_range_where_they_touch() {
@@ -142,6 +245,11 @@ void test_lines_about_other_rows_are_refused() {
 
 int main() {
   test_edits_are_those_of_a_list();
+  test_lines_that_overlap_come_to_what_they_do_one_by_one();
+  test_one_delete_across_many_scattered_replaces();
+  test_many_replaces_each_inside_the_one_before();
+  test_many_narrow_replaces_and_wide_deletes_in_turn();
+  test_many_replaces_of_replacements_make_one_range();
   test_deletes_in_order_make_one_range_where_they_touch();
   test_many_scattered_deletes_span_many_chunks();
   test_lines_about_other_rows_are_refused();
