@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -16,6 +17,7 @@
 #include <sys/mount.h>
 #include <sys/sysctl.h>
 #elif defined(__linux__)
+#include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #endif
 
@@ -141,16 +143,176 @@ Status sync_data(int fd) {
   });
 }
 
+Status open_directory(const char* path, int* fd) {
+  *fd = ::open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  return *fd < 0 ? failure("open", errno) : Status{};
+}
+
 Status sync_directory(int fd) {
   return call({"fsync", fd, nullptr, 0, nullptr, 0}, [&] { return ::fsync(fd); });
 }
 
-Status create_file(const char* path, int* fd) {
-  return call({"open", -1, path, 0, nullptr, 0}, [&] {
+Status sync_filesystem(int fd) {
+  return call({"syncfs", fd, nullptr, 0, nullptr, 0}, [&] {
+#if defined(__linux__)
+    return ::syncfs(fd);
+#else
+    ::sync();
+    return 0;
+#endif
+  });
+}
+
+namespace {
+
+constexpr auto kSameOwner = static_cast<uid_t>(-1);
+constexpr auto kSameGroup = static_cast<gid_t>(-1);
+
+// `given`: whether that was permitted.
+Status give(int fd, uid_t owner, gid_t group, bool* given) {
+  Status status = call({"fchown", fd, nullptr, 0, nullptr, 0}, [&] { return ::fchown(fd, owner, group); });
+  *given = status.ok();
+  return status.error == EPERM ? Status{} : status;
+}
+
+// Gives a new file the mode of another one, and where permitted its group and, by root, its owner. Where the
+// group is not, nobody of this process's group shall have what that one's group has.
+Status imitate(int fd, int like) {
+  struct stat own, other;
+  if (::fstat(fd, &own) != 0 || ::fstat(like, &other) != 0) return failure("fstat", errno);
+  mode_t mode = other.st_mode & 0777;
+  bool given = true;
+  if (own.st_gid != other.st_gid) {
+    if (Status status = give(fd, kSameOwner, other.st_gid, &given); !status.ok()) return status;
+    if (!given) mode &= ~static_cast<mode_t>(S_IRWXG) | (mode & S_IRWXO) << 3;
+  }
+  if ((own.st_mode & 0777) != mode) {
+    Status status = call({"fchmod", fd, nullptr, 0, nullptr, mode}, [&] { return ::fchmod(fd, mode); });
+    if (!status.ok() && status.error != EPERM) return status;  // EPERM: a filesystem without modes
+  }
+  return own.st_uid == other.st_uid ? Status{} : give(fd, other.st_uid, kSameGroup, &given);
+}
+
+}  // namespace
+
+Status create_file(const char* path, int like, int* fd) {
+  Status status = call({"open", -1, path, 0, nullptr, 0}, [&] {
     *fd = ::open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
     return *fd < 0 ? -1 : 0;
   });
+  if (!status.ok() || like < 0) return status;
+  status = imitate(*fd, like);
+  if (!status.ok()) {
+    ::close(*fd);
+    (void)remove_file(path);
+  }
+  return status;
 }
+
+Status open_regular(const char* path, bool writable, int* fd) {
+  // O_NONBLOCK: opening a FIFO must fail the check below, not wait for its other end.
+  do {
+    *fd = ::open(path, (writable ? O_RDWR : O_RDONLY) | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+  } while (*fd < 0 && errno == EINTR);
+  if (*fd < 0 && (errno == ELOOP || errno == ENXIO || errno == EISDIR)) return {.code = Code::irregular};
+  if (*fd < 0) return failure("open", errno);
+  struct stat info;
+  bool known = ::fstat(*fd, &info) == 0;
+  if (known && S_ISREG(info.st_mode)) return {};
+  Status status = known ? Status{.code = Code::irregular} : failure("fstat", errno);
+  ::close(*fd);
+  return status;
+}
+
+#if defined(__linux__)
+namespace {
+
+// The system's answer, in which older headers do not name all fields.
+union Statx {
+  struct statx named;
+  uint8_t bytes[256];
+
+  uint64_t mount() const {
+    constexpr size_t kAt = 144;
+    uint64_t number;
+    memcpy(&number, bytes + kAt, sizeof number);
+    return named.stx_mask & (kMountId | kMountIdUnique) ? number : 0;
+  }
+  uint64_t device() const { return makedev(named.stx_dev_major, named.stx_dev_minor); }
+
+  // Since Linux 5.8: numbers that are used again. Since 6.8, instead if asked for: numbers that never are,
+  // all of which are greater.
+  static constexpr unsigned kMountId = 0x1000, kMountIdUnique = 0x4000;
+};
+
+// Counts the media that were ever attached to the system (Linux 5.15); a partition is on its parent's.
+uint64_t disk_number(unsigned major, unsigned minor) {
+  for (const char* where : {"", "../"}) {
+    char path[80], text[32] = {};
+    snprintf(path, sizeof path, "/sys/dev/block/%u:%u/%sdiskseq", major, minor, where);
+    int fd = ::open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) continue;
+    ssize_t size = ::read(fd, text, sizeof text - 1);
+    ::close(fd);
+    if (size > 0) return strtoull(text, nullptr, 10);
+  }
+  return 0;
+}
+
+}  // namespace
+
+Status place_of(int fd, Place* place) {
+  Statx info{};
+  for (unsigned mount : {Statx::kMountIdUnique, Statx::kMountId}) {
+    if (::statx(fd, "", AT_EMPTY_PATH, STATX_INO | mount, &info.named) != 0) return failure("statx", errno);
+    if (info.mount()) break;
+  }
+  *place = {info.device(), info.named.stx_ino, info.mount(),
+            disk_number(info.named.stx_dev_major, info.named.stx_dev_minor)};
+  return {};
+}
+
+Status look_at(const char* path, Place* place, uint64_t* size) {
+  Statx info{};
+  if (::statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, STATX_INO | STATX_SIZE, &info.named) != 0)
+    return failure("statx", errno);
+  *place = {info.device(), info.named.stx_ino, 0, 0};
+  *size = info.named.stx_size;
+  return {};
+}
+
+Status look_at(int fd, uint64_t* links, uint64_t* size) {
+  Statx info{};
+  if (::statx(fd, "", AT_EMPTY_PATH, STATX_NLINK | STATX_SIZE, &info.named) != 0)
+    return failure("statx", errno);
+  *links = info.named.stx_nlink;
+  *size = info.named.stx_size;
+  return {};
+}
+#else
+Status place_of(int fd, Place* place) {
+  struct stat info;
+  if (::fstat(fd, &info) != 0) return failure("fstat", errno);
+  *place = {static_cast<uint64_t>(info.st_dev), static_cast<uint64_t>(info.st_ino), 0, 0};
+  return {};
+}
+
+Status look_at(const char* path, Place* place, uint64_t* size) {
+  struct stat info;
+  if (::lstat(path, &info) != 0) return failure("lstat", errno);
+  *place = {static_cast<uint64_t>(info.st_dev), static_cast<uint64_t>(info.st_ino), 0, 0};
+  *size = static_cast<uint64_t>(info.st_size);
+  return {};
+}
+
+Status look_at(int fd, uint64_t* links, uint64_t* size) {
+  struct stat info;
+  if (::fstat(fd, &info) != 0) return failure("fstat", errno);
+  *links = static_cast<uint64_t>(info.st_nlink);
+  *size = static_cast<uint64_t>(info.st_size);
+  return {};
+}
+#endif
 
 Status make_directory(const char* path) {
   return call({"mkdir", -1, path, 0, nullptr, 0}, [&] { return ::mkdir(path, 0777); });

@@ -31,8 +31,14 @@ Status copy_range(int from, uint64_t from_offset, int to, uint64_t to_offset, ui
 Status truncate(int fd, uint64_t size);
 // Data and the metadata needed to read it back have reached the medium (F_FULLFSYNC on macOS).
 Status sync_data(int fd);
+Status open_directory(const char* path, int* fd);
+// The names in a directory have reached the medium.
 Status sync_directory(int fd);
-Status create_file(const char* path, int* fd);  // exclusive, read-write, no symlink followed
+// Everything on the filesystem of an open file has reached it.
+Status sync_filesystem(int fd);
+// Exclusive, read-write, no symlink followed; with the mode and, where permitted, the group and owner of the
+// file `like`, if that is not -1.
+Status create_file(const char* path, int like, int* fd);
 Status make_directory(const char* path);
 Status rename_file(const char* from, const char* to);
 Status remove_file(const char* path);
@@ -42,6 +48,23 @@ void start_writeback(int fd, uint64_t offset, uint64_t size);
 
 Status try_lock(int fd, bool* taken);
 Status unlock(int fd);
+
+// Opens a regular file that exists; Code::irregular for what is none.
+Status open_regular(const char* path, bool writable, int* fd);
+
+// Which file it is, and what lies below it.
+struct Place {
+  uint64_t device = 0;
+  uint64_t inode = 0;
+  uint64_t mount = 0;  // changes with every mount of a filesystem; 0: unknown
+  uint64_t disk = 0;   // changes with every medium that is inserted or attached; 0: unknown
+};
+Status place_of(int fd, Place* place);
+// Device and inode of what a path leads to, without following a symbolic link, and its size. Asks for no
+// times: a file whose times were asked for updates them at its next write, which costs a microsecond.
+Status look_at(const char* path, Place* place, uint64_t* size);
+// The same of an open file, and how many names it has.
+Status look_at(int fd, uint64_t* links, uint64_t* size);
 
 // Reads exactly `size` bytes or fails with Code::short_file.
 Status read_at(int fd, void* data, uint64_t size, uint64_t offset);

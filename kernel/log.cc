@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -14,12 +13,6 @@
 
 namespace mmap_ninja {
 namespace {
-
-// The open logs, which a forked child must let go of: it would keep the parent's lock alive after the parent.
-std::vector<Log*> open_logs;
-const int fork_handled = ::pthread_atfork(nullptr, nullptr, [] {
-  for (std::vector<Log*> logs = std::move(open_logs); Log* log : logs) log->abandon();
-});
 
 Status status_of(int fd, struct stat* info) {
   if (::fstat(fd, info) != 0) return {.code = Code::system, .error = errno, .what = "fstat"};
@@ -33,27 +26,15 @@ Status file_size(int fd, uint64_t* size) {
   return {};
 }
 
-// Asks for no times: a file whose times were asked for updates them at its next write, which costs a
-// microsecond.
-Status links_and_size(int fd, uint64_t* links, uint64_t* size) {
-#if defined(__linux__)
-  struct statx info;
-  if (::statx(fd, "", AT_EMPTY_PATH, STATX_NLINK | STATX_SIZE, &info) != 0)
-    return {.code = Code::system, .error = errno, .what = "statx"};
-  *links = info.stx_nlink;
-  *size = info.stx_size;
-#else
-  struct stat info;
-  if (Status status = status_of(fd, &info); !status.ok()) return status;
-  *links = static_cast<uint64_t>(info.st_nlink);
-  *size = static_cast<uint64_t>(info.st_size);
-#endif
-  return {};
-}
-
 // The largest extent that a file may have: offsets into it, and off_t, are signed 64-bit elsewhere.
 bool grow(uint64_t* extent, uint64_t size) {
   return !__builtin_add_overflow(*extent, size, extent) && *extent <= INT64_MAX;
+}
+
+bool is_at(const char* path, uint64_t device, uint64_t inode) {
+  io::Place place;
+  uint64_t size;
+  return io::look_at(path, &place, &size).ok() && place.device == device && place.inode == inode;
 }
 
 Status too_large() { return {.code = Code::overflow, .what = "dataset"}; }
@@ -66,24 +47,26 @@ void Log::abandon() {
 }
 
 void Log::close() {
-  std::erase(open_logs, this);
+  leave();
   for (const FileRule& rule : rules_) ::close(rule.fd);
   rules_.clear();
   commits_.reset();  // a map keeps its file open, and with it the file's lock
   // Closed, never unlocked: after a fork the lock is shared with the parent, who may hold it.
-  for (int* fd : {&commit_fd_, &lock_fd_}) {
+  for (int* fd : {&commit_fd_, &lock_fd_, &meta_fd_}) {
     if (*fd >= 0) ::close(*fd);
     *fd = -1;
   }
 }
 
-Status Log::open(std::vector<FileRule> rules, int commit_fd, int lock_fd, const Slot& state,
-                 uint64_t next_seq, bool sync_often) {
+Status Log::open(std::vector<FileRule> rules, int commit_fd, int lock_fd, int meta_fd, LogPaths paths,
+                 const Slot& state, uint64_t next_seq, bool sync_often) {
   rules_ = std::move(rules);
   commit_fd_ = commit_fd;
   lock_fd_ = lock_fd;
-  owner_ = ::getpid();
-  open_logs.push_back(this);
+  meta_fd_ = meta_fd;
+  paths_ = std::move(paths);
+  process_ = process_id();
+  enroll();
   sync_often_ = sync_often;
   next_seq_ = next_seq;
   Status status = start(state);
@@ -92,7 +75,6 @@ Status Log::open(std::vector<FileRule> rules, int commit_fd, int lock_fd, const 
 }
 
 Status Log::start(const Slot& state) {
-  io::boot_id(boot_.data());
   struct stat info;
   if (Status status = status_of(commit_fd_, &info); !status.ok()) return status;
   if (static_cast<uint64_t>(info.st_size) < CommitFile::kSize)
@@ -103,17 +85,24 @@ Status Log::start(const Slot& state) {
   if (Status status = Mapping::open(commit_fd_, CommitFile::kSize, Access::map, "COMMIT", &commits_);
       !status.ok())
     return status;
-  device_ = static_cast<uint64_t>(info.st_dev);
-  inode_ = static_cast<uint64_t>(info.st_ino);
+  if (Status status = commit_file_.open(commit_fd_, paths_.directory); !status.ok()) return status;
+  if (lock_fd_ >= 0) {
+    if (Status status = status_of(lock_fd_, &info); !status.ok()) return status;
+    lock_place_ = {static_cast<uint64_t>(info.st_dev), static_cast<uint64_t>(info.st_ino), 0, 0};
+  }
   return load(state);
 }
 
 Status Log::commit(const CommitRequest& request) {
-  if (abandoned_) return {.code = Code::forked, .expected = static_cast<uint64_t>(owner_)};
-  if (poisoned_) return {.code = Code::suspect};
+  if (abandoned_) return {.code = Code::forked, .expected = process_};
   if (commit_fd_ < 0) return {.code = Code::closed};
   if (Status status = lock(request.lock_seconds); !status.ok()) return status;
-  Status status = adopt();
+  Status status = check_place(request.anywhere);
+  if (request.anywhere) commit_file_.lose_directory();
+  if (status.ok()) status = adopt();
+  // After the others: what has been put in the place of what is in doubt is told first.
+  if (status.ok() && poisoned_) status = {.code = Code::suspect};
+  if (status.ok() && request.base) status = check_base(*request.base);
   if (status.ok()) status = append(request);
   // Its error is no news of the commit, which the caller would make again.
   if (lock_fd_ >= 0) (void)io::unlock(lock_fd_);
@@ -135,39 +124,52 @@ Status Log::lock(double seconds) {
   }
 }
 
-// Under the lock: make the newest commit, whoever made it, the state that this log appends to.
-Status Log::adopt() {
-  // A LOCK or COMMIT that lost its name, as when the directory was deleted or rsync put a copy in its place:
-  // nobody would see the commit.
-  for (int fd : {lock_fd_, commit_fd_}) {
-    if (fd < 0) continue;
-    uint64_t links, size;
-    if (Status status = links_and_size(fd, &links, &size); !status.ok()) return status;
-    if (links == 0) return {.code = Code::deleted};
-    if (fd == commit_fd_ && size < CommitFile::kSize)
+// Under the lock: whether what is locked and written to is what others find at the path. It is not if the
+// directory was deleted or renamed, or rsync put a copy in its place: nobody would see the commit.
+Status Log::check_place(bool anywhere) const {
+  struct Known {
+    int fd;
+    const std::string& path;
+    uint64_t device, inode;
+  };
+  const Known all[] = {{lock_fd_, paths_.lock, lock_place_.device, lock_place_.inode},
+                       {commit_fd_, paths_.commit, commit_file_.device(), commit_file_.inode()}};
+  for (const Known& known : all) {
+    if (known.fd < 0) continue;
+    io::Place place;
+    uint64_t size = 0, links = 0;
+    bool asked = !anywhere && !known.path.empty();
+    Status found = asked ? io::look_at(known.path.c_str(), &place, &size) : Status{};
+    bool missing = !found.ok() && (found.error == ENOENT || found.error == ENOTDIR);
+    if (missing || (asked && found.ok() && (place.device != known.device || place.inode != known.inode)))
+      return {.code = Code::deleted};
+    if (!asked || !found.ok()) {  // this process may not look there any more
+      if (Status status = io::look_at(known.fd, &links, &size); !status.ok()) return status;
+      if (links == 0) return {.code = Code::deleted};
+    }
+    if (known.fd == commit_fd_ && size < CommitFile::kSize)
       return {.code = Code::short_file, .what = "COMMIT", .found = size, .expected = CommitFile::kSize};
   }
+  return {};
+}
+
+// Under the lock: make the newest commit, whoever made it, the state that this log appends to.
+Status Log::adopt() {
   // Under the lock nobody writes the slots, so the map cannot show one torn; it saves a pread of all four.
   const uint8_t* bytes = commits_->data();
-  bool changed = false;
-  for (size_t k = 0; k < seen_.size(); ++k)
-    changed |= memcmp(seen_[k].data(), bytes + k * CommitFile::kStride, Slot::kSize) != 0;
-  if (!changed) return {};
-
+  if (!commit_file_.has_changed(bytes)) return {};
   Slot newest{};
   bool found = false;
-  std::array<SlotBytes, CommitFile::kSlots> seen;
-  std::array<uint64_t, CommitFile::kSlots> seqs{};
-  for (size_t k = 0; k < seen.size(); ++k) {
-    memcpy(seen[k].data(), bytes + k * CommitFile::kStride, Slot::kSize);
+  for (uint64_t k = 0; k < CommitFile::kSlots; ++k) {
+    SlotBytes raw;
+    memcpy(raw.data(), bytes + k * CommitFile::kStride, Slot::kSize);
     Slot slot;
     uint16_t version;
-    SlotState decoded = decode_slot(seen[k], &slot, &version);
+    SlotState decoded = decode_slot(raw, &slot, &version);
     if (decoded == SlotState::newer) return {.code = Code::moved};
     if (decoded != SlotState::valid) continue;
     if (slot.flags & kSuspect) return {.code = Code::suspect};
     if (slot.seq > INT64_MAX) return {.code = Code::moved};  // it is refused when it is read again
-    seqs[k] = slot.seq;
     if (!found || slot.seq > newest.seq || (slot.seq == newest.seq && slot.durable)) newest = slot;
     found = true;
   }
@@ -175,16 +177,75 @@ Status Log::adopt() {
   if (newest.generation != state_.generation || newest.uuid != state_.uuid ||
       newest.features != state_.features)
     return {.code = Code::moved};
-  bool same_machine =
-      newest.boot == boot_ && newest.boot != Id{} && newest.device == device_ && newest.inode == inode_;
+  // Mounts may differ: the open commit file keeps its filesystem mounted somewhere, and with it what is
+  // cached.
+  Slot here{};
+  commit_file_.sign(&here);
+  bool same_machine = newest.boot == here.boot && newest.boot != Id{} && newest.device == here.device &&
+                      newest.inode == here.inode;
   bool known = newest.seq == state_.seq;
+  if (known && !is_state(newest)) return {.code = Code::moved};  // a backup was restored in place
   if (!newest.durable && !same_machine && !known) return {.code = Code::moved};
   if (!known) {
     if (Status status = load(newest); !status.ok()) return status;
   }
-  seen_ = seen;
-  seqs_ = seqs;
+  commit_file_.see(bytes);
   next_seq_ = std::max(next_seq_, newest.seq + 1);
+  return {};
+}
+
+// Whether a slot of the state's number is the state's.
+bool Log::is_state(const Slot& slot) const {
+  return slot.rows == state_.rows && slot.edits == state_.edits && slot.flags == state_.flags &&
+         slot.digest == state_.digest && (!(slot.carries & kSums) || slot.content == state_.content);
+}
+
+// Whether the state goes on from a commit that somebody has seen.
+Status Log::check_base(const Base& base) {
+  if (base == Base{state_.rows, state_.edits, state_.content}) return {};
+  if (base.rows > state_.rows || base.edits > state_.edits) return {.code = Code::moved};
+  for (const SlotBytes& bytes : commit_file_.seen()) {
+    Slot slot;
+    uint16_t version;
+    if (decode_slot(bytes, &slot, &version) == SlotState::valid && slot.generation == state_.generation &&
+        slot.uuid == state_.uuid && (slot.carries & kSums) &&
+        base == Base{slot.rows, slot.edits, slot.content})
+      return {};
+  }
+  uint64_t partial_sums = 0, lines = 0, lines_since = 0;
+  for (size_t k = 0; k < rules_.size(); ++k) {
+    uint64_t extent = 0;
+    if (rules_[k].extent == Extent::sums || !rules_[k].sealed) continue;
+    if (Status status = committed_extent(k, base.rows, base.edits, &extent); !status.ok()) return status;
+    Tail tail(rules_[k].id, extent);
+    if (Status status = Tail::read(rules_[k].id, rules_[k].fd, extent, true, &tail); !status.ok())
+      return status;
+    partial_sums += tail.digest();
+    lines += tail.blocks();
+  }
+  if (Status status = sum_lines(lines, sums_extent() / sizeof(BlockSum), &lines_since); !status.ok())
+    return status;
+  if (full_content_ - lines_since + partial_sums != base.content) return {.code = Code::moved};
+  return {};
+}
+
+// The sum of some lines of the sums file.
+Status Log::sum_lines(uint64_t from, uint64_t to, uint64_t* total) const {
+  constexpr uint64_t kAtOnce = 4096;
+  *total = 0;
+  if (from > to) return {.code = Code::moved};
+  int fd = -1;
+  for (const FileRule& rule : rules_)
+    if (rule.extent == Extent::sums) fd = rule.fd;
+  std::vector<BlockSum> lines(std::min(kAtOnce, to - from));
+  while (from < to) {
+    uint64_t count = std::min<uint64_t>(lines.size(), to - from);
+    Status status = io::read_at(fd, lines.data(), count * sizeof(BlockSum), from * sizeof(BlockSum));
+    if (status.code == Code::short_file) status.what = "sums";
+    if (!status.ok()) return status;
+    for (uint64_t k = 0; k < count; ++k) *total += lines[k].sum;
+    from += count;
+  }
   return {};
 }
 
@@ -237,10 +298,31 @@ Status Log::load(const Slot& slot) {
   bool all_durable = slot.durable_rows == slot.rows && slot.durable_edits == slot.edits;
   // Damage at the end of a file must not get into the sum of the block that the next append completes.
   if (all_durable && full_sums_ != 0) return {.code = Code::bad_digest};
+  if (Status status = load_content(slot, partial_sums); !status.ok()) return status;
   state_ = slot;
+  if (!(slot.carries & kSums)) state_.edits_end = edits_end();
+  state_.content = full_content_ + partial_sums;
+  state_.carries |= kSums;
   flags_durable_ = slot.durable;
-  commit_synced_ = false;
   return {};
+}
+
+Status Log::load_content(const Slot& slot, uint64_t partial_sums) {
+  if (!(slot.carries & kSums)) return sum_lines(0, sums_extent() / sizeof(BlockSum), &full_content_);
+  full_content_ = slot.content - partial_sums;
+  return {};
+}
+
+bool Log::commits_to(const char* path) const {
+  return is_at(path, commit_file_.device(), commit_file_.inode());
+}
+
+bool Log::locks(const char* path) const {
+  return lock_fd_ >= 0 && is_at(path, lock_place_.device, lock_place_.inode);
+}
+
+bool Log::is_durable() const {
+  return state_.durable_rows == state_.rows && state_.durable_edits == state_.edits && flags_durable_;
 }
 
 Status Log::append(const CommitRequest& request) {
@@ -251,9 +333,13 @@ Status Log::append(const CommitRequest& request) {
   Slot next = state_;
   next.flags |= request.set_flags;
   bool unchanged = request.rows == 0 && request.edits == 0 && next.flags == state_.flags;
-  bool all_durable =
-      state_.durable_rows == state_.rows && state_.durable_edits == state_.edits && flags_durable_;
-  if (unchanged && (!request.durable || all_durable)) return {};
+  if (unchanged && !request.durable) return {};
+  if (unchanged && is_durable()) {
+    // Written, perhaps by a process that died before it was on the medium: who acknowledges it waits for
+    // that.
+    Status status = commit_file_.settle(descriptors());
+    return status.code == Code::uncertain ? poison(status, next) : status;
+  }
   if (!grow(&next.rows, request.rows) || !grow(&next.edits, request.edits)) return too_large();
 
   std::vector<Tail> tails = tails_;
@@ -300,15 +386,19 @@ Status Log::append(const CommitRequest& request) {
   }
 
   std::swap(tails, tails_);
-  uint64_t full_sums = full_sums_;
-  for (const BlockSum& sum : sums) full_sums_ += sum.sum;
+  uint64_t full_sums = full_sums_, full_content = full_content_;
+  for (const BlockSum& sum : sums) {
+    full_sums_ += sum.sum;
+    full_content_ += sum.sum;
+  }
   bool durable = request.durable || (sync_often_ && undurable_bytes() >= kDurableEvery);
   status = publish(next, durable);
   if (!status.ok()) {
     std::swap(tails, tails_);
     full_sums_ = full_sums;
-    // A durable slot may have been written all the same: the next commit must look at the file.
-    for (SlotBytes& bytes : seen_) bytes.fill(0);
+    full_content_ = full_content;
+    commit_file_.forget();  // a durable slot may have been written all the same
+    if (status.code != Code::uncertain) give_back_space();
   }
   return status;
 }
@@ -316,68 +406,53 @@ Status Log::append(const CommitRequest& request) {
 // Makes the appended bytes a commit. Data before slots: a slot never speaks of bytes that are not there.
 Status Log::publish(Slot next, bool durable) {
   next.seq = next_seq_;
-  next.boot = boot_;
-  next.device = device_;
-  next.inode = inode_;
+  commit_file_.sign(&next);
   uint64_t partial_sums = 0;
   for (const Tail& tail : tails_) partial_sums += tail.digest();
+  next.carries |= kSums;
+  next.content = full_content_ + partial_sums;
+  next.edits_end = edits_end();
+  next.digest = full_sums_ + partial_sums;
   if (durable) {
     next.durable_rows = next.rows;
     next.durable_edits = next.edits;
     next.digest = partial_sums;
-    next.durable = true;
-    for (size_t k = 0; k < rules_.size(); ++k) {
-      if (extent(k) == durable_extents_[k]) continue;
-      if (Status status = io::sync_data(rules_[k].fd); !status.ok()) return poison(status, next);
-    }
-    // The other durable slot may be a dead writer's, not yet on the medium: then this one is not overwritten.
-    if (!commit_synced_) {
-      if (Status status = io::sync_data(commit_fd_); !status.ok()) return poison(status, next);
-    }
-    if (Status status = write_slot(seqs_[2] <= seqs_[3] ? 2 : 3, next); !status.ok()) return status;
-    if (Status status = io::sync_data(commit_fd_); !status.ok()) return poison(status, next);
-    commit_synced_ = true;
+    Status status = publish_durable(next);
+    if (status.code == Code::uncertain) return poison(status, next);
+    if (!status.ok()) return status;
     full_sums_ = 0;
     for (size_t k = 0; k < tails_.size(); ++k) durable_extents_[k] = extent(k);
   }
-  next.durable = false;
-  next.digest = full_sums_ + partial_sums;
-  Status status = write_slot(seqs_[0] <= seqs_[1] ? 0 : 1, next);
+  Status status = commit_file_.put_fast(next);
   // A durable slot has published the commit already: an error now would make the caller append it twice.
   if (!status.ok() && !durable) return status;
   flags_durable_ = durable || (flags_durable_ && next.flags == state_.flags);
   state_ = next;
+  state_.durable = false;
   ++next_seq_;
   return {};
 }
 
-// The system may have dropped the pages that it failed to write, and reports that only once: neither this log
-// nor another may build on them. Publishes the last commit again, marked, and returns what the caller is
-// told.
+Status Log::publish_durable(const Slot& next) {
+  for (size_t k = 0; k < rules_.size(); ++k) {
+    if (extent(k) == durable_extents_[k]) continue;
+    if (Status status = sync_or_doubt(rules_[k].fd); !status.ok()) return status;
+  }
+  return commit_file_.put_durable(next, descriptors());
+}
+
 Status Log::poison(Status status, const Slot& failed) {
   poisoned_ = true;
-  Slot suspect = failed;
-  suspect.seq = failed.seq + 1;
-  suspect.flags = state_.flags | kSuspect;
-  suspect.rows = state_.rows;
-  suspect.edits = state_.edits;
-  suspect.durable_rows = state_.durable_rows;
-  suspect.durable_edits = state_.durable_edits;
-  suspect.digest = state_.digest;
-  suspect.durable = false;
-  (void)write_slot(seqs_[0] <= seqs_[1] ? 0 : 1, suspect);
-  status.code = Code::uncertain;
+  commit_file_.mark_suspect(state_, std::max(failed.seq, next_seq_));
   return status;
 }
 
-Status Log::write_slot(int index, const Slot& slot) {
-  auto at = static_cast<size_t>(index);
-  SlotBytes bytes = encode_slot(slot);
-  Status status = io::write_at(commit_fd_, bytes.data(), bytes.size(), at * CommitFile::kStride);
-  if (!status.ok()) return status;
-  seen_[at] = bytes;
-  seqs_[at] = slot.seq;
-  return {};
+// Of all files but the commit file.
+std::vector<int> Log::descriptors() const {
+  std::vector<int> fds;
+  for (const FileRule& rule : rules_) fds.push_back(rule.fd);
+  if (meta_fd_ >= 0) fds.push_back(meta_fd_);
+  return fds;
 }
 
 uint64_t Log::last_offset(size_t file) const {
@@ -399,6 +474,12 @@ uint64_t Log::sums_extent() const {
   uint64_t blocks = 0;
   for (const Tail& tail : tails_) blocks += tail.blocks();
   return blocks * sizeof(BlockSum);
+}
+
+uint64_t Log::edits_end() const {
+  for (size_t k = 0; k < rules_.size(); ++k)
+    if (rules_[k].extent == Extent::edits) return tails_[k].digest();
+  return 0;
 }
 
 uint64_t Log::undurable_bytes() const {

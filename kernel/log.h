@@ -1,14 +1,15 @@
 #pragma once
 
-#include <sys/types.h>
-
-#include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
+#include "commit_file.h"
 #include "edits.h"
+#include "forks.h"
+#include "io.h"
 #include "mapping.h"
 #include "slot.h"
 #include "status.h"
@@ -43,6 +44,15 @@ struct Part {
   uint64_t size;
 };
 
+// A commit that somebody has seen, as far as it tells which samples those were.
+struct Base {
+  uint64_t rows = 0;
+  uint64_t edits = 0;
+  uint64_t content = 0;
+
+  bool operator==(const Base&) const = default;
+};
+
 struct CommitRequest {
   std::span<const Part> parts;  // one per rule, in the rules' order; empty for files that do not grow
   uint64_t rows = 0;            // appended
@@ -53,33 +63,46 @@ struct CommitRequest {
   uint64_t expected_rows = UINT64_MAX;
   // Likewise the edits.
   uint64_t expected_edits = UINT64_MAX;
+  // What this goes on from: Code::moved where that is no part of the newest commit, as after a backup was
+  // restored in place. Null: whatever is there.
+  const Base* base = nullptr;
+  // Whether it may be in a directory that is no longer the one at the path.
+  bool anywhere = false;
   double lock_seconds = 0;
+};
+
+// Where a log's files are: what else shows up there is not the dataset. Empty names are not looked at.
+struct LogPaths {
+  std::string directory;
+  std::string lock;
+  std::string commit;
 };
 
 // The commit engine of one generation: appends to its files under LOCK and publishes them in one slot.
 // Not thread-safe: its owner serialises calls, and the opening and closing of all logs of the process.
-class Log {
+class Log : private Inherited {
  public:
   // Un-synced bytes after which a commit is made durable.
   static constexpr uint64_t kDurableEvery = uint64_t{64} << 20;
 
   // `state` is a commit that the caller has accepted while it held the lock, `next_seq` the first unused
-  // number. A `lock_fd` of -1 means that the caller excludes other writers for the log's whole life. Takes
-  // ownership of all the descriptors, also when it fails.
-  Status open(std::vector<FileRule> rules, int commit_fd, int lock_fd, const Slot& state, uint64_t next_seq,
-              bool sync_often);
+  // number. A `lock_fd` of -1 means that the caller excludes other writers for the log's whole life; a
+  // `meta_fd` of -1, that there is no meta file. Takes ownership of all the descriptors, also when it fails.
+  Status open(std::vector<FileRule> rules, int commit_fd, int lock_fd, int meta_fd, LogPaths paths,
+              const Slot& state, uint64_t next_seq, bool sync_often);
 
   Log() = default;
   ~Log() { close(); }
-  Log(const Log&) = delete;
-  Log& operator=(const Log&) = delete;
 
   Status commit(const CommitRequest& request);
   // Lets go of the descriptors, and of a lock that only they held; nothing can be committed afterwards.
   void close();
-  // What a forked child does with its parent's logs: closes them, and never unlocks.
-  void abandon();
   const Slot& state() const { return state_; }
+  // Whether the commit file, or the lock, is the one at a path.
+  bool commits_to(const char* path) const;
+  bool locks(const char* path) const;
+  // Whether nothing of the state can be lost, as far as this log knows.
+  bool is_durable() const;
   size_t files() const { return rules_.size(); }
   // Committed bytes of a file.
   uint64_t extent(size_t file) const {
@@ -87,17 +110,25 @@ class Log {
   }
 
  private:
+  void abandon() override;
   Status start(const Slot& state);
   Status lock(double seconds);
+  Status check_place(bool anywhere) const;
   Status adopt();
+  bool is_state(const Slot& slot) const;
+  Status check_base(const Base& base);
   Status load(const Slot& slot);
+  Status load_content(const Slot& slot, uint64_t partial_sums);
+  Status sum_lines(uint64_t from, uint64_t to, uint64_t* total) const;
   Status append(const CommitRequest& request);
   Status publish(Slot next, bool durable);
+  Status publish_durable(const Slot& next);
   Status poison(Status status, const Slot& failed);
-  Status write_slot(int index, const Slot& slot);
+  std::vector<int> descriptors() const;
   Status committed_extent(size_t file, uint64_t rows, uint64_t edits, uint64_t* extent) const;
   uint64_t last_offset(size_t file) const;
   uint64_t sums_extent() const;
+  uint64_t edits_end() const;
   uint64_t undurable_bytes() const;
   void give_back_space();
 
@@ -105,24 +136,23 @@ class Log {
   std::vector<Tail> tails_;                // one per rule; that of sums stays empty
   std::vector<uint64_t> durable_extents_;  // likewise
   uint64_t full_sums_ = 0;                 // of the blocks completed since the durable commit
+  uint64_t full_content_ = 0;              // of all complete blocks
   std::vector<uint64_t> shifted_;          // scratch: a batch's ends, moved to where it is appended
   std::vector<Edit> shifted_edits_;        // likewise
   int commit_fd_ = -1;
   int lock_fd_ = -1;
+  int meta_fd_ = -1;
+  LogPaths paths_;
+  CommitFile commit_file_;
   std::shared_ptr<Mapping> commits_;  // of the commit file
-  pid_t owner_ = 0;
+  io::Place lock_place_;
+  uint64_t process_ = 0;
   bool abandoned_ = false;
   bool sync_often_ = true;
   bool poisoned_ = false;
   bool flags_durable_ = false;  // whether the state's flags stand in a durable slot
-  bool commit_synced_ = false;  // whether all durable slots are known to be on the medium
   Slot state_;
   uint64_t next_seq_ = 0;
-  std::array<SlotBytes, CommitFile::kSlots> seen_{};
-  std::array<uint64_t, CommitFile::kSlots> seqs_{};  // 0: no valid slot
-  Id boot_{};
-  uint64_t device_ = 0;
-  uint64_t inode_ = 0;
 };
 
 }  // namespace mmap_ninja

@@ -31,6 +31,11 @@ void visit_fields(Slot& slot, Visit visit) {
   visit(112, &slot.inode, 8);
   visit(120, &slot.digest, 8);
   visit(128, &slot.meta_digest, 8);
+  visit(136, &slot.mount, 8);
+  visit(144, &slot.disk, 8);
+  visit(152, &slot.content, 8);
+  visit(160, &slot.edits_end, 8);
+  visit(168, &slot.carries, 4);
 }
 
 }  // namespace

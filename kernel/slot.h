@@ -12,6 +12,10 @@ enum SlotFlags : uint32_t {
   kSuspect = 2,   // a sync failed: what was not durable may be lost
 };
 
+enum SlotCarries : uint32_t {
+  kSums = 1,  // older writers left zeros
+};
+
 // One commit, as docs/format.md lays it out.
 struct Slot {
   static constexpr uint64_t kSize = 256;
@@ -32,6 +36,11 @@ struct Slot {
   uint64_t meta_digest = 0;
   Id uuid{};
   Id boot{};
+  uint64_t mount = 0;      // through which the commit file was written; 0: unknown
+  uint64_t disk = 0;       // which medium it was on, as the system counts them; 0: unknown
+  uint32_t carries = 0;    // kSums: the next two are there
+  uint64_t content = 0;    // the sum of the hashes of all blocks
+  uint64_t edits_end = 0;  // the hash of the last, partial block of the edits file; 0 where it has none
 
   bool operator==(const Slot&) const = default;
 };
@@ -45,12 +54,5 @@ SlotBytes encode_slot(const Slot& slot);
 // `empty`: all zero, never written. `torn`: checksum wrong. `foreign`: no slot of this format.
 // `newer`: intact, but of a later format version, which is left in `version`.
 SlotState decode_slot(const SlotBytes& bytes, Slot* slot, uint16_t* version);
-
-// The commit file: four slots, each on a page of its own, so that no write of one can tear another.
-struct CommitFile {
-  static constexpr int kSlots = 4;  // 0 and 1 fast, 2 and 3 durable
-  static constexpr uint64_t kStride = 4096;
-  static constexpr uint64_t kSize = kSlots * kStride;
-};
 
 }  // namespace mmap_ninja

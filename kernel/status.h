@@ -19,6 +19,7 @@ enum class Code : uint8_t {
   edited,       // other edits were committed than the caller saw
   bad_edit,    // line `row` of the edits speaks of row `found`, or what follows it, where `expected` rows are
   forked,      // the writer belongs to another process, of id `expected`
+  irregular,   // a path leads to no regular file
   deleted,     // the dataset's files were unlinked under the writer
   bad_digest,  // the ends of the files are not what the durable commit says
   suspect,     // a sync failed earlier, here or in another process

@@ -1,7 +1,6 @@
 // Whole batches: many samples in one call.
 
 #include <nanobind/stl/optional.h>
-#include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 #include <string.h>
 #include <time.h>

@@ -1,6 +1,6 @@
 // The commit engine and the seam of system calls, as Python sees them.
 
-#include <nanobind/stl/string.h>
+#include <fcntl.h>
 #include <nanobind/stl/tuple.h>
 
 #include <algorithm>
@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "checksum.h"
+#include "commit_file.h"
+#include "files.h"
 #include "io.h"
 #include "log.h"
 #include "python.h"
@@ -31,25 +33,60 @@ Id to_id(nb::bytes bytes) {
 struct PyLog {
   std::string path;
   Log log;
-  Slot published;  // the log's state, copied while the GIL is held: a commit changes it without
+  Slot published;     // the log's state, copied while the GIL is held: a commit changes it without
+  bool owes = false;  // whether it has made commits that are not durable
 };
 
-void open_log(PyLog* self, const std::string& path, nb::list rules, int commit_fd, int lock_fd,
-              const Slot& state, uint64_t next_seq, bool sync_often) {
+// A descriptor of the log's own.
+int duplicate(const PyFile& file, const std::string& path) {
+  int fd = ::fcntl(writer_fd(file, path), F_DUPFD_CLOEXEC, 0);
+  if (fd < 0) check({.code = Code::system, .error = errno, .what = "fcntl"}, path);
+  return fd;
+}
+
+// The files of the rules become the log's. `lock`: the open LOCK, which the caller holds; None where the
+// commit file's own lock keeps others away.
+void open_log(PyLog* self, const std::string& path, nb::list rules, const PyFile& commit_file,
+              const PyFile* lock, const PyFile& meta, nb::tuple paths, const Slot& state, uint64_t next_seq,
+              bool sync_often) {
   new (self) PyLog{path, {}, {}};
   std::vector<FileRule> file_rules;
+  std::vector<std::shared_ptr<File>> files;
   for (nb::handle rule : rules) {
-    auto [id, extent, unit, offsets, sealed, fd] =
-        nb::cast<std::tuple<uint64_t, int, uint64_t, uint32_t, bool, int>>(rule);
-    file_rules.push_back({id, static_cast<Extent>(extent), unit, offsets, sealed, fd});
+    auto [id, extent, unit, offsets, sealed, file] =
+        nb::cast<std::tuple<uint64_t, int, uint64_t, uint32_t, bool, nb::object>>(rule);
+    files.push_back(nb::cast<PyFile&>(file).file);
+    file_rules.push_back({id, static_cast<Extent>(extent), unit, offsets, sealed, -1});
   }
+  LogPaths log_paths{nb::cast<std::string>(paths[0]), nb::cast<std::string>(paths[1]),
+                     nb::cast<std::string>(paths[2])};
+  std::vector<std::shared_ptr<File>> own;
+  for (const PyFile* file : {&commit_file, lock, &meta})
+    own.push_back(std::make_shared<File>(file ? duplicate(*file, path) : -1));
+  for (size_t k = 0; k < files.size(); ++k) file_rules[k].fd = files[k]->release();
   // With the GIL, which serialises the opening and closing of all logs, as they ask.
-  check(self->log.open(std::move(file_rules), commit_fd, lock_fd, state, next_seq, sync_often), path);
+  check(self->log.open(std::move(file_rules), own[0]->release(), own[1]->release(), own[2]->release(),
+                       std::move(log_paths), state, next_seq, sync_often),
+        path);
   self->published = self->log.state();
 }
 
-nb::tuple commit(PyLog& self, nb::tuple parts, uint64_t rows, uint64_t edits, uint32_t set_flags,
-                 bool durable, nb::object expected_rows, nb::object expected_edits, double timeout) {
+// What is asked of a slot at every commit.
+nb::tuple place_of(const Slot& slot) {
+  nb::object content = slot.carries & kSums ? nb::object(nb::int_(slot.content)) : nb::none();
+  return nb::make_tuple(slot.seq, slot.rows, slot.edits, content);
+}
+
+nb::list extents_of(const PyLog& self) {
+  nb::list extents;
+  for (size_t k = 0; k < self.log.files(); ++k) extents.append(self.log.extent(k));
+  return extents;
+}
+
+// `base`: what this goes on from; or None.
+void commit(PyLog& self, nb::tuple parts, uint64_t rows, uint64_t edits, uint32_t set_flags, bool durable,
+            nb::object expected_rows, nb::object expected_edits, const Slot* base, bool anywhere,
+            double timeout) {
   std::vector<Buffer> buffers;
   std::vector<Part> spans;
   buffers.reserve(parts.size());
@@ -62,8 +99,17 @@ nb::tuple commit(PyLog& self, nb::tuple parts, uint64_t rows, uint64_t edits, ui
     buffers.emplace_back(part);
     spans.push_back({buffers.back().data(), buffers.back().size()});
   }
-  CommitRequest request{
-      .parts = spans, .rows = rows, .edits = edits, .set_flags = set_flags, .durable = durable};
+  CommitRequest request{.parts = spans,
+                        .rows = rows,
+                        .edits = edits,
+                        .set_flags = set_flags,
+                        .durable = durable,
+                        .anywhere = anywhere};
+  Base seen;
+  if (base) {
+    seen = {base->rows, base->edits, base->content};
+    request.base = &seen;
+  }
   if (!expected_rows.is_none()) request.expected_rows = nb::cast<uint64_t>(expected_rows);
   if (!expected_edits.is_none()) request.expected_edits = nb::cast<uint64_t>(expected_edits);
 
@@ -82,10 +128,51 @@ nb::tuple commit(PyLog& self, nb::tuple parts, uint64_t rows, uint64_t edits, ui
     }
     check(status, self.path);
     self.published = self.log.state();
-    nb::list extents;
-    for (size_t k = 0; k < self.log.files(); ++k) extents.append(self.log.extent(k));
-    return nb::make_tuple(self.published.rows, self.published.edits, extents);
+    bool made = rows != 0 || edits != 0 || set_flags != 0;
+    self.owes = !self.log.is_durable() && (self.owes || made);
+    return;
   }
+}
+
+// Puts a commit of another generation into all slots of a commit file, and what was newest before beside it,
+// marked, if that fails. `synced`: all other files of the newest generation.
+void switch_commit(const PyFile& commit_file, const std::string& path, const std::string& directory,
+                   nb::list synced, const Slot& slot, const Slot& before, nb::handle lock) {
+  if (!lock.is_none()) (void)writer_fd(nb::cast<PyFile&>(lock), path);
+  std::vector<int> fds;
+  for (nb::handle file : synced) fds.push_back(nb::cast<int>(file));
+  int fd = writer_fd(commit_file, path);
+  Status status;
+  {
+    GilReleased release;
+    CommitFile slots;
+    status = slots.open(fd, directory);
+    if (status.ok()) status = slots.read();
+    if (status.ok()) {
+      Slot signed_slot = slot;
+      slots.sign(&signed_slot);
+      status = slots.put_everywhere(signed_slot, fds, before);
+    }
+  }
+  check(status, path);
+}
+
+// Makes sure that the durable slots of a commit file are on the medium, through descriptors that may be for
+// reading only.
+void settle(const PyFile& commit_file, const std::string& path, const std::string& directory,
+            nb::list synced) {
+  std::vector<int> fds;
+  for (nb::handle file : synced) fds.push_back(nb::cast<int>(file));
+  int fd = commit_file.file->fd();
+  Status status;
+  {
+    GilReleased release;
+    CommitFile slots;
+    status = slots.open(fd, directory);
+    if (status.ok()) status = slots.read();
+    if (status.ok()) status = slots.settle(fds);
+  }
+  check(status, path);
 }
 
 // ---- the seam
@@ -94,6 +181,7 @@ PyObject* io_hook = nullptr;
 
 int64_t call_hook(const io::Call& call) {
   nb::gil_scoped_acquire acquire;
+  nb::error_scope pending;  // of what lets go of a file on its way out
   try {
     nb::object where = call.path ? nb::object(nb::str(call.path)) : nb::object(nb::int_(call.fd));
     bool has_data = call.data != nullptr;
@@ -128,25 +216,31 @@ void without_gil(const std::string& path, Function function) {
 
 void define_io(nb::module_& m) {
   m.def("set_io_hook", &set_io_hook, "hook"_a.none());
-  m.def("create_file", [](const std::string& path) {
-    int fd = -1;
-    without_gil(path, [&] { return io::create_file(path.c_str(), &fd); });
-    return fd;
-  });
-  m.def("write_at", [](int fd, nb::handle data, uint64_t offset, const std::string& path) {
+  m.def("write_at", [](const PyFile& file, nb::handle data, uint64_t offset, const std::string& path) {
     Buffer buffer(data);
+    int fd = writer_fd(file, path);
     without_gil(path, [&] { return io::write_at(fd, buffer.data(), buffer.size(), offset); });
   });
-  m.def("copy_range", [](int from, uint64_t from_offset, int to, uint64_t to_offset, uint64_t size,
+  m.def("copy_range", [](int from, uint64_t from_offset, const PyFile& to, uint64_t to_offset, uint64_t size,
                          const std::string& path) {
-    without_gil(path, [&] { return io::copy_range(from, from_offset, to, to_offset, size); });
+    int fd = writer_fd(to, path);
+    without_gil(path, [&] { return io::copy_range(from, from_offset, fd, to_offset, size); });
   });
-  m.def("start_writeback",
-        [](int fd, uint64_t offset, uint64_t size) { io::start_writeback(fd, offset, size); });
-  m.def("sync_data",
-        [](int fd, const std::string& path) { without_gil(path, [&] { return io::sync_data(fd); }); });
-  m.def("sync_directory",
-        [](int fd, const std::string& path) { without_gil(path, [&] { return io::sync_directory(fd); }); });
+  m.def("start_writeback", [](const PyFile& file, uint64_t offset, uint64_t size) {
+    io::start_writeback(file.file->fd(), offset, size);
+  });
+  m.def("sync_data", [](const PyFile& file, const std::string& path) {
+    int fd = writer_fd(file, path);
+    without_gil(path, [&] { return io::sync_data(fd); });
+  });
+  m.def("sync_directory", [](const PyFile& directory, const std::string& path) {
+    int fd = writer_fd(directory, path);
+    without_gil(path, [&] { return io::sync_directory(fd); });
+  });
+  m.def("sync_filesystem", [](const PyFile& file, const std::string& path) {
+    int fd = writer_fd(file, path);
+    without_gil(path, [&] { return io::sync_filesystem(fd); });
+  });
   m.def("make_directory",
         [](const std::string& path) { without_gil(path, [&] { return io::make_directory(path.c_str()); }); });
   m.def("rename_file", [](const std::string& from, const std::string& to) {
@@ -157,12 +251,11 @@ void define_io(nb::module_& m) {
   m.def("remove_directory", [](const std::string& path) {
     without_gil(path, [&] { return io::remove_directory(path.c_str()); });
   });
-  m.def("try_lock", [](int fd, const std::string& path) {
-    bool taken = false;
-    check(io::try_lock(fd, &taken), path);
-    return taken;
+  m.def("place_of", [](int fd, const std::string& path) {
+    io::Place place;
+    check(io::place_of(fd, &place), path);
+    return nb::make_tuple(place.device, place.inode, place.mount, place.disk);
   });
-  m.def("unlock", [](int fd, const std::string& path) { check(io::unlock(fd), path); });
   m.def("is_remote", &io::is_remote);
   m.def("is_overlay", &io::is_overlay);
   m.def("boot_id", [] {
@@ -220,6 +313,9 @@ nb::object read_ranges(int fd, uint64_t file_size, nb::handle starts, nb::handle
 void define_log(nb::module_& m) {
   nb::class_<Slot>(m, "Slot")
       .def(nb::init<>())
+      .def("copy", [](const Slot& self) { return self; })
+      .def_prop_ro("place", &place_of)
+      .def("is_same", [](const Slot& self, const Slot& other) { return self == other; })
       .def_rw("durable", &Slot::durable)
       .def_rw("features", &Slot::features)
       .def_rw("flags", &Slot::flags)
@@ -233,6 +329,11 @@ void define_log(nb::module_& m) {
       .def_rw("inode", &Slot::inode)
       .def_rw("digest", &Slot::digest)
       .def_rw("meta_digest", &Slot::meta_digest)
+      .def_rw("mount", &Slot::mount)
+      .def_rw("disk", &Slot::disk)
+      .def_rw("carries", &Slot::carries)
+      .def_rw("content", &Slot::content)
+      .def_rw("edits_end", &Slot::edits_end)
       .def_prop_rw(
           "uuid", [](const Slot& slot) { return to_bytes(slot.uuid); },
           [](Slot& slot, nb::bytes id) { slot.uuid = to_id(id); })
@@ -274,18 +375,31 @@ void define_log(nb::module_& m) {
   });
   m.def("read_ranges", &read_ranges);
   nb::class_<PyLog>(m, "Log")
-      .def("__init__", &open_log, "path"_a, "rules"_a, "commit_fd"_a, "lock_fd"_a, "state"_a, "next_seq"_a,
-           "sync_often"_a)
+      .def("__init__", &open_log, "path"_a, "rules"_a, "commit_file"_a, "lock"_a.none(), "meta"_a, "paths"_a,
+           "state"_a, "next_seq"_a, "sync_often"_a)
       .def("commit", &commit, "parts"_a, "rows"_a, "edits"_a, "set_flags"_a, "durable"_a,
-           "expected_rows"_a.none(), "expected_edits"_a.none(), "timeout"_a)
+           "expected_rows"_a.none(), "expected_edits"_a.none(), "base"_a.none(), "anywhere"_a, "timeout"_a)
       .def("close", [](PyLog& self) { self.log.close(); })
+      .def("writes_to",
+           [](const PyLog& self, const std::string& path) { return self.log.commits_to(path.c_str()); })
+      .def("locks", [](const PyLog& self, const std::string& path) { return self.log.locks(path.c_str()); })
+      .def_prop_ro("seq", [](const PyLog& self) { return self.published.seq; })
+      .def_prop_ro("made",
+                   [](const PyLog& self) {
+                     return nb::make_tuple(self.published, extents_of(self), place_of(self.published));
+                   })
+      .def_rw("owes", &PyLog::owes)
       .def_prop_ro("state", [](const PyLog& self) { return self.published; });
+  m.def("switch_commit", &switch_commit, "commit_file"_a, "path"_a, "directory"_a, "synced"_a, "slot"_a,
+        "before"_a, "lock"_a.none());
+  m.def("settle", &settle, "commit_file"_a, "path"_a, "directory"_a, "synced"_a);
   m.attr("SLOT_SIZE") = Slot::kSize;
   m.attr("SLOT_STRIDE") = CommitFile::kStride;
   m.attr("SLOTS") = CommitFile::kSlots;
   m.attr("BLOCK") = kBlock;
   m.attr("COMPLETE") = static_cast<uint32_t>(kComplete);
   m.attr("SUSPECT") = static_cast<uint32_t>(kSuspect);
+  m.attr("SUMS") = static_cast<uint32_t>(kSums);
 }
 
 }  // namespace mmap_ninja

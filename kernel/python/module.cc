@@ -11,6 +11,7 @@ NB_MODULE(_kernel, m) {
   if (_import_array() < 0) throw nb::python_error();
   nb::set_leak_warnings(false);  // objects that live until the interpreter ends are no leaks
   define_io(m);
+  define_files(m);
   define_log(m);
   define_edits(m);
   define_samples(m);

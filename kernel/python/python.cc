@@ -8,8 +8,9 @@ namespace {
 nb::object errors(const char* name) { return nb::module_::import_("mmap_ninja.errors").attr(name); }
 
 [[noreturn]] void raise_os_error(int error, const std::string& what, const std::string& path) {
+  nb::object where = nb::cast(path);
   nb::object exception = nb::steal(PyObject_CallFunction(
-      PyExc_OSError, "iss", error, (what + ": " + strerror(error)).c_str(), path.c_str()));
+      PyExc_OSError, "isO", error, (what + ": " + strerror(error)).c_str(), where.ptr()));
   if (exception.is_valid())
     PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(exception.ptr())), exception.ptr());
   throw nb::python_error();
@@ -18,7 +19,7 @@ nb::object errors(const char* name) { return nb::module_::import_("mmap_ninja.er
 }  // namespace
 
 [[noreturn]] void raise(const nb::object& type, const std::string& message) {
-  PyErr_SetString(type.ptr(), message.c_str());
+  PyErr_SetObject(type.ptr(), nb::cast(message).ptr());
   throw nb::python_error();
 }
 
@@ -86,6 +87,12 @@ nb::object errors(const char* name) { return nb::module_::import_("mmap_ninja.er
       text += "line " + std::to_string(status.row) + " of its edits speaks of row " + found +
               ", which is not among ";
       text += "the " + expected + " rows of the commit; the edits file is damaged: restore it from a copy";
+      break;
+    case Code::irregular:
+      type = "CorruptDatasetError";
+      text +=
+          "is no regular file (a symbolic link, a directory, a pipe or a device), as a dataset's own files ";
+      text += "must be; restore it from a copy";
       break;
     case Code::deleted:
       type = "StaleHandleError";

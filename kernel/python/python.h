@@ -9,7 +9,6 @@
 #endif
 
 #include <nanobind/nanobind.h>
-#include <nanobind/stl/string.h>
 #include <numpy/arrayobject.h>
 #include <unistd.h>
 
@@ -18,6 +17,31 @@
 #include <string>
 
 #include "status.h"
+
+// Strings, most of which are paths: whatever bytes the system has in their names, as Python escapes them.
+template <>
+struct nanobind::detail::type_caster<std::string> {
+  NB_TYPE_CASTER(std::string, const_name("str"))
+
+  bool from_python(handle source, uint8_t, cleanup_list*) noexcept {
+    Py_ssize_t size = 0;
+    if (const char* text = PyUnicode_AsUTF8AndSize(source.ptr(), &size)) [[likely]] {
+      value.assign(text, static_cast<size_t>(size));
+      return true;
+    }
+    PyErr_Clear();
+    object bytes = steal(PyUnicode_AsEncodedString(source.ptr(), "utf-8", "surrogateescape"));
+    if (!bytes.is_valid()) {
+      PyErr_Clear();
+      return false;
+    }
+    value.assign(PyBytes_AS_STRING(bytes.ptr()), static_cast<size_t>(PyBytes_GET_SIZE(bytes.ptr())));
+    return true;
+  }
+  static handle from_cpp(const std::string& text, rv_policy, cleanup_list*) noexcept {
+    return PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "surrogateescape");
+  }
+};
 
 namespace mmap_ninja {
 
@@ -102,6 +126,7 @@ inline uint8_t* data_of_bytes(nb::handle bytes) {
 
 // The parts of the module, one file each.
 void define_io(nb::module_& m);
+void define_files(nb::module_& m);
 void define_log(nb::module_& m);
 void define_edits(nb::module_& m);
 void define_samples(nb::module_& m);

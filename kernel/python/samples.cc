@@ -15,6 +15,13 @@ namespace {
 
 const char* const kIndexing = "_get_many";  // what sequence.py makes of slices, lists and masks
 const char* const kPositions = "positions";
+const char* const kAttachAgain = "_attach_again";  // what a handle does that had no memory for its map
+
+// The name of what a handle shows, beside the column. One object for ever: Python looks up what it has met.
+nb::handle state_name() {
+  static PyObject* const name = PyUnicode_InternFromString("_state");
+  return name;
+}
 
 // ---- objects from spans
 
@@ -207,8 +214,7 @@ PyObject* subscript(PyObject* self, PyObject* key) {
   // After the key's own code, which may have closed the handle; a wrapper may, too, after the sample is made.
   const Column* column = samples->column.get();
   if (!column) [[unlikely]] {
-    set_error({.code = Code::closed}, samples->path);
-    return nullptr;
+    if (!succeeds([&] { column = open_column(*samples).get(); })) return nullptr;
   }
   auto count = static_cast<Py_ssize_t>(column->rows.count());
   Py_ssize_t position = index < 0 ? index + count : index;
@@ -229,8 +235,10 @@ PyObject* item(PyObject* self, Py_ssize_t index) {
 
 Py_ssize_t length(PyObject* self) {
   Samples* samples = samples_of(self);
-  if (samples && !samples->column) set_error({.code = Code::closed}, samples->path);
-  return samples && samples->column ? static_cast<Py_ssize_t>(samples->column->rows.count()) : -1;
+  if (!samples) return -1;
+  if (!samples->column && !succeeds([&] { (void)open_column(*samples); })) [[unlikely]]
+    return -1;
+  return static_cast<Py_ssize_t>(samples->column->rows.count());
 }
 
 int traverse(PyObject* self, visitproc visit, void* arg) {
@@ -369,11 +377,7 @@ PyObject* next_decoded(Iterator& iterator, const Column& column, uint64_t positi
 
 PyObject* iterate(PyObject* self) {
   Samples* samples = samples_of(self);
-  if (!samples) return nullptr;
-  if (!samples->column) {
-    set_error({.code = Code::closed}, samples->path);
-    return nullptr;
-  }
+  if (!samples || (!samples->column && !succeeds([&] { (void)open_column(*samples); }))) return nullptr;
   try {
     Iterator iterator{*samples};
     if (samples->column->access == Access::pread) {
@@ -555,15 +559,27 @@ std::shared_ptr<const Column> grown(const std::string& path, const Column& seen,
   return std::make_shared<const Column>(std::move(column));
 }
 
-void grow(Samples& samples, const std::vector<uint64_t>& payload_sizes, uint64_t rows, const PyEdits& edits) {
+// What an object shows, and what it is of. They change in one step, in which no Python code runs.
+void publish(nb::handle self, std::shared_ptr<const Column> column, nb::handle state) {
+  auto& samples = nb::cast<Samples&>(self);
+  nb::object before = nb::getattr(self, state_name(), nb::none());  // let go of when both have changed
+  nb::setattr(self, state_name(), state);
+  if (column) {
+    samples.layout = column->layout;
+    samples.access = column->access;
+  }
+  samples.column.swap(column);
+}
+
+void grow(nb::handle self, const std::vector<uint64_t>& payload_sizes, uint64_t rows, const PyEdits& edits,
+          nb::handle state) {
+  auto& samples = nb::cast<Samples&>(self);
   std::shared_ptr<const Column> seen = open_column(samples);
   RowMap map(rows, edits.edits);
   if (payload_sizes.size() != (seen->fields ? seen->fields->fields.size() : 1))
     raise(nb::borrow(PyExc_ValueError), samples.path + ": has another number of columns");
-  if (!seen->fields) {
-    samples.column = grown(samples.path, *seen, payload_sizes[0], rows, std::move(map));
-    return;
-  }
+  if (!seen->fields)
+    return publish(self, grown(samples.path, *seen, payload_sizes[0], rows, std::move(map)), state);
   auto fields = std::make_shared<Fields>(*seen->fields);
   for (size_t k = 0; k < fields->fields.size(); ++k) {
     Samples& field = fields->fields[k].samples;
@@ -572,7 +588,7 @@ void grow(Samples& samples, const std::vector<uint64_t>& payload_sizes, uint64_t
   Column column = *seen;
   column.rows = std::move(map);
   column.fields = std::move(fields);
-  samples.column = std::make_shared<const Column>(std::move(column));
+  publish(self, std::make_shared<const Column>(std::move(column)), state);
 }
 
 // Which rows of the column that is attached are null: a byte each.
@@ -765,6 +781,11 @@ nb::object owner_of(const std::shared_ptr<Mapping>& payload) {
 }
 
 std::shared_ptr<const Column> open_column(const Samples& samples) {
+  if (samples.column) [[likely]]
+    return samples.column;
+  nb::object self = nb::find(samples);
+  if (self.is_valid() && nb::hasattr(self, kAttachAgain))
+    may_run_python([&] { return nb::object(self.attr(kAttachAgain)()); });
   if (!samples.column) raise({.code = Code::closed}, samples.path);
   return samples.column;
 }
@@ -864,14 +885,26 @@ void define_samples(nb::module_& m) {
       .def("_attach_nulls", &attach_nulls)
       .def("_attach_fields", &attach_fields)
       .def("_show_field", &show_field)
-      .def("_show_column",
-           [](Samples& self, const Samples& attached) {
-             self.column = open_column(attached);
-             self.layout = self.column->layout;
-             self.access = self.column->access;
+      .def(
+          "_show_column",
+          [](nb::handle self, const Samples& attached, nb::handle state) {
+            publish(self, open_column(attached), state);
+          },
+          nb::arg(), nb::arg("state").none())
+      .def("_share_column",
+           [](Samples& self, nb::handle parent) {
+             auto& of = nb::cast<Samples&>(parent);
+             (void)open_column(of);
+             nb::object state = nb::getattr(parent, state_name(), nb::none());
+             std::shared_ptr<const Column> column = of.column;  // of the same moment: no Python code has run
+             self.layout = column->layout;
+             share(self, *column, column->rows);
+             return state;
            })
-      .def("_detach", [](Samples& self) { self.column.reset(); })
-      .def("_grow", &grow)
+      .def(
+          "_detach", [](nb::handle self, nb::handle state) { publish(self, nullptr, state); },
+          nb::arg("state").none())
+      .def("_grow", &grow, nb::arg(), nb::arg(), nb::arg(), nb::arg("state").none())
       .def("_apply_edits", &apply_edits)
       .def("_describe", &describe)
       .def(

@@ -1,6 +1,5 @@
 // zstd as Python sees it.
 
-#include <nanobind/stl/string.h>
 #include <string.h>
 
 #include "samples.h"

@@ -71,7 +71,7 @@ Status open_log(const Files& files, const Slot& state, uint64_t unit, Log* log) 
                               {3, Extent::rows, 4, 0, true, files.open(2)},
                               {4, Extent::edits, 32, 0, true, files.open(3)},
                               {5, Extent::sums, 24, 0, false, files.open(4)}};
-  return log->open(std::move(rules), files.open(kFiles), -1, state, state.seq + 1, true);
+  return log->open(std::move(rules), files.open(kFiles), -1, -1, {}, state, state.seq + 1, true);
 }
 
 uint64_t number(Input& input) {

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -19,7 +20,9 @@ using namespace mmap_ninja;
 
 namespace {
 
-// One dataset's files in a directory of its own: payload, offsets, sums.
+constexpr const char* kNames[] = {"COMMIT", "LOCK", "data", "offsets", "edits", "sums"};
+
+// One dataset's files in a directory of its own.
 struct Files {
   std::string directory;
 
@@ -30,7 +33,7 @@ struct Files {
     Slot first{};
     first.seq = 1;
     first.generation = 1;
-    for (const char* name : {"COMMIT", "LOCK", "data", "offsets", "sums"}) {
+    for (const char* name : kNames) {
       int fd = ::open((directory + "/" + name).c_str(), O_RDWR | O_CREAT, 0600);
       CHECK(fd >= 0);
       if (name == std::string("offsets")) CHECK(io::write_at(fd, "\0\0\0\0\0\0\0", 8, 0).ok());
@@ -50,8 +53,7 @@ struct Files {
   }
 
   ~Files() {
-    for (const char* name : {"COMMIT", "LOCK", "data", "offsets", "sums"})
-      unlink((directory + "/" + name).c_str());
+    for (const char* name : kNames) unlink((directory + "/" + name).c_str());
     rmdir(directory.c_str());
   }
 
@@ -75,18 +77,43 @@ struct Files {
     return best;
   }
 
+  std::vector<std::string> contents() const {
+    std::vector<std::string> found;
+    for (const char* name : kNames) {
+      int fd = open(name);
+      struct stat info;
+      CHECK(fstat(fd, &info) == 0);
+      found.emplace_back(static_cast<size_t>(info.st_size), '\0');
+      CHECK(io::read_at(fd, found.back().data(), found.back().size(), 0).ok());
+      close(fd);
+    }
+    return found;
+  }
+
+  // Writes over the files, as a backup that is restored in place.
+  void restore(const std::vector<std::string>& contents) const {
+    for (size_t k = 0; k < contents.size(); ++k) {
+      int fd = open(kNames[k]);
+      CHECK(io::write_at(fd, contents[k].data(), contents[k].size(), 0).ok());
+      CHECK(io::truncate(fd, contents[k].size()).ok());
+      close(fd);
+    }
+  }
+
   Status start(Log* log) const {
     std::vector<FileRule> rules{{1, Extent::payload, 1, 1, true, open("data")},
                                 {2, Extent::offsets, 8, 0, true, open("offsets")},
+                                {3, Extent::edits, 32, 0, true, open("edits")},
                                 {4, Extent::sums, 24, 0, false, open("sums")}};
     Slot state = newest();
-    return log->open(std::move(rules), open("COMMIT"), open("LOCK"), state, state.seq + 1, true);
+    LogPaths paths{directory, directory + "/LOCK", directory + "/COMMIT"};
+    return log->open(std::move(rules), open("COMMIT"), open("LOCK"), -1, paths, state, state.seq + 1, true);
   }
 
-  // The digest that a reader computes from the files must be the one that the writer carried along.
+  // The sums that a reader computes from the files must be those that the writer carried along.
   void check_digest() const {
     Slot slot = newest();
-    uint64_t total = 0;
+    uint64_t total = 0, content = 0, edits_end = 0;
     std::vector<BlockSum> complete;
     auto offset = [&](uint64_t row) {
       uint64_t value;
@@ -100,14 +127,22 @@ struct Files {
       uint64_t id, durable, extent;
     };
     for (const Range& range : {Range{"data", 1, offset(slot.durable_rows), offset(slot.rows)},
-                               Range{"offsets", 2, (slot.durable_rows + 1) * 8, (slot.rows + 1) * 8}}) {
+                               Range{"offsets", 2, (slot.durable_rows + 1) * 8, (slot.rows + 1) * 8},
+                               Range{"edits", 3, slot.durable_edits * 32, slot.edits * 32}}) {
       int fd = open(range.name);
       uint64_t part;
       CHECK(range_digest(range.id, fd, range.durable, range.extent, &part, &complete).ok());
       total += part;
+      CHECK(range_digest(range.id, fd, 0, range.extent, &part, &complete).ok());
+      content += part;
+      if (range.id == 3) {
+        CHECK(range_digest(3, fd, range.extent / kBlock * kBlock, range.extent, &part, &complete).ok());
+        edits_end = part;
+      }
       close(fd);
     }
     CHECK(total == slot.digest);
+    CHECK((slot.carries & kSums) && content == slot.content && edits_end == slot.edits_end);
   }
 };
 
@@ -118,7 +153,11 @@ Status append(Log* log, const std::vector<std::string>& samples, CommitRequest r
     payload += sample;
     ends.push_back(payload.size());
   }
-  const Part parts[] = {{payload.data(), payload.size()}, {ends.data(), ends.size() * sizeof(uint64_t)}};
+  // Each edit deletes the first sample once more: it is the line that counts here.
+  std::vector<Edit> edits(request.edits, Edit{kDelete, 0, 1, 0});
+  const Part parts[] = {{payload.data(), payload.size()},
+                        {ends.data(), ends.size() * sizeof(uint64_t)},
+                        {edits.data(), edits.size() * sizeof(Edit)}};
   request.parts = parts;
   request.rows = samples.size();
   return log->commit(request);
@@ -134,7 +173,7 @@ void test_appends_of_all_sizes_keep_the_digest_right() {
     bytes += size + 1;
     rows += 2;
     CHECK(log.state().rows == rows && log.extent(0) == bytes && log.extent(1) == (rows + 1) * 8);
-    CHECK(log.extent(2) == (bytes / kBlock + (rows + 1) * 8 / kBlock) * sizeof(BlockSum));
+    CHECK(log.extent(3) == (bytes / kBlock + (rows + 1) * 8 / kBlock) * sizeof(BlockSum));
     files.check_digest();
     if (size == 65537) CHECK(append(&log, {}, {.durable = true}).ok());
     files.check_digest();
@@ -151,6 +190,51 @@ void test_two_writers_in_turn_see_each_other() {
     CHECK(log->state().rows == turn + 1);
     files.check_digest();
   }
+}
+
+Base seen_by(const Log& log) { return {log.state().rows, log.state().edits, log.state().content}; }
+
+void test_content_sum_and_edits_end_are_carried_along_by_writers_in_turn() {
+  Files files;
+  std::unique_ptr<Log> logs[2];
+  for (auto& log : logs) CHECK(files.start((log = std::make_unique<Log>()).get()).ok());
+  uint64_t random = 1;
+  for (uint64_t turn = 0; turn < 400; ++turn) {
+    random = random * 6364136223846793005u + 1442695040888963407u;
+    std::unique_ptr<Log>& log = logs[random >> 63];
+    std::vector<std::string> samples(random >> 20 & 3, std::string(random >> 30 & 0x7fff, 's'));
+    uint64_t edits = turn == 0 ? 0 : random >> 50 & 0x3f;
+    CHECK(append(log.get(), samples, {.edits = edits, .durable = turn % 11 == 10}).ok());
+    if (!samples.empty() || edits > 0) files.check_digest();
+    if (turn % 50 == 49) CHECK(files.start((log = std::make_unique<Log>()).get()).ok());
+  }
+}
+
+void test_a_commit_goes_on_from_what_its_base_was() {
+  Files files;
+  Log log, other;
+  CHECK(files.start(&log).ok() && append(&log, {"a", "b"}).ok());
+  Base early = seen_by(log);
+  std::vector<std::string> backup = files.contents();
+  CHECK(append(&log, {std::string(100'000, 'c')}, {.edits = 3}).ok());
+  CHECK(append(&log, {"d"}).ok());
+  Base late = seen_by(log);
+  CHECK(append(&log, {"e"}, {.base = &late}).ok());
+  CHECK(append(&log, {"f"}, {.base = &early}).ok());
+  Base never{late.rows, late.edits, late.content + 1};
+  CHECK(append(&log, {"g"}, {.base = &never}).code == Code::moved);
+  Base more{late.rows + 9, late.edits, late.content};
+  CHECK(append(&log, {"g"}, {.base = &more}).code == Code::moved);
+
+  files.restore(backup);
+
+  CHECK(append(&log, {"g"}, {.base = &early}).code == Code::moved);  // with a number that was there before
+  CHECK(files.start(&other).ok());
+  for (int k = 0; k < 5; ++k) CHECK(append(&other, {"of another"}, {.edits = 1}).ok());
+  CHECK(append(&log, {"g"}, {.base = &late}).code == Code::moved);
+  CHECK(append(&log, {"g"}, {.base = &early}).ok());
+  CHECK(files.newest().rows == 8);
+  files.check_digest();
 }
 
 void test_another_writers_commit_is_a_conflict_where_none_was_expected() {
@@ -199,6 +283,98 @@ void test_a_failing_sync_ends_all_writing() {
   CHECK(status.code == Code::uncertain);
   CHECK(append(&log, {"x"}).code == Code::suspect && append(&other, {"x"}).code == Code::suspect);
   CHECK(files.newest().rows == 1 && (files.newest().flags & kSuspect));
+}
+
+// What was waited for, by inode, in order.
+std::vector<uint64_t> waits;
+
+int64_t note_waits(const io::Call& call) {
+  struct stat info;
+  if (call.name == std::string("fdatasync") || call.name == std::string("fsync"))
+    waits.push_back(fstat(call.fd, &info) == 0 ? info.st_ino : 0);
+  return 0;
+}
+
+std::vector<uint64_t> waits_of(Log* log, const std::vector<std::string>& samples) {
+  waits.clear();
+  io::set_hook(note_waits);
+  CHECK(append(log, samples, {.durable = true}).ok());
+  io::set_hook(nullptr);
+  return waits;
+}
+
+void test_a_durable_slot_is_settled_once_by_whoever_acknowledges_it() {
+  Files files;
+  auto inode = [&](const char* name) {
+    struct stat info;
+    CHECK(stat((files.directory + "/" + name).c_str(), &info) == 0);
+    return static_cast<uint64_t>(info.st_ino);
+  };
+  const uint64_t data = inode("data"), offsets = inode("offsets"), commit = inode("COMMIT");
+  const std::vector<uint64_t> none, names{inode("."), inode("..")};
+  auto with_names = [&](std::vector<uint64_t> some) {
+    some.insert(some.end(), names.begin(), names.end());
+    return some;
+  };
+  Log writer, first, second;
+
+  // The first slots are those of another file, as in a copy.
+  CHECK(files.start(&writer).ok() && files.start(&first).ok());
+  CHECK(waits_of(&writer, {}) == with_names({data, offsets, inode("edits"), inode("sums"), commit}));
+  CHECK(waits_of(&writer, {}) == none);
+  for (int k = 0; k < 2; ++k)
+    CHECK(waits_of(&writer, {"x"}) == (std::vector<uint64_t>{data, offsets, commit}));
+
+  CHECK(waits_of(&first, {}) == with_names({commit}));
+  CHECK(waits_of(&first, {}) == none);
+  CHECK(append(&writer, {"fast"}).ok());
+  CHECK(waits_of(&first, {}) == (std::vector<uint64_t>{data, offsets, commit}));  // which it publishes itself
+  CHECK(waits_of(&first, {}) == none);
+  CHECK(waits_of(&writer, {"y"}) ==
+        (std::vector<uint64_t>{data, offsets, commit, commit}));  // first its slot
+  CHECK(waits_of(&first, {}) == (std::vector<uint64_t>{commit}));
+
+  CHECK(files.start(&second).ok() && append(&second, {"fast"}).ok());
+  CHECK(waits_of(&second, {}) == (std::vector<uint64_t>{data, offsets, commit, names[0], names[1], commit}));
+}
+
+std::string failing_name;  // of the calls that are counted
+
+int64_t fail_named(const io::Call& call) {
+  return call.name == failing_name && --failing_call == 0 ? -fail_with : 0;
+}
+
+void test_a_switch_that_may_not_be_on_the_medium_marks_the_commit_before() {
+  for (const char* name : {"fdatasync", "fsync", "pwrite"}) {
+    for (int call = 1;; ++call) {
+      Files files;
+      int fd = files.open("COMMIT");
+      CommitFile commits;
+      CHECK(commits.open(fd, files.directory).ok() && commits.read().ok());
+      const Slot before = files.newest();
+      Slot next = before;
+      next.generation = 2;
+      next.seq = before.seq + 1;
+      failing_name = name;
+      failing_call = call;
+      fail_with = EIO;
+      io::set_hook(fail_named);
+      Status status = commits.put_everywhere(next, {}, before);
+      io::set_hook(nullptr);
+      close(fd);
+      const Slot newest = files.newest();
+      if (status.ok()) {
+        CHECK(call > 1 && newest.generation == 2 && newest.flags == before.flags);
+        break;
+      }
+      // Before anything was written, a failing write is no doubt.
+      bool plain = name == std::string("pwrite") && call == 1;
+      CHECK(status.code == (plain ? Code::system : Code::uncertain));
+      CHECK(newest.generation == 1 && newest.rows == before.rows);
+      CHECK(newest.flags == (plain ? before.flags : before.flags | kSuspect));
+      CHECK(newest.seq == (plain ? before.seq : next.seq + 1));
+    }
+  }
 }
 
 int64_t write_three_bytes(const io::Call& call) { return call.name == std::string("pwrite") ? 3 : 0; }
@@ -262,9 +438,13 @@ void test_a_closed_log_refuses() {
 int main() {
   test_appends_of_all_sizes_keep_the_digest_right();
   test_two_writers_in_turn_see_each_other();
+  test_content_sum_and_edits_end_are_carried_along_by_writers_in_turn();
+  test_a_commit_goes_on_from_what_its_base_was();
   test_another_writers_commit_is_a_conflict_where_none_was_expected();
   test_a_failing_call_leaves_nothing_and_the_next_append_works();
   test_a_failing_sync_ends_all_writing();
+  test_a_durable_slot_is_settled_once_by_whoever_acknowledges_it();
+  test_a_switch_that_may_not_be_on_the_medium_marks_the_commit_before();
   test_short_writes_are_continued();
   test_a_taken_lock_times_out();
   test_a_forked_child_may_not_write();

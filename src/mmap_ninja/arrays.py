@@ -11,7 +11,7 @@ from mmap_ninja import build, chunks, format, sources
 from mmap_ninja.build import IfExists
 from mmap_ninja.casting import AnyArray, as_array, checked_dtype
 from mmap_ninja.columns import Array
-from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Dataset, Durability
+from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Durability, Seen
 from mmap_ninja.handle import DatasetHandle, Mode, PathLike, ReadMode
 from mmap_ninja.sequence import Indices
 
@@ -253,14 +253,13 @@ class ArrayMmap(DatasetHandle[AnyArray]):
 
     def _private_map(self) -> AnyArray | None:
         """All samples over a writable map of their own, whose changes go nowhere; None for what lies otherwise."""
-        with self._mutex:
-            if not self._is_mapped or not isinstance(self._dataset, Dataset):
-                return None
-            whole = self._whole() if self._described is not None else None
-            if whole is None or not whole.flags.c_contiguous or whole.nbytes == 0:
-                return None
-            descriptor = self._dataset.generation.descriptors[0]
-            private = mmap.mmap(descriptor, whole.nbytes, access=mmap.ACCESS_COPY)
+        state = self._now()
+        whole = self._whole() if self._is_mapped and self._described is not None else None
+        if not isinstance(state, Seen) or whole is None or not whole.flags.c_contiguous or whole.nbytes == 0:
+            return None
+        if self._state is not state:  # another thread has moved it meanwhile
+            return None
+        private = mmap.mmap(state.generation.opened[0].fileno(), whole.nbytes, access=mmap.ACCESS_COPY)
         return np.frombuffer(private, whole.dtype, whole.size).reshape(whole.shape)
 
     def __dlpack_device__(self) -> tuple[int, int]:
@@ -273,9 +272,10 @@ class ArrayMmap(DatasetHandle[AnyArray]):
             wanted = np.asarray(value)
         except ValueError:
             return
-        if self._described is None or wanted.shape != self.shape[1:]:
+        samples = self.select(slice(start, stop))  # another thread may move this handle to other shapes
+        if samples._described is None or wanted.shape != samples.shape[1:]:
             return
-        samples, step = self.select(slice(start, stop)), max(_CHUNK // max(self._unit, 1), 1)
+        step = max(_CHUNK // max(samples._unit, 1), 1)
         for first in range(start, stop, step):
             part = samples.select(slice(first - start, first - start + step))._array
             try:

@@ -6,11 +6,11 @@ commits to BUILD, beside the old data, and becomes the dataset with one switch a
 
 import functools
 import operator
-import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, TypeVar, get_args
+from typing import Any, Literal, Self, TypeVar, get_args
 
 from mmap_ninja import _kernel, copying, directory, files, format, legacy, upgrading, writing
 from mmap_ninja.columns import Binary, ColumnType, Json, Text, Zstd
@@ -22,9 +22,6 @@ from mmap_ninja.legacy import Keys
 from mmap_ninja.legacy_dataset import LegacyDataset
 from mmap_ninja.sources import Batch
 from mmap_ninja.writing import Parts
-
-if TYPE_CHECKING:
-    from tqdm import tqdm
 
 T = TypeVar("T")
 IfExists = Literal["replace", "error", "append", "resume"]
@@ -54,44 +51,27 @@ class Options:
         format.check_metadata(self.metadata or {})
 
 
-# Descriptors of BUILD files, each with its lock: a forked child must not keep that alive.
-_held: set[int] = set()
-
-
-def _let_go() -> None:
-    while _held:
-        os.close(_held.pop())
-
-
-os.register_at_fork(after_in_child=_let_go)
-
-
 class Build:
     """A build in progress: where its batches go, and how many samples are there already."""
 
-    def __init__(self, dataset: Dataset, options: Options, *, build_fd: int | None, shared: bool) -> None:
-        self.skip = dataset.rows if options.if_exists == "resume" else 0  # of the source's samples
+    def __init__(self, dataset: Dataset, options: Options, *, build: _kernel.File | None, shared: bool) -> None:
+        self.skip = dataset.seen.rows if options.if_exists == "resume" else 0  # of the source's samples
         self.dataset = dataset
         self._options = options
-        self._build_fd = build_fd  # of a replacement, which becomes the dataset at its end
-        if build_fd is not None:
-            _held.add(build_fd)
+        self._build = build  # of a replacement, which becomes the dataset at its end
         self._shared = shared  # other processes may append between two batches
 
     @property
     def rows(self) -> int:
         """Samples committed so far."""
-        return self.dataset.num_samples
+        return self.dataset.seen.num_samples
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # Not left to the garbage collector: a traceback would keep the lock of an interrupted build.
-        self.dataset.drop_log()
-        if self._build_fd is not None and self._build_fd in _held:
-            _held.remove(self._build_fd)
-            os.close(self._build_fd)
+        # Not left to the garbage collector: a traceback would keep the log of an interrupted build.
+        self.dataset.abandon()
 
     def append(self, encode: Encode, rows: int) -> None:
         """Commit one batch."""
@@ -100,8 +80,8 @@ class Build:
 
     def fill(self, contents: copying.Contents, rows: int) -> None:
         """Commit all samples of a hidden build at once: what its files hold."""
-        assert self._build_fd is not None  # noqa: S101 - a hidden build has one
-        directory.fill(self.dataset.generation, contents, rows, self._build_fd, format.BUILD)
+        assert self._build is not None  # noqa: S101 - a hidden build has one
+        directory.fill(self.dataset.seen.generation, contents, rows, self._build)
         self.dataset.refresh()
 
     def finish(self) -> None:
@@ -111,16 +91,20 @@ class Build:
         self.dataset.commit(
             lambda columns: (columns, ()),
             0,
-            durable=self._options.durability != "process" or self._build_fd is not None,
+            durable=self._options.durability != "process" or self._build is not None,
             flags=0 if self._shared else _kernel.COMPLETE,
             alone=not self._shared,
         )
-        if self._build_fd is not None:
-            directory.replace(self.dataset.path, self.dataset.slot, self._build_fd, self._options.lock_timeout)
+        if self._build is not None:
+            slot = self.dataset.seen.slot.copy()
+            slot.seq = 0
+            directory.replace(self.dataset.path, slot, self._build, self._options.lock_timeout)
 
 
-def begin(path: Path, kind: format.Kind, columns: Columns, options: Options) -> Build | None:
+def begin(path: Path, kind: format.Kind, columns: Columns, options: Options, scope: files.Scope) -> Build | None:
     """Start a build, or go on with one; None where `if_exists="resume"` finds a finished dataset.
+
+    The scope holds the BUILD, and its lock.
 
     Raises:
         FileExistsError: if there is a dataset and `if_exists="error"`.
@@ -138,18 +122,24 @@ def begin(path: Path, kind: format.Kind, columns: Columns, options: Options) -> 
         upgrading.adopt(path, Keys(), timeout)
     if first or options.if_exists == "append":
         return _open(path, kind, columns, None, options, shared=not first)
-    with directory.make_lock(path, timeout) if old else writing.locked(path, timeout):
-        build_fd = _take_build(path, options)
+    with directory.make_lock(path, timeout) if old else writing.locked(path, timeout) as lock:
+        build_file = _take_build(path, options, scope, lock)
         directory.finish_upgrade(path)
         if options.if_exists == "replace":
-            build_fd = _start_beside(path, kind, columns, options, build_fd)
-    if build_fd is None and legacy.detect(path):
-        _check_same(LegacyDataset(path, None).meta, kind, columns, path, options)
+            build_file = _start_beside(path, kind, columns, options, build_file, scope)
+    if build_file is None and legacy.detect(path):
+        found = LegacyDataset(path, None)
+        _check_same(found.meta, kind, columns, path, options)
+        if options.durability != "process":
+            found.sync()
         return None
-    build = _open(path, kind, columns, build_fd, options, shared=False)
-    if build_fd is None and build.dataset.snapshot.complete:
+    build = _open(path, kind, columns, build_file, options, shared=False)
+    if build_file is None and build.dataset.snapshot.complete:
+        if options.durability != "process":
+            build.dataset.flush()
+            build.dataset.close()
         return None
-    if build.dataset.slot.edits:
+    if build.dataset.seen.slot.edits:
         raise ValueError(
             f"{path}: samples of this unfinished build were deleted or replaced, so it cannot go on where it stopped; "
             "pass if_exists='append' or 'replace'"
@@ -157,7 +147,7 @@ def begin(path: Path, kind: format.Kind, columns: Columns, options: Options) -> 
     return build
 
 
-def begin_hidden(path: Path, kind: format.Kind, columns: Columns, options: Options) -> Build:
+def begin_hidden(path: Path, kind: format.Kind, columns: Columns, options: Options, scope: files.Scope) -> Build:
     """Start a build of which nothing is seen before it ends, even where there is no dataset yet.
 
     Raises:
@@ -169,23 +159,31 @@ def begin_hidden(path: Path, kind: format.Kind, columns: Columns, options: Optio
     directory.refuse_foreign(path)
     if options.if_exists != "replace" and not directory.is_vacant(path):
         raise _exists(path)
-    with directory.make_lock(path, options.lock_timeout):
+    with directory.make_lock(path, options.lock_timeout) as lock:
         if options.if_exists != "replace" and (path / format.COMMIT).exists():
             raise _exists(path)
         directory.refuse_orphans(path)
-        build_fd = _start_beside(path, kind, columns, options, _take_build(path, options))
-    return _open(path, kind, columns, build_fd, options, shared=False)
+        interrupted = _take_build(path, options, scope, lock)
+        build_file = _start_beside(path, kind, columns, options, interrupted, scope)
+    return _open(path, kind, columns, build_file, options, shared=False)
 
 
-def _start_beside(path: Path, kind: format.Kind, columns: Columns, options: Options, interrupted_fd: int | None) -> int:
+def _start_beside(
+    path: Path,
+    kind: format.Kind,
+    columns: Columns,
+    options: Options,
+    interrupted: _kernel.File | None,
+    scope: files.Scope,
+) -> _kernel.File:
     """The BUILD of a new generation beside the dataset, in the place of an interrupted one; under the lock."""
-    if interrupted_fd is not None:
-        os.close(interrupted_fd)
+    if interrupted is not None:
+        interrupted.close()
         directory.drop_build(path)
     directory.refuse_foreign(path)
     if (path / format.COMMIT).exists():
         read_commit(path)  # one that cannot be switched must be known now, not when the build ends
-    return directory.start_generation(path, kind, columns, options.metadata or {}, format.BUILD, 0)
+    return directory.start_generation(path, kind, columns, options.metadata or {}, format.BUILD, scope)
 
 
 def _exists(path: Path) -> FileExistsError:
@@ -193,23 +191,12 @@ def _exists(path: Path) -> FileExistsError:
 
 
 def _open(
-    path: Path, kind: format.Kind, columns: Columns, build_fd: int | None, options: Options, *, shared: bool
+    path: Path, kind: format.Kind, columns: Columns, build: _kernel.File | None, options: Options, *, shared: bool
 ) -> Build:
-    try:
-        dataset = Dataset(
-            path,
-            None,
-            "process",
-            options.lock_timeout,
-            build_fd=build_fd,
-            sync_often=options.durability != "process",
-        )
-        _check_same(dataset.meta, kind, columns, path, options)
-    except BaseException:
-        if build_fd is not None:
-            os.close(build_fd)
-        raise
-    return Build(dataset, options, build_fd=build_fd, shared=shared)
+    sync_often = options.durability != "process"
+    dataset = Dataset(path, None, "process", options.lock_timeout, build=build, sync_often=sync_often)
+    _check_same(dataset.meta, kind, columns, path, options)
+    return Build(dataset, options, build=build, shared=shared)
 
 
 def _check_same(meta: format.Meta, kind: format.Kind, columns: Columns, path: Path, options: Options) -> None:
@@ -253,34 +240,35 @@ def _codec(column: ColumnType) -> Zstd | None:
     return None if found is None else replace(found, dictionary=None)
 
 
-def _take_build(path: Path, options: Options) -> int | None:
-    """The descriptor of an interrupted replacement's BUILD, with its lock; None where there is none."""
-    fd = directory.take_build(path)
-    if fd is None:
+def _take_build(path: Path, options: Options, scope: files.Scope, lock: _kernel.File) -> _kernel.File | None:
+    """An interrupted replacement's BUILD, with its lock, until the scope ends; None where there is none."""
+    build = directory.take_build(path, scope)
+    if build is None:
         return None
     try:
         slots = read_commit(path).slots if (path / format.COMMIT).exists() else []
         ended = {slot.generation for _, slot in slots}
         if read_commit(path, format.BUILD).slots[0][1].generation not in ended:
-            return fd
-        directory.finish_switch(path)
+            return build
+        directory.finish_switch(path, lock)
     except CorruptDatasetError:
         if options.if_exists == "replace":
-            return fd  # to be dropped
-        os.close(fd)
+            return build  # to be dropped
         raise
-    except BaseException:
-        os.close(fd)
-        raise
-    os.close(fd)
+    build.close()
     return None
 
 
-def progress_bar(build: Build, total: int | None, options: Options) -> "tqdm[NoReturn]":
-    """Samples, rate and time left, for those who want to see them."""
+@contextmanager
+def progress_bar(build: Build, total: int | None, options: Options) -> Iterator[Callable[[int], object]]:
+    """Samples, rate and time left, for those who want to see them; gives what is told of more samples."""
+    if not options.verbose:  # tqdm has a lock that forked processes share, which one that is killed may keep
+        yield lambda _: None
+        return
     from tqdm.auto import tqdm  # noqa: PLC0415 - here, for opening a dataset and starting a worker to be quick
 
-    return tqdm(total=total, initial=build.skip, unit=" samples", disable=not options.verbose)
+    with tqdm(total=total, initial=build.skip, unit=" samples") as bar:
+        yield bar.update
 
 
 def run(
@@ -292,10 +280,10 @@ def run(
 ) -> None:
     """Commit batch after batch, then finish; an error in the source leaves the finished batches committed."""
     path = str(build.dataset.path)
-    with progress_bar(build, total, options) as progress:
+    with progress_bar(build, total, options) as tell:
         for batch in batches:
             build.append(functools.partial(_encode, encode, batch, path, build.rows), len(batch))
-            progress.update(len(batch))
+            tell(len(batch))
         build.finish()
 
 

@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar
+from typing import Generic, TypeVar
 
 from mmap_ninja import workers
 from mmap_ninja._worker import Made
@@ -15,9 +15,6 @@ from mmap_ninja.build import Build, EncodeBatch, Options, progress_bar
 from mmap_ninja.dataset import Columns
 from mmap_ninja.sources import Indexable, Indexed
 from mmap_ninja.writing import Parts
-
-if TYPE_CHECKING:
-    from tqdm import tqdm
 
 T = TypeVar("T")
 
@@ -50,8 +47,8 @@ class Chunked(Generic[T]):
 
     def run(self, build: Build, encode: EncodeBatch[T], options: Options) -> None:
         """Commit chunk after chunk, then finish; an error in the source leaves all samples before it committed."""
-        with progress_bar(build, self.source.total, options) as progress:
-            _Run(self, build, encode, options, progress).run()
+        with progress_bar(build, self.source.total, options) as tell:
+            _Run(self, build, encode, options, tell).run()
             build.finish()
 
 
@@ -106,12 +103,12 @@ class _Run(Generic[T]):
     """One build: how far it is, and what its samples have cost."""
 
     def __init__(
-        self, chunked: Chunked[T], build: Build, encode: EncodeBatch[T], options: Options, progress: "tqdm[NoReturn]"
+        self, chunked: Chunked[T], build: Build, encode: EncodeBatch[T], options: Options, tell: Callable[[int], object]
     ) -> None:
         self._chunked = chunked
         self._source = chunked.source
         self._build = build
-        self._progress = progress
+        self._tell = tell
         self._maker = Maker(encode, build.dataset.meta.columns, str(build.dataset.path), build.rows - build.skip)
         self._pace = Pace(options.batch_size, chunked.jobs)
         self._position = build.skip
@@ -177,7 +174,7 @@ class _Run(Generic[T]):
             self._build.append(encoded, rows)
             if columns != made_for:
                 self._maker = replace(self._maker, columns=self._build.dataset.meta.columns)
-            self._progress.update(rows)
+            self._tell(rows)
             self._pace.note(rows, seconds, sum(memoryview(part).nbytes for part in parts if part is not None))
             self._position += rows
         if error is not None:

@@ -6,8 +6,9 @@ whole libzstd; calls through Python would cost a third more per sample, and hold
 
 import functools
 import importlib.util
-from collections.abc import Iterator
-from importlib.machinery import EXTENSION_SUFFIXES
+import sys
+from collections.abc import Callable, Iterator
+from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,8 @@ from mmap_ninja.errors import CorruptDatasetError
 # Both are built over libzstd; `_cffi` makes its functions visible, and `backend_c` where it is linked dynamically.
 _MODULES: Final = ("_cffi", "backend_c")
 _CACHED: Final = 16
+_PACKAGE: Final = "zstandard"
+_MISSING: Final = 'compressed samples need libzstd: pip install "mmap_ninja[zstd]" ({})'
 
 
 def opened(codec: Zstd, path: str) -> _kernel.Zstd:
@@ -55,20 +58,27 @@ def library() -> str:
     Raises:
         ImportError: if the package that ships it is not installed.
     """
+    if sys.modules.get(_PACKAGE, _PACKAGE) is None:
+        raise ImportError(_MISSING.format("the package zstandard may not be imported here"))
+    return _library(importlib.util.find_spec)
+
+
+@functools.cache  # looking for it takes a lock of Python's, which an interrupt may leave taken
+def _library(find: Callable[[str], ModuleSpec | None]) -> str:
     reason = "the package zstandard is not installed"
-    for path in _candidates():
+    for path in _candidates(find):
         try:
             _opened(path, 0, b"")
         except ImportError as error:
             reason = str(error)
         else:
             return path
-    raise ImportError(f'compressed samples need libzstd: pip install "mmap_ninja[zstd]" ({reason})')
+    raise ImportError(_MISSING.format(reason))
 
 
-def _candidates() -> Iterator[str]:
+def _candidates(find: Callable[[str], ModuleSpec | None]) -> Iterator[str]:
     # Looked for, not imported: that takes 40 ms, and nothing of it is called.
-    package = importlib.util.find_spec("zstandard")
+    package = find(_PACKAGE)
     for folder in (package.submodule_search_locations or ()) if package else ():
         for module in _MODULES:
             for suffix in EXTENSION_SUFFIXES:

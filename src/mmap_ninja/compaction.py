@@ -8,29 +8,31 @@ import numpy.typing as npt
 
 from mmap_ninja import copying
 from mmap_ninja.columns import Array
-from mmap_ninja.dataset import Columns, Dataset, Identity
+from mmap_ninja.dataset import Columns, Dataset
 from mmap_ninja.directory import Change
 from mmap_ninja.errors import StaleHandleError
+from mmap_ninja.generation import Identity
 
 
 def compact(dataset: Dataset, order: npt.NDArray[np.int64] | None, identity: Identity | None, *, verbose: bool) -> None:
     """Make a generation of the samples alone, in a new order of what `identity` saw, if there is one."""
 
     def change() -> Change | None:
-        if order is not None and dataset.snapshot.identity != identity:
+        seen = dataset.seen
+        if order is not None and seen.identity != identity:
             raise StaleHandleError(
                 f"{dataset.path}: was changed since this handle looked, which the order was made for; nothing was "
                 "compacted: call refresh() and make it again"
             )
-        columns = sealed(dataset.meta.columns)
-        if order is None and not dataset.slot.edits and columns == dataset.meta.columns:
+        columns = sealed(seen.meta.columns)
+        if order is None and not seen.slot.edits and columns == seen.meta.columns:
             return None
-        runs = dataset.edits.runs(dataset.rows)
+        runs = seen.edits.runs(seen.rows)
         if order is not None:
             runs = copying.collected(copying.expanded(runs)[order])
-        rows = [copying.Source(dataset.generation, dataset.extents, runs)]
+        rows = [copying.Source(seen.generation, seen.extents, runs)]
         contents = stack.enter_context(copying.shown(copying.contents(columns, rows), rows, verbose=verbose))
-        return Change(columns, contents, dataset.num_samples)
+        return Change(columns, contents, seen.num_samples)
 
     with ExitStack() as stack:
         dataset.evolve(change)

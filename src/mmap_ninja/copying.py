@@ -198,7 +198,7 @@ def _ranges(source: Source, index: int, ranges: Runs) -> Iterator[Content]:
                     f"{path}: rows are said to lie at {start} to {start + size}, and it has {extent} bytes; restore it "
                     "from a copy"
                 )
-            yield files.Range(source.generation.descriptors[index], start, size)
+            yield files.Range(source.generation.opened[index].fileno(), start, size)
         else:
             yield _read(source, index, group)
 
@@ -206,7 +206,9 @@ def _ranges(source: Source, index: int, ranges: Runs) -> Iterator[Content]:
 def _read(source: Source, index: int, ranges: Runs) -> bytes:
     path = source.generation.path / source.generation.meta.files[index].name
     starts, sizes = np.ascontiguousarray(ranges[:, 0]), np.ascontiguousarray(ranges[:, 1])
-    return _kernel.read_ranges(source.generation.descriptors[index], source.extents[index], starts, sizes, str(path))
+    return _kernel.read_ranges(
+        source.generation.opened[index].fileno(), source.extents[index], starts, sizes, str(path)
+    )
 
 
 def _split(runs: Runs, *keys: npt.NDArray[np.int64]) -> Iterator[Runs]:

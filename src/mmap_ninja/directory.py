@@ -2,11 +2,11 @@
 
 import os
 import uuid
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from mmap_ninja import _kernel, copying, files, format, legacy, marking
 from mmap_ninja.errors import (
@@ -38,11 +38,22 @@ def create(
     kind: format.Kind,
     columns: tuple[Column, ...],
     metadata: dict[str, Any],
-    *,
     complete: bool,
     timeout: float,
+    contents: copying.Contents | None = None,
+    rows: int = 0,
 ) -> bool:
-    """Make an empty dataset at a path that holds none, durably; returns False if another process was faster.
+    """Make a dataset at a path that holds none, durably and in one step; False if another process was faster.
+
+    Args:
+        path: The directory.
+        kind: Of the dataset.
+        columns: Its columns.
+        metadata: The user's.
+        complete: Whether no build goes on from here.
+        timeout: Seconds to wait for another process.
+        contents: What its files hold; None: nothing.
+        rows: Its samples.
 
     Raises:
         NotADatasetError: if the directory holds files that are no dataset's.
@@ -51,39 +62,49 @@ def create(
         return False
     files.make_directories(path)
     refuse_foreign(path)
-    with make_lock(path, timeout):
+    with files.Scope() as scope, make_lock(path, timeout) as lock:
         if (path / format.COMMIT).exists():
             return False
         refuse_orphans(path)
-        if (interrupted := take_build(path)) is not None:
-            os.close(interrupted)
+        take_build(path, scope)
         drop_build(path)  # the files of a creation that was interrupted
         files.remove(path / format.UPGRADE)
+        meta = format.new_meta(kind, next_generation(path), uuid.uuid4().bytes, columns, metadata)
         flags = _kernel.COMPLETE if complete else 0
-        os.close(start_generation(path, kind, columns, metadata, format.COMMIT, flags))
-        files.sync_directory(path.parent)
+        if rows:  # samples without a commit file would be taken for what is left of a dataset
+            with ExitStack() as stack:
+                _place(path, _slot_of(meta, 0), format.BUILD, _model(path, stack), scope)
+        try:
+            publish(path, meta, contents or {}, rows, format.COMMIT, flags, scope)
+        except BaseException:
+            with suppress(OSError, MmapNinjaError):  # what else went wrong is to be raised
+                lock.check_writer(str(path))
+                if not (path / format.COMMIT).exists():
+                    for name in (format.meta_name(meta.generation), *(file.name for file in meta.files), format.BUILD):
+                        files.remove(path / name)
+            raise
+        with suppress(OSError):  # it has succeeded
+            files.remove(path / format.BUILD)
     return True
 
 
-def take_build(path: Path) -> int | None:
-    """The descriptor of a BUILD that nobody works on any more, with its lock; None where there is none.
+def take_build(path: Path, scope: files.Scope) -> _kernel.File | None:
+    """A BUILD that nobody works on any more, with its lock, until the scope ends; None where there is none.
 
     Raises:
         LockTimeoutError: if somebody does.
     """
     build_path = path / format.BUILD
     try:
-        fd = files.open_write(build_path)
+        taken = scope.hold(files.lock(build_path, 0.0) or _refuse_build(build_path))
     except FileNotFoundError:
         return None
-    try:
-        if not files.try_lock(fd, build_path):
-            holder = files.lock_holder(build_path)
-            raise LockTimeoutError(f"{build_path}: {holder} is making this dataset right now; wait for it, or end it")
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
+    return taken
+
+
+def _refuse_build(build_path: Path) -> _kernel.File:
+    holder = files.lock_holder(build_path)
+    raise LockTimeoutError(f"{build_path}: {holder} is making this dataset right now; wait for it, or end it")
 
 
 def refuse_orphans(path: Path) -> None:
@@ -99,14 +120,15 @@ def _orphans(path: Path) -> list[str]:
     """The files with samples in a directory without commit file, which are not those of an interrupted merge either."""
     if (path / format.COMMIT).exists():
         return []
-    known = _named(path)
     sizes: dict[str, int] = {}
     for name in files.names(path):
         with suppress(FileNotFoundError):  # others may be at work here
             sizes[name] = (path / name).stat().st_size
+    known = _named(path)  # after the look at the files: what names them is there before, and goes after them
     upgraded = sizes.get(format.LEGACY_DATA) and marking.is_marked(path)
     orphans = [name for name, size in sizes.items() if format.holds_samples(name, size) and name not in known]
-    return [*orphans, format.LEGACY_DATA] if upgraded else orphans
+    orphans = [name for name in [*orphans, *[format.LEGACY_DATA] * bool(upgraded)] if (path / name).exists()]
+    return [] if (path / format.COMMIT).exists() else orphans
 
 
 def refuse_foreign(path: Path) -> None:
@@ -127,14 +149,14 @@ def start_generation(
     columns: tuple[Column, ...],
     metadata: dict[str, Any],
     commit_name: str,
-    flags: int,
-) -> int:
+    scope: files.Scope,
+) -> _kernel.File:
     """Write the files of a new, empty generation, and a commit file that names it; under the lock.
 
-    Returns the open descriptor of the commit file, which holds its lock.
+    Returns the open commit file, whose lock is held until the scope ends.
     """
     meta = format.new_meta(kind, next_generation(path), uuid.uuid4().bytes, columns, metadata)
-    return publish(path, meta, {}, 0, commit_name, flags)
+    return publish(path, meta, {}, 0, commit_name, 0, scope)
 
 
 def publish(
@@ -144,9 +166,10 @@ def publish(
     rows: int,
     commit_name: str,
     flags: int,
+    scope: files.Scope,
     *,
     adopted_size: int = 0,
-) -> int:
+) -> _kernel.File:
     """Write the files of a generation, and a commit file that names it, durably; under the lock.
 
     Args:
@@ -156,84 +179,130 @@ def publish(
         rows: Its samples.
         commit_name: The commit file, which takes the place of one that is there.
         flags: What the commit marks the dataset with.
+        scope: What holds the commit file open.
         adopted_size: The samples' bytes in the payload of 0.x, if the generation names that.
 
     Returns:
-        The open descriptor of the commit file, which holds its lock.
+        The open commit file, whose lock is held until the scope ends.
     """
-    sums, digest = b"", 0
-    for file, extent in zip(meta.files, meta.extents(), strict=True):
-        file_path = path / file.name
-        if file.role == "sums":
-            _write_file(file_path, [sums])
-            continue
-        adopted = file.name == format.LEGACY_DATA
-        size = (
-            adopted_size if adopted else _write_file(file_path, contents.get((file.role, file.column), _initial(file)))
-        )
-        fd = files.open_read(file_path)
-        try:
-            if adopted:
-                files.sync(fd, file_path)
-            if extent.sealed:
-                part, complete = _hashed(file.id, fd, 0, size, file_path)
-                digest, sums = digest + part, sums + complete
-        finally:
-            os.close(fd)
-    encoded = meta.encode()
-    _write_file(path / format.meta_name(meta.generation), [encoded])
+    ends = _Ends()
+    with ExitStack() as stack:
+        like = _model(path, stack)
+        for file, extent in zip(meta.files, meta.extents(), strict=True):
+            file_path = path / file.name
+            if file.role == "sums":
+                _write_file(file_path, [ends.sums], like)
+            elif file.name == format.LEGACY_DATA:
+                with files.open_read(file_path) as adopted:
+                    files.sync(adopted, file_path)
+                    ends.add(file, adopted.fileno(), 0, adopted_size, file_path)
+            else:
+                size = _write_file(file_path, contents.get((file.role, file.column), _initial(file)), like)
+                if extent.sealed:
+                    with files.open_read(file_path) as written:
+                        ends.add(file, written.fileno(), 0, size, file_path)
+        encoded = meta.encode()
+        _write_file(path / format.meta_name(meta.generation), [encoded], like)
+        slot = _slot_of(meta, flags)
+        slot.rows = slot.durable_rows = rows
+        ends.put_into(slot)
+        # Not every file system keeps the order of names: none may come after the commit file's.
+        files.sync_directory(path)
+        return _place(path, slot, commit_name, like, scope)
+
+
+def _slot_of(meta: Meta, flags: int) -> _kernel.Slot:
+    """A commit without samples of a generation."""
     slot = _kernel.Slot()
     slot.generation, slot.flags, slot.uuid = meta.generation, flags, meta.uuid
-    slot.rows = slot.durable_rows = rows
-    slot.meta_digest, slot.digest = _kernel.xxh64(encoded), digest % 2**64
-    files.sync_directory(path)  # not every file system keeps the order of names: none may come after the commit file's
-    return _place(path, slot, commit_name)
+    slot.meta_digest = _kernel.xxh64(meta.encode())
+    return slot
 
 
-def _place(path: Path, slot: _kernel.Slot, commit_name: str) -> int:
-    """Make a commit file whose only commit is `slot`; returns its descriptor, which holds its lock."""
-    # Temp and rename: whoever sees the commit file sees it whole. The lock is taken before it can be seen.
-    new_path = path / f"{commit_name}.new"
+def _model(path: Path, stack: ExitStack) -> _kernel.File | None:
+    """A file of the dataset's, whose mode and group new ones take; None where there is none."""
+    for name in (format.COMMIT, format.LEGACY_DATA):
+        with suppress(OSError, CorruptDatasetError):
+            return stack.enter_context(files.open_read(path / name))
+    return None
+
+
+def _place(
+    path: Path, slot: _kernel.Slot, commit_name: str, like: _kernel.File | None, scope: files.Scope
+) -> _kernel.File:
+    """Make a commit file whose only commit is `slot`; its lock is held until the scope ends."""
+    # Temp and rename: whoever sees the commit file sees it whole. The lock is taken before it can be seen, and what is
+    # needed afterwards is opened.
+    new_path, commit_path = path / f"{commit_name}.new", path / commit_name
+    sync_own, sync_parent = files.names_to_sync(path, path), files.names_to_sync(path / "..", path)
     files.remove(new_path)
-    fd = files.create(new_path)
+    file = scope.hold(files.create(new_path, like))
+    slot.seq, slot.boot, (slot.device, slot.inode) = slot.seq or 1, files.boot_id(), files.identity(file.fileno())
+    slot.mount, slot.disk = files.surroundings(file.fileno(), new_path)
+    file.try_lock(str(new_path))
+    files.write(file, _all_slots(slot), 0, new_path)
+    files.sync(file, new_path)
+    files.rename(new_path, commit_path)
     try:
-        slot.seq, slot.boot, (slot.device, slot.inode) = 1, files.boot_id(), files.identity(fd)
-        files.try_lock(fd, new_path)
-        files.write(fd, _all_slots(slot), 0, new_path)
-        files.sync(fd, new_path)
-        files.rename(new_path, path / commit_name)
-        files.sync_directory(path)
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
+        sync_own()
+        sync_parent()
+    except OSError as error:
+        if commit_name != format.COMMIT:
+            raise
+        slot.seq, slot.flags = slot.seq + 1, slot.flags | _kernel.SUSPECT
+        _write_slot(file, 0, slot, commit_path)
+        raise CommitUncertainError(
+            f"{commit_path}: was made, but a sync failed ({error}): whether it survives a power loss is unknown; check "
+            "the disk, then build the dataset anew"
+        ) from None
+    return file
 
 
-def _hashed(file_id: int, fd: int, start: int, end: int, path: Path) -> tuple[int, bytes]:
-    """Of a durable file: its part of the digest, and the sums of the complete blocks from `start` on."""
-    part, complete = _kernel.range_digest(file_id, fd, start, end, str(path))
-    return part - sum(int.from_bytes(entry[16:], "little") for entry in block_sums(complete)), complete
+@dataclass(slots=True)
+class _Ends:
+    """What a commit says of its files' bytes when all of them are durable, and the lines of its sums file."""
+
+    sums: bytes = b""
+    digest: int = 0
+    edits_end: int = 0
+
+    def add(self, file: format.FileEntry, fd: int, start: int, end: int, path: Path) -> None:
+        """Take in a sealed file; the sums of its complete blocks before `start` are there already."""
+        part, complete = _kernel.range_digest(file.id, fd, start, end, str(path))
+        part -= _total(complete)
+        self.sums += complete
+        self.digest += part
+        if file.role == "edits":
+            self.edits_end = part % 2**64
+
+    def put_into(self, slot: _kernel.Slot) -> None:
+        """Let a commit say it."""
+        slot.carries |= _kernel.SUMS
+        slot.digest, slot.edits_end = self.digest % 2**64, self.edits_end
+        slot.content = (self.digest + _total(self.sums)) % 2**64
 
 
-def replace(path: Path, slot: _kernel.Slot, build_fd: int, timeout: float) -> None:
+def _total(sums: bytes) -> int:
+    return sum(int.from_bytes(entry[16:], "little") for entry in block_sums(sums))
+
+
+def replace(path: Path, slot: _kernel.Slot, build: _kernel.File, timeout: float) -> None:
     """Make the finished BUILD's commit the dataset's newest, durably, and remove what it replaces."""
-    with locked(path, timeout):
+    with files.Scope() as scope, locked(path, timeout) as lock:
         path = path.resolve()  # as in `evolve`
-        _check_place(build_fd, path / format.BUILD)
-        commit_path = path / format.COMMIT
+        _check_place(build, path / format.BUILD)
+        _check_place(lock, path / format.LOCK)
         if legacy.detect(path):
             marking.announce(path, marking.FOLDERS[0], list(marking.FOLDERS))
-            os.close(_place(path, slot, format.COMMIT))
-        elif not commit_path.exists():
-            os.close(_place(path, slot, format.COMMIT))
+            _place(path, slot, format.COMMIT, build, scope)
+        elif not (path / format.COMMIT).exists():
+            _place(path, slot, format.COMMIT, build, scope)
         else:
-            fd = files.open_write(commit_path)
-            try:
-                _switch(fd, commit_path, read_commit(path), slot)
-            finally:
-                os.close(fd)
-        drop_build(path)
-        finish_upgrade(path)
+            with files.open_write(path / format.COMMIT) as commit_file:
+                _switch(commit_file, path, format.COMMIT, slot, [], lock)
+        with suppress(OSError, MmapNinjaError):  # it has succeeded; others clean up after it
+            drop_build(path)
+            finish_upgrade(path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,62 +320,81 @@ class Change:
     rows: int | None = None
 
 
-def evolve(generation: Generation, slot: _kernel.Slot, change: Change, commit_fd: int, commit_name: str) -> None:
+def evolve(
+    generation: Generation,
+    slot: _kernel.Slot,
+    change: Change,
+    commit_file: _kernel.File,
+    commit_name: str,
+    lock: _kernel.File,
+) -> None:
     """Make the next generation of a dataset, and switch to it; under the lock.
 
     `slot` is the newest of the open commit file; all that it speaks of must be durable.
     """
     path = generation.path.resolve()  # all in one directory, wherever a symbolic link to it is pointed meanwhile
+    before, slot = slot, slot.copy()
+    if commit_name == format.COMMIT:
+        drop_ended_build(path, slot.generation)  # synced with the names of the new files
     old, number = generation.meta, next_generation(path)
-    fds = dict(zip(old.files, generation.descriptors, strict=True))
+    opened = dict(zip(old.files, generation.opened, strict=True))
     sizes = dict(zip(old.files, generation.extents(slot.rows, slot.edits), strict=True))
-    stored = files.read_at(fds[old.files[-1]], sizes[old.files[-1]], 0, path / old.files[-1].name)
+    sums_file = old.files[-1]
+    stored = files.read_at(opened[sums_file].fileno(), sizes[sums_file], 0, path / sums_file.name)
     if change.rows is not None:
         slot.rows, slot.edits = change.rows, 0
-    kept = _kept(old, change)
+    # Where the commit file has another name, as in a copy of hard links, what both name stays that one's alone.
+    kept = () if _is_linked(commit_file) else _kept(old, change)
     meta = format.new_meta(old.kind, number, old.uuid, change.columns, old.metadata, kept)
     # Sums of files that are no longer there, or may change in place now, go; those of new files come.
     sealed = {file for file, rule in zip(meta.files, meta.extents(), strict=True) if rule.sealed}
     ids = {file.id for file in sealed.intersection(kept)}
-    sums = b"".join(entry for entry in block_sums(stored) if int.from_bytes(entry[:8], "little") in ids)
-    digest = 0
-    opened: list[int] = []
+    ends = _Ends(b"".join(entry for entry in block_sums(stored) if int.from_bytes(entry[:8], "little") in ids))
+    copied = {(file.role, file.column): file for file in _kept(old, change) if file not in kept}
     try:
         for file in meta.files[:-1]:
             start = sizes[file] if file in kept else 0
             if file not in kept:
-                sizes[file] = _write_file(path / file.name, _contents_of(file, generation, slot.rows, change))
-                opened.append(files.open_read(path / file.name))
-                fds[file] = opened[-1]
+                source = copied.get((file.role, file.column))
+                content = (
+                    _contents_of(file, generation, slot.rows, change)
+                    if source is None
+                    else [files.Range(opened[source].fileno(), 0, sizes[source])]
+                )
+                sizes[file] = _write_file(path / file.name, content, commit_file)
+                opened[file] = files.open_read(path / file.name)
             if file in sealed:
-                part, complete = _hashed(file.id, fds[file], start, sizes[file], path / file.name)
-                digest, sums = digest + part, sums + complete
-        if meta.files[-1] not in kept or sums != stored:
+                ends.add(file, opened[file].fileno(), start, sizes[file], path / file.name)
+        if meta.files[-1] not in kept or ends.sums != stored:
             meta = format.new_meta(old.kind, number, old.uuid, change.columns, old.metadata, meta.files[:-1])
-            _write_file(path / meta.files[-1].name, [sums])
+            _write_file(path / meta.files[-1].name, [ends.sums], commit_file)
         encoded = meta.encode()
-        _write_file(path / format.meta_name(number), [encoded])
+        _write_file(path / format.meta_name(number), [encoded], commit_file)
         files.sync_directory(path)
-        slot.generation, slot.meta_digest, slot.digest = number, _kernel.xxh64(encoded), digest % 2**64
+        slot.generation, slot.meta_digest = number, _kernel.xxh64(encoded)
         slot.durable_rows, slot.durable_edits = slot.rows, slot.edits
+        ends.put_into(slot)
         made = Generation.open(path, slot, generation.commit)
         made.extents(slot.rows, slot.edits)  # nobody shall see a file that is too short
-        _check_place(commit_fd, path / commit_name)
-        _switch(commit_fd, path / commit_name, read_commit(path, commit_name), slot)
+        _check_place(commit_file, path / commit_name)
+        _check_place(lock, path / format.LOCK)
+        _switch(commit_file, path, commit_name, slot, generation.descriptors, lock, before)
     finally:
-        for descriptor in opened:
-            os.close(descriptor)
         with suppress(OSError, MmapNinjaError):  # what else went wrong is to be raised
-            _check_place(commit_fd, path / commit_name)
-            remove_unnamed(path)
+            if lock.is_at(str(path / format.LOCK)):  # neither a forked child's, nor that of a directory that was moved
+                remove_unnamed(path)
 
 
-def _check_place(fd: int, commit_path: Path) -> None:
-    """Raise StaleHandleError if an open commit file is no longer the one at its path: the directory was moved."""
-    if not files.is_at(fd, commit_path):
+def _is_linked(commit_file: _kernel.File) -> bool:
+    """Whether a commit file has several names."""
+    return os.fstat(commit_file.fileno()).st_nlink > 1
+
+
+def _check_place(opened: _kernel.File, path: Path) -> None:
+    """Raise StaleHandleError if an open file is no longer the one at its path: the directory was moved."""
+    if not opened.is_at(str(path)):
         raise StaleHandleError(
-            f"{commit_path.parent}: is another directory than when this began, which has changed nothing there; do it "
-            "again"
+            f"{path.parent}: is another directory than when this began, which has changed nothing there; do it again"
         )
 
 
@@ -344,52 +432,89 @@ def _initial(file: format.FileEntry) -> list[bytes]:
     return [format.FIRST_OFFSET] if file.role == "offsets" else []
 
 
-def fill(generation: Generation, contents: copying.Contents, rows: int, commit_fd: int, commit_name: str) -> None:
-    """Give a generation without rows so many, durably, in one commit; its builder alone may know of it."""
+def fill(generation: Generation, contents: copying.Contents, rows: int, build: _kernel.File) -> None:
+    """Give the generation of a BUILD without rows so many, durably, in one commit; its builder alone may know of it."""
     path, meta = generation.path, generation.meta
-    slot = read_commit(path, commit_name).slots[0][1]
-    sums, digest = b"", 0
+    slot = read_commit(path, format.BUILD).slots[0][1]
+    ends = _Ends()
     for file, rule, fd in zip(meta.files, meta.extents(), generation.descriptors, strict=True):
-        held = [sums] if file.role == "sums" else contents.get((file.role, file.column), _initial(file))
+        held = [ends.sums] if file.role == "sums" else contents.get((file.role, file.column), _initial(file))
         size = _write_into(path / file.name, held)
         if rule.sealed:
-            part, complete = _hashed(file.id, fd, 0, size, path / file.name)
-            digest, sums = digest + part, sums + complete
+            ends.add(file, fd, 0, size, path / file.name)
     slot.rows = slot.durable_rows = rows
-    slot.digest = digest % 2**64
+    ends.put_into(slot)
     generation.extents(rows, 0)
-    _switch(commit_fd, path / commit_name, read_commit(path, commit_name), slot)
+    _switch(build, path, format.BUILD, slot, [], build)
 
 
-def finish_switch(path: Path) -> None:
+def finish_switch(path: Path, lock: _kernel.File) -> None:
     """End a `replace` that was interrupted after its first slot; under the lock."""
-    commit_path = path / format.COMMIT
-    place, slot = next(placed for placed in read_commit(path).slots if placed[1].durable)
-    fd = files.open_write(commit_path)
-    try:
-        # Written again, so that the sync has something to do: an earlier one may have failed, which is told only once.
-        _write_slot(fd, place, slot, commit_path)
-        files.sync(fd, commit_path)
-    finally:
-        os.close(fd)
+    commit = read_commit(path)
+    newest = commit.slots[0][1]
+    place, slot = next(placed for placed in commit.slots if placed[1].durable)
+    with files.open_write(path / format.COMMIT) as commit_file:
+        if not commit.suspect:
+            # Written again, so that the sync has something to do: an earlier one may have failed, and its process died.
+            _write_slot(commit_file, place, slot, path / format.COMMIT)
+            try:
+                files.sync(commit_file, path / format.COMMIT)
+            except OSError as error:
+                _mark_suspect(commit_file, commit, path, error)
+        elif newest.generation != slot.generation:  # a sync of the switch failed; all others were synced before
+            _switch(commit_file, path, format.COMMIT, slot, [], lock)
+        # Else one failed later, and the commits in doubt are not this build's.
     drop_build(path)
+
+
+def _mark_suspect(commit_file: _kernel.File, commit: CommitFile, path: Path, error: OSError) -> NoReturn:
+    """Tell everybody that the newest commit may not be on the medium, as the kernel does where its syncs fail."""
+    slot = commit.slots[0][1].copy()
+    slot.seq, slot.flags = commit.next_seq(), slot.flags | _kernel.SUSPECT
+    seqs = {place: other.seq for place, other in commit.slots}
+    _write_slot(commit_file, min((0, 1), key=lambda place: seqs.get(place, 0)), slot, path / format.COMMIT)
+    raise CommitUncertainError(
+        f"{path / format.COMMIT}: a sync failed ({error}): whether the last commits survive a power loss is unknown; "
+        "check the disk, then see mmap_ninja.recover, or build the dataset anew"
+    ) from None
 
 
 def drop_build(path: Path) -> None:
     """Remove BUILD and the files that only it names; under the lock."""
+    if not (path / format.COMMIT).exists():
+        # Without BUILD, they would be taken for what is left of a dataset: they go first.
+        _remove_others(path, set())
+        files.sync_directory(path)
     files.remove(path / format.BUILD)
     remove_unnamed(path)
+
+
+def drop_ended_build(path: Path, generation: int) -> None:
+    """Remove a BUILD that a switch to a generation has left; under the lock, before another takes that one's place.
+
+    Afterwards, nothing would tell it from one that is to be gone on with, and put in the place of all that came later.
+    """
+    with suppress(CorruptDatasetError, NotADatasetError):
+        if (path / format.BUILD).exists() and read_commit(path, format.BUILD).slots[0][1].generation == generation:
+            files.remove(path / format.BUILD)
 
 
 def remove_unnamed(path: Path) -> None:
     """Unlink the files that no slot of COMMIT or BUILD names; under the lock."""
     path = path.resolve()  # as in `evolve`
+    if (path / format.COMMIT).exists() and read_commit(path).suspect:
+        return  # the medium may hold slots, or a commit file, that name others
     kept = _named(path)
+    _remove_others(path, kept)
+    if format.LEGACY_DATA not in kept:
+        marking.retire_data(path)
+
+
+def _remove_others(path: Path, kept: set[str]) -> None:
+    """Unlink the files of generations that are not among those to be kept."""
     for name in files.names(path):
         if format.generation_of(name) is not None and name not in kept:
             files.remove(path / name)
-    if format.LEGACY_DATA not in kept:
-        marking.retire_data(path)
 
 
 def remove_generation(path: Path, number: int) -> None:
@@ -418,10 +543,23 @@ def _named(path: Path) -> set[str]:
     kept = set()
     for commit_name in (format.COMMIT, format.BUILD):
         if (path / commit_name).exists():
-            for generation in {slot.generation for _, slot in read_commit(path, commit_name).slots}:
+            try:
+                slots = read_commit(path, commit_name).slots
+            except NotADatasetError:
+                if (path / commit_name).exists():
+                    raise
+                continue  # who looks without the lock may find that it has just gone
+            for generation in {slot.generation for _, slot in slots}:
                 meta_path = path / format.meta_name(generation)
-                meta = format.decode_meta(files.read(meta_path, format.META_SIZE_LIMIT), str(meta_path))
-                kept |= {meta_path.name, *(file.name for file in meta.files)}
+                try:
+                    meta = format.decode_meta(files.read(meta_path, format.META_SIZE_LIMIT), str(meta_path))
+                except (FileNotFoundError, CorruptDatasetError):
+                    if commit_name == format.COMMIT:
+                        raise
+                    # A first commit that was interrupted: its meta comes last.
+                    kept |= {name for name in files.names(path) if format.generation_of(name) == generation}
+                else:
+                    kept |= {meta_path.name, *(file.name for file in meta.files)}
     return kept
 
 
@@ -431,53 +569,65 @@ def next_generation(path: Path) -> int:
     return max(*taken, int(legacy.detect(path)), 0) + 1  # the first one is that of an upgrade
 
 
-def _write_file(path: Path, contents: Iterable[files.Content]) -> int:
+def _write_file(path: Path, contents: Iterable[files.Content], like: _kernel.File | None) -> int:
     """Make a file of a new generation, durably; returns its size."""
-    return _write(files.create(path), path, contents)
+    with files.create(path, like) as file:
+        return _write(file, path, contents)
 
 
 def _write_into(path: Path, contents: Iterable[files.Content]) -> int:
     """Write over a file from its start, durably; returns how many bytes."""
-    return _write(files.open_write(path), path, contents)
+    with files.open_write(path) as file:
+        return _write(file, path, contents)
 
 
-def _write(fd: int, path: Path, contents: Iterable[files.Content]) -> int:
-    try:
-        at = started = 0
-        for content in contents:
-            at += files.put(fd, content, at, path)
-            if at - started >= _WRITEBACK:
-                files.start_writeback(fd, started, at - started)
-                started = at
-        files.sync(fd, path)
-    finally:
-        os.close(fd)
+def _write(file: _kernel.File, path: Path, contents: Iterable[files.Content]) -> int:
+    at = started = 0
+    for content in contents:
+        at += files.put(file, content, at, path)
+        if at - started >= _WRITEBACK:
+            files.start_writeback(file, started, at - started)
+            started = at
+    files.sync(file, path)
     return at
 
 
-def _switch(fd: int, commit_path: Path, commit: CommitFile, slot: _kernel.Slot) -> None:
-    """Make `slot` the newest in all places of an open commit file, durably."""
+def _switch(
+    commit_file: _kernel.File,
+    path: Path,
+    commit_name: str,
+    slot: _kernel.Slot,
+    synced: list[int],
+    lock: _kernel.File,
+    before: _kernel.Slot | None = None,
+) -> None:
+    """Make `slot` the newest in all places of an open commit file, durably; under the lock.
+
+    Where the file has several names, a new one takes its place: a snapshot by hard links keeps what it was.
+
+    Args:
+        commit_file: The file.
+        path: The dataset's directory.
+        commit_name: Its name.
+        slot: The commit, whose files are durable.
+        synced: The files of the commit before it, which a copy of the directory may have never synced.
+        lock: What keeps others away.
+        before: The commit before it, which is marked if a sync fails; None: the newest in the file.
+    """
+    commit = read_commit(path, commit_name)
     slot.seq = commit.next_seq()
-    slot.boot, (slot.device, slot.inode) = files.boot_id(), files.identity(fd)
-    older = {place: placed.seq for place, placed in commit.slots}
-    first, second = sorted((2, 3), key=lambda place: older.get(place, 0))
-    # The durable slot that is overwritten is the older one, and the other only once this is on the medium.
-    _write_slot(fd, first, slot, commit_path)
-    try:
-        files.sync(fd, commit_path)
-        for place in (0, 1, second):
-            _write_slot(fd, place, slot, commit_path)
-        files.sync(fd, commit_path)
-    except OSError as error:
-        raise CommitUncertainError(
-            f"{commit_path}: switching to the new generation failed half way ({error}): whether it survives a power "
-            "loss is unknown; check the disk, then do the same again (a build: with if_exists='resume')"
-        ) from None
+    if _is_linked(commit_file):
+        lock.check_writer(str(path))
+        with files.Scope() as scope:
+            _place(path, slot, commit_name, commit_file, scope)
+        return
+    before = before or commit.slots[0][1]
+    _kernel.switch_commit(commit_file, str(path / commit_name), str(path), synced, slot, before, lock)
 
 
-def _write_slot(fd: int, place: int, slot: _kernel.Slot, commit_path: Path) -> None:
+def _write_slot(commit_file: _kernel.File, place: int, slot: _kernel.Slot, commit_path: Path) -> None:
     slot.durable = place >= 2
-    files.write(fd, _kernel.encode_slot(slot), place * _kernel.SLOT_STRIDE, commit_path)
+    files.write(commit_file, _kernel.encode_slot(slot), place * _kernel.SLOT_STRIDE, commit_path)
 
 
 def _all_slots(slot: _kernel.Slot) -> bytes:
@@ -488,10 +638,9 @@ def _all_slots(slot: _kernel.Slot) -> bytes:
     return b"".join(pages)
 
 
-@contextmanager
-def make_lock(path: Path, timeout: float) -> Iterator[None]:
-    """Hold a directory's LOCK, which is made if it is missing."""
-    with suppress(FileExistsError):
-        os.close(files.create(path / format.LOCK))
-    with locked(path, timeout):
-        yield
+def make_lock(path: Path, timeout: float) -> _kernel.File:
+    """A directory's LOCK, held as by `locked`; it is made if it is missing."""
+    if not (path / format.LOCK).exists():
+        with ExitStack() as stack, suppress(FileExistsError):
+            files.create(path / format.LOCK, _model(path, stack)).close()
+    return locked(path, timeout)

@@ -24,11 +24,13 @@ class Edit:
         numbering: What the rows are numbered by: `Meta.numbering` of the generation that they were looked up in.
         rows: The samples', before any replacement: `[n]`.
         replaces: Whether a batch of n samples takes their place; else they are deleted.
+        stored: The rows where they were stored then, `[n]`, if that must be so still; None: it may have changed.
     """
 
     numbering: tuple[bytes, str]
     rows: Rows
     replaces: bool
+    stored: Rows | None = None
 
     def check(self, numbering: tuple[bytes, str], edits: _kernel.Edits, path: str) -> None:
         """Raise StaleHandleError if the samples are no longer there."""
@@ -41,6 +43,11 @@ class Edit:
         if (row := edits.first_hidden(self.rows)) >= 0:
             raise StaleHandleError(
                 f"{path}: the sample of row {row} was deleted since this handle looked; nothing was {what}: call "
+                "refresh() and look again"
+            )
+        if self.stored is not None and (row := edits.first_moved(self.rows, self.stored)) >= 0:
+            raise StaleHandleError(
+                f"{path}: the sample of row {row} was replaced since this handle looked; nothing was {what}: call "
                 "refresh() and look again"
             )
 

@@ -1,27 +1,27 @@
 """The files of a directory: opened, created, synced, locked. Moves bytes, knows no meaning.
 
 Every system call that changes a file is made by the kernel's `io` functions, which this module alone calls (the
-commit's own writes are made there, too); `watch` lets a test see each and make it fail.
+commit's own writes are made there, too); `watch` lets a test see each and make it fail. Descriptors and locks are
+objects of the kernel's, which open, hold and close: no signal's handler comes in between.
 """
 
 import errno
 import os
-import stat
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from functools import cache
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
 from mmap_ninja import _kernel
 from mmap_ninja.errors import (
-    CorruptDatasetError,
     DatasetTruncatedError,
     LockTimeoutError,
     NotADatasetError,
     ReadOnlyError,
 )
+
+Scope = _kernel.Scope
 
 _MOST_AT_ONCE = 1 << 30  # bytes that Linux reads in one call, and some more
 _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -64,33 +64,40 @@ def absolute(path: str | os.PathLike[str]) -> Path:
     return Path(text)
 
 
-def open_read(path: Path | str) -> int:
+def open_read(path: Path | str) -> _kernel.File:
     """Open a regular file for reading; symbolic links, FIFOs and devices are refused."""
-    return _open_regular(path, os.O_RDONLY)
+    return _kernel.open_file(str(path), False)
 
 
-def open_write(path: Path) -> int:
+def open_write(path: Path) -> _kernel.File:
     """Open an existing regular file for reading and writing.
 
     Raises:
         ReadOnlyError: if the permissions or the medium forbid it.
     """
     try:
-        return _open_regular(path, os.O_RDWR)
+        return _kernel.open_file(str(path), True)
     except OSError as error:
-        if error.errno in _NOT_WRITABLE:
-            raise read_only(path, error) from None
-        raise
+        raise _explained(path, error) from None
 
 
-def create(path: Path) -> int:
-    """Create a file that must not exist yet, and open it for reading and writing."""
+def create(path: Path, like: _kernel.File | None) -> _kernel.File:
+    """Create a file that must not exist yet, and open it for reading and writing.
+
+    Args:
+        path: Its path.
+        like: A file beside which it will stand, whose mode and, where permitted, group it takes: whoever may use a
+            dataset may use all of its files. None: they are those of any new file.
+    """
     try:
-        return _kernel.create_file(str(path))
+        return _kernel.create_file(str(path), like)
     except OSError as error:
-        if error.errno in _NOT_WRITABLE:
-            raise read_only(path, error) from None
-        raise
+        raise _explained(path, error) from None
+
+
+def _explained(path: Path, error: OSError) -> OSError:
+    """An error, as a ReadOnlyError if it is one."""
+    return read_only(path, error) if error.errno in _NOT_WRITABLE else error
 
 
 def read_only(path: Path, error: OSError) -> ReadOnlyError:
@@ -103,11 +110,9 @@ def read_only(path: Path, error: OSError) -> ReadOnlyError:
 
 def read(path: Path, limit: int) -> bytes:
     """The content of a small file that nobody changes, at most `limit` + 1 bytes of it."""
-    fd = open_read(path)
-    try:
+    with open_read(path) as file:
+        fd = file.fileno()
         return os.pread(fd, min(os.fstat(fd).st_size, limit + 1), 0)
-    finally:
-        os.close(fd)
 
 
 def read_at(fd: int, size: int, offset: int, path: Path) -> bytes:
@@ -125,37 +130,50 @@ def read_at(fd: int, size: int, offset: int, path: Path) -> bytes:
     return b"".join(parts)
 
 
-def write(fd: int, data: bytes, offset: int, path: Path) -> None:
-    """Write all of `data` at `offset`."""
-    _kernel.write_at(fd, data, offset, str(path))
+def write(file: _kernel.File, data: bytes, offset: int, path: Path) -> None:
+    """Write all of `data` at `offset`.
+
+    Raises:
+        ForkedHandleError: in a process that was forked from the one that opened the file.
+    """
+    _kernel.write_at(file, data, offset, str(path))
 
 
-def put(fd: int, content: Content, offset: int, path: Path) -> int:
+def put(file: _kernel.File, content: Content, offset: int, path: Path) -> int:
     """Write bytes, or a range of another file, at `offset`; returns how many."""
     if isinstance(content, Range):
-        _kernel.copy_range(content.fd, content.offset, fd, offset, content.size, str(path))
+        _kernel.copy_range(content.fd, content.offset, file, offset, content.size, str(path))
         return content.size
-    write(fd, content, offset, path)
+    write(file, content, offset, path)
     return len(content)
 
 
-def start_writeback(fd: int, offset: int, size: int) -> None:
+def start_writeback(file: _kernel.File, offset: int, size: int) -> None:
     """Let the system begin to write a range to the medium, so that a `sync` to come has less to wait for."""
-    _kernel.start_writeback(fd, offset, size)
+    _kernel.start_writeback(file, offset, size)
 
 
-def sync(fd: int, path: Path) -> None:
+def sync(file: _kernel.File, path: Path) -> None:
     """Wait until a file's data is on the medium."""
-    _kernel.sync_data(fd, str(path))
+    _kernel.sync_data(file, str(path))
 
 
-def sync_directory(path: Path) -> None:
-    """Wait until the names in a directory are on the medium."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def sync_directory(path: Path, inside: Path | None = None) -> None:
+    """Wait until the names in a directory are on the medium; `inside` as for `names_to_sync`."""
+    names_to_sync(path, inside or path)()
+
+
+def names_to_sync(path: Path, inside: Path) -> Callable[[], None]:
+    """Open a directory; the call waits until the names in it are on the medium.
+
+    Args:
+        path: The directory.
+        inside: One on its filesystem that may be read in any case: where the other one may not, all is waited for.
+    """
     try:
-        _kernel.sync_directory(fd, str(path))
-    finally:
-        os.close(fd)
+        return partial(_kernel.sync_directory, _kernel.open_directory(str(path)), str(path))
+    except PermissionError:
+        return partial(_kernel.sync_filesystem, _kernel.open_directory(str(inside)), str(path))
 
 
 def make_directories(path: Path) -> None:
@@ -173,7 +191,7 @@ def make_directories(path: Path) -> None:
         if error.errno in _NOT_WRITABLE:
             raise read_only(path, error) from None
         raise
-    sync_directory(path.parent)
+    sync_directory(path.parent, path)
 
 
 def rename(source: Path, target: Path) -> None:
@@ -207,6 +225,11 @@ def identity(fd: int) -> tuple[int, int]:
     return info.st_dev, info.st_ino
 
 
+def surroundings(fd: int, path: Path) -> tuple[int, int]:
+    """Where an open file's bytes come from: a number that changes with the mount, one with the medium; 0: unknown."""
+    return _kernel.place_of(fd, str(path))[2:]
+
+
 def reads_by_map(fd: int) -> bool:
     """Whether an open file is to be read over a map: not where others may cut it, or its medium go away, unseen.
 
@@ -229,36 +252,16 @@ def boot_id() -> bytes:
     return _kernel.boot_id()
 
 
-def is_at(fd: int, path: Path) -> bool:
-    """Whether an open file is still the one at its path."""
-    try:
-        info = path.stat()
-    except FileNotFoundError:
-        return False
-    return identity(fd) == (info.st_dev, info.st_ino)
-
-
-def try_lock(fd: int, path: Path) -> bool:
-    """Take the exclusive lock of an open file if it is free."""
-    return _kernel.try_lock(fd, str(path))
-
-
-@contextmanager
-def locked(fd: int, path: Path, timeout: float) -> Iterator[None]:
-    """Hold the exclusive lock of an open file.
+def lock(path: Path, timeout: float) -> _kernel.File | None:
+    """Open a file and take its lock, which goes when it is closed; None if it stays taken for `timeout` seconds.
 
     Raises:
-        LockTimeoutError: if it stays taken for `timeout` seconds.
+        ReadOnlyError: if the permissions or the medium forbid it.
     """
-    deadline = time.monotonic() + timeout
-    while not try_lock(fd, path):
-        if time.monotonic() >= deadline:
-            raise lock_timeout(path, timeout)
-        time.sleep(0.002)
     try:
-        yield
-    finally:
-        _kernel.unlock(fd, str(path))
+        return _kernel.lock_file(str(path), timeout)
+    except OSError as error:
+        raise _explained(path, error) from None
 
 
 def lock_timeout(path: Path, timeout: float) -> LockTimeoutError:
@@ -281,24 +284,3 @@ def lock_holder(path: Path) -> str:
     except OSError:
         pass
     return "another process"
-
-
-def _open_regular(path: Path | str, flags: int) -> int:
-    # O_NONBLOCK: opening a FIFO must fail the check below, not wait for its other end.
-    try:
-        fd = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
-            raise _irregular(path) from None
-        raise
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise _irregular(path)
-    return fd
-
-
-def _irregular(path: Path | str) -> CorruptDatasetError:
-    return CorruptDatasetError(
-        f"{path}: is no regular file (a symbolic link, a directory, a pipe or a device), as a dataset's own files must "
-        "be; restore it from a copy"
-    )

@@ -61,7 +61,7 @@ class Offsets(Sequence[int]):
     """The first numbers of an offsets file, each read when it is asked for: a map of it may be truncated."""
 
     def __init__(self, generation: Generation, index: int, count: int) -> None:
-        self._descriptor = generation.descriptors[index]
+        self._descriptor = generation.opened[index].fileno()
         self._path = generation.path / generation.meta.files[index].name
         self._count = count
 
@@ -239,7 +239,7 @@ def _newest(path: Path, commit: CommitFile, findings: list[Finding]) -> Found | 
         found = opened[slot.generation]
         if found is None:
             continue
-        if not _contradict(rejected, slot) and (commit.trusts(slot) or _verifies(found.generation, slot)):
+        if not _contradict(rejected, slot) and _accepts(commit, found.generation, slot):
             found.slot = slot
             break
         rejected.append(slot)
@@ -275,9 +275,9 @@ def _contradict(rejected: list[_kernel.Slot], slot: _kernel.Slot) -> bool:
     )
 
 
-def _verifies(generation: Generation, slot: _kernel.Slot) -> bool:
+def _accepts(commit: CommitFile, generation: Generation, slot: _kernel.Slot) -> bool:
     try:
-        return generation.verifies(slot)
+        return commit.accepts(slot, generation, None)
     except (CorruptDatasetError, OSError):
         return False
 
@@ -300,14 +300,14 @@ def _open(path: Path, meta: Meta, commit: CommitFile | None) -> Found:
     found = Found(generation, commit)
     for index, file in enumerate(meta.files):
         try:
-            descriptor = files.open_read(path / file.name)
+            opened = files.open_read(path / file.name)
         except (CorruptDatasetError, OSError) as error:
             _require_damage(error)
             found.findings.append(Finding(file.name, f"cannot be opened ({error})"))
             found.missing.add(index)
-            descriptor = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        generation.descriptors.append(descriptor)
-        found.sizes.append(os.fstat(descriptor).st_size)
+            opened = _kernel.anonymous_file()
+        generation.opened.append(opened)
+        found.sizes.append(os.fstat(opened.fileno()).st_size)
     return found
 
 
@@ -386,7 +386,38 @@ def _read_edits(found: Found) -> None:
     """Apply as many of the edits as are valid, from the first one on."""
     there = found.sizes[found.generation.meta.edits_index] // EDIT_SIZE
     count = there if found.slot is None else found.slot.edits
-    keep_edits(found, min(count, there), count)
+    keep_edits(found, min(_vouched_edits(found, count), there), count)
+
+
+def _vouched_edits(found: Found, count: int) -> int:
+    """How many of so many edits a commit's hash of the last, incomplete block of their file vouches for."""
+    slot, index = found.slot, found.generation.meta.edits_index
+    if slot is None or found.commit is None or not slot.carries & _kernel.SUMS:
+        return count  # nothing speaks against them
+    file, size = found.generation.meta.files[index], found.sizes[index]
+    fd, path = found.generation.opened[index].fileno(), str(found.generation.path / file.name)
+    earlier = [
+        other.edits
+        for _, other in found.commit.slots
+        if (other.generation, other.uuid) == (slot.generation, slot.uuid)
+        and other.carries & _kernel.SUMS
+        and other.edits <= slot.edits
+        and other.edits * EDIT_SIZE <= size
+        and _hash_of_end(file.id, fd, other.edits * EDIT_SIZE, path) == other.edits_end
+    ]
+    vouched = max(earlier, default=0)
+    if vouched == count or size < count * EDIT_SIZE:  # that is told anyhow
+        return count
+    block = count * EDIT_SIZE // _kernel.BLOCK
+    message = "the hash of the last, incomplete block is not that of the commit"
+    found.findings.append(Finding(file.name, message, (), range(block, block + 1), readable=True))
+    return max(vouched, block * _kernel.BLOCK // EDIT_SIZE)
+
+
+def _hash_of_end(file_id: int, fd: int, extent: int, path: str) -> int:
+    """The hash of the last, incomplete block of a file's first bytes; 0 where there is none."""
+    start = extent // _kernel.BLOCK * _kernel.BLOCK
+    return _kernel.range_digest(file_id, fd, start, extent, path)[0] if start < extent else 0
 
 
 def keep_edits(found: Found, most: int, count: int) -> None:

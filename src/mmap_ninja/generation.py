@@ -2,9 +2,10 @@
 
 import mmap
 import os
+import re
 import time
 from pathlib import Path
-from typing import Final, TypeGuard
+from typing import Final, NamedTuple, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +22,42 @@ from mmap_ninja.format import EDIT_SIZE, Meta
 
 _ATTEMPTS: Final = 10  # a slot can be torn under a reader, a generation can be switched; twice in a row is rare
 _U64: Final = 8
+_SUMS_AT_ONCE: Final = 24 << 16  # bytes of a sums file
+_COMMIT_ID: Final = re.compile("([0-9a-f]{16})-([0-9a-f]{1,16})-([0-9a-f]{1,16})-([0-9a-f]{16})")
 _MOST_COMMITS: Final = 2**63  # so that there always is a next one
 MOST_ROWS: Final = 2**60  # more would have offsets past 2^63 bytes
+
+
+class Identity(NamedTuple):
+    """What a pickled handle comes back to: the content keeps a commit apart from one that took its place."""
+
+    uuid: bytes
+    generation: int
+    meta_digest: int
+    rows: int
+    edits: int
+    content: int
+
+    @property
+    def commit_id(self) -> str:
+        """As a string; the digest of the meta stands for uuid and generation, which are in it."""
+        return f"{self.meta_digest:016x}-{self.rows:x}-{self.edits:x}-{self.content:016x}"
+
+    @classmethod
+    def of_0x(cls, uuid: bytes, generation: int, rows: int) -> "Identity":
+        """That of a directory of 0.x, of whose content nothing is known; an upgrade keeps its samples."""
+        return cls(uuid, generation, int.from_bytes(uuid[:8], "little"), rows, 0, 0)
+
+    def named(self, commit_id: str) -> "Identity":
+        """That of a commit of the same generation, by its string.
+
+        Raises:
+            ValueError: if it is no commit's.
+        """
+        match = _COMMIT_ID.fullmatch(commit_id)
+        if match is None:
+            raise ValueError(f"commit_id {commit_id!r:.80}: expected what the property of this name gives")
+        return Identity(self.uuid, self.generation, *(int(part, 16) for part in match.groups()))
 
 
 class Generation:
@@ -32,11 +67,8 @@ class Generation:
         self.path = path
         self.meta = meta
         self.commit = commit  # the file that named it, if one did
-        self.descriptors: list[int] = []
-
-    def __del__(self) -> None:
-        for descriptor in self.descriptors:
-            os.close(descriptor)
+        self.opened: list[_kernel.File] = []
+        self.payloads = [index for index, file in enumerate(meta.files) if file.role == "data"]  # of all columns
 
     @classmethod
     def open(cls, path: Path, slot: _kernel.Slot, commit: "CommitFile | None") -> "Generation":
@@ -48,13 +80,18 @@ class Generation:
         """
         generation = cls(path, read_meta(path, slot), commit)
         for file in generation.meta.files:
-            generation.descriptors.append(files.open_read(f"{path}/{file.name}"))
+            generation.opened.append(files.open_read(f"{path}/{file.name}"))
         return generation
+
+    @property
+    def descriptors(self) -> list[int]:
+        """Of the open files, which stay open as long as this."""
+        return [file.fileno() for file in self.opened]
 
     def edit_log(self, start: int, stop: int) -> bytes:
         """The lines of the edits file from `start` to `stop`, which are committed."""
         return files.read_at(
-            self.descriptors[self.meta.edits_index], (stop - start) * EDIT_SIZE, start * EDIT_SIZE, self.path
+            self.opened[self.meta.edits_index].fileno(), (stop - start) * EDIT_SIZE, start * EDIT_SIZE, self.path
         )
 
     def size_of(self, index: int, ranges: npt.NDArray[np.int64]) -> int:
@@ -74,11 +111,11 @@ class Generation:
         Raises:
             DatasetTruncatedError: if the file is shorter than that.
         """
-        self._require(index, os.fstat(self.descriptors[index]).st_size >= size, size)
-        if not files.reads_by_map(self.descriptors[index]):
+        self._require(index, os.fstat(self.opened[index].fileno()).st_size >= size, size)
+        if not files.reads_by_map(self.opened[index].fileno()):
             name = self.meta.files[index].name
-            return np.frombuffer(files.read_at(self.descriptors[index], size, 0, self.path / name), np.uint64)
-        return np.frombuffer(mmap.mmap(self.descriptors[index], size, access=mmap.ACCESS_READ), np.uint64)
+            return np.frombuffer(files.read_at(self.opened[index].fileno(), size, 0, self.path / name), np.uint64)
+        return np.frombuffer(mmap.mmap(self.opened[index].fileno(), size, access=mmap.ACCESS_READ), np.uint64)
 
     def extents(self, rows: int, edits: int, *, sums: bool = True) -> list[int]:
         """How many bytes of each file belong to a commit of so many rows and edits.
@@ -103,7 +140,7 @@ class Generation:
         for index, rule in enumerate(rules):
             match rule.rule:
                 case Rule.PAYLOAD:
-                    offset = os.pread(self.descriptors[rule.offsets], _U64, rows * _U64)
+                    offset = os.pread(self.opened[rule.offsets].fileno(), _U64, rows * _U64)
                     self._require(rule.offsets, len(offset) == _U64, (rows + 1) * _U64)
                     units = int.from_bytes(offset, "little")
                 case Rule.OFFSETS:
@@ -116,7 +153,7 @@ class Generation:
                     summed = (extent for rule, extent in zip(rules, extents, strict=False) if rule.sealed)
                     units = sum(extent // _kernel.BLOCK for extent in summed)
             extents.append(units * rule.unit)
-            size = os.fstat(self.descriptors[index]).st_size
+            size = os.fstat(self.opened[index].fileno()).st_size
             if sums or rule.rule is not Rule.SUMS:
                 self._require(index, size >= extents[index], extents[index])
         return extents
@@ -124,16 +161,48 @@ class Generation:
     def _require(self, index: int, holds: bool, expected: int) -> None:
         if not holds:
             path = self.path / self.meta.files[index].name
-            found = os.fstat(self.descriptors[index]).st_size
+            found = os.fstat(self.opened[index].fileno()).st_size
             raise DatasetTruncatedError(
                 f"{path}: holds {found} bytes where the commit needs {expected}; it was truncated, or its offsets "
                 "are damaged: restore it from a copy"
             )
 
-    def verifies(self, slot: _kernel.Slot) -> bool:
+    def content_sum(self, slot: _kernel.Slot, extents: list[int]) -> int:
+        """The sum of the hashes of all blocks of a commit; read from the files where an older writer left it out."""
+        if slot.carries & _kernel.SUMS:
+            return slot.content
+        return (self._sum_of_lines(0, extents[-1]) + self._ends(extents)) % 2**64
+
+    def content_before(self, content: int, extents: list[int], earlier: list[int]) -> int:
+        """The same of an earlier commit, by that of this one; reads what was appended since."""
+        since = self._sum_of_lines(earlier[-1], extents[-1])
+        return (content - since - self._ends(extents) + self._ends(earlier)) % 2**64
+
+    def _sum_of_lines(self, start: int, stop: int) -> int:
+        """The sum of the checksums in some bytes of the sums file."""
+        total = 0
+        for at in range(start, stop, _SUMS_AT_ONCE):
+            data = files.read_at(self.opened[-1].fileno(), min(_SUMS_AT_ONCE, stop - at), at, self.path)
+            total += int(np.frombuffer(data, np.uint64)[2::3].sum(dtype=np.uint64))
+        return total % 2**64
+
+    def _ends(self, extents: list[int]) -> int:
+        """The sum of the hashes of the last, partial blocks."""
+        total = 0
+        for file, rule, of, extent in zip(self.meta.files, self.meta.extents(), self.opened, extents, strict=True):
+            if rule.sealed and extent % _kernel.BLOCK:
+                start = extent // _kernel.BLOCK * _kernel.BLOCK
+                total += _kernel.range_digest(file.id, of.fileno(), start, extent, str(self.path / file.name))[0]
+        return total
+
+    def verifies(self, slot: _kernel.Slot, *, unsealed: bool = False) -> bool:
         """Whether everything appended since the durable commit is what the slot's digest says.
 
         Reads those bytes: at most what was appended since the last durable commit.
+
+        Args:
+            slot: The commit.
+            unsealed: Whether bytes are believed that no digest covers.
         """
         try:
             durable = self.extents(slot.durable_rows, slot.durable_edits)
@@ -147,18 +216,73 @@ class Generation:
         rules = self.meta.extents()
         for index, file in enumerate(self.meta.files):
             if not rules[index].sealed and file.role != "sums":
-                if extents[index] > durable[index]:
+                if extents[index] > durable[index] and not unsealed:
                     return False  # nothing tells whether these bytes survived
                 continue
             if file.role == "sums":
-                written = os.pread(self.descriptors[index], extents[index] - durable[index], durable[index])
+                written = os.pread(self.opened[index].fileno(), extents[index] - durable[index], durable[index])
                 return digest % 2**64 == slot.digest and sums == set(block_sums(written))
             part, complete = _kernel.range_digest(
-                file.id, self.descriptors[index], durable[index], extents[index], str(self.path / file.name)
+                file.id, self.opened[index].fileno(), durable[index], extents[index], str(self.path / file.name)
             )
             digest += part
             sums.update(block_sums(complete))
         return False
+
+
+class Look:
+    """A look at the slots of a commit file, which later looks rest on.
+
+    Args:
+        file: The open file; as long as it is, its file system is mounted somewhere.
+        path: Its path.
+        latest: The greatest number of a commit then. Whatever is later was written while it was open.
+        accepted: The number, and the digest, of the commit whose bytes were found to be there.
+        slots: What was readable, with its place.
+    """
+
+    def __init__(
+        self,
+        file: _kernel.File,
+        path: Path,
+        latest: int,
+        accepted: tuple[int, int],
+        slots: list[tuple[int, _kernel.Slot]],
+    ) -> None:
+        self._file = file
+        self._path = path
+        self.identity = files.identity(file.fileno())
+        self.latest = latest
+        self.accepted = accepted
+        self.slots = slots
+
+    def is_of(self, commit: "CommitFile") -> bool:
+        """Whether this was a look at the same file."""
+        return self.identity == commit.identity
+
+    def told(self) -> "Told":
+        """What a process may be told that opens the file on the same mount."""
+        surroundings = files.surroundings(self._file.fileno(), self._path)
+        return Told(files.boot_id(), self.identity, surroundings, self.latest, self.accepted)
+
+
+class Told(NamedTuple):
+    """A look at a commit file by another process, as a pickle carries it."""
+
+    boot: bytes
+    identity: tuple[int, int]
+    surroundings: tuple[int, int]
+    latest: int
+    accepted: tuple[int, int]
+
+    def is_of(self, commit: "CommitFile") -> bool:
+        """Whether it was at the same file, whose file system has been mounted since."""
+        return (
+            self.identity == commit.identity
+            and self.boot == files.boot_id() != bytes(16)
+            and self.surroundings[0] != 0
+            and self.surroundings == files.surroundings(commit.fd, commit.path)
+        )
 
 
 class CommitFile:
@@ -167,13 +291,17 @@ class CommitFile:
     It stays open, for its identity to be its own: the inode of a deleted file can be another one's at once.
     """
 
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.file = files.open_read(path)
         self.slots: list[tuple[int, _kernel.Slot]] = []
-        self.identity = files.identity(fd)
+        self.identity = files.identity(self.fd)
+        self.looked: Look | None = None  # what was found out about it
 
-    def __del__(self) -> None:
-        os.close(self.fd)
+    @property
+    def fd(self) -> int:
+        """Its descriptor."""
+        return self.file.fileno()
 
     def is_of(self, known: Generation | None, slot: _kernel.Slot) -> TypeGuard[Generation]:
         """Whether a slot speaks of the files that are open already; a copy of a dataset can have the same uuid."""
@@ -190,11 +318,28 @@ class CommitFile:
         """Whether a sync of the dataset failed: what is not durable may be lost although the system runs on."""
         return any(slot.flags & _kernel.SUSPECT for _, slot in self.slots)
 
-    def trusts(self, slot: _kernel.Slot) -> bool:
-        """Whether a slot's data cannot have been lost: synced, or written to this very file since this boot."""
+    def accepts(self, slot: _kernel.Slot, generation: Generation, look: Look | Told | None) -> bool:
+        """Whether all that a commit speaks of is there.
+
+        It is where it was synced, and where it was written to this very file since this boot, and the file system has
+        been mounted all the time: as the mount and the medium tell, or a `look` that found an open descriptor, which
+        keeps it mounted somewhere. Else its digest tells.
+        """
+        if slot.durable:
+            return True
+        if look is not None and not look.is_of(self):
+            look = None
+        if look is not None and look.accepted == (slot.seq, slot.digest) and not self.suspect:
+            return True
         boot = files.boot_id()
         same_boot = slot.boot == boot != bytes(16) and not self.suspect
-        return slot.durable or (same_boot and (slot.device, slot.inode) == self.identity)
+        if not same_boot or (slot.device, slot.inode) != self.identity:
+            return generation.verifies(slot)
+        if look is not None and slot.seq > look.latest:
+            return True
+        found = files.surroundings(self.fd, self.path)
+        known = zip((slot.mount, slot.disk), found, strict=True)
+        return all(0 in pair or pair[0] == pair[1] for pair in known) or generation.verifies(slot, unsealed=True)
 
     def next_seq(self) -> int:
         """The first commit number that no slot has."""
@@ -245,7 +390,7 @@ def read_commit(path: Path, name: str = format.COMMIT) -> CommitFile:
     before = b""
     for attempt in range(_ATTEMPTS):
         try:
-            commit = CommitFile(files.open_read(commit_path))
+            commit = CommitFile(commit_path)
         except (FileNotFoundError, NotADirectoryError):
             raise _no_dataset(path) from None
         data = os.pread(commit.fd, format.COMMIT_SIZE, 0)
@@ -281,11 +426,11 @@ def read_commit(path: Path, name: str = format.COMMIT) -> CommitFile:
 
 
 def newest(
-    path: Path, name: str = format.COMMIT, known: Generation | None = None
+    path: Path, name: str = format.COMMIT, known: Generation | None = None, look: Look | Told | None = None
 ) -> tuple[_kernel.Slot, Generation, list[int]]:
     """The newest commit that can be trusted, the open files of its generation, and how long it says that they are.
 
-    Where it is of the `known` generation, that one's files are used again.
+    Where it is of the `known` generation, that one's files are used again. `look`: an earlier one at the commit file.
 
     Raises:
         NotADatasetError: if `path` holds no dataset.
@@ -296,33 +441,38 @@ def newest(
     for attempt in range(_ATTEMPTS):
         commit = read_commit(path, name)
         try:
-            found = _chosen(path, commit, known)
+            found = _chosen(path, commit, known, look)
             if found[1] is known and found[0] is not commit.slots[0][1]:
-                found = _chosen(path, commit, None)  # a newer one may be of files that have replaced those
+                found = _chosen(path, commit, None, look)  # a newer one may be of files that have replaced those
         except FileNotFoundError as error:
             failed = error
             time.sleep(50e-6 * 2**attempt)
             continue
         except CorruptDatasetError as error:
             failed = error
-            if known is None and files.is_at(commit.fd, path / name):
+            if known is None and commit.file.is_at(str(path / name)):
                 raise
             known = None
             continue
         # Another directory can be put at the path, or the dataset be made anew: all files must be of one.
-        if found[1] is known or files.is_at(commit.fd, path / name):
+        if found[1] is known or commit.file.is_at(str(path / name)):
             return found
     if isinstance(failed, CorruptDatasetError):
         raise failed
     raise CorruptDatasetError(f"{path}: its commit names a file that is missing ({failed}); restore it from a copy")
 
 
-def _chosen(path: Path, commit: CommitFile, known: Generation | None) -> tuple[_kernel.Slot, Generation, list[int]]:
+def _chosen(
+    path: Path, commit: CommitFile, known: Generation | None, look: Look | Told | None
+) -> tuple[_kernel.Slot, Generation, list[int]]:
     """The newest commit in a commit file that can be trusted, its files, and their extents."""
     for _, slot in commit.slots:
         check_features(path, slot)
         generation = known if commit.is_of(known, slot) else Generation.open(path, slot, commit)
-        if commit.trusts(slot) or generation.verifies(slot):
+        if commit.accepts(slot, generation, look):
+            held = generation.commit or commit
+            latest = look.latest if look is not None and look.is_of(commit) else commit.slots[0][1].seq
+            held.looked = Look(held.file, held.path, latest, (slot.seq, slot.digest), commit.slots)
             return slot, generation, generation.extents(slot.rows, slot.edits)
     raise CorruptDatasetError(
         f"{path}: no durable commit is intact, and the data of the others does not match its digest; restore the "

@@ -5,7 +5,9 @@ import operator
 import os
 import warnings
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from enum import Enum
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NoReturn, Self, SupportsIndex, TypeVar, cast, get_args
@@ -30,14 +32,15 @@ from mmap_ninja import (
 )
 from mmap_ninja.build import IfExists
 from mmap_ninja.chunks import Chunked
-from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Columns, Dataset, Durability, Encode, Snapshot, nothing
+from mmap_ninja.columns import Role
+from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Columns, Dataset, Durability, Encode, Seen, Snapshot, nothing
 from mmap_ninja.directory import Change, create, is_vacant
 from mmap_ninja.edits import Edit
-from mmap_ninja.errors import IncompleteDatasetWarning, ReadOnlyError, StaleHandleError
-from mmap_ninja.generation import Generation
+from mmap_ninja.errors import IncompleteDatasetWarning, MmapNinjaError, ReadOnlyError, StaleHandleError
+from mmap_ninja.format import Column
+from mmap_ninja.generation import Identity, Told
 from mmap_ninja.legacy import Keys
 from mmap_ninja.legacy_dataset import LegacyDataset, open_dataset
-from mmap_ninja.mutex import Locked
 from mmap_ninja.sequence import PREVIEW_SAMPLES, Indices, SampleSequence, positions, preview_html
 from mmap_ninja.sources import Indexable
 from mmap_ninja.writing import Parts
@@ -56,6 +59,31 @@ _WRITABLE_MODES = (None, "r+", "r+b")
 _END: Final = object()  # what no key is
 
 
+class _Moment(Enum):
+    """What a handle shows when it shows no commit."""
+
+    NEW = "nothing is at the path yet"
+    BEHIND = "a commit was made that could not be mapped"
+
+
+_NEW: Final = _Moment.NEW  # asked for at every commit, and slow to find in the class
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """What a closed handle still tells.
+
+    Args:
+        columns: Of records: what `_pairs` was.
+    """
+
+    columns: tuple[tuple[str, Column], ...]
+
+
+# What a handle shows, beside the samples; a view shows a part of a snapshot.
+State = Seen | LegacyDataset | Snapshot | Closed | _Moment
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Places:
     """Samples that are to be edited: their positions, and the rows that they had at first, in which numbering."""
@@ -63,12 +91,16 @@ class _Places:
     at: Positions
     rows: Positions
     numbering: tuple[bytes, str] | None  # None: that of the generation that an upgrade makes
+    looked_in: Seen | None  # the commit that they were looked up in
+    stored: Positions | None = None  # where they must be stored still
 
 
-class DatasetHandle(SampleSequence[T], Locked):
+class DatasetHandle(SampleSequence[T]):
     """An open dataset: a list of samples on disk.
 
-    Reads are safe from several threads; mutations are serialised by a lock of the handle's own.
+    Reads are safe from several threads; mutations are serialised by a lock of the handle's own. The samples and the
+    `_state` that they are of change together, in one step of the kernel's: an interrupt, a signal's handler or another
+    thread sees one commit, whole.
     """
 
     _kind: ClassVar[format.Kind]
@@ -85,7 +117,7 @@ class DatasetHandle(SampleSequence[T], Locked):
         read_mode: ReadMode | None = None,
         keys: Keys = Keys(),  # noqa: B008 - it cannot change
     ) -> None:
-        self._set_up(out_dir, mode, durability, lock_timeout, keys, read_mode)
+        self._set_up(out_dir, files.absolute(out_dir), mode, durability, lock_timeout, keys, read_mode)
         if self._writable and is_vacant(self.path):
             self._attach_nothing()
         else:
@@ -108,7 +140,7 @@ class DatasetHandle(SampleSequence[T], Locked):
         """A handle on an engine that is open already."""
         handle = cls.__new__(cls)
         keys = dataset.keys if isinstance(dataset, LegacyDataset) else Keys()
-        handle._set_up(out_dir, mode, dataset.durability, dataset.lock_timeout, keys, read_mode)
+        handle._set_up(out_dir, dataset.path, mode, dataset.durability, dataset.lock_timeout, keys, read_mode)
         handle._configure({})
         handle._show(dataset)
         return handle
@@ -116,6 +148,7 @@ class DatasetHandle(SampleSequence[T], Locked):
     def _set_up(
         self,
         out_dir: PathLike,
+        path: Path,
         mode: Mode | None,
         durability: Durability,
         lock_timeout: float,
@@ -128,7 +161,7 @@ class DatasetHandle(SampleSequence[T], Locked):
         if durability not in get_args(Durability):
             raise ValueError(f"durability {durability!r} is unknown (expected one of {get_args(Durability)})")
         self.out_dir = Path(out_dir)
-        self.path = files.absolute(out_dir)
+        self.path = path  # absolute: the working directory may change
         self.mode = mode
         self._path_text = str(self.path)
         super().__init__(self._sample, self._path_text)
@@ -139,44 +172,57 @@ class DatasetHandle(SampleSequence[T], Locked):
         self._asked_read_mode = read_mode
         self._map_files(read_mode != "pread")
         self._give_copies(mode == "c")
-        self._make_mutex()
+        self._mutex = _kernel.Mutex(self._path_text)
+        self._state: State = _Moment.NEW
         self._dataset: Dataset | LegacyDataset | None = None
-        self._shown: Generation | LegacyDataset | None = None  # whose files are mapped
-        self._payloads: list[int] = []  # which of them are payloads
-        self._shown_at = 0, 0  # rows and edits
-        self._view_of: Snapshot | None = None
         self._selection: Selection | None = None
         self._field_of: tuple[DatasetHandle[Any], str] | None = None  # whose column this is, of which name
-        self._closed = False
 
     def _show(self, dataset: Dataset | LegacyDataset) -> None:
-        """Read what an engine sees now."""
-        if isinstance(dataset, Dataset):
-            self._shown_at = dataset.rows, dataset.num_edits
-        if isinstance(dataset, Dataset) and dataset.generation is self._shown:
-            extents = dataset.extents
-            self._grow([extents[index] for index in self._payloads], dataset.rows, dataset.edits)
-            return
-        attached = _kernel.Samples(self._sample, self._path_text)  # shown at once: other threads may be reading
-        if self._asked_read_mode is None:
-            attached._map_files(files.reads_by_map(dataset.any_descriptor))
+        """Show what an engine is at now."""
+        seen, shown = dataset if isinstance(dataset, LegacyDataset) else dataset.seen, self._state
+        if isinstance(seen, Seen) and isinstance(shown, Seen) and seen.generation is shown.generation:
+            if seen is not shown:
+                extents = seen.extents
+                sizes = [extents[index] for index in seen.generation.payloads]
+                self._grow(sizes, seen.rows, seen.edits, seen)
         else:
-            attached._map_files(self._asked_read_mode == "mmap")
-        if isinstance(dataset, LegacyDataset):
-            dataset.attach(attached)
-            self._shown = dataset
-        else:
-            self._attach_files(dataset, attached)
-            attached._apply_edits(dataset.edits)
-            self._shown = dataset.generation
-            meta = dataset.meta
-            self._payloads = [meta.index("data", column.id) for column in meta.columns]
-        self._show_column(attached)
+            attached = _kernel.Samples(self._sample, self._path_text)
+            if self._asked_read_mode is None:
+                attached._map_files(files.reads_by_map(dataset.any_descriptor))
+            else:
+                attached._map_files(self._asked_read_mode == "mmap")
+            if isinstance(seen, LegacyDataset):
+                seen.attach(attached)
+            else:
+                self._attach_files(seen, attached)
+                attached._apply_edits(seen.edits)
+            self._show_column(attached, seen)
         self._dataset = dataset
 
-    def _attach_files(self, dataset: Dataset, samples: _kernel.Samples) -> None:
-        """Open the files of a generation that was not shown before, for the kernel's object to read."""
-        attaching.attach(samples, dataset.generation, dataset.extents, dataset.rows, 0)
+    def _follow(self, dataset: Dataset) -> None:
+        """Show the commit that was just made. What fails now is no error of the commit: it is tried again later."""
+        try:
+            self._show(dataset)
+        except (OSError, MemoryError, MmapNinjaError):
+            self._dataset = dataset
+            self._detach(_Moment.BEHIND)
+
+    def _attach_again(self) -> None:
+        """Show a commit that could not be mapped when it was made; the kernel asks for it when samples are read."""
+        if self._state is not _Moment.BEHIND:
+            return
+        # A mutation looks at the samples, too, and so may a signal's handler that comes in between.
+        with nullcontext() if self._mutex.is_mine else self._mutex.turn():
+            if self._state is _Moment.BEHIND:
+                self._show(self._dataset or self._opened())
+
+    def _opened(self) -> Dataset | LegacyDataset:
+        return open_dataset(self.path, self._kind, self._durability, self._lock_timeout, self._keys)
+
+    def _attach_files(self, seen: Seen, samples: _kernel.Samples) -> None:
+        """Map the files of a commit whose generation was not shown before, for the kernel's object to read."""
+        attaching.attach(samples, seen.generation, seen.extents, seen.rows, 0)
 
     @property
     def _configuration(self) -> dict[str, Any]:
@@ -246,15 +292,17 @@ class DatasetHandle(SampleSequence[T], Locked):
 
     def _commit(self, batch: sources.Batch[T], key: Any = _END) -> None:
         """Store a batch at the end, or in the place of the samples that a key names."""
-        if self._is_new:  # an error must leave nothing, not even an empty dataset
-            self._encode(format.first_columns(self._kind), batch, self._path_text, 0)
-        elif isinstance(self._dataset, LegacyDataset):  # nor one that is upgraded
-            self._encode(self._dataset.meta.columns, batch, self._path_text, 0)
 
         def encode(columns: Columns) -> tuple[Columns, Parts]:
             return self._encode(columns, batch, self._path_text, 0)
 
-        with self._mutex:
+        with self._mutex.turn():
+            if not isinstance(self._state, Seen):
+                if isinstance(self._dataset, LegacyDataset):  # an error must leave none that is upgraded
+                    encode(self._dataset.meta.columns)
+                is_first = key is _END and self._is_new
+                if is_first and self._create(*encode(format.first_columns(self._kind)), len(batch)):
+                    return
             if key is not _END:
                 places = self._places(key)
                 if len(batch) != len(places.at):
@@ -266,7 +314,22 @@ class DatasetHandle(SampleSequence[T], Locked):
                 return
             dataset = self._writer()
             dataset.commit(encode, len(batch))
-            self._show(dataset)
+            self._follow(dataset)
+
+    def _create(self, columns: Columns, parts: Parts, rows: int) -> bool:
+        """Make the dataset with its first batch, in one step: an error leaves nothing. False if there is one by now."""
+        roles = [(role, column.id) for column in columns for role in column.type.files()]
+        contents: dict[tuple[Role, int | None], list[bytes]] = {
+            key: [*([format.FIRST_OFFSET] if key[0] == "offsets" else []), bytes(part or b"")]
+            for key, part in zip(roles, parts, strict=False)
+        }
+        if not create(self.path, self._kind, columns, {}, True, self._lock_timeout, contents, rows):
+            return False
+        try:
+            self._show(Dataset(self.path, self._kind, self._durability, self._lock_timeout))
+        except (OSError, MemoryError, MmapNinjaError):  # what fails now is no error of the batch
+            self._detach(_Moment.BEHIND)
+        return True
 
     def __setitem__(self, key: SupportsIndex | Indices, value: Any) -> None:
         """Replace one sample, or as many as a slice, a list of indices or a mask names, in one commit.
@@ -294,7 +357,7 @@ class DatasetHandle(SampleSequence[T], Locked):
             StaleHandleError: if a sample was deleted since this handle looked.
             ReadOnlyError: if the handle, the permissions or the medium do not allow it.
         """
-        with self._mutex:
+        with self._mutex.turn():
             self._edit(self._places(key), nothing, 0)
 
     def pop(self, index: SupportsIndex = -1) -> T:
@@ -302,11 +365,12 @@ class DatasetHandle(SampleSequence[T], Locked):
 
         Raises:
             IndexError: if there is no such sample.
+            StaleHandleError: if others have deleted or replaced it since this handle looked.
         """
-        with self._mutex:
+        with self._mutex.turn():
             places = self._places(operator.index(index))
             (sample,) = self.__getitems__(places.at)
-            self._edit(places, nothing, 0)
+            self._edit(replace(places, stored=self._stored_rows(places.at)), nothing, 0)
         return sample
 
     def clear(self) -> None:
@@ -314,12 +378,12 @@ class DatasetHandle(SampleSequence[T], Locked):
 
         Readers keep what they see until their next `refresh`.
         """
-        with self._mutex:
+        with self._mutex.turn():
             if self._is_new:
                 return
             dataset = self._writer()
             dataset.evolve(lambda: Change(compaction.sealed(dataset.meta.columns), rows=0))
-            self._show(dataset)
+            self._follow(dataset)
 
     def compact(self, order: Indices | None = None, verbose: bool = False) -> None:
         """Write the samples anew without what was deleted or replaced, and give that space back.
@@ -336,19 +400,19 @@ class DatasetHandle(SampleSequence[T], Locked):
             ValueError: if `order` is no permutation.
             StaleHandleError: if others changed the dataset since this handle looked, and an order is given.
         """
-        with self._mutex:
+        with self._mutex.turn():
             permutation = None if order is None else _permutation(order, len(self), self.path)
             if self._is_new:
                 return
             dataset = self._writer()
             compaction.compact(dataset, permutation, self._snapshot.identity, verbose=verbose)
-            self._show(dataset)
+            self._follow(dataset)
 
     @property
     def garbage(self) -> int:
         """Bytes that `compact` would give back: of deleted and replaced samples, and what tells of them."""
-        with self._mutex:
-            return self._dataset.garbage if isinstance(self._dataset, Dataset) else 0
+        state = self._now()
+        return state.garbage if isinstance(state, Seen) else 0
 
     def verify(self, level: verifying.Level = "sums", verbose: bool = False) -> verifying.Report:
         """Look whether the dataset's files are what its newest commit was made of: see `mmap_ninja.verify`.
@@ -388,8 +452,10 @@ class DatasetHandle(SampleSequence[T], Locked):
             at = np.array([index], np.int64)
         else:
             at = positions(key, len(self))
-        numbering = self._shown.meta.numbering if isinstance(self._shown, Generation) else None
-        return _Places(at, self._base_rows(at), numbering)
+        state = self._now()
+        if not isinstance(state, Seen):
+            return _Places(at, self._base_rows(at), None, None)
+        return _Places(at, self._base_rows(at), state.meta.numbering, state)
 
     def _batch_of(self, samples: Any) -> sources.Batch[Any]:
         """What is assigned to several places, or extended by, as a batch."""
@@ -404,29 +470,41 @@ class DatasetHandle(SampleSequence[T], Locked):
         if len(self) != before:  # it was of 0.x, and has changed before it was upgraded
             raise StaleHandleError(f"{self.path}: was changed by mmap_ninja 0.x since this handle looked; look again")
         numbering = dataset.meta.numbering if places.numbering is None else places.numbering
-        dataset.commit(encode, count, Edit(numbering, places.rows, replaces=count > 0))
-        self._show(dataset)
+        edit = Edit(numbering, places.rows, count > 0, places.stored)
+        dataset.commit(encode, count, edit, places.looked_in)
+        self._follow(dataset)
 
     @property
     def _is_new(self) -> bool:
         """Whether nothing is at the path yet, which a mutation would make."""
-        return self._dataset is None and self._writable and not self._closed and self._view_of is None
+        return self._state is _NEW and self._writable
+
+    @property
+    def _closed(self) -> bool:
+        return isinstance(self._state, Closed)
+
+    def _now(self) -> State:
+        """What is shown; a commit that could not be mapped before is, or it is said why not."""
+        self._attach_again()
+        return self._state
 
     def _writer(self) -> Dataset:
         """The engine, for a mutation; made now if the path held no dataset yet."""
-        if self._writable and isinstance(self._dataset, Dataset):
+        if isinstance(self._dataset, Dataset) and self._writable and isinstance(self._state, Seen):
             return self._dataset
-        if self._view_of is not None:
+        if isinstance(self._state, Snapshot):
             raise ReadOnlyError(f"{self.path}: a view is read-only; change the dataset that it was selected from")
         if not self._writable:
             raise ReadOnlyError(f"{self.path}: opened with mode {self.mode!r}; open it without a mode to write")
         if self._closed:
             raise ValueError(f"{self.path}: the dataset is closed; open it again to write to it")
+        if isinstance(self._dataset, Dataset):
+            return self._dataset
         if self._dataset is not None:
             upgrading.adopt(self.path, self._keys, self._lock_timeout)
-        else:
+        elif self._is_new:
             columns = format.first_columns(self._kind)
-            create(self.path, self._kind, columns, {}, complete=True, timeout=self._lock_timeout)
+            create(self.path, self._kind, columns, {}, True, self._lock_timeout)
         dataset = Dataset(self.path, self._kind, self._durability, self._lock_timeout)
         self._show(dataset)
         return dataset
@@ -437,12 +515,12 @@ class DatasetHandle(SampleSequence[T], Locked):
         Raises:
             CommitUncertainError: if the system could not write it.
         """
-        with self._mutex:
+        with self._mutex.turn():
             if self._is_new or (self._writable and isinstance(self._dataset, LegacyDataset)):
                 return  # nothing is at the path yet, or of this handle's
             dataset = self._writer()
             dataset.flush()
-            self._show(dataset)
+            self._follow(dataset)
 
     def refresh(self) -> None:
         """Move to the newest commit, whoever made it.
@@ -451,24 +529,37 @@ class DatasetHandle(SampleSequence[T], Locked):
             NotADatasetError: if the dataset was deleted.
             ValueError: if this is a view or closed.
         """
-        with self._mutex:
-            if self._closed or self._view_of is not None:
+        with self._mutex.turn():
+            if self._closed or isinstance(self._state, Snapshot):
                 raise ValueError(f"{self.path}: a {'closed handle' if self._closed else 'view'} cannot be refreshed")
             if isinstance(self._dataset, Dataset):
                 self._dataset.refresh()
                 self._show(self._dataset)
             elif self._dataset is not None or not is_vacant(self.path):
-                options = self._kind, self._durability, self._lock_timeout, self._keys
-                self._show(open_dataset(self.path, *options))
+                self._show(self._opened())
 
     def close(self) -> None:
-        """Make this handle's commits durable and let go of the files; views of it stay valid."""
-        with self._mutex:
-            dataset, self._dataset, self._shown = self._dataset, None, None
-            self._closed = True
-            self._detach()
-            if dataset is not None:
-                dataset.close()
+        """Make durable what this handle has committed, and let go of the files; views of it stay valid.
+
+        What others have committed is theirs to make durable, or `flush`'s.
+
+        Raises:
+            CommitUncertainError: if the system could not write it; the handle is closed all the same.
+        """
+        with self._mutex.turn():
+            try:
+                if self._dataset is not None:
+                    self._dataset.close()
+            except (OSError, MmapNinjaError):
+                self._detach(self._as_closed())
+                self._dataset = None
+                raise
+            # Not before: whoever interrupts this can close again.
+            self._detach(self._as_closed())
+            self._dataset = None
+
+    def _as_closed(self) -> Closed:
+        return Closed(())
 
     def __enter__(self) -> Self:
         return self
@@ -490,35 +581,37 @@ class DatasetHandle(SampleSequence[T], Locked):
         if self._field_of is not None:
             records, name = self._field_of
             return cast("Self", records.select(indices)._get_many(name))
-        view = type(self).__new__(type(self))
-        view._set_up(self.out_dir, self.mode, self._durability, self._lock_timeout, self._keys, self._asked_read_mode)
+        view: Self = self._like_this()
         view._configure(self._configuration)
-        with self._mutex:  # the samples and the snapshot that the view is pickled with must be of one commit
-            view._view_of, count = self._snapshot, len(self)
-            base: Selection = range(count) if self._selection is None else self._selection
-            if isinstance(indices, slice):
-                chosen = range(count)[indices]
-                view._select_range(self, chosen.start, chosen.step, len(chosen))
-                view._selection = base[indices]
-            else:
-                at = positions(indices, count)
-                at = np.where(at < 0, at + count, at)
-                view._select_positions(self, at)
-                view._selection = base.start + base.step * at if isinstance(base, range) else base[at]
+        view._take_over(self, view._share_column(self))
+        count = len(view)
+        base: Selection = range(count) if self._selection is None else self._selection
+        if isinstance(indices, slice):
+            chosen = range(count)[indices]
+            view._select_range(view, chosen.start, chosen.step, len(chosen))
+            view._selection = base[indices]
+        else:
+            at = positions(indices, count)
+            at = np.where(at < 0, at + count, at)
+            view._select_positions(view, at)
+            view._selection = base.start + base.step * at if isinstance(base, range) else base[at]
         return view
+
+    def _like_this(self, cls: "type[DatasetHandle[Any]] | None" = None) -> Any:
+        """A handle that is set up as this one, of this class if none is given, and shows nothing yet."""
+        made = cls or type(self)
+        handle = made.__new__(made)
+        options = self.mode, self._durability, self._lock_timeout, self._keys, self._asked_read_mode
+        handle._set_up(self.out_dir, self.path, *options)
+        return handle
+
+    def _take_over(self, parent: "DatasetHandle[Any]", state: State) -> None:  # noqa: ARG002 - for other kinds
+        """Become a view of what another handle shows, whose samples this one shares."""
+        self._state = _snapshot_of(state)
 
     @property
     def _snapshot(self) -> Snapshot:
-        if self._view_of is not None:
-            return self._view_of
-        if self._dataset is None:
-            return Snapshot(None, {}, complete=True)
-        seen = self._dataset.snapshot
-        if not isinstance(self._shown, Generation):
-            return seen
-        # Not the engine's: a mutation that failed has moved that on, perhaps.
-        meta = self._shown.meta
-        return Snapshot((meta.uuid, meta.generation, *self._shown_at), meta.metadata, complete=seen.complete)
+        return _snapshot_of(self._now())
 
     @property
     def read_mode(self) -> ReadMode:
@@ -531,6 +624,26 @@ class DatasetHandle(SampleSequence[T], Locked):
         return copy.deepcopy(self._snapshot.metadata)
 
     @property
+    def commit_id(self) -> str | None:
+        """The commit that this handle shows, as a short string; None where nothing is at the path yet.
+
+        `mmap_ninja.open(path, commit_id=...)` shows exactly the same samples, here or in a copy of the directory,
+        whatever was appended, deleted or replaced since. It is no longer to be had when the dataset has got a new
+        generation: columns or metadata that changed, a `compact` or `clear`, a replacement; or when the commit was
+        lost, by a power loss or a backup that was restored.
+
+        Example:
+            >>> import mmap_ninja
+            >>> texts = mmap_ninja.StringsMmap.from_strings("reviews", ["good"])
+            >>> trained_on = texts.commit_id
+            >>> texts.append("bad")
+            >>> list(mmap_ninja.open("reviews", commit_id=trained_on))
+            ['good']
+        """
+        identity = self._snapshot.identity
+        return None if identity is None else identity.commit_id
+
+    @property
     def complete(self) -> bool:
         """Whether the build that made this dataset has ended."""
         return self._snapshot.complete
@@ -538,10 +651,10 @@ class DatasetHandle(SampleSequence[T], Locked):
     @property
     def nbytes(self) -> int:
         """Bytes of the samples as they are stored, without their offsets."""
-        if self._view_of is not None:
+        state = self._now()
+        if isinstance(state, Snapshot):
             return int(self._stored_sizes().sum()) * self._unit
-        with self._mutex:
-            return self._dataset.nbytes if self._dataset else 0
+        return 0 if isinstance(state, _Moment | Closed) else state.nbytes
 
     @property
     def _unit(self) -> int:
@@ -550,7 +663,7 @@ class DatasetHandle(SampleSequence[T], Locked):
 
     def __repr__(self) -> str:
         what = "closed" if self._closed else f"{len(self)} samples"
-        if self._view_of is not None:
+        if isinstance(self._state, Snapshot):
             what = f"view, {what}"
         elif not self._closed:
             what += f", {self.nbytes} bytes" + ("" if self.complete else ", incomplete")
@@ -566,7 +679,9 @@ class DatasetHandle(SampleSequence[T], Locked):
         if self._field_of is not None:
             return operator.getitem, self._field_of
         options = (str(self.path), self.mode, self._durability, self._lock_timeout, self._keys, self._asked_read_mode)
-        return reopen, (type(self), options, self._snapshot.identity, self._selection, self._configuration)
+        shown = self._snapshot
+        told = None if shown.look is None else shown.look.told()
+        return reopen, (type(self), options, shown.identity, self._selection, self._configuration, told)
 
     def _exported(self) -> dict[str, Any]:
         """The columns that Arrow sees, by their names."""
@@ -730,16 +845,17 @@ class DatasetHandle(SampleSequence[T], Locked):
         check_mode(mode)
         path = files.absolute(out_dir)
         columns = format.first_columns(cls._kind) if columns is None else columns
-        started = build.begin(path, cls._kind, columns, options)
-        if started is not None:
-            with started:
-                last = cls._over(started.dataset, path, "c")[-1] if started.skip else None
-                if isinstance(source, Chunked):
-                    source.source.check_resumed(started.skip, last, path)
-                    source.run(started, cls._encode, options)
-                else:
-                    batches = source.batches(options.batch_size, started.skip, last, path)
-                    build.run(started, batches, cls._encode, source.total, options)
+        with files.Scope() as scope:
+            started = build.begin(path, cls._kind, columns, options, scope)
+            if started is not None:
+                with started:
+                    last = cls._over(started.dataset, path, "c")[-1] if started.skip else None
+                    if isinstance(source, Chunked):
+                        source.source.check_resumed(started.skip, last, path)
+                        source.run(started, cls._encode, options)
+                    else:
+                        batches = source.batches(options.batch_size, started.skip, last, path)
+                        build.run(started, batches, cls._encode, source.total, options)
         durability = options.durability or "process"
         return cls(out_dir, mode=mode, durability=durability, lock_timeout=options.lock_timeout, **configuration or {})
 
@@ -767,20 +883,32 @@ def check_mode(mode: str | None) -> None:
         raise ValueError(f"mode {mode!r} is unknown (expected None, 'r', 'r+' or 'c'; new datasets are made by from_*)")
 
 
+def _snapshot_of(state: State) -> Snapshot:
+    if isinstance(state, _Moment | Closed):
+        return Snapshot(None, {}, complete=True)
+    return state if isinstance(state, Snapshot) else state.snapshot
+
+
 def reopen(
     cls: type[DatasetHandle[Any]],
     options: tuple[str, Mode | None, Durability, float, Keys, ReadMode | None],
-    identity: tuple[bytes, int, int, int] | None,
+    identity: Identity | None,
     selection: Selection | None,
     configuration: dict[str, Any],
+    told: Told | None,
 ) -> DatasetHandle[Any]:
     """A pickled handle, on exactly the snapshot that it had."""
     path, mode, durability, lock_timeout, keys, read_mode = options
     if identity is None:
-        return cls(
+        if not is_vacant(Path(path)):
+            raise StaleHandleError(
+                f"{path}: nothing was here when this handle was pickled, and now there is a dataset; open it again"
+            )
+        new = cls(
             path, mode=mode, durability=durability, lock_timeout=lock_timeout, read_mode=read_mode, **configuration
         )
-    dataset = open_dataset(Path(path), cls._kind, durability, lock_timeout, keys)
+        return new if selection is None else new.select(slice(0))
+    dataset = open_dataset(Path(path), cls._kind, durability, lock_timeout, keys, told)
     dataset.pin(identity)
     handle = cls._over(dataset, path, mode, read_mode)
     handle._configure(configuration)

@@ -384,11 +384,8 @@ def _open_index(path: Path) -> _Index:
     rows = array.shape[0]
     if not rows:
         return _Index(array, 0, 0, 0)
-    fd = files.open_read(path / _DATA)
-    try:
-        first, last = (os.pread(fd, _INDEX_SIZE, row * _INDEX_SIZE) for row in (0, rows - 1))
-    finally:
-        os.close(fd)
+    with files.open_read(path / _DATA) as file:
+        first, last = (os.pread(file.fileno(), _INDEX_SIZE, row * _INDEX_SIZE) for row in (0, rows - 1))
     return _Index(
         array, rows, int.from_bytes(first, "little", signed=True), int.from_bytes(last, "little", signed=True)
     )
@@ -525,13 +522,11 @@ def _content(path: Path, limit: int = _SMALL_FILE) -> bytes:
 def _open_data(path: Path) -> tuple[int, bytes]:
     """The size of a payload, and its first bytes."""
     try:
-        fd = files.open_read(path)
+        with files.open_read(path) as file:
+            fd = file.fileno()
+            return os.fstat(fd).st_size, os.pread(fd, len(_ZSTD_MAGIC) + 1, 0)
     except (FileNotFoundError, NotADirectoryError):
         raise _missing(path) from None
-    try:
-        return os.fstat(fd).st_size, os.pread(fd, len(_ZSTD_MAGIC) + 1, 0)
-    finally:
-        os.close(fd)
 
 
 def _require_int64(array: _Array) -> None:

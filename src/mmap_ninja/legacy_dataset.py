@@ -6,9 +6,10 @@ from pathlib import Path
 
 from mmap_ninja import _kernel, codec, files, format
 from mmap_ninja.columns import DICTIONARY_SIZES, Array, ColumnType, Ragged, Text, Zstd
-from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Dataset, Durability, Identity, Snapshot, check_kind
+from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Dataset, Durability, Snapshot, check_kind
 from mmap_ninja.errors import CorruptDatasetError, StaleHandleError
 from mmap_ninja.format import Column, Meta
+from mmap_ninja.generation import Identity, Told
 from mmap_ninja.legacy import FlatShapes, Keys, Layout, LayoutFile, NestedShapes, detect, read_layout
 
 GENERATION = 1  # which an upgrade makes of it
@@ -35,14 +36,14 @@ class LegacyDataset:
         self.durability = durability
         self.lock_timeout = lock_timeout
         self.keys = keys
-        self.descriptors: dict[str, int] = {}
+        self._opened: dict[str, _kernel.File] = {}
         self.layout = layout = read_layout(path, *keys)
         check_kind(path, layout.kind, kind)
         self.rows = layout.rows
         sizes = {file.name: file.size_bytes for file in _files(layout)}
         for name in sizes:
-            self.descriptors[name] = files.open_read(path / name)
-        found = {name: os.fstat(fd) for name, fd in self.descriptors.items()}
+            self._opened[name] = files.open_read(path / name)
+        found = {name: os.fstat(file.fileno()) for name, file in self._opened.items()}
         for name, size in sizes.items():
             if found[name].st_size < size:
                 raise CorruptDatasetError(f"{path / name}: was cut while it was opened; try again")
@@ -50,10 +51,6 @@ class LegacyDataset:
         facts = repr((layout, [info.st_mtime_ns for info in found.values()]))
         fingerprint = hashlib.blake2b(facts.encode(), digest_size=16).digest()
         self.meta = Meta(fingerprint, GENERATION, layout.kind, (Column(0, "", _column_type(layout)),), (), {})
-
-    def __del__(self) -> None:
-        for descriptor in self.descriptors.values():
-            os.close(descriptor)
 
     @property
     def any_descriptor(self) -> int:
@@ -63,8 +60,7 @@ class LegacyDataset:
     @property
     def snapshot(self) -> Snapshot:
         """What the handle sees, for a view to keep and a pickle to come back to."""
-        identity = (self.meta.uuid, GENERATION, self.rows, 0)
-        return Snapshot(identity, {}, complete=True)
+        return Snapshot(Identity.of_0x(self.meta.uuid, GENERATION, self.rows), {}, complete=True)
 
     @property
     def nbytes(self) -> int:
@@ -78,13 +74,20 @@ class LegacyDataset:
                 f"{self.path}: mmap_ninja 0.x has changed it since this handle was pickled; open the path again"
             )
 
+    def sync(self) -> None:
+        """Wait until the files, and their names, are on the medium."""
+        for name, file in self._opened.items():
+            files.sync(file, self.path / name)
+        for folder in sorted({(self.path / name).parent for name in self._opened} | {self.path, self.path.parent}):
+            files.sync_directory(folder, self.path)
+
     def close(self) -> None:
         """Nothing is to be written; the files are closed with the last user of this object."""
 
     def file(self, file: LayoutFile | None) -> int:
         """The descriptor of a file of the layout."""
         assert file is not None  # noqa: S101 - the kinds that have the file ask for it
-        return self.descriptors[file.name]
+        return self._opened[file.name].fileno()
 
     def attach(self, samples: _kernel.Samples) -> None:
         """Let the kernel's object read the samples."""
@@ -123,6 +126,7 @@ def open_dataset(
     durability: Durability,
     lock_timeout: float,
     keys: Keys = Keys(),  # noqa: B008
+    told: Told | None = None,
 ) -> Dataset | LegacyDataset:
     """Open what lies at a path, of today's format or of 0.x."""
     if detect(path):
@@ -135,7 +139,7 @@ def open_dataset(
             if detect(path):
                 return found
         # An upgrade came between, and removes the files of 0.x.
-    return Dataset(path, kind, durability, lock_timeout)
+    return Dataset(path, kind, durability, lock_timeout, told=told)
 
 
 def _column_type(layout: Layout) -> ColumnType:

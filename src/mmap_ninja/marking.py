@@ -9,10 +9,12 @@ asked for a dtype whose name is the mark: it refuses, and quotes it.
 
 import errno
 import os
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
-from mmap_ninja import files, format
+from mmap_ninja import _kernel, files, format
+from mmap_ninja.errors import CorruptDatasetError
 
 MARK: Final = b"this directory was upgraded: install mmap_ninja>=1"
 
@@ -64,6 +66,7 @@ def finish(path: Path, *, keeps_data: bool) -> None:
         path: The dataset's directory.
         keeps_data: Whether `data.ninja` is the payload of a generation.
     """
+    files.sync_directory(path)  # whoever has made the commit file may have died before its name was on the medium
     list_path = path / format.UPGRADE
     names = files.read(list_path, _LIST_LIMIT).decode("utf-8", "replace").split("\n")
     marked, *cleared = [name for name in names if _is_plain(name)] or FOLDERS[:1]
@@ -104,12 +107,14 @@ def _put(path: Path, content: bytes) -> None:
     # Renamed, since 0.9 may have the old one open, or open it now.
     new_path = path.with_name(path.name + _TEMPORARY)
     files.remove(new_path)
-    fd = files.create(new_path)
-    try:
-        files.write(fd, content, 0, new_path)
-        files.sync(fd, new_path)
-    finally:
-        os.close(fd)
+    with ExitStack() as stack:
+        like: _kernel.File | None = None
+        for beside in (path, path.with_name(format.LEGACY_DATA), path.parent.with_name(format.LEGACY_DATA)):
+            with suppress(OSError, CorruptDatasetError):
+                like = like or stack.enter_context(files.open_read(beside))
+        file = stack.enter_context(files.create(new_path, like))
+        files.write(file, content, 0, new_path)
+        files.sync(file, new_path)
     files.rename(new_path, path)
 
 

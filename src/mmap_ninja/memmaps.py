@@ -95,7 +95,7 @@ def open_existing(out_dir: PathLike, mode: MemmapMode = "r") -> Memmap:
         shape = (layout.rows, *layout.sample_shape)
         return _map(path / layout.payload.name, layout.dtype, mode, shape, layout.order)
     dataset = Dataset(path.absolute(), "array", "process", DEFAULT_LOCK_TIMEOUT)
-    if dataset.slot.edits:
+    if dataset.seen.slot.edits:
         raise ValueError(
             f"{path}: has deleted or replaced samples, so its file is not the list of its samples; call compact() of "
             "ArrayMmap first, or read it through that"
@@ -108,7 +108,7 @@ def open_existing(out_dir: PathLike, mode: MemmapMode = "r") -> Memmap:
     if not isinstance(array, Array) or array.dtype is None or array.shape is None:
         raise ValueError(f"{path}: holds no samples yet, so neither dtype nor shape is known; append one first")
     name = dataset.meta.files[dataset.meta.index("data", column.id)].name
-    return _map(path / name, array.dtype, mode, (dataset.rows, *array.shape), "C")
+    return _map(path / name, array.dtype, mode, (dataset.seen.rows, *array.shape), "C")
 
 
 def _map(

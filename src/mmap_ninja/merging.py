@@ -70,7 +70,7 @@ def merge(
     for dataset in datasets:
         if not dataset.snapshot.complete:
             warnings.warn(
-                f"{dataset.path}: the build of this dataset has not ended; only the {dataset.num_samples} samples "
+                f"{dataset.path}: the build of this dataset has not ended; only the {dataset.seen.num_samples} samples "
                 "committed so far are merged; end it with if_exists='resume' and merge again",
                 IncompleteDatasetWarning,
                 stacklevel=2,
@@ -78,11 +78,11 @@ def merge(
     metadata = datasets[0].meta.metadata if metadata is None else metadata
     format.check_metadata(metadata)
     options = build.Options(1, verbose, if_exists, metadata, None, lock_timeout)
-    full = [dataset for dataset in datasets if dataset.num_samples]
-    rows = [Source(dataset.generation, dataset.extents, dataset.edits.runs(dataset.rows)) for dataset in full]
-    with build.begin_hidden(out, datasets[0].meta.kind, columns, options) as started:
+    full = [dataset.seen for dataset in datasets if dataset.seen.num_samples]
+    rows = [Source(seen.generation, seen.extents, seen.edits.runs(seen.rows)) for seen in full]
+    with files.Scope() as scope, build.begin_hidden(out, datasets[0].meta.kind, columns, options, scope) as started:
         with copying.shown(copying.contents(columns, rows), rows, verbose=verbose) as contents:
-            started.fill(contents, sum(dataset.num_samples for dataset in full))
+            started.fill(contents, sum(seen.num_samples for seen in full))
         started.finish()
 
 

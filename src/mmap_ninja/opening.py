@@ -33,6 +33,7 @@ def open(
     lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
     read_mode: ReadMode | None = None,
     verify: Level | None = None,
+    commit_id: str | None = None,
 ) -> DatasetHandle[Any]:
     """Open an existing dataset with the class of its kind; directories of mmap_ninja 0.2 to 0.9, too.
 
@@ -44,12 +45,16 @@ def open(
         read_mode: How the files are read, by the filesystem if None: see `StringsMmap`.
         verify: Look at the files first, as `mmap_ninja.verify` does at this level. "full" for what comes from
             elsewhere.
+        commit_id: Show exactly the commit of which a handle's property of this name has told; None: the newest. The
+            handle's first mutation, and `refresh`, move it on from there.
 
     Raises:
         NotADatasetError: if the path is missing or holds no dataset.
         CorruptDatasetError: if its files contradict each other, or what was verified is damaged: the message is the
             report.
         FormatVersionError: if a newer version of mmap_ninja wrote it.
+        StaleHandleError: if the dataset no longer holds that commit.
+        ValueError: if `commit_id` is no commit's.
 
     Example:
         >>> _ = StringsMmap.from_strings("reviews", ["good", "bad"])
@@ -60,6 +65,10 @@ def open(
     if verify is not None and not (report := verifying.verify(path, verify)).ok:
         raise CorruptDatasetError(str(report))
     dataset = open_dataset(files.absolute(path), None, durability, lock_timeout)
+    if commit_id is not None:
+        newest = dataset.snapshot.identity
+        assert newest is not None  # noqa: S101 - a dataset has one
+        dataset.pin(newest.named(commit_id))
     handle = _CLASSES[dataset.meta.kind]._over(dataset, path, mode, read_mode)
     handle._warn(stacklevel=3)
     return handle

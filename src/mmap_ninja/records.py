@@ -25,11 +25,11 @@ from mmap_ninja.arrays import ArrayMmap
 from mmap_ninja.build import IfExists
 from mmap_ninja.bytes import BytesMmap
 from mmap_ninja.columns import Array, Binary, ColumnType, Json, Ragged, Text
-from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Columns, Dataset, Durability
+from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Columns, Durability, Seen, Snapshot
 from mmap_ninja.directory import Change, is_vacant
-from mmap_ninja.errors import StaleHandleError
+from mmap_ninja.errors import MmapNinjaError, StaleHandleError
 from mmap_ninja.format import Column
-from mmap_ninja.handle import DatasetHandle, Mode, PathLike, ReadMode
+from mmap_ninja.handle import Closed, DatasetHandle, Mode, PathLike, ReadMode, State
 from mmap_ninja.ragged_arrays import RaggedMmap
 from mmap_ninja.schema import Spec, Specs
 from mmap_ninja.sequence import Indices, positions
@@ -271,34 +271,34 @@ class RecordsMmap(DatasetHandle[Record]):
         """What each column holds, by its name."""
         return {name: schema.spec_of(column.type) for name, column in self._pairs}
 
-    _pairs: tuple[tuple[str, Column], ...] = ()  # what is shown: a name, and the dataset's column
-    _handles: dict[str, DatasetHandle[Any]] | None = None  # of the columns of what is seen now
+    _own_pairs: tuple[tuple[str, Column], ...] | None = None  # of a view, which may have other names
+    _handles: dict[str, DatasetHandle[Any]] | None = None  # of a view's columns; others may move on
     _asked: tuple[tuple[str, str], ...] | None = None  # of a view of some columns: names, and the dataset's names
 
     @property
+    def _pairs(self) -> tuple[tuple[str, Column], ...]:
+        """What is shown: a name, and the dataset's column."""
+        return _pairs_of(self._now()) if self._own_pairs is None else self._own_pairs
+
+    @property
     def _configuration(self) -> dict[str, Any]:
-        return {"asked": self._asked}
+        return {} if self._asked is None else {"asked": self._asked}
 
     def _configure(self, configuration: dict[str, Any]) -> None:
         self._asked = configuration.get("asked")
-        if self._asked is not None and self._shown is not None:
+        if self._asked is not None and isinstance(self._state, Seen):
             self._restrict(self, self._asked)
 
-    def _attach_files(self, dataset: Dataset, samples: _kernel.Samples) -> None:
-        columns = dataset.meta.columns
+    def _attach_files(self, seen: Seen, samples: _kernel.Samples) -> None:
+        columns = seen.meta.columns
         fields = []
         for place, column in enumerate(columns):
             where = f"{self._path_text}: column {column.name!r}"
             fields.append(_kernel.Samples(attaching.kernel_kind(column.type), where))
             fields[-1]._give_copies(self.mode == "c")
             fields[-1]._map_files(samples._is_mapped)
-            attaching.attach(fields[-1], dataset.generation, dataset.extents, dataset.rows, place)
+            attaching.attach(fields[-1], seen.generation, seen.extents, seen.rows, place)
         samples._attach_fields([tuple(column.name.split(".")) for column in columns], fields)
-        self._pairs = tuple((column.name, column) for column in columns)
-
-    def _show(self, dataset: Any) -> None:
-        super()._show(dataset)
-        self._handles = None
 
     def _restrict(self, parent: "RecordsMmap", asked: tuple[tuple[str, str], ...]) -> None:
         """Show some columns only, by other names perhaps."""
@@ -312,39 +312,42 @@ class RecordsMmap(DatasetHandle[Record]):
         shown = _kernel.Samples(self._sample, self._path_text)
         shown._map_files(parent._is_mapped)
         shown._attach_fields([tuple(name.split(".")) for name, _ in asked], fields)
-        self._pairs = tuple((name, parent._pairs[places[stored]][1]) for name, stored in asked)
+        self._own_pairs = tuple((name, parent._pairs[places[stored]][1]) for name, stored in asked)
         self._asked = asked
-        self._show_column(shown)
+        self._show_column(shown, self._state)
 
-    def select(self, indices: Indices) -> Self:
-        """A read-only view of some of the samples, on the snapshot that this handle sees now; nothing is read.
+    def _as_closed(self) -> Closed:
+        try:
+            return Closed(self._pairs)
+        except (OSError, MemoryError, MmapNinjaError):  # a commit that cannot be mapped, which nobody will read now
+            return Closed(())
 
-        Args:
-            indices: A slice, indices in any order and number, or a boolean mask.
-        """
-        with self._mutex:
-            view = super().select(indices)
-            view._pairs = self._pairs
-        return view
+    def _take_over(self, parent: DatasetHandle[Any], state: State) -> None:
+        super()._take_over(parent, state)
+        own = cast("RecordsMmap", parent)._own_pairs
+        self._own_pairs = _pairs_of(state) if own is None else own
 
     def _columns(self) -> dict[str, DatasetHandle[Any]]:
-        """A handle for each column, on what this handle sees now."""
-        handles = self._handles
-        if handles is not None:  # without the lock, which another thread may hold for long
-            return handles
-        with self._mutex:
-            if self._handles is None:
-                records = self.select(slice(None))  # not this handle, which would then live until a garbage collection
-                self._handles = {name: records._column(place) for place, (name, _) in enumerate(self._pairs)}
-            return self._handles
+        """A handle for each column, on what this handle shows now."""
+        while True:
+            state = self._now()
+            known = state.column_handles if isinstance(state, Seen) else self._handles
+            if known is not None:
+                return cast("dict[str, DatasetHandle[Any]]", known)
+            records = self.select(slice(None))  # not this handle, which would then live until a garbage collection
+            handles = {name: records._column(place) for place, (name, _) in enumerate(records._pairs)}
+            if self._state is not state:  # another thread has moved it meanwhile
+                continue
+            if isinstance(state, Seen):
+                state.column_handles = handles
+            else:
+                self._handles = handles
 
     def _column(self, place: int) -> DatasetHandle[Any]:
         name, column = self._pairs[place]
-        cls = _CLASSES[type(column.type)]
-        handle = cls.__new__(cls)
-        handle._set_up(self.out_dir, self.mode, self._durability, self._lock_timeout, self._keys, self._asked_read_mode)
+        handle: DatasetHandle[Any] = self._like_this(_CLASSES[type(column.type)])
         handle._configure({})
-        handle._view_of = self._view_of
+        handle._state = self._state
         handle._field_of = (self, name)
         handle._show_field(self, place)
         return handle
@@ -362,17 +365,16 @@ class RecordsMmap(DatasetHandle[Record]):
     def _view(self, names: list[str], *, grouped: bool) -> Self:
         """A view of some columns, or of a group of them by the names that they have in it."""
         asked = []
-        with self._mutex:  # other threads may change the columns
-            for name in names:
-                prefix = f"{name}."
-                found = [own for own in self.columns if own == name or own.startswith(prefix)]
-                if not found:
-                    known = ", ".join(map(repr, self.columns[:20]))
-                    raise KeyError(f"{self.path}: has no column {name!r}; it has {known or 'none yet'}")
-                asked += [(own.removeprefix(prefix) if grouped else own, own) for own in found]
-            stored = {own: column.name for own, column in self._pairs}
-            view = self.select(slice(None))
-            view._restrict(view, tuple(dict.fromkeys((shown, stored[own]) for shown, own in asked)))
+        view = self.select(slice(None))  # other threads may change the columns
+        for name in names:
+            prefix = f"{name}."
+            found = [own for own in view.columns if own == name or own.startswith(prefix)]
+            if not found:
+                known = ", ".join(map(repr, view.columns[:20]))
+                raise KeyError(f"{self.path}: has no column {name!r}; it has {known or 'none yet'}")
+            asked += [(own.removeprefix(prefix) if grouped else own, own) for own in found]
+        stored = {own: column.name for own, column in view._pairs}
+        view._restrict(view, tuple(dict.fromkeys((shown, stored[own]) for shown, own in asked)))
         return view
 
     def add_column(self, name: str, values: Iterable[Any], spec: Spec | None = None) -> None:
@@ -393,7 +395,7 @@ class RecordsMmap(DatasetHandle[Record]):
         """
         listed = cast("Sequence[Any]", values) if hasattr(values, "__getitem__") else list(values)
         where = f"{self.path}: column {name!r}"
-        with self._mutex:
+        with self._mutex.turn():
             if len(listed) != len(self):
                 raise ValueError(f"{where}: {len(listed)} values for {len(self)} samples; give one for each")
             self._check_names([*(column.name for _, column in self._pairs), name])
@@ -402,14 +404,15 @@ class RecordsMmap(DatasetHandle[Record]):
             identity = self._snapshot.identity
 
             def change() -> Change:
-                if dataset.snapshot.identity != identity:
+                seen = dataset.seen
+                if seen.identity != identity:
                     raise StaleHandleError(f"{where}: others changed the dataset since this handle looked; look again")
-                column = Column(max((c.id for c in dataset.meta.columns), default=-1) + 1, name, kind)
-                added = AddedColumn(column, listed, dataset.edits.runs(dataset.rows), dataset.rows, where)
-                return Change((*dataset.meta.columns, added.column), added.contents())
+                column = Column(max((c.id for c in seen.meta.columns), default=-1) + 1, name, kind)
+                added = AddedColumn(column, listed, seen.edits.runs(seen.rows), seen.rows, where)
+                return Change((*seen.meta.columns, added.column), added.contents())
 
             dataset.evolve(change)
-            self._show(dataset)
+            self._follow(dataset)
 
     def drop_column(self, name: str) -> None:
         """Remove a column and its files, in one step; readers keep what they see until their next `refresh`.
@@ -439,7 +442,7 @@ class RecordsMmap(DatasetHandle[Record]):
             raise ValueError(f"{self.path}: {error}") from None
 
     def _change_columns(self, name: str, changed: Callable[[Columns], Columns]) -> None:
-        with self._mutex:
+        with self._mutex.turn():
             if name not in self.columns:
                 raise KeyError(f"{self.path}: has no column {name!r}; it has {', '.join(map(repr, self.columns))}")
             dataset = self._writer()
@@ -452,7 +455,7 @@ class RecordsMmap(DatasetHandle[Record]):
                 return Change(columns) if columns != dataset.meta.columns else None
 
             dataset.evolve(change)
-            self._show(dataset)
+            self._follow(dataset)
 
     # ---- reading
 
@@ -488,7 +491,9 @@ class RecordsMmap(DatasetHandle[Record]):
     @property
     def nbytes(self) -> int:
         """Bytes of the samples as they are stored, without their offsets."""
-        return super().nbytes if self._view_of is None else sum(handle.nbytes for handle in self._columns().values())
+        if not isinstance(self._state, Snapshot):
+            return super().nbytes
+        return sum(handle.nbytes for handle in self._columns().values())
 
     def __repr__(self) -> str:
         fields = [f"{name}: {_short(spec)}" for name, spec in self.schema.items()]
@@ -543,6 +548,13 @@ class RecordsMmap(DatasetHandle[Record]):
             parts += of_files
         fitting = tuple(encoded)
         return columns if fitting == columns else fitting, tuple(parts)
+
+
+def _pairs_of(state: State) -> tuple[tuple[str, Column], ...]:
+    """The names and columns of what is shown, where that is no view."""
+    if isinstance(state, Closed):
+        return state.columns
+    return tuple((column.name, column) for column in state.meta.columns) if isinstance(state, Seen) else ()
 
 
 def _short(spec: Spec) -> str:

@@ -84,18 +84,18 @@ def recover(
         out = files.absolute(out_dir)
         meta, timeout = found.generation.meta, lock_timeout
         options = build.Options(1, verbose, "error", meta.metadata, None, timeout)
-        with build.begin_hidden(out, meta.kind, kept.columns, options) as started:
+        with files.Scope() as scope, build.begin_hidden(out, meta.kind, kept.columns, options, scope) as started:
             with copying.shown(kept.contents(), kept.sources, verbose=verbose) as contents:
                 started.fill(contents, kept.samples)
             started.finish()
         return Recovery(out, kept.samples, kept.lost, report)
     find(source)  # what is no dataset must not get a LOCK
-    with directory.make_lock(source, lock_timeout):
+    with directory.make_lock(source, lock_timeout) as lock:
         report, found = _examined(source, verbose=verbose)
         kept = _Kept(found, keep)
         if not report.ok:
             with copying.shown(kept.contents(), kept.sources, verbose=verbose) as contents:
-                _write_anew(found, kept, contents)
+                _write_anew(found, kept, contents, lock)
         with suppress(OSError, MmapNinjaError):  # a BUILD may be damaged
             directory.remove_unnamed(source)
         return Recovery(source, kept.samples, kept.lost, report)
@@ -149,14 +149,17 @@ def _examined(path: Path, *, verbose: bool) -> tuple[Report, Found]:
     return report, found
 
 
-def _write_anew(found: Found, kept: _Kept, contents: Contents) -> None:
+def _write_anew(found: Found, kept: _Kept, contents: Contents, lock: _kernel.File) -> None:
     """Make a generation of what is kept, and a commit file that names it alone; under the lock."""
     path, old = found.generation.path, found.generation.meta
     flags = _kernel.COMPLETE if found.slot is None else found.slot.flags & _kernel.COMPLETE
     meta = format.new_meta(old.kind, directory.next_generation(path), old.uuid, kept.columns, old.metadata)
+    directory.drop_ended_build(path, old.generation)
     try:
-        os.close(directory.publish(path, meta, contents, kept.samples, format.COMMIT, flags))
+        with files.Scope() as scope:
+            directory.publish(path, meta, contents, kept.samples, format.COMMIT, flags, scope)
     except BaseException:
         with suppress(OSError, MmapNinjaError):  # what else went wrong is to be raised
+            lock.check_writer(str(path))
             directory.remove_generation(path, meta.generation)
         raise

@@ -104,8 +104,9 @@ def adopt(path: Path, keys: Keys, lock_timeout: float) -> None:
         folders = {"strings": keys[:2], "ragged": keys, "array": ()}[dataset.layout.kind]
         marking.announce(path, keys.starts, list(folders))
         size = dataset.layout.payload.size_bytes
-        fd = directory.publish(path, meta, contents, dataset.rows, format.COMMIT, _kernel.COMPLETE, adopted_size=size)
-        os.close(fd)
+        with files.Scope() as scope:
+            flags = _kernel.COMPLETE
+            directory.publish(path, meta, contents, dataset.rows, format.COMMIT, flags, scope, adopted_size=size)
         directory.finish_upgrade(path)
 
 

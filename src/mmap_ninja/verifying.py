@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast, get_args
 import numpy as np
 import numpy.typing as npt
 
-from mmap_ninja import _kernel, attaching, files
+from mmap_ninja import _kernel, attaching, files, format
 from mmap_ninja.columns import Array, Rule
 from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT
 from mmap_ninja.errors import CorruptDatasetError, DatasetTruncatedError
@@ -202,7 +202,7 @@ def _verify_sums(found: Found, *, verbose: bool) -> None:
         for index, of in stored.items():
             bad: list[int] = []
             for first, sums in of.pieces():
-                bad += _kernel.bad_blocks(meta.files[index].id, generation.descriptors[index], first, sums)
+                bad += _kernel.bad_blocks(meta.files[index].id, generation.opened[index].fileno(), first, sums)
                 if bar is not None:
                     bar.update(len(sums) * _kernel.BLOCK)
             if bad and meta.files[index].role == "edits":
@@ -213,6 +213,7 @@ def _verify_sums(found: Found, *, verbose: bool) -> None:
                 message = "the checksum is not that of the bytes"
                 found.findings.append(Finding(meta.files[index].name, message, rows, range(start, stop), readable=True))
     _verify_tail(found, stored)
+    _verify_content(found, extents)
     if bad_edits is not None and found.slot is not None and bad_edits * _kernel.BLOCK // EDIT_SIZE < found.lines:
         keep_edits(found, bad_edits * _kernel.BLOCK // EDIT_SIZE, found.slot.edits)
     found.notes += [
@@ -226,7 +227,7 @@ def _stored_sums(found: Found, extents: list[int]) -> dict[int, _Sums]:
     """What the sums file says of each sealed file, by its index."""
     generation, meta = found.generation, found.generation.meta
     name, size = meta.files[-1].name, extents[-1]
-    data = files.read_at(generation.descriptors[-1], size, 0, generation.path / name)
+    data = files.read_at(generation.opened[-1].fileno(), size, 0, generation.path / name)
     lines = np.frombuffer(data, np.uint64).reshape(-1, _SUM // _U64)
     stored, missing = {}, 0
     for index, (rule, extent) in enumerate(zip(meta.extents(), extents, strict=True)):
@@ -261,6 +262,8 @@ def _verify_tail(found: Found, stored: dict[int, _Sums]) -> None:
     rows: list[Rows] = []
     names: list[str] = []
     for index in stored:
+        if index == generation.meta.edits_index and slot.carries & _kernel.SUMS:
+            continue  # their end has a hash of its own
         start = max(ends[index] // _kernel.BLOCK * _kernel.BLOCK, vouched.get(index, 0))
         if start < ends[index]:
             names.append(generation.meta.files[index].name)
@@ -269,6 +272,18 @@ def _verify_tail(found: Found, stored: dict[int, _Sums]) -> None:
     if names:
         message = "the bytes after the last complete block are not those of the commit, in one of these files"
         found.findings.append(Finding(", ".join(names), message, tuple(rows), readable=True))
+
+
+def _verify_content(found: Found, extents: list[int]) -> None:
+    """Compare the sum of all hashes with the commit's, where nothing else is wrong."""
+    slot = found.slot
+    if found.findings or slot is None or not slot.carries & _kernel.SUMS:
+        return
+    plain = slot.copy()
+    plain.carries &= ~_kernel.SUMS
+    if found.generation.content_sum(plain, extents) != slot.content:
+        message = "its content sum, which names the commit in pickles and commit ids, is not that of its files"
+        found.findings.append(Finding(format.COMMIT, message))
 
 
 def _vouches(found: Found, slot: _kernel.Slot, stored: dict[int, _Sums]) -> bool:
@@ -286,9 +301,12 @@ def _vouches(found: Found, slot: _kernel.Slot, stored: dict[int, _Sums]) -> bool
         if last - first != complete[1] - complete[0]:
             return False  # of some, nothing is known
         digest += int(of.sums[first:last].sum(dtype=np.uint64))
+        if index == generation.meta.edits_index and slot.carries & _kernel.SUMS:
+            digest += slot.edits_end  # what it should be: damage there is told by this alone
+            continue
         file, start = generation.meta.files[index], complete[1] * _kernel.BLOCK
         digest += _kernel.range_digest(
-            file.id, generation.descriptors[index], start, extents[index], str(generation.path / file.name)
+            file.id, generation.opened[index].fileno(), start, extents[index], str(generation.path / file.name)
         )[0]
     return digest % 2**64 == slot.digest
 

@@ -14,15 +14,15 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
+from mmap_ninja import _kernel
 from mmap_ninja._worker import Answer, Failure, Make, dumps, receive, send
 from mmap_ninja.errors import WorkerError
 
@@ -163,14 +163,14 @@ class Pool:
         self._taken: tuple[_Task, list[memoryview], mmap.mmap | None] | None = None
         self._stack = contextlib.ExitStack()
         try:
-            self._buffers = [self._stack.enter_context(_anonymous_file()) for _ in range(_BUFFERS * jobs)]
+            self._buffers = [self._stack.enter_context(_kernel.anonymous_file()) for _ in range(_BUFFERS * jobs)]
             self._free = list(range(len(self._buffers)))
-            with _anonymous_file() as file:
-                if pickle_of_source is None:
-                    dump(source, file)
-                else:
-                    file.write(pickle_of_source)
-                file.flush()
+            with _kernel.anonymous_file() as file:
+                with open(file.fileno(), "wb", closefd=False) as stream:
+                    if pickle_of_source is None:
+                        dump(source, stream)
+                    else:
+                        stream.write(pickle_of_source)
                 for _ in range(jobs):
                     self._start(file, max(1, cpu_count() // jobs))
         except BaseException:
@@ -185,7 +185,7 @@ class Pool:
     ) -> None:
         self.close()
 
-    def _start(self, source: BinaryIO, threads: int) -> None:
+    def _start(self, source: _kernel.File, threads: int) -> None:
         if not sys.executable or getattr(sys, "frozen", False):
             raise WorkerError(
                 "n_jobs: this program is no Python interpreter that workers could run in; pass n_jobs=None"
@@ -369,13 +369,6 @@ class Pool:
             if mapped is not None:
                 mapped.close()
             self._free.append(task.buffer)
-
-
-def _anonymous_file() -> BinaryIO:
-    """A file without a name, which goes when the last process that has it open does, however that ends."""
-    if hasattr(os, "memfd_create"):
-        return open(os.memfd_create("mmap_ninja"), "w+b")  # noqa: PTH123 - in memory, and beside /dev/shm's small limit in containers
-    return tempfile.TemporaryFile()
 
 
 def _signal_name(number: int) -> str:

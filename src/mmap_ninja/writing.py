@@ -1,8 +1,5 @@
 """Writing side of the engine: the lock of a dataset, and the kernel's log that appends to one generation."""
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from mmap_ninja import _kernel, files, format
@@ -14,68 +11,58 @@ Parts = tuple[
 ]  # per file of the generation, in its order; files beyond the last do not grow
 
 
-@contextmanager
-def locked(path: Path, timeout: float) -> Iterator[int]:
-    """Hold a dataset's LOCK; gives its descriptor, which is closed at the end."""
+def locked(path: Path, timeout: float) -> _kernel.File:
+    """A dataset's LOCK, held: for a with statement at once, at whose end it is let go of."""
     lock_path = path / format.LOCK
-    while True:
-        try:
-            fd = files.open_write(lock_path)
-        except FileNotFoundError:
-            if not path.is_dir():
-                raise NotADatasetError(f"{path}: was deleted; nothing was written") from None
-            raise NotADatasetError(
-                f"{lock_path}: is missing, so nothing can be written; restore it as an empty file"
-            ) from None
-        try:
-            with files.locked(fd, lock_path, timeout):
-                if files.is_at(fd, lock_path):
-                    yield fd
-                    return
-        finally:
-            os.close(fd)
+    try:
+        return files.lock(lock_path, timeout) or _refuse(lock_path, timeout)
+    except FileNotFoundError:
+        if not path.is_dir():
+            raise NotADatasetError(f"{path}: was deleted; nothing was written") from None
+        raise NotADatasetError(
+            f"{lock_path}: is missing, so nothing can be written; restore it as an empty file"
+        ) from None
+
+
+def _refuse(lock_path: Path, timeout: float) -> _kernel.File:
+    raise files.lock_timeout(lock_path, timeout)
 
 
 def open_log(
     generation: Generation,
     slot: _kernel.Slot,
-    commit_fd: int,
-    lock_fd: int,
+    commit_file: _kernel.File,
+    lock: _kernel.File | None,
     next_seq: int,
     *,
     sync_often: bool,
 ) -> _kernel.Log:
-    """A log that appends to a generation, with descriptors of its own. A `lock_fd` of -1: nobody else writes.
+    """A log that appends to a generation. Without a `lock` nobody else writes.
 
     Raises:
         StaleHandleError: if another directory has been put in the place of the dataset's.
     """
-    descriptors: list[int] = []
-    try:
-        descriptors.append(os.dup(commit_fd))
-        descriptors.append(os.dup(lock_fd) if lock_fd >= 0 else -1)
-        descriptors.extend(files.open_write(generation.path / file.name) for file in generation.meta.files)
-        # What is open for reading, for writing, and locked must be of one directory: another one can take its place.
-        assert generation.commit is not None  # noqa: S101 - a commit is appended to
-        known = [generation.commit.fd, *generation.descriptors]
-        if list(map(files.identity, [commit_fd, *descriptors[2:]])) != list(map(files.identity, known)) or (
-            lock_fd >= 0 and not files.is_at(lock_fd, generation.path / format.LOCK)
-        ):
-            raise StaleHandleError(
-                f"{generation.path}: another directory has taken the place of the dataset's; nothing was written: do "
-                "it again"
-            )
-    except BaseException:
-        for descriptor in descriptors:
-            if descriptor >= 0:
-                os.close(descriptor)
-        raise
-    log_commit_fd, log_lock_fd, *file_fds = descriptors
+    path, meta = generation.path, generation.meta
+    opened = [files.open_write(path / file.name) for file in meta.files]
+    # What is open for reading, for writing, and locked must be of one directory: another one can take its place.
+    assert generation.commit is not None  # noqa: S101 - a commit is appended to
+    known = [generation.commit.fd, *generation.descriptors]
+    found = [commit_file.fileno(), *(file.fileno() for file in opened)]
+    if list(map(files.identity, found)) != list(map(files.identity, known)) or (
+        lock is not None and not lock.is_at(str(path / format.LOCK))
+    ):
+        raise StaleHandleError(
+            f"{path}: another directory has taken the place of the dataset's; nothing was written: do it again"
+        )
     rules = [
-        (file.id, int(extent.rule), extent.unit, extent.offsets, extent.sealed, descriptor)
-        for file, extent, descriptor in zip(generation.meta.files, generation.meta.extents(), file_fds, strict=True)
+        (file.id, int(extent.rule), extent.unit, extent.offsets, extent.sealed, of)
+        for file, extent, of in zip(meta.files, meta.extents(), opened, strict=True)
     ]
-    return _kernel.Log(str(generation.path), rules, log_commit_fd, log_lock_fd, slot, next_seq, sync_often)
+    names = ("", "") if lock is None else (str(path / format.LOCK), str(path / format.COMMIT))
+    with files.open_read(path / format.meta_name(meta.generation)) as of_meta:
+        return _kernel.Log(
+            str(path), rules, commit_file, lock, of_meta, (str(path), *names), slot, next_seq, sync_often
+        )
 
 
 def drop_rejected(commit_path: Path, commit: CommitFile, accepted: _kernel.Slot) -> None:
@@ -87,9 +74,6 @@ def drop_rejected(commit_path: Path, commit: CommitFile, accepted: _kernel.Slot)
         )
     rejected = [place for place, slot in commit.slots if slot.seq > accepted.seq]
     if rejected:
-        fd = files.open_write(commit_path)
-        try:
+        with files.open_write(commit_path) as file:
             for place in rejected:
-                files.write(fd, bytes(_kernel.SLOT_SIZE), place * _kernel.SLOT_STRIDE, commit_path)
-        finally:
-            os.close(fd)
+                files.write(file, bytes(_kernel.SLOT_SIZE), place * _kernel.SLOT_STRIDE, commit_path)
