@@ -28,7 +28,7 @@ demo: $(VENV)/.installed ## convert a folder of text files, iterate, append: mak
 	@$(PY) examples/demo.py $(if $(DATA),"$(DATA)")
 
 test: $(VENV)/.installed $(VENV)/.group-test ## the test suite; TEST_JOBS=2 at a time, ARGS="-k name"
-	$(PY) -m pytest -n $(TEST_JOBS) $(ARGS)
+	$(PY) -m pytest -n $(TEST_JOBS) --dist worksteal $(ARGS)
 
 torture: $(VENV)/.installed $(VENV)/.group-test ## every crash and power loss that the tests can think of: many minutes
 	$(PY) -m pytest -n $(TEST_JOBS) -m torture $(ARGS)

@@ -35,6 +35,29 @@ class Recorder:
         self.calls.append((call, path, offset, size, data))
 
 
+class FailingSync(Recorder):
+    """Notes calls; the n-th sync of a file fails, and the system drops what was to be written and tells nobody else.
+
+    Where names are given, only syncs of such files count.
+    """
+
+    def __init__(self, number, names=None):
+        super().__init__()
+        self.number = number
+        self.names = names
+        self.fired = False
+
+    def __call__(self, call, where, offset, size, data):
+        super().__call__(call, where, offset, size, data)
+        if call != "fdatasync" or (self.names and os.path.basename(self.calls[-1][1]) not in self.names):
+            return
+        self.number -= 1
+        if self.number == 0:
+            self.fired = True
+            self.calls[-1] = "failed fdatasync", *self.calls[-1][1:]
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
 def _path_of(fd):
     if hasattr(fcntl, "F_GETPATH"):  # macOS
         return os.fsdecode(fcntl.fcntl(fd, fcntl.F_GETPATH, bytes(1024)).rstrip(b"\0"))
@@ -42,19 +65,38 @@ def _path_of(fd):
 
 
 def content(path):
-    """What `Disk` starts with: every file below a path, and its bytes."""
-    return {str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*") if file.is_file()}
+    """What `Disk` starts with: the bytes of every file below a path, None for every folder; nothing without a path."""
+    found = {}
+    for folder, _, names in os.walk(path):
+        found[os.path.relpath(folder, path)] = None
+        for name in names:
+            file = os.path.join(folder, name)
+            with open(file, "rb") as opened:
+                found[os.path.relpath(file, path)] = opened.read()
+    return found
 
 
 def put(state, path):
-    """Make a directory of what is on the disk, as it is found in the next boot."""
-    shutil.rmtree(path, ignore_errors=True)
-    path.mkdir()
-    for name, data in state.items():
-        file = path / name
-        if "/" in name:
-            file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(_of_another_boot(data) if name in (format.COMMIT, format.BUILD) else data)
+    """Make a directory of what is on the disk, as it is found in the next boot; none where its own name was lost."""
+    if state is None:
+        shutil.rmtree(path, ignore_errors=True)
+        return
+    wanted = {
+        name: _of_another_boot(data) if name in (format.COMMIT, format.BUILD) else data for name, data in state.items()
+    }
+    found = content(path)  # files that are there are used again: to make and remove them is what takes the time
+    for name in sorted(found.keys() - wanted.keys() - {"."}, reverse=True):
+        if found[name] is not None:
+            (path / name).unlink()
+        elif not any(other.startswith(f"{name}/") for other in wanted):
+            (path / name).rmdir()
+    for name, data in wanted.items():
+        if found.get(name) != data:
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            with (path / name).open("r+b" if name in found else "wb") as file:
+                file.write(data)
+                file.truncate()
+    path.mkdir(exist_ok=True)
 
 
 def _of_another_boot(commit):
@@ -86,14 +128,44 @@ def promise(recorder, promised, states, state, durable=False):
 
 def each_loss(start, calls, promised, path, **options):
     """Each content of the disk once: it is put at the path, and comes with the least state that it must show."""
+    for _, least in each_loss_after(start, calls, promised, path, **options):
+        yield least
+
+
+def each_loss_after(start, calls, promised, path, **options):
+    """As `each_loss`, with the number of the calls that were made before the power was lost."""
     known = set()
     for made, state in losses(start, calls, path, **options):
         least = max(place for at, place in promised if at <= made)
-        key = least, hash(frozenset(state.items()))
+        key = least, None if state is None else hash(frozenset(state.items()))
         if key not in known:
             known.add(key)
             put(state, path)
-            yield least
+            yield made, least
+
+
+def moments(calls):
+    """After how many calls a kill may leave something else than after one call less."""
+    return [number for number, call in enumerate(calls, 1) if call[0] != "flock"]
+
+
+def tender_moments(calls):
+    """After how many calls a commit or a name is there, and not synced yet."""
+
+    def is_tender(call, path, offset, *_):
+        return call in ("rename", "mkdir") or (
+            call == "pwrite" and path.endswith(("COMMIT", "BUILD")) and offset >= 2 * _kernel.SLOT_STRIDE
+        )
+
+    return [number for number in moments(calls) if is_tender(*calls[number - 1])]
+
+
+def shown(calls, number):
+    """The last of so many calls, in words."""
+    if number == 0:
+        return "nothing"
+    call, path, offset, *_ = calls[number - 1]
+    return f"call {number}, {call} of {os.path.basename(path)}" + f" at {offset}" * (call == "pwrite")
 
 
 def violation(path, states, least, *, appends):
@@ -113,11 +185,14 @@ def violation(path, states, least, *, appends):
     return None
 
 
-def losses(start, calls, root, *, random=None, most=None, ordered=True):
-    """All that a disk may hold: how many of the calls were made, and the files. At most so many after each call."""
+def losses(start, calls, root, *, random=None, most=None, ordered=True, after=None):
+    """All that a disk may hold: how many of the calls were made, and the files. At most so many after each call.
+
+    Where `after` is given, only after these numbers of calls.
+    """
     disk = Disk(start, root, ordered=ordered)
     for made in range(len(calls) + 1):
-        for state in disk.states(random, most):
+        for state in disk.states(random, most) if after is None or made in after else ():
             yield made, state
         if made < len(calls):
             disk.take(*calls[made])
@@ -135,11 +210,13 @@ class Disk:
     """A directory as calls leave it, where each may be the last before the power is lost.
 
     A sync of a file makes its bytes durable, not its name; a sync of a directory makes durable the names that were
-    made, given and removed in it. Writes that were not synced arrive in any combination, each whole, in part, or not
-    at all; names arrive in their order, as in a journal, or, if they are not `ordered`, in any combination.
+    made, given and removed in it. The directory's own name is no exception: where one of the calls made it, a sync of
+    its parent, which has always been there, makes it durable; without, all may be gone. Writes that were not synced
+    arrive in any combination, each whole, in part, or not at all; names arrive in their order, as in a journal, or, if
+    they are not `ordered`, in any combination.
 
     Args:
-        start: What is there before: the content of each file, by its path in the directory.
+        start: What is there before, see `content`; the directory itself is ".".
         root: The directory.
         ordered: Whether names arrive in their order.
     """
@@ -147,9 +224,9 @@ class Disk:
     def __init__(self, start, root, *, ordered=True):
         self._root = root
         self._ordered = ordered
-        self._names = {name: _File(content) for name, content in start.items()}  # as the processes see them
-        for name in start:
-            self._names |= {str(folder): _FOLDER for folder in _parents(name)}
+        self._names = {  # as the processes see them
+            name: _FOLDER if content is None else _File(content) for name, content in start.items()
+        }
         self._durable_names = dict(self._names)
         self._changes = []  # (folder, {name: file or None}) that are not durable yet
         self._writes = []  # (file, offset, data; None: cut off there) that are not durable yet
@@ -180,7 +257,10 @@ class Disk:
             self._change(name, {name: None})
 
     def states(self, random=None, most=None):
-        """What the disk may hold now: the content of each file by its path. At most so many, chosen at random."""
+        """What the disk may hold now: the content of each file by its path; None: the directory's name was lost.
+
+        At most so many, chosen at random.
+        """
         choices = list(self._choices_of_names())
         early, late = self._writes[:-_VARIED], self._writes[-_VARIED:]
         fates = (len(_FATES),) * len(late)
@@ -195,7 +275,7 @@ class Disk:
     def _change(self, name, change):
         if not name.startswith(".."):
             self._names |= change
-            self._changes.append((os.path.dirname(name) or ".", change))
+            self._changes.append((".." if name == "." else os.path.dirname(name) or ".", change))
 
     def _holds_files(self, folder):
         return any(file for name, file in self._names.items() if name.startswith(f"{folder}/"))
@@ -216,6 +296,8 @@ class Disk:
         names = dict(self._durable_names)
         for change in changes:
             names |= change
+        if names.get(".") is not _FOLDER:
+            return None
         return {
             name: _content(file, [write for write in writes if write[0] is file])
             for name, file in names.items()

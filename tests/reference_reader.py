@@ -11,7 +11,7 @@ from pathlib import Path
 import google_crc32c
 import xxhash
 
-SLOT = struct.Struct("<8sHHIIIQQQQQQ16s16sQQQQ")
+SLOT = struct.Struct("<8sHHIIIQQQQQQ16s16sQQQQQQQQI")
 FIELDS = [
     "magic",
     "version",
@@ -31,7 +31,13 @@ FIELDS = [
     "inode",
     "digest",
     "meta_digest",
+    "mount",
+    "disk",
+    "content",
+    "edits_end",
+    "carries",
 ]
+SUMS = 1  # what a slot carries that has a content sum
 FAST, DURABLE = 1, 2
 BLOCK = 65536
 
@@ -51,6 +57,7 @@ def read_slots(path: Path) -> list[dict]:
         assert slot["reserved"] == 0
         assert not any(raw[SLOT.size : 252])
         assert slot["kind"] == (FAST if place < 2 else DURABLE)
+        assert slot["carries"] in (0, SUMS)
         slots.append(slot)
     return sorted(slots, key=lambda slot: (slot["seq"], slot["kind"]), reverse=True)
 
@@ -129,6 +136,21 @@ def digest(directory: Path, meta: dict, slot: dict) -> int:
             part = data[block * BLOCK : (block + 1) * BLOCK]
             total += xxhash.xxh64_intdigest(part, seed=file["id"] << 48 | block)
     return total % 2**64
+
+
+def content(directory: Path, meta: dict, slot: dict) -> tuple[int, int]:
+    """What the slot's content sum must be, and its hash of the end of the edits file."""
+    ends = extents(directory, meta, slot["rows"], slot["edits"])
+    total, edits_end = 0, 0
+    for file in meta["files"]:
+        data = (directory / file["name"]).read_bytes()[: ends[file["name"]]]
+        for block in range(-(-len(data) // BLOCK) if is_summed(meta, file) else 0):
+            part = data[block * BLOCK : (block + 1) * BLOCK]
+            checksum = xxhash.xxh64_intdigest(part, seed=file["id"] << 48 | block)
+            total += checksum
+            if file["role"] == "edits" and len(part) < BLOCK:
+                edits_end = checksum
+    return total % 2**64, edits_end
 
 
 def check_sums(directory: Path, meta: dict, slot: dict) -> int:
@@ -225,6 +247,8 @@ def read(directory: Path) -> list:
     slot = read_slots(directory / "COMMIT")[0]
     meta = read_meta(directory, slot)
     assert digest(directory, meta, slot) == slot["digest"]
+    if slot["carries"] & SUMS:
+        assert content(directory, meta, slot) == (slot["content"], slot["edits_end"])
     check_sums(directory, meta, slot)
     columns = {column["name"]: read_column(directory, meta, column, slot["rows"]) for column in meta["columns"]}
     stored = stored_rows(directory, meta, slot)

@@ -14,7 +14,7 @@ PACKAGE = Path(mmap_ninja.__file__).parent
 # Lower layers first; modules of one line may not import each other.
 LAYERS = [
     {"_kernel", "_worker", "errors", "dtypes", "naming"},
-    {"arrow_types", "columns", "casting", "files", "mutex", "sources", "workers"},
+    {"arrow_types", "columns", "casting", "files", "sources", "workers"},
     {"format", "codec"},
     {"schema"},
     {"generation", "marking"},
@@ -75,8 +75,9 @@ def test_format_does_no_io(module):
 
 def test_only_files_calls_the_kernels_system_calls():
     calls = {
-        "create_file", "write_at", "copy_range", "sync_data", "sync_directory", "make_directory", "rename_file",
-        "remove_file", "remove_directory", "try_lock", "unlock", "set_io_hook",
+        "open_file", "lock_file", "create_file", "write_at", "copy_range", "sync_data", "open_directory",
+        "sync_directory", "make_directory", "rename_file",
+        "remove_file", "remove_directory", "set_io_hook",
     }  # fmt: skip
 
     for path in PACKAGE.glob("*.py"):
@@ -140,4 +141,4 @@ def test_nothing_depends_on_the_time_of_day_or_on_process_ids():
         text = path.read_text()
         for clock in ("time.time", "datetime.now", "CLOCK_REALTIME", "gettimeofday", "system_clock"):
             assert clock not in text, f"{path.name}: {clock}"
-    assert {path.name for path in sources if "getpid" in path.read_text()} <= {"log.cc", "workers.py"}
+    assert {path.name for path in sources if "getpid" in path.read_text()} <= {"forks.cc", "workers.py"}

@@ -486,3 +486,20 @@ def test_array_gives_an_empty_dataset_its_own_dtype(tmp_path, values):
 
     assert stored.dtype == values.dtype
     assert stored[:].tolist() == values.tolist()
+
+
+def test_count_while_another_thread_moves_the_handle_to_other_shapes_compares_what_it_looked_at(tmp_path, monkeypatch):
+    """A bug once: the shape was that of one commit, the samples those of another, which NumPy could not compare."""
+    array = ArrayMmap.from_ndarray(tmp_path, np.zeros((2, 3)))
+    select = ArrayMmap.select
+
+    def move(handle, key):
+        with monkeypatch.context() as patch:
+            patch.setattr(ArrayMmap, "select", select)
+            ArrayMmap.from_ndarray(tmp_path, np.zeros((2, 2, 2)))
+            array.refresh()
+            return handle.select(key)
+
+    monkeypatch.setattr(ArrayMmap, "select", move)
+
+    assert array.count(np.zeros(3)) == 0

@@ -51,8 +51,8 @@ def form(samples):
 def committed_bytes(path):
     """How many bytes of each file belong to the newest commit; all of them are under a checksum."""
     dataset = opened(path)._dataset
-    names = [file.name for file in dataset.generation.meta.files]
-    return dict(zip(names, dataset.extents, strict=True))
+    names = [file.name for file in dataset.seen.meta.files]
+    return dict(zip(names, dataset.seen.extents, strict=True))
 
 
 def test_flipped_bits_are_refused_or_harmless_or_found(case):

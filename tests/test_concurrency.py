@@ -8,10 +8,10 @@ import time
 
 import numpy as np
 import pytest
-from faults import NEW, OLD, ended, fork, in_child, opened, overwrite, result_of, sample, slot_places, start
+from faults import NEW, OLD, ended, fork, in_child, opened, overwrite, result_of, sample, slot_places, start, watched
 
 import mmap_ninja
-from mmap_ninja import BytesMmap, LockTimeoutError, StringsMmap, _kernel, format, generation
+from mmap_ninja import BytesMmap, LockTimeoutError, StringsMmap, _kernel, files, format, generation
 
 # ---- several writers
 
@@ -355,3 +355,37 @@ def test_slot_torn_anywhere_shows_the_commit_before_or_the_new_one(path, how):
 
     assert list(reader) == new
     assert states == len(changed) * 514 > 0
+
+
+def test_open_while_another_makes_the_first_append_shows_no_dataset_yet(tmp_path, monkeypatch):
+    """A bug once: files that came between two looks were taken for those of a dataset without a commit file."""
+    path = tmp_path / "ds"
+    reached = {name: threading.Event() for name in ("BUILD.new", "COMMIT.new")}
+    go_on = {name: threading.Event() for name in reached}
+
+    def pause(call, where, *_):
+        name = os.path.basename(str(where))
+        if call == "rename" and name in reached:
+            reached[name].set()
+            assert go_on[name].wait(60)
+
+    names = files.names
+
+    def names_after_some_work(folder):
+        if threading.current_thread() is threading.main_thread():
+            go_on["BUILD.new"].set()
+            assert reached["COMMIT.new"].wait(60)
+        return names(folder)
+
+    monkeypatch.setattr(files, "names", names_after_some_work)
+    with watched(pause):
+        other = threading.Thread(target=lambda: StringsMmap(path).append("first"))
+        other.start()
+        assert reached["BUILD.new"].wait(60)
+        texts = StringsMmap(path)
+        go_on["COMMIT.new"].set()
+        other.join()
+
+    assert list(texts) == []
+    texts.append("second")
+    assert list(texts) == ["first", "second"]

@@ -26,7 +26,9 @@ from mmap_ninja import (
     RecordsMmap,
     StaleHandleError,
     StringsMmap,
+    directory,
     files,
+    writing,
 )
 
 OTHERS = [f"other {number}" * (number % 4) for number in range(20)]
@@ -37,7 +39,7 @@ class Moving:
 
     def __init__(self, monkeypatch, number, act):
         self.number, self.act, self.fired = number, act, False
-        for name in ("open_read", "open_write", "try_lock", "is_at"):
+        for name in ("open_read", "open_write", "lock"):
             monkeypatch.setattr(files, name, self.counted(getattr(files, name)))
 
     def counted(self, function):
@@ -175,6 +177,92 @@ def test_new_generation_while_another_directory_takes_the_place_spoils_neither(t
         if not moving.fired:
             break
     assert number > 10
+
+
+def test_replacement_under_the_lock_of_another_directory_is_refused(path, tmp_path, monkeypatch):
+    """A bug once: a path that led elsewhere for a moment let it switch beside a writer that held the right lock."""
+    link = tmp_path / "link"
+    os.symlink(path, link)
+    shutil.copytree(path, tmp_path / "other")
+
+    def point_to(target):
+        os.unlink(link)
+        os.symlink(target, link)
+
+    def locked_elsewhere(where, timeout):
+        point_to(tmp_path / "other")
+        held = writing.locked(where, timeout)
+        point_to(path)
+        return held
+
+    monkeypatch.setattr(directory, "locked", locked_elsewhere)
+
+    with pytest.raises(StaleHandleError):
+        StringsMmap.from_strings(link, ["new"], if_exists="replace")
+
+    assert list(mmap_ninja.open(path)) == list(mmap_ninja.open(tmp_path / "other")) == OLD
+
+
+# ---- moves
+
+
+def contents(path):
+    """The bytes of all files of a directory."""
+    return {name: (path / name).read_bytes() for name in os.listdir(path)}
+
+
+MUTATIONS = {
+    "append": lambda texts: texts.append("refused"),
+    "extend": lambda texts: texts.extend(["refused", "too"]),
+    "edit": lambda texts: texts.__setitem__(0, "refused"),
+    "delete": lambda texts: texts.__delitem__(0),
+    "pop": lambda texts: texts.pop(),
+    "compact": lambda texts: texts.compact(order=[3, 2, 1, 0]),
+    "clear": lambda texts: texts.clear(),
+}
+
+
+@pytest.mark.parametrize(
+    ("mutate", "wrote"),
+    [*((mutate, True) for mutate in MUTATIONS), *((edit, False) for edit in ("edit", "delete", "pop", "compact"))],
+)
+def test_mutation_after_the_dataset_was_moved_and_made_anew_is_stale_and_writes_nowhere(path, tmp_path, mutate, wrote):
+    """A bug once: it went on in the directory that had been moved away, and was acknowledged."""
+    with StringsMmap(path) as writer:
+        writer.append("mine")
+    texts = StringsMmap(path)
+    if wrote:
+        texts[3] = "mine"
+    expected = list(texts)
+    os.rename(path, tmp_path / "old")
+    StringsMmap.from_strings(path, OTHERS).close()
+    before = contents(tmp_path / "old"), contents(path)
+
+    with pytest.raises(StaleHandleError):
+        MUTATIONS[mutate](texts)
+
+    assert (contents(tmp_path / "old"), contents(path)) == before
+    assert list(texts) == expected
+    texts.refresh()
+    assert list(texts) == OTHERS
+    texts.append("accepted")
+    assert list(texts) == list(mmap_ninja.open(path)) == [*OTHERS, "accepted"]
+    assert list(mmap_ninja.open(tmp_path / "old")) == expected
+
+
+@pytest.mark.parametrize("mutate", MUTATIONS)
+def test_mutation_after_the_dataset_was_moved_away_is_refused_and_writes_nowhere(path, tmp_path, mutate):
+    texts = StringsMmap(path)
+    texts.append("mine")
+    os.rename(path, tmp_path / "old")
+    before = contents(tmp_path / "old")
+
+    with pytest.raises(MmapNinjaError):
+        MUTATIONS[mutate](texts)
+
+    assert contents(tmp_path / "old") == before
+    assert not path.exists()
+    assert list(texts) == [*OLD, "mine"]
 
 
 # ---- copies

@@ -40,8 +40,8 @@ def _records(path):
 
 def source_of(path, runs):
     """Some rows of the dataset at a path."""
-    dataset = Dataset(path, None, "process", 60)
-    return Source(dataset.generation, dataset.extents, np.array(runs, np.int64).reshape(-1, 2))
+    seen = Dataset(path, None, "process", 60).seen
+    return Source(seen.generation, seen.extents, np.array(runs, np.int64).reshape(-1, 2))
 
 
 def written(parts):

@@ -3,6 +3,7 @@
 import os
 import pickle
 import shutil
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -195,6 +196,24 @@ def test_many_edits_reopen_as_they_were(tmp_path):
     assert texts.take(slice(None)) == expected
 
 
+def test_delete_across_many_replaced_samples_opens_at_once(tmp_path):
+    """A bug once: it took time quadratic in the lines, 19 s of these, each of which copied the list of all chunks."""
+    expected = np.arange(300_000)
+    numbers = ArrayMmap.from_ndarray(tmp_path / "ds", expected)
+    places = np.random.default_rng(0).permutation(len(expected))
+    numbers[places] = expected[places] = -places
+    del numbers[1000:1003]
+    expected = np.delete(expected, range(1000, 1003))
+
+    begin = time.process_time()
+    reopened = ArrayMmap(tmp_path / "ds")
+    took = time.process_time() - begin
+
+    assert took < 5
+    assert np.array_equal(numbers[:], expected)
+    assert np.array_equal(reopened[:], expected)
+
+
 # ---- what others see
 
 
@@ -303,11 +322,12 @@ def test_edit_whose_samples_are_moved_by_the_caller_meanwhile_writes_nothing_wro
         yield "new"
 
     if edit == "replace":
-        ds[[6]] = values()
+        ds[[6]] = values()  # which are read before anything begins
         expected = [*(f"text {number}" for number in range(3, 9)), "new"]
     else:
-        del ds[Key()]
-        expected = [f"text {number}" for number in range(3, 9)]
+        with pytest.raises(RuntimeError, match="this thread is at work on the dataset already"):
+            del ds[Key()]
+        expected = [f"text {number}" for number in range(3, 10)]
     assert list(ds) == list(StringsMmap(tmp_path / "ds")) == expected
 
 
@@ -320,7 +340,7 @@ def test_sample_that_compacts_while_it_is_encoded_is_not_stored(tmp_path):
             ds.compact()
             return np.asarray(7)
 
-    with pytest.raises(StaleHandleError, match="compacted"):
+    with pytest.raises(RuntimeError, match="this thread is at work on the dataset already"):
         ds[6] = Sample()
     assert list(ds) == list(ArrayMmap(tmp_path / "ds")) == list(range(3, 10))
 
@@ -587,6 +607,24 @@ def test_moving_samples_names_compact(tmp_path, call):
 
     with pytest.raises(TypeError, match=r"compact\(order=.*\)"):
         call(texts)
+
+
+@pytest.mark.parametrize("index", [0, 1, -1])
+@pytest.mark.parametrize("kind", ["strings", "bytes"])
+def test_pop_of_a_sample_that_another_handle_replaced_deletes_what_it_returns(tmp_path, kind, index):
+    """A bug once: it returned the sample that its handle showed, and deleted the one that had replaced it."""
+    cls, sample_of, options = KINDS[kind]
+    samples = [sample_of(number) for number in (1, 2, 3)]
+    dataset = cls.from_generator(tmp_path / "ds", samples, **options)
+    other = mmap_ninja.open(tmp_path / "ds")
+    samples[index] = other[index] = sample_of(11)
+
+    try:
+        assert dataset.pop(index) == samples.pop(index)
+    except StaleHandleError:
+        dataset.refresh()
+
+    assert list(dataset) == list(mmap_ninja.open(tmp_path / "ds")) == samples
 
 
 # ---- damage

@@ -99,6 +99,22 @@ def test_operations_leak_no_memory(path):
     assert in_child(measured) < 3 << 20
 
 
+def test_operations_that_open_files_leak_no_objects(path):
+    """A bug once: each file that was opened left its path, one for every refresh."""
+    texts = StringsMmap(path)
+
+    def use(times):
+        for _ in range(times):
+            texts.refresh()
+            StringsMmap(path)
+        gc.collect()
+        return sys.getallocatedblocks()
+
+    use(100)
+
+    assert use(500) - use(500) > -250
+
+
 # ---- the end of the interpreter
 
 ENDS = {

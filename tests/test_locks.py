@@ -7,7 +7,7 @@ import threading
 import time
 
 import pytest
-from faults import OLD, At, fork, result_of
+from faults import OLD, At, fork, result_of, watched
 
 from mmap_ninja import LockTimeoutError, StaleHandleError, StringsMmap, files, writing
 
@@ -71,12 +71,11 @@ def test_stopped_lock_holder_is_named_and_readers_do_not_care(path, stopped_writ
 def test_open_writer_times_out_on_a_lock_and_goes_on_afterwards(path):
     texts = StringsMmap(path, lock_timeout=0.1)
     texts.append("before")
-    fd = files.open_write(path / "LOCK")
-    assert files.try_lock(fd, path / "LOCK")
+    lock = files.lock(path / "LOCK", 0)
 
     with pytest.raises(LockTimeoutError, match=f"process {os.getpid()} has held the lock for 0.1 s"):
         texts.append("refused")
-    os.close(fd)
+    lock.close()
     texts.append("after")
 
     assert list(texts) == [*OLD, "before", "after"]
@@ -85,8 +84,7 @@ def test_open_writer_times_out_on_a_lock_and_goes_on_afterwards(path):
 def test_interrupt_ends_the_wait_for_a_lock(path):
     texts = StringsMmap(path, lock_timeout=30)
     texts.append("before")
-    fd = files.open_write(path / "LOCK")
-    assert files.try_lock(fd, path / "LOCK")
+    lock = files.lock(path / "LOCK", 0)
     interrupt = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
     begin = time.monotonic()
 
@@ -94,7 +92,7 @@ def test_interrupt_ends_the_wait_for_a_lock(path):
     with pytest.raises(KeyboardInterrupt):
         texts.append("interrupted")
     took = time.monotonic() - begin
-    os.close(fd)
+    lock.close()
     texts.append("after")
 
     assert took < 10
@@ -114,17 +112,16 @@ def test_writer_goes_on_after_its_lock_file_was_replaced(path):
     assert texts[-2:] == ["first", "second"]
 
 
-def test_lock_file_replaced_before_it_was_taken_is_opened_again(path, monkeypatch):
+def test_lock_file_replaced_before_it_was_taken_is_opened_again(path):
     lock_path = path / "LOCK"
-    take = files.try_lock
+    replaced = []
 
-    def replace_first(fd, where):
-        monkeypatch.setattr(files, "try_lock", take)
-        lock_path.unlink()
-        lock_path.touch()
-        return take(fd, where)
+    def replace_first(call, *_):
+        if call == "flock" and not replaced:
+            replaced.append(True)
+            lock_path.unlink()
+            lock_path.touch()
 
-    monkeypatch.setattr(files, "try_lock", replace_first)
-
-    with writing.locked(path, 1) as fd:
-        assert files.is_at(fd, lock_path)
+    with watched(replace_first), writing.locked(path, 1) as lock:
+        assert lock.is_at(str(lock_path))
+    assert replaced

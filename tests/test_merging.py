@@ -330,17 +330,17 @@ def test_short_copies_go_on_where_they_stopped(tmp_path, at_most):
 
 def test_merge_that_runs_is_not_disturbed(tmp_path):
     two(tmp_path)
-    fd = None
+    build = None
 
     def hook(call, where, offset, size, data):
-        nonlocal fd
-        if call == "copy_file_range" and fd is None:
-            fd = files.open_write(tmp_path / "out" / "BUILD")
-            assert not files.try_lock(fd, tmp_path / "out" / "BUILD")
+        nonlocal build
+        if call == "copy_file_range" and build is None:
+            build = files.open_write(tmp_path / "out" / "BUILD")
+            assert not build.try_lock("BUILD")
             with pytest.raises(mn.LockTimeoutError, match="BUILD: .* is making this dataset right now"):
                 mn.StringsMmap.from_strings(tmp_path / "out", ["other"], lock_timeout=0)
 
     with watched(hook):
         mn.merge([tmp_path / "a", tmp_path / "b"], tmp_path / "out")
 
-    os.close(fd)
+    build.close()

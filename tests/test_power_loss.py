@@ -158,6 +158,14 @@ def test_enumeration_finds_a_missing_sync_of_the_directory(tmp_path, name):
     assert violations(tmp_path, name, lambda call, *rest: NO_CALL if call == "fsync" else (call, *rest)) > 0
 
 
+@pytest.mark.parametrize("name", ["first build", "merge"])
+def test_enumeration_finds_a_missing_sync_of_the_parent(tmp_path, name):
+    def change(call, path, *rest):
+        return NO_CALL if call == "fsync" and path == str(tmp_path) else (call, path, *rest)
+
+    assert violations(tmp_path, name, change) > 0
+
+
 def test_enumeration_finds_that_one_durable_slot_is_not_enough(tmp_path):
     first, second = 2 * _kernel.SLOT_STRIDE, 3 * _kernel.SLOT_STRIDE
 

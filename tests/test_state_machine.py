@@ -95,16 +95,17 @@ class Machine(RuleBasedStateMachine):
     # ---- changes
 
     def numbering(self, dataset):
-        return dataset._shown.meta.numbering
+        return dataset._state.meta.numbering
 
-    def edit(self, handle, chosen, act, change):
-        """Change some samples that a handle shows; another one may have deleted or moved them."""
+    def edit(self, handle, chosen, act, change, *, as_they_were=False):
+        """Change some samples that a handle shows; another one may have deleted or moved, or replaced, them."""
         if not chosen:
             return None
         with mmap_ninja.open(self.path) as newest:
             moved = self.numbering(newest) != self.numbering(handle.dataset)
         there = {item.identity for item in self.committed}
-        if moved or not {item.identity for item in chosen} <= there:
+        gone = not {item.identity for item in chosen} <= there
+        if moved or gone or (as_they_were and not set(chosen) <= set(self.committed)):
             before = (self.path / "COMMIT").read_bytes()
             with pytest.raises(StaleHandleError, match="call refresh"):
                 act(handle.dataset)
@@ -125,10 +126,11 @@ class Machine(RuleBasedStateMachine):
 
         return chosen, values, change
 
-    def delete(self, handle, places, act):
+    def delete(self, handle, places, act, **options):
         chosen = [handle.shown[place] for place in places]
         gone = {item.identity for item in chosen}
-        return self.edit(handle, chosen, act, lambda items: [item for item in items if item.identity not in gone])
+        left = lambda items: [item for item in items if item.identity not in gone]  # noqa: E731
+        return self.edit(handle, chosen, act, left, **options)
 
     def add(self, handle, items, act):
         act(handle.dataset)
@@ -185,7 +187,7 @@ class Machine(RuleBasedStateMachine):
         if handle.shown:
             place %= len(handle.shown)
             (expected,) = self.samples([handle.shown[place]])
-            popped = self.delete(handle, [place], lambda ds: plain([ds.pop(place)]))
+            popped = self.delete(handle, [place], lambda ds: plain([ds.pop(place)]), as_they_were=True)
             assert popped in (None, [expected])
 
     @rule(which=HANDLES)
@@ -230,7 +232,7 @@ class Machine(RuleBasedStateMachine):
     def pickle(self, which, goes_on):
         handle = self.handles[which]
         with mmap_ninja.open(self.path) as newest:
-            is_kept = newest._shown.meta.generation == handle.dataset._shown.meta.generation
+            is_kept = newest._state.meta.generation == handle.dataset._state.meta.generation
         pickled = pickle.dumps(handle.dataset)
         try:
             copy = pickle.loads(pickled)
