@@ -10,7 +10,7 @@ namespace {
 // The edits after some more lines of the log, which begin with line `first`.
 PyEdits apply(const PyEdits& self, nb::bytes log, uint64_t rows, const std::string& path, uint64_t first) {
   std::vector<Edit> lines(log.size() / sizeof(Edit));
-  memcpy(lines.data(), log.c_str(), lines.size() * sizeof(Edit));
+  if (!lines.empty()) memcpy(lines.data(), log.c_str(), lines.size() * sizeof(Edit));
   PyEdits after;
   Status status;
   {
