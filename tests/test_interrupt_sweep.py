@@ -467,7 +467,7 @@ def handled(kind):
     return [name for name in acts_of(kind) if ACTS[name].role in ("writes", "refreshes")]
 
 
-HANDLED_KINDS = ["strings", "ragged-2d", "records", "0.x-strings"]
+HANDLED_KINDS = ["strings", "records", "0.x-strings"]
 
 
 @pytest.mark.parametrize("kind", HANDLED_KINDS)
