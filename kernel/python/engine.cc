@@ -388,8 +388,7 @@ void define_log(nb::module_& m) {
                    [](const PyLog& self) {
                      return nb::make_tuple(self.published, extents_of(self), place_of(self.published));
                    })
-      .def_rw("owes", &PyLog::owes)
-      .def_prop_ro("state", [](const PyLog& self) { return self.published; });
+      .def_rw("owes", &PyLog::owes);
   m.def("switch_commit", &switch_commit, "commit_file"_a, "path"_a, "directory"_a, "synced"_a, "slot"_a,
         "before"_a, "lock"_a.none());
   m.def("settle", &settle, "commit_file"_a, "path"_a, "directory"_a, "synced"_a);

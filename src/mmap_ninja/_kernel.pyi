@@ -124,8 +124,6 @@ class Log:
     @property
     def made(self) -> tuple[Slot, list[int], tuple[int, int, int, int | None]]: ...
     owes: bool
-    @property
-    def state(self) -> Slot: ...
 
 def switch_commit(
     commit_file: File, path: str, directory: str, synced: list[int], slot: Slot, before: Slot, lock: File | None
