@@ -262,6 +262,7 @@ class Worker:
         self.path = path
         self.last_id = number * OWN
         self.running = False
+        self.is_exposed = False  # to interrupts
         self.stale = 0  # errors of that kind, one after another
         self.interrupts = 0
         self.injected = Injected()
@@ -276,19 +277,12 @@ class Worker:
         files.watch(self.injected)
         signal.signal(signal.SIGALRM, self.interrupt)
         signal.signal(signal.SIGINT, self.interrupt)
-        files_before, left = open_files(), OPERATIONS
-        while left >= 0:
-            try:
-                signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTS)
-                if self.dataset is None:
-                    self.dataset = mmap_ninja.open(self.path, lock_timeout=LOCK_SECONDS)
-                while left:
-                    left -= 1
-                    self.operate(self.random.choice(self.operations))
-                signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
-                left = -1
-            except KeyboardInterrupt:
-                continue
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTS)
+        files_before = open_files()
+        while self.dataset is None:
+            self.operate(self.open)
+        for _ in range(OPERATIONS):
+            self.operate(self.random.choice(self.operations))
         self.dataset.close()
         gc.collect()
         left_open = open_files()
@@ -296,9 +290,12 @@ class Worker:
         self.log.write(self.number, "files", self.interrupts, sorted(left_open.elements()))
 
     def interrupt(self, _, frame):
+        if not self.is_exposed:
+            return
         if self.injected.runs_in(frame):  # the test's own code, in which no user's program could be interrupted
             signal.setitimer(signal.ITIMER_REAL, 0.0003)
         else:
+            self.is_exposed = False
             self.interrupts += 1
             raise KeyboardInterrupt
 
@@ -314,8 +311,10 @@ class Worker:
         try:
             try:
                 limit_files(spare)
+                self.is_exposed = True
                 operation()
             finally:
+                self.is_exposed = False
                 limit_files(None)
                 self.injected.arm(0, None)
             self.stale = 0
@@ -354,6 +353,9 @@ class Worker:
         return self.random.randrange(len(self.dataset)) if len(self.dataset) else None
 
     # ---- what it does
+
+    def open(self):
+        self.dataset = mmap_ninja.open(self.path, lock_timeout=LOCK_SECONDS)
 
     def append(self):
         (number,) = self.next_ids(1)
@@ -512,6 +514,9 @@ def run_worker(path, log, number, seed, errors):
         fd = os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(fd, 2)
         os.close(fd)
+        # What is interrupted while Python collects garbage for Hypothesis, pytest would keep, with all that is open.
+        gc.callbacks.clear()
+        sys.unraisablehook = sys.__unraisablehook__
         sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115 - for as long as the process lives
         faulthandler.enable(sys.stderr)  # what SIGABRT, with which a hang ends, shows
         Worker(path, log, number, seed).run()
