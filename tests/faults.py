@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import mmap_ninja
-from mmap_ninja import CommitUncertainError, IncompleteDatasetWarning, StringsMmap, _kernel, files, legacy
+from mmap_ninja import CommitUncertainError, IncompleteDatasetWarning, StringsMmap, _kernel, files, marking
 
 DATA, OFFSETS, META = "c0.data-1", "c0.offsets-1", "meta-1.json"
 OLD = ["one", "zwölf", ""]  # what the fixture `path` holds
@@ -29,7 +29,7 @@ def opened(path):
     """An open dataset, whether its build has ended or not."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", IncompleteDatasetWarning)
-        exists = (Path(path) / "COMMIT").exists() or legacy.detect(Path(path))
+        exists = (Path(path) / "COMMIT").exists() or marking.detect(Path(path))
         return mmap_ninja.open(path) if exists else StringsMmap(path)
 
 

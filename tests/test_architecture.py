@@ -14,8 +14,8 @@ PACKAGE = Path(mmap_ninja.__file__).parent
 # Lower layers first; modules of one line may not import each other.
 LAYERS = [
     {"_kernel", "_worker", "errors", "dtypes", "naming"},
-    {"arrow_types", "columns", "casting", "files", "sources", "workers"},
-    {"format", "codec"},
+    {"arrow_types", "columns", "casting", "files", "batch", "workers"},
+    {"format", "codec", "sources"},
     {"schema"},
     {"generation", "marking"},
     {"copying"},

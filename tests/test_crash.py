@@ -21,7 +21,7 @@ from faults import change_slots, killed_at, opened, unsynced, watched
 from tracing import calls_of, kill_at, require_strace
 
 import mmap_ninja
-from mmap_ninja import StringsMmap, format, legacy
+from mmap_ninja import StringsMmap, format, marking
 
 TRACED = ["flush and close", "resumed replacement", "compaction"]  # the others are traced by `make torture`
 SHARED = [name if name in TRACED else pytest.param(name, marks=pytest.mark.torture) for name in ACTIONS]
@@ -75,7 +75,7 @@ def check_survivor(path, states, acknowledged, reader):
 
 def reader_of(path):
     """A handle that is opened before the kill, if there is a dataset."""
-    return opened(path) if (path / "COMMIT").exists() or legacy.detect(path) else None
+    return opened(path) if (path / "COMMIT").exists() or marking.detect(path) else None
 
 
 @pytest.mark.parametrize("name", ACTIONS)

@@ -7,15 +7,7 @@ from pathlib import Path
 import pytest
 
 import mmap_ninja as mn
-from mmap_ninja import (
-    BytesMmap,
-    NotADatasetError,
-    StaleHandleError,
-    StringsMmap,
-    _kernel,
-    files,
-    generation,
-)
+from mmap_ninja import BytesMmap, NotADatasetError, StaleHandleError, StringsMmap, _kernel, files, generation
 
 TEXTS = ["zero", "one", "two"]
 

@@ -13,15 +13,7 @@ import xxhash
 from faults import OLD, change_slots, overwrite
 
 import mmap_ninja
-from mmap_ninja import (
-    ArrayMmap,
-    BytesMmap,
-    RaggedMmap,
-    ReadOnlyError,
-    RecordsMmap,
-    StringsMmap,
-    _kernel,
-)
+from mmap_ninja import ArrayMmap, BytesMmap, RaggedMmap, ReadOnlyError, RecordsMmap, StringsMmap, _kernel
 
 MANY = 10**8
 GIB = 1 << 30

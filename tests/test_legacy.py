@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from mmap_ninja import legacy
 from mmap_ninja.errors import CorruptDatasetError, NotADatasetError
-from mmap_ninja.legacy import Compression, FlatShapes, LayoutFile, NestedShapes, detect, read_layout
+from mmap_ninja.legacy import Compression, FlatShapes, LayoutFile, NestedShapes, read_layout
+from mmap_ninja.marking import detect
 
 GOLDEN = Path(__file__).parent / "golden"
 EXPECTED = json.loads((GOLDEN / "expected.json").read_text())

@@ -38,7 +38,6 @@ from mmap_ninja import (
     StaleHandleError,
     StringsMmap,
     format,
-    legacy,
     marking,
 )
 
@@ -121,7 +120,7 @@ def test_upgrade_leaves_no_index_of_0_x(copy):
         assert left == {*MARKS, *(["from"] if name in KEYS else [])}
         assert all(marking.owns(path, entry) for entry in left)
         assert marking.is_marked(path)
-        assert not legacy.detect(path)
+        assert not marking.detect(path)
 
 
 def test_large_payload_has_the_sums_of_its_blocks(tmp_path):
@@ -324,7 +323,7 @@ def test_append_of_another_kind_changes_nothing(copy):
         RaggedMmap.from_lists(path, [[1]], if_exists="append")
 
     assert {name for name in content(path) if name != "LOCK"} == content(GOLDEN / STRINGS).keys()
-    assert legacy.detect(path)
+    assert marking.detect(path)
 
 
 def test_resume_returns_0_x_as_it_is(copy):
@@ -332,7 +331,7 @@ def test_resume_returns_0_x_as_it_is(copy):
 
     assert list(build(path, if_exists="resume")) == expected_samples(STRINGS)
 
-    assert legacy.detect(path)
+    assert marking.detect(path)
     with pytest.raises(TypeError, match="holds strings, not ragged"):
         RaggedMmap.from_lists(path, [[1]], if_exists="resume")
     with pytest.raises(TypeError, match="holds float32, not int8"):
@@ -399,7 +398,7 @@ def test_read_only_index_folder_refuses_before_anything(copy, monkeypatch):
     with pytest.raises(ReadOnlyError, match="ends: cannot be written"):
         mmap_ninja.upgrade(path)
 
-    assert legacy.detect(path)
+    assert marking.detect(path)
     assert list(StringsMmap(path)) == OLD
 
 

@@ -8,10 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mmap_ninja import encoding, format
+from mmap_ninja.batch import Parts
 from mmap_ninja.casting import is_masked_array
-from mmap_ninja.columns import Array, ColumnType, Ragged, Role
-from mmap_ninja.format import Column
-from mmap_ninja.writing import Parts
+from mmap_ninja.columns import Array, Column, ColumnType, Ragged, Role
 
 _ROWS_AT_ONCE: Final = 1024
 

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmap_ninja import build, chunks, format, sources
+from mmap_ninja.batch import Batch
 from mmap_ninja.build import IfExists
 from mmap_ninja.casting import AnyArray, as_array, checked_dtype
 from mmap_ninja.columns import Array
@@ -306,7 +307,7 @@ class ArrayMmap(DatasetHandle[AnyArray]):
         else:
             super().extend(samples, verbose)
 
-    def _batch_of(self, samples: Any) -> sources.Batch[AnyArray]:
+    def _batch_of(self, samples: Any) -> Batch[AnyArray]:
         array = np.asarray(samples) if isinstance(samples, ArrayMmap) else samples
         return array if type(array) is np.ndarray and array.ndim > 0 else list(array)
 

@@ -23,11 +23,11 @@ from mmap_ninja.arrow_types import (
     mark_of,
     marked_dtype,
 )
+from mmap_ninja.batch import Packed, Table, Values
 from mmap_ninja.casting import AnyArray
 from mmap_ninja.columns import MOST_DIMENSIONS
 from mmap_ninja.dtypes import DType
 from mmap_ninja.schema import Spec
-from mmap_ninja.sources import Packed, Table, Values
 
 _VALUES: Final = "values"  # the name of the column that is made of values without one
 

@@ -12,16 +12,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar, get_args
 
-from mmap_ninja import _kernel, copying, directory, files, format, legacy, upgrading, writing
-from mmap_ninja.columns import Binary, ColumnType, Json, Text, Zstd
+from mmap_ninja import _kernel, copying, directory, files, format, marking, upgrading, writing
+from mmap_ninja.batch import Batch, Parts
+from mmap_ninja.columns import Binary, Column, ColumnType, Json, Text, Zstd
 from mmap_ninja.dataset import Columns, Dataset, Durability, Encode
 from mmap_ninja.errors import CorruptDatasetError
-from mmap_ninja.format import Column
 from mmap_ninja.generation import read_commit
 from mmap_ninja.legacy import Keys
 from mmap_ninja.legacy_dataset import LegacyDataset
-from mmap_ninja.sources import Batch
-from mmap_ninja.writing import Parts
 
 T = TypeVar("T")
 IfExists = Literal["replace", "error", "append", "resume"]
@@ -113,7 +111,7 @@ def begin(path: Path, kind: format.Kind, columns: Columns, options: Options, sco
     """
     options.check()
     metadata, timeout = options.metadata or {}, options.lock_timeout
-    old = legacy.detect(path)
+    old = marking.detect(path)
     first = not old and directory.create(path, kind, columns, metadata, complete=False, timeout=timeout)
     if options.if_exists == "error" and not first:
         raise _exists(path)
@@ -127,7 +125,7 @@ def begin(path: Path, kind: format.Kind, columns: Columns, options: Options, sco
         directory.finish_upgrade(path)
         if options.if_exists == "replace":
             build_file = _start_beside(path, kind, columns, options, build_file, scope)
-    if build_file is None and legacy.detect(path):
+    if build_file is None and marking.detect(path):
         found = LegacyDataset(path, None)
         _check_same(found.meta, kind, columns, path, options)
         if options.durability != "process":

@@ -11,10 +11,10 @@ from typing import Generic, TypeVar
 
 from mmap_ninja import workers
 from mmap_ninja._worker import Made
+from mmap_ninja.batch import Parts
 from mmap_ninja.build import Build, EncodeBatch, Options, progress_bar
 from mmap_ninja.dataset import Columns
 from mmap_ninja.sources import Indexable, Indexed
-from mmap_ninja.writing import Parts
 
 T = TypeVar("T")
 

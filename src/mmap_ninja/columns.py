@@ -319,3 +319,12 @@ def _ranks(document: Any) -> tuple[int, int]:
     if len(ranks) != 2 or not ranks[0] <= ranks[1] <= MOST_DIMENSIONS:
         raise ValueError(f"ranks {document!r:.80}")
     return ranks[0], ranks[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One named field of every sample; the only column of a one-column dataset has no name."""
+
+    id: int
+    name: str
+    type: ColumnType

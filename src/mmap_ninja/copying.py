@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mmap_ninja import _kernel, files
-from mmap_ninja.columns import Ragged, Role, Rule
+from mmap_ninja.columns import Column, Ragged, Role, Rule
 from mmap_ninja.errors import CorruptDatasetError
 from mmap_ninja.files import Content
-from mmap_ninja.format import FIRST_OFFSET, Column
+from mmap_ninja.format import FIRST_OFFSET
 from mmap_ninja.generation import Generation
 
 Contents = Mapping[tuple[Role, int | None], Iterable[Content]]  # by a file's role and column

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from mmap_ninja import _kernel, directory, files, format
+from mmap_ninja.batch import Parts
+from mmap_ninja.columns import Column
 from mmap_ninja.directory import Change
 from mmap_ninja.edits import Edit, unneeded
 from mmap_ninja.errors import (
@@ -19,9 +21,9 @@ from mmap_ninja.errors import (
     ReadOnlyError,
     StaleHandleError,
 )
-from mmap_ninja.format import Column, Meta
+from mmap_ninja.format import Meta
 from mmap_ninja.generation import Generation, Identity, Look, Told, newest, read_commit
-from mmap_ninja.writing import Parts, drop_rejected, locked, open_log
+from mmap_ninja.writing import drop_rejected, locked, open_log
 
 Durability = Literal["process", "machine"]
 Columns = tuple[Column, ...]

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from mmap_ninja import _kernel, copying, files, format, legacy, marking
+from mmap_ninja import _kernel, copying, files, format, marking
+from mmap_ninja.columns import Column
 from mmap_ninja.errors import (
     CommitUncertainError,
     CorruptDatasetError,
@@ -17,7 +18,7 @@ from mmap_ninja.errors import (
     NotADatasetError,
     StaleHandleError,
 )
-from mmap_ninja.format import Column, Meta
+from mmap_ninja.format import Meta
 from mmap_ninja.generation import CommitFile, Generation, block_sums, read_commit
 from mmap_ninja.writing import locked
 
@@ -134,7 +135,7 @@ def _orphans(path: Path) -> list[str]:
 def refuse_foreign(path: Path) -> None:
     """Raise if a directory holds files that are not a dataset's: they would be taken for, or lost with, its own."""
     foreign = [name for name in files.names(path) if not (format.is_own_name(name) or marking.owns(path, name))]
-    if legacy.detect(path):
+    if marking.detect(path):
         foreign = [name for name in foreign if name not in (*marking.FILES, *marking.FOLDERS)]
     if foreign:
         raise NotADatasetError(
@@ -292,7 +293,7 @@ def replace(path: Path, slot: _kernel.Slot, build: _kernel.File, timeout: float)
         path = path.resolve()  # as in `evolve`
         _check_place(build, path / format.BUILD)
         _check_place(lock, path / format.LOCK)
-        if legacy.detect(path):
+        if marking.detect(path):
             marking.announce(path, marking.FOLDERS[0], list(marking.FOLDERS))
             _place(path, slot, format.COMMIT, build, scope)
         elif not (path / format.COMMIT).exists():
@@ -566,7 +567,7 @@ def _named(path: Path) -> set[str]:
 def next_generation(path: Path) -> int:
     """A number that no generation in a directory has."""
     taken = [format.generation_of(name) or 0 for name in files.names(path)]
-    return max(*taken, int(legacy.detect(path)), 0) + 1  # the first one is that of an upgrade
+    return max(*taken, int(marking.detect(path)), 0) + 1  # the first one is that of an upgrade
 
 
 def _write_file(path: Path, contents: Iterable[files.Content], like: _kernel.File | None) -> int:

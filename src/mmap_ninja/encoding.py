@@ -9,11 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mmap_ninja import _kernel, codec
+from mmap_ninja.batch import Packed, Parts, Values
 from mmap_ninja.casting import AnyArray, checked_dtype, convert, find_dtype, is_masked_array
 from mmap_ninja.columns import MOST_DIMENSIONS, Array, Binary, ColumnType, Json, Ragged, ShapeForm, Text
 from mmap_ninja.dtypes import DType
-from mmap_ninja.sources import Packed, Values
-from mmap_ninja.writing import Parts
 
 A = TypeVar("A", Array, Ragged)
 

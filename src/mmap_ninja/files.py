@@ -14,12 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mmap_ninja import _kernel
-from mmap_ninja.errors import (
-    DatasetTruncatedError,
-    LockTimeoutError,
-    NotADatasetError,
-    ReadOnlyError,
-)
+from mmap_ninja.errors import DatasetTruncatedError, LockTimeoutError, NotADatasetError, ReadOnlyError
 
 Scope = _kernel.Scope
 

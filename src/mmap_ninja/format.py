@@ -5,13 +5,13 @@ The slots of the commit file are laid out by the kernel, which reads and writes 
 
 import json
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NoReturn, cast
 
 from mmap_ninja import _kernel
-from mmap_ninja.columns import Array, Binary, ColumnType, Ragged, Role, Rule, Text, decode_type
+from mmap_ninja.columns import Array, Binary, Column, ColumnType, Ragged, Role, Rule, Text, decode_type
 from mmap_ninja.errors import CorruptDatasetError, FormatVersionError
+from mmap_ninja.naming import check_names
 
 COMMIT: Final = "COMMIT"
 LOCK: Final = "LOCK"
@@ -25,8 +25,6 @@ META_SIZE_LIMIT: Final = 16 << 20
 META_DEPTH_LIMIT: Final = 32
 _METADATA_LIMIT: Final = META_SIZE_LIMIT // 2  # indented one level deeper in the meta file, beside the other keys
 FILE_ID_LIMIT: Final = 65_535  # it shares 64 bits with the block number in the seed of a sum
-MOST_COLUMNS: Final = 1000
-MOST_CHARACTERS: Final = 255  # of a column's name
 EDIT_SIZE: Final = 32
 FIRST_OFFSET: Final = bytes(8)
 
@@ -48,15 +46,6 @@ _COLUMN_TYPES: Final[dict[str, type[ColumnType]]] = {
     "array": Array,
     "ragged": Ragged,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One named field of every sample; the only column of a one-column dataset has no name."""
-
-    id: int
-    name: str
-    type: ColumnType
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,29 +157,6 @@ def first_columns(kind: Kind) -> tuple[Column, ...]:
 def one_column(column: ColumnType) -> tuple[Column, ...]:
     """The columns of a dataset that has one, which has no name."""
     return (Column(0, "", column),)
-
-
-def check_names(names: Sequence[str]) -> None:
-    """Raise ValueError for names that columns of records cannot have.
-
-    They are never names of files. A dot nests: `a.b` is the entry `b` of the dict `a`.
-    """
-    if len(names) > MOST_COLUMNS:
-        raise ValueError(f"{len(names)} columns; expected at most {MOST_COLUMNS}")
-    known, groups = set[str](), set[str]()
-    for name in names:
-        if not 0 < len(name) <= MOST_CHARACTERS:
-            raise ValueError(f"column {name!r:.80}: has {len(name)} characters; expected 1 to {MOST_CHARACTERS}")
-        if not name.isprintable():  # nor are lone surrogates
-            raise ValueError(f"column {name!r}: has characters that cannot be printed; choose another name")
-        if not all(name.split(".")):
-            raise ValueError(f"column {name!r}: has an empty part; a dot stands between the names of nested columns")
-        if name in known:
-            raise ValueError(f"column {name!r}: is there twice; choose another name")
-        known.add(name)
-        groups |= {name[:at] for at, character in enumerate(name) if character == "."}
-    if both := sorted(known & groups):
-        raise ValueError(f"column {both[0]!r}: is also a group of columns ({both[0]}.…); choose another name")
 
 
 def meta_name(generation: int) -> str:

@@ -12,12 +12,7 @@ import numpy.typing as npt
 
 from mmap_ninja import _kernel, files, format
 from mmap_ninja.columns import Rule
-from mmap_ninja.errors import (
-    CorruptDatasetError,
-    DatasetTruncatedError,
-    FormatVersionError,
-    NotADatasetError,
-)
+from mmap_ninja.errors import CorruptDatasetError, DatasetTruncatedError, FormatVersionError, NotADatasetError
 from mmap_ninja.format import EDIT_SIZE, Meta
 
 _ATTEMPTS: Final = 10  # a slot can be torn under a reader, a generation can be switched; twice in a row is rare

@@ -30,20 +30,19 @@ from mmap_ninja import (
     upgrading,
     verifying,
 )
+from mmap_ninja.batch import Batch, Parts, Values
 from mmap_ninja.build import IfExists
 from mmap_ninja.chunks import Chunked
-from mmap_ninja.columns import Role
+from mmap_ninja.columns import Column, Role
 from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Columns, Dataset, Durability, Encode, Seen, Snapshot, nothing
 from mmap_ninja.directory import Change, create, is_vacant
 from mmap_ninja.edits import Edit
 from mmap_ninja.errors import IncompleteDatasetWarning, MmapNinjaError, ReadOnlyError, StaleHandleError
-from mmap_ninja.format import Column
 from mmap_ninja.generation import Identity, Told
 from mmap_ninja.legacy import Keys
 from mmap_ninja.legacy_dataset import LegacyDataset, open_dataset
 from mmap_ninja.sequence import PREVIEW_SAMPLES, Indices, SampleSequence, positions, preview_html
 from mmap_ninja.sources import Indexable
-from mmap_ninja.writing import Parts
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -278,19 +277,19 @@ class DatasetHandle(SampleSequence[T]):
         return self
 
     @classmethod
-    def _encode(cls, columns: Columns, batch: sources.Batch[T], path: str, first: int) -> tuple[Columns, Parts]:
+    def _encode(cls, columns: Columns, batch: Batch[T], path: str, first: int) -> tuple[Columns, Parts]:
         """The bytes that each file of the generation grows by, and the columns that they fit: those given, or wider.
 
         `first` is the first sample's number in messages.
         """
         (column,) = columns
-        kind, parts = encoding.encode(column.type, cast("sources.Values[T]", batch), path, first)
+        kind, parts = encoding.encode(column.type, cast("Values[T]", batch), path, first)
         return (columns if kind is column.type else (replace(column, type=kind),)), parts
 
-    def _check_replacements(self, batch: sources.Batch[T], at: Positions) -> None:
+    def _check_replacements(self, batch: Batch[T], at: Positions) -> None:
         """Raise ValueError where a sample may not take the place of the one at its position, whatever its type."""
 
-    def _commit(self, batch: sources.Batch[T], key: Any = _END) -> None:
+    def _commit(self, batch: Batch[T], key: Any = _END) -> None:
         """Store a batch at the end, or in the place of the samples that a key names."""
 
         def encode(columns: Columns) -> tuple[Columns, Parts]:
@@ -457,7 +456,7 @@ class DatasetHandle(SampleSequence[T]):
             return _Places(at, self._base_rows(at), None, None)
         return _Places(at, self._base_rows(at), state.meta.numbering, state)
 
-    def _batch_of(self, samples: Any) -> sources.Batch[Any]:
+    def _batch_of(self, samples: Any) -> Batch[Any]:
         """What is assigned to several places, or extended by, as a batch."""
         return list(samples)
 

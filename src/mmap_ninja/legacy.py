@@ -53,7 +53,6 @@ _FLAT: Final = "shapes_are_flat.ninja"
 _LEVEL: Final = "zstd_level.ninja"
 _DICTIONARY: Final = "zstd_dict.ninja"
 _TYPE: Final = "type.ninja"
-_MARKS: Final = (_TYPE, _FLAT, _DTYPE, _DATA)
 
 # Every name that np.dtype(x).name gives for a dtype that the name alone restores. NumPy is not asked first: it takes
 # much else for a dtype ("i4,f8", "object"), and warns about some of it.
@@ -143,13 +142,6 @@ class Keys(NamedTuple):
     flattened_shapes: str = "flattened_shapes"
 
 
-def detect(path: Path) -> bool:
-    """Whether a directory was written by 0.x, whole or in part; one with a commit file was not, or was upgraded."""
-    if os.path.lexists(path / format.COMMIT) or not any(os.path.lexists(path / name) for name in _MARKS):
-        return False
-    return not marking.is_marked(path)
-
-
 def read_layout(
     path: Path,
     starts_key: str = "starts",
@@ -163,9 +155,10 @@ def read_layout(
         NotADatasetError: if it is none.
         CorruptDatasetError: if its files are incomplete or contradict each other, or do not tell the dtype.
     """
-    if not detect(path):
+    if not marking.detect(path):
         raise NotADatasetError(
-            f"{path}: holds no dataset of mmap_ninja 0.x: it has none of {', '.join(_MARKS)}, or {format.COMMIT}, too"
+            f"{path}: holds no dataset of mmap_ninja 0.x: it has none of {', '.join(marking.LEFT_BY_0X)}, "
+            f"or {format.COMMIT}, too"
         )
     keys = Keys(starts_key, ends_key, shapes_key, flattened_shapes_key)
     match _kind(path, keys):

@@ -5,12 +5,13 @@ import os
 from pathlib import Path
 
 from mmap_ninja import _kernel, codec, files, format
-from mmap_ninja.columns import DICTIONARY_SIZES, Array, ColumnType, Ragged, Text, Zstd
+from mmap_ninja.columns import DICTIONARY_SIZES, Array, Column, ColumnType, Ragged, Text, Zstd
 from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Dataset, Durability, Snapshot, check_kind
 from mmap_ninja.errors import CorruptDatasetError, StaleHandleError
-from mmap_ninja.format import Column, Meta
+from mmap_ninja.format import Meta
 from mmap_ninja.generation import Identity, Told
-from mmap_ninja.legacy import FlatShapes, Keys, Layout, LayoutFile, NestedShapes, detect, read_layout
+from mmap_ninja.legacy import FlatShapes, Keys, Layout, LayoutFile, NestedShapes, read_layout
+from mmap_ninja.marking import detect
 
 GENERATION = 1  # which an upgrade makes of it
 

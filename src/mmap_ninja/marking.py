@@ -26,6 +26,7 @@ _ZSTD: Final = ("zstd_level.ninja", "zstd_dict.ninja")
 _MARKED: Final = (format.LEGACY_DATA, _DTYPE, *_EMPTIED, _FLAT, _TYPE)
 FOLDERS: Final = ("starts", "ends", "shapes", "flattened_shapes")
 FILES: Final = (*_MARKED, *_ZSTD)
+LEFT_BY_0X: Final = (_TYPE, _FLAT, _DTYPE, format.LEGACY_DATA)  # one of them at least
 
 _TEMPORARY: Final = ".new"
 _LIST_LIMIT: Final = 4096
@@ -38,6 +39,13 @@ def is_marked(folder: Path) -> bool:
         return files.read(folder / _DTYPE, len(MARK)) == MARK
     except OSError:
         return False
+
+
+def detect(path: Path) -> bool:
+    """Whether a directory was written by 0.x, whole or in part; one with a commit file was not, or was upgraded."""
+    if os.path.lexists(path / format.COMMIT) or not any(os.path.lexists(path / name) for name in LEFT_BY_0X):
+        return False
+    return not is_marked(path)
 
 
 def owns(path: Path, name: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from mmap_ninja import build, format, legacy, sources
+from mmap_ninja import build, format, legacy, marking, sources
 from mmap_ninja.arrays import ArrayMmap
 from mmap_ninja.casting import AnyArray, as_array, checked_dtype
 from mmap_ninja.columns import Array
@@ -88,7 +88,7 @@ def open_existing(out_dir: PathLike, mode: MemmapMode = "r") -> Memmap:
     if mode not in ("r", "r+", "c"):
         raise ValueError(f"mode {mode!r} is unknown (expected 'r', 'r+' or 'c'; np_from_ndarray makes a new dataset)")
     path = Path(out_dir)
-    if legacy.detect(path):
+    if marking.detect(path):
         layout = legacy.read_layout(path)
         if layout.kind != "array" or layout.dtype is None or layout.sample_shape is None:
             raise TypeError(f"{path}: holds {layout.kind}, not array; mmap_ninja.open finds the class by itself")

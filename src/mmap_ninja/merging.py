@@ -7,13 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
-from mmap_ninja import _kernel, build, copying, files, format, legacy
-from mmap_ninja.columns import Array, Binary, ColumnType, Json, Ragged, Text, Zstd
+from mmap_ninja import _kernel, build, copying, files, format, marking
+from mmap_ninja.columns import Array, Binary, Column, ColumnType, Json, Ragged, Text, Zstd
 from mmap_ninja.compaction import sealed
 from mmap_ninja.copying import Source
 from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Dataset
 from mmap_ninja.errors import IncompleteDatasetWarning
-from mmap_ninja.format import Column
 
 IfExists = Literal["error", "replace"]
 
@@ -87,7 +86,7 @@ def merge(
 
 
 def _opened(path: Path, out: Path) -> Dataset:
-    if legacy.detect(path):
+    if marking.detect(path):
         raise ValueError(f"{path}: was made by mmap_ninja 0.x; call mmap_ninja.upgrade on it first; {_REFUSED}")
     dataset = Dataset(path, None, "process", DEFAULT_LOCK_TIMEOUT)
     if out.exists() and out.samefile(path):

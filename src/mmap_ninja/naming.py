@@ -3,7 +3,10 @@
 import dataclasses
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, cast
+from typing import Any, Final, cast
+
+MOST_COLUMNS: Final = 1000
+MOST_CHARACTERS: Final = 255  # of a column's name
 
 
 class Names:
@@ -108,3 +111,26 @@ def flattened(values: Mapping[str, Any], prefix: str, where: str) -> Iterator[tu
             )
         else:
             yield prefix + name, column
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raise ValueError for names that columns of records cannot have.
+
+    They are never names of files. A dot nests: `a.b` is the entry `b` of the dict `a`.
+    """
+    if len(names) > MOST_COLUMNS:
+        raise ValueError(f"{len(names)} columns; expected at most {MOST_COLUMNS}")
+    known, groups = set[str](), set[str]()
+    for name in names:
+        if not 0 < len(name) <= MOST_CHARACTERS:
+            raise ValueError(f"column {name!r:.80}: has {len(name)} characters; expected 1 to {MOST_CHARACTERS}")
+        if not name.isprintable():  # nor are lone surrogates
+            raise ValueError(f"column {name!r}: has characters that cannot be printed; choose another name")
+        if not all(name.split(".")):
+            raise ValueError(f"column {name!r}: has an empty part; a dot stands between the names of nested columns")
+        if name in known:
+            raise ValueError(f"column {name!r}: is there twice; choose another name")
+        known.add(name)
+        groups |= {name[:at] for at, character in enumerate(name) if character == "."}
+    if both := sorted(known & groups):
+        raise ValueError(f"column {both[0]!r}: is also a group of columns ({both[0]}.…); choose another name")

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmap_ninja import arrow_export, build, chunks, format, sources
+from mmap_ninja.batch import Batch
 from mmap_ninja.build import IfExists
 from mmap_ninja.casting import AnyArray, checked_dtype, convert
 from mmap_ninja.columns import Ragged
@@ -336,7 +337,7 @@ class RaggedMmap(DatasetHandle[AnyArray]):
 
     # ---- writing
 
-    def _check_replacements(self, batch: sources.Batch[AnyArray], at: Positions) -> None:
+    def _check_replacements(self, batch: Batch[AnyArray], at: Positions) -> None:
         for position, sample in zip((at % max(len(self), 1)).tolist(), cast("list[Any]", batch), strict=True):
             shape = self._shape_of(position)
             if np.ndim(sample) != len(shape):

@@ -15,27 +15,25 @@ from mmap_ninja import (
     chunks,
     encoding,
     files,
-    format,
     naming,
     schema,
     sources,
 )
 from mmap_ninja.adding import AddedColumn
 from mmap_ninja.arrays import ArrayMmap
+from mmap_ninja.batch import Batch, Parts, Table
 from mmap_ninja.build import IfExists
 from mmap_ninja.bytes import BytesMmap
-from mmap_ninja.columns import Array, Binary, ColumnType, Json, Ragged, Text
+from mmap_ninja.columns import Array, Binary, Column, ColumnType, Json, Ragged, Text
 from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT, Columns, Durability, Seen, Snapshot
 from mmap_ninja.directory import Change, is_vacant
 from mmap_ninja.errors import MmapNinjaError, StaleHandleError
-from mmap_ninja.format import Column
 from mmap_ninja.handle import Closed, DatasetHandle, Mode, PathLike, ReadMode, State
 from mmap_ninja.ragged_arrays import RaggedMmap
 from mmap_ninja.schema import Spec, Specs
 from mmap_ninja.sequence import Indices, positions
 from mmap_ninja.spans import SpansHandle
 from mmap_ninja.strings import StringsMmap
-from mmap_ninja.writing import Parts
 
 Record = dict[str, Any]
 Sample = Any  # a dict, a dataclass or a named tuple
@@ -227,7 +225,7 @@ class RecordsMmap(DatasetHandle[Record]):
             ValueError: if the columns have several lengths.
         """
         options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
-        table = sources.Table.of(values, str(out_dir))
+        table = Table.of(values, str(out_dir))
         return cls._build(out_dir, sources.Tabled(table), mode, options, schema.columns_of(columns or {}))
 
     @classmethod
@@ -437,7 +435,7 @@ class RecordsMmap(DatasetHandle[Record]):
 
     def _check_names(self, names: list[str]) -> None:
         try:
-            format.check_names(names)
+            naming.check_names(names)
         except ValueError as error:
             raise ValueError(f"{self.path}: {error}") from None
 
@@ -514,18 +512,18 @@ class RecordsMmap(DatasetHandle[Record]):
             ReadOnlyError: if the handle, the permissions or the medium do not allow it.
         """
         if isinstance(samples, Mapping):
-            self._commit(sources.Table.of(samples, self._path_text))
+            self._commit(Table.of(samples, self._path_text))
         else:
             super().extend(cast("Iterable[Record]", samples), verbose)
 
-    def _batch_of(self, samples: Any) -> sources.Batch[Record]:
-        return sources.Table.of(samples, self._path_text) if isinstance(samples, Mapping) else list(samples)
+    def _batch_of(self, samples: Any) -> Batch[Record]:
+        return Table.of(samples, self._path_text) if isinstance(samples, Mapping) else list(samples)
 
     @classmethod
-    def _encode(cls, columns: Columns, batch: sources.Batch[Record], path: str, first: int) -> tuple[Columns, Parts]:
+    def _encode(cls, columns: Columns, batch: Batch[Record], path: str, first: int) -> tuple[Columns, Parts]:
         if not len(batch):
             return columns, ()
-        table, listed = (batch, []) if isinstance(batch, sources.Table) else (None, cast("list[Record]", batch))
+        table, listed = (batch, []) if isinstance(batch, Table) else (None, cast("list[Record]", batch))
         if not columns:
             try:
                 columns = schema.of_table(table.columns) if table else schema.inferred(listed)

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from mmap_ninja import _kernel, build, copying, directory, files, format, legacy
+from mmap_ninja import _kernel, build, copying, directory, files, format, marking
 from mmap_ninja.compaction import sealed
 from mmap_ninja.copying import Contents, Source
 from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT
@@ -76,7 +76,7 @@ def recover(
     if keep not in get_args(Keep):
         raise ValueError(f"keep {keep!r} is unknown (expected one of {get_args(Keep)})")
     source = files.absolute(path)
-    if legacy.detect(source):
+    if marking.detect(source):
         raise ValueError(f"{source}: was made by mmap_ninja 0.x; call mmap_ninja.upgrade on it first")
     if out_dir is not None:
         report, found = _examined(source, verbose=verbose)

@@ -9,11 +9,10 @@ import numpy.typing as npt
 
 from mmap_ninja import codec as codecs
 from mmap_ninja import columns as stored
+from mmap_ninja.batch import Packed
 from mmap_ninja.casting import checked_dtype
-from mmap_ninja.columns import MOST_DIMENSIONS, ColumnType, Zstd
-from mmap_ninja.format import Column, check_names
-from mmap_ninja.naming import fields_of
-from mmap_ninja.sources import Packed
+from mmap_ninja.columns import MOST_DIMENSIONS, Column, ColumnType, Zstd
+from mmap_ninja.naming import check_names, fields_of
 
 Codec = Literal["zstd"]
 

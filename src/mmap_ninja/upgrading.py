@@ -10,10 +10,10 @@ from typing import Final
 import numpy as np
 
 from mmap_ninja import _kernel, copying, directory, files, format, legacy, marking
-from mmap_ninja.columns import MOST_DIMENSIONS, Array, ColumnType, Ragged, Role, ShapeForm, Text
+from mmap_ninja.columns import MOST_DIMENSIONS, Array, Column, ColumnType, Ragged, Role, ShapeForm, Text
 from mmap_ninja.dataset import DEFAULT_LOCK_TIMEOUT
 from mmap_ninja.errors import LeftoverBytesWarning
-from mmap_ninja.format import Column, FileEntry
+from mmap_ninja.format import FileEntry
 from mmap_ninja.generation import newest
 from mmap_ninja.legacy import Keys
 from mmap_ninja.legacy_dataset import GENERATION, LegacyDataset
@@ -62,7 +62,7 @@ def upgrade(
         'bad'
     """
     directory_path = files.absolute(path)
-    if legacy.detect(directory_path):
+    if marking.detect(directory_path):
         keys = Keys(starts_key, ends_key, shapes_key, flattened_shapes_key)
         dataset = LegacyDataset(directory_path, None, keys=keys)
         warn_of_leftovers(dataset, stacklevel=3)
@@ -89,7 +89,7 @@ def warn_of_leftovers(dataset: LegacyDataset, *, stacklevel: int) -> None:
 def adopt(path: Path, keys: Keys, lock_timeout: float) -> None:
     """Make a directory of 0.x today's, under its lock; nothing is done if another process was faster."""
     with directory.make_lock(path, lock_timeout):
-        if not legacy.detect(path):
+        if not marking.detect(path):
             directory.finish_upgrade(path)
             return
         directory.remove_unnamed(path)  # the files of an upgrade that was interrupted

@@ -20,8 +20,9 @@ from mmap_ninja.errors import CorruptDatasetError, DatasetTruncatedError
 from mmap_ninja.finding import Finding, Found, Rows, find, keep_edits
 from mmap_ninja.format import EDIT_SIZE
 from mmap_ninja.generation import Generation
-from mmap_ninja.legacy import Keys, detect
+from mmap_ninja.legacy import Keys
 from mmap_ninja.legacy_dataset import LegacyDataset
+from mmap_ninja.marking import detect
 
 if TYPE_CHECKING:
     from tqdm import tqdm

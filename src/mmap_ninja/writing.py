@@ -6,10 +6,6 @@ from mmap_ninja import _kernel, files, format
 from mmap_ninja.errors import CommitUncertainError, NotADatasetError, StaleHandleError
 from mmap_ninja.generation import CommitFile, Generation
 
-Parts = tuple[
-    bytes | memoryview | None, ...
-]  # per file of the generation, in its order; files beyond the last do not grow
-
 
 def locked(path: Path, timeout: float) -> _kernel.File:
     """A dataset's LOCK, held: for a with statement at once, at whose end it is let go of."""
