@@ -34,7 +34,8 @@ if __name__ == "__main__":
 from specimens import KINDS  # noqa: E402
 
 import mmap_ninja  # noqa: E402
-from mmap_ninja import MmapNinjaError, _kernel, format  # noqa: E402
+from mmap_ninja import MmapNinjaError, _kernel  # noqa: E402
+from mmap_ninja.format.names import COMMIT  # noqa: E402
 
 GOLDEN = ROOT / "tests" / "golden"
 LEGACY = [
@@ -186,19 +187,19 @@ def vouch(files):
 
 def slot_of(files, place):
     at = place * _kernel.SLOT_STRIDE
-    content = files.get(format.COMMIT, b"")[at : at + _kernel.SLOT_SIZE]
+    content = files.get(COMMIT, b"")[at : at + _kernel.SLOT_SIZE]
     return _kernel.decode_slot(content)[1] if len(content) == _kernel.SLOT_SIZE else None
 
 
 def change_slot(files, place, field, value):
     at = place * _kernel.SLOT_STRIDE
-    content = bytearray(files.get(format.COMMIT, b""))
+    content = bytearray(files.get(COMMIT, b""))
     slot = content[at : at + _kernel.SLOT_SIZE]
     if len(slot) == _kernel.SLOT_SIZE:
         slot[field : field + len(value)] = value
         slot[252:] = struct.pack("<I", _kernel.crc32c(bytes(slot[:252])))
         content[at : at + _kernel.SLOT_SIZE] = slot
-        files[format.COMMIT] = bytes(content)
+        files[COMMIT] = bytes(content)
 
 
 def damaged(choices):

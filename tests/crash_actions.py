@@ -12,7 +12,9 @@ from faults import opened, unsynced, watched
 from test_legacy_dataset import F_ORDER, GOLDEN, MIXED, STRINGS, expected_samples
 
 import mmap_ninja
-from mmap_ninja import ArrayMmap, RaggedMmap, RecordsMmap, StringsMmap, format, marking
+from mmap_ninja import ArrayMmap, RaggedMmap, RecordsMmap, StringsMmap
+from mmap_ninja.engine import upgrade_marks
+from mmap_ninja.format.names import generation_of
 
 OLD = ["one", "zwölf", ""]
 BLOCKS = [f"{number:05d}" * 400 for number in range(150)]  # 300 kB: blocks of payload, and their sums
@@ -386,7 +388,7 @@ def prepared(tmp_path, action, name="ds"):
 
 def seen(path):
     """The samples of a dataset; None where there is none."""
-    return listed(opened(path)) if (path / "COMMIT").exists() or marking.detect(path) else None
+    return listed(opened(path)) if (path / "COMMIT").exists() or upgrade_marks.detect(path) else None
 
 
 def is_clean(path):
@@ -415,14 +417,14 @@ def takes_appends(path):
 
 def is_replaced_without_leftovers(path):
     """Whether a build replaces what is there, and leaves nothing of it, nor of what was interrupted."""
-    was_of_0x = marking.detect(path) or (path / "type.ninja").exists()
+    was_of_0x = upgrade_marks.detect(path) or (path / "type.ninja").exists()
     with watched(unsynced()):
         StringsMmap.from_strings(path, ["end"]).close()
     names = set(os.listdir(path)) - set(MARKS if was_of_0x else ())
-    own = {name for name in names if format.generation_of(name) is not None}
+    own = {name for name in names if generation_of(name) is not None}
     return (
         names - own == {"COMMIT", "LOCK"}
         and len(own) == 5
-        and len({format.generation_of(name) for name in own}) == 1
+        and len({generation_of(name) for name in own}) == 1
         and reference_reader.read(path) == listed(mmap_ninja.open(path)) == ["end"]
     )

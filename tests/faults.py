@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 import mmap_ninja
-from mmap_ninja import CommitUncertainError, IncompleteDatasetWarning, StringsMmap, _kernel, files, marking
+from mmap_ninja import CommitUncertainError, IncompleteDatasetWarning, StringsMmap, _kernel
+from mmap_ninja.engine import files, upgrade_marks
 
 DATA, OFFSETS, META = "c0.data-1", "c0.offsets-1", "meta-1.json"
 OLD = ["one", "zwölf", ""]  # what the fixture `path` holds
@@ -29,7 +30,7 @@ def opened(path):
     """An open dataset, whether its build has ended or not."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", IncompleteDatasetWarning)
-        exists = (Path(path) / "COMMIT").exists() or marking.detect(Path(path))
+        exists = (Path(path) / "COMMIT").exists() or upgrade_marks.detect(Path(path))
         return mmap_ninja.open(path) if exists else StringsMmap(path)
 
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from crash_actions import is_clean, is_replaced_without_leftovers, seen, takes_appends
 from faults import unsynced, watched
 
-from mmap_ninja import _kernel, format
+from mmap_ninja import _kernel
+from mmap_ninja.format.names import BUILD, COMMIT
 
 _PAGE = 4096
 _BOOT = b"the boot before."
@@ -81,9 +82,7 @@ def put(state, path):
     if state is None:
         shutil.rmtree(path, ignore_errors=True)
         return
-    wanted = {
-        name: _of_another_boot(data) if name in (format.COMMIT, format.BUILD) else data for name, data in state.items()
-    }
+    wanted = {name: _of_another_boot(data) if name in (COMMIT, BUILD) else data for name, data in state.items()}
     found = content(path)  # files that are there are used again: to make and remove them is what takes the time
     for name in sorted(found.keys() - wanted.keys() - {"."}, reverse=True):
         if found[name] is not None:

@@ -27,7 +27,8 @@ from faults import is_unlock, sample, slot_places
 from tqdm.auto import tqdm
 
 import mmap_ninja
-from mmap_ninja import RecordsMmap, StaleHandleError, _kernel, files
+from mmap_ninja import RecordsMmap, StaleHandleError, _kernel
+from mmap_ninja.engine import files
 
 FIXED = ["id", "text"]
 EXTRA = ["x", "y", "z"]  # names of columns that come and go

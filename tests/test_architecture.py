@@ -11,64 +11,50 @@ import mmap_ninja
 
 PACKAGE = Path(mmap_ninja.__file__).parent
 
-# Lower layers first; modules of one line may not import each other.
-LAYERS = [
-    {"_kernel", "_worker", "errors", "dtypes", "naming"},
-    {"arrow_types", "columns", "casting", "files", "batch", "workers"},
-    {"format", "codec", "sources"},
-    {"schema"},
-    {"generation", "marking"},
-    {"copying"},
-    {"writing", "legacy"},
-    {"directory", "edits", "encoding", "attaching", "arrow_export", "arrow_import"},
-    {"adding"},
-    {"dataset"},
-    {"compaction"},
-    {"legacy_dataset"},
-    {"upgrading"},
-    {"build", "sequence", "finding"},
-    {"chunks", "merging", "verifying"},
-    {"handle", "recovering"},
-    {"spans", "arrays", "windows", "concatenation"},
-    {"strings", "bytes", "ragged_arrays"},
-    {"records"},
-    {"memmaps", "wrapped"},
-    {"opening"},
-    {"string", "ragged", "numpy", "generic", "base", "parallel"},
-    {"__init__"},
-]
+# Lower folders first. Within one, modules import each other as they need.
+FOLDERS = ["columns", "format", "engine", "legacy", "builds", "arrow", "maintenance", "kinds"]
+BELOW_ALL = ["_kernel", "errors"]
+INHERITED = ["string", "ragged", "numpy", "generic", "base", "parallel"]
+RANKS = {name: rank for rank, name in enumerate([*BELOW_ALL, *FOLDERS])}
+RANKS |= dict.fromkeys(INHERITED, len(RANKS)) | {"__init__": len(RANKS) + 1}
 ALLOWED_OUTSIDE = {"cloudpickle", "numpy", "pyarrow", "tqdm"}
+MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
-def level(module):
-    return next(k for k, layer in enumerate(LAYERS) if module in layer)
+def name_of(path):
+    return str(path.relative_to(PACKAGE).with_suffix(""))
 
 
 def imports(path):
-    """The modules of this package, and of others, that a file imports."""
+    """The folders, or modules beside them, of this package that a file imports, and the other packages."""
     own, others = set(), set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module == "mmap_ninja":
             own |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            head, _, tail = node.module.partition(".")
-            (own if head == "mmap_ninja" else others).add(tail if head == "mmap_ninja" else head)
+            head, *rest = node.module.split(".")
+            (own if head == "mmap_ninja" else others).add(rest[0] if head == "mmap_ninja" else head)
         elif isinstance(node, ast.Import):
             others |= {alias.name.partition(".")[0] for alias in node.names}
     return own, others
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_imports_point_down(path):
     own, others = imports(path)
+    here = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
-    assert {module for module in own if level(module) >= level(path.stem)} == set()
+    assert {name for name in own - {here} if RANKS[name] >= RANKS[here]} == set()
     assert others - set(sys.stdlib_module_names) <= ALLOWED_OUTSIDE
 
 
-@pytest.mark.parametrize("module", ["format"])
-def test_format_does_no_io(module):
-    _, others = imports(PACKAGE / f"{module}.py")
+def test_folders_are_the_layers():
+    assert {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"} == set(FOLDERS)
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "format").glob("*.py")), ids=name_of)
+def test_format_does_no_io(path):
+    _, others = imports(path)
 
     assert others.isdisjoint({"os", "pathlib", "io", "mmap", "shutil"})
 
@@ -80,20 +66,20 @@ def test_only_files_calls_the_kernels_system_calls():
         "remove_file", "remove_directory", "set_io_hook",
     }  # fmt: skip
 
-    for path in PACKAGE.glob("*.py"):
+    for path in MODULES:
         used = {
             node.attr
             for node in ast.walk(ast.parse(path.read_text()))
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "_kernel"
         }
-        assert path.stem == "files" or used.isdisjoint(calls), path.name
+        assert name_of(path) == "engine/files" or used.isdisjoint(calls), name_of(path)
 
 
 def test_mutating_calls_of_the_standard_library_are_not_used():
     forbidden = {"mkdir", "unlink", "rename", "replace", "rmdir", "write_bytes", "write_text", "truncate", "fsync",
                  "pwrite", "link_to", "symlink_to", "touch", "makedirs", "ftruncate"}  # fmt: skip
 
-    for path in PACKAGE.glob("*.py"):
+    for path in MODULES:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os":
                 assert node.attr not in forbidden, f"{path.name}: os.{node.attr}"
@@ -135,10 +121,10 @@ def test_all_is_sorted_and_true():
 
 def test_nothing_depends_on_the_time_of_day_or_on_process_ids():
     """Clocks go backwards, and ids are used again: only waiting is measured, and only messages name processes."""
-    sources = [*PACKAGE.glob("*.py"), *(Path(__file__).parents[1] / "kernel").rglob("*.cc")]
+    sources = [*MODULES, *(Path(__file__).parents[1] / "kernel").rglob("*.cc")]
 
     for path in sources:
         text = path.read_text()
         for clock in ("time.time", "datetime.now", "CLOCK_REALTIME", "gettimeofday", "system_clock"):
             assert clock not in text, f"{path.name}: {clock}"
-    assert {path.name for path in sources if "getpid" in path.read_text()} <= {"forks.cc", "workers.py"}
+    assert {path.name for path in sources if "getpid" in path.read_text()} <= {"forks.cc", "pool.py"}

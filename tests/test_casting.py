@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from mmap_ninja import ArrayMmap, RaggedMmap
-from mmap_ninja.casting import convert
-from mmap_ninja.dtypes import decode_dtype
+from mmap_ninja.columns.casting import convert
+from mmap_ninja.columns.dtypes import decode_dtype
 
 PAIR = np.zeros(2, [("a", "<i4"), ("b", "<i4")])
 

@@ -11,7 +11,9 @@ import pytest
 from faults import NEW, OLD, ended, fork, in_child, opened, overwrite, result_of, sample, slot_places, start, watched
 
 import mmap_ninja
-from mmap_ninja import BytesMmap, LockTimeoutError, StringsMmap, _kernel, files, format, generation
+from mmap_ninja import BytesMmap, LockTimeoutError, StringsMmap, _kernel
+from mmap_ninja.engine import files, generation
+from mmap_ninja.format.slots import COMMIT_SIZE
 
 # ---- several writers
 
@@ -290,7 +292,7 @@ def test_reader_that_sees_both_fast_slots_torn_looks_again(path, monkeypatch):
 
     def torn_first(fd, size, offset):
         data = whole(fd, size, offset)
-        if size == format.COMMIT_SIZE:
+        if size == COMMIT_SIZE:
             reads.append(size)
             if len(reads) == 1:
                 return bytes(byte ^ (at % _kernel.SLOT_STRIDE == 30 and at < 8192) for at, byte in enumerate(data))

@@ -26,10 +26,9 @@ from mmap_ninja import (
     RecordsMmap,
     StaleHandleError,
     StringsMmap,
-    directory,
-    files,
-    writing,
 )
+from mmap_ninja.engine import directory, files
+from mmap_ninja.engine.log import locked
 
 OTHERS = [f"other {number}" * (number % 4) for number in range(20)]
 
@@ -191,7 +190,7 @@ def test_replacement_under_the_lock_of_another_directory_is_refused(path, tmp_pa
 
     def locked_elsewhere(where, timeout):
         point_to(tmp_path / "other")
-        held = writing.locked(where, timeout)
+        held = locked(where, timeout)
         point_to(path)
         return held
 

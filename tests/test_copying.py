@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 import mmap_ninja as mn
-from mmap_ninja import ArrayMmap, BytesMmap, DatasetTruncatedError, RaggedMmap, RecordsMmap, StringsMmap, copying, files
-from mmap_ninja.columns import Ragged
-from mmap_ninja.copying import Source
-from mmap_ninja.dataset import Dataset
+from mmap_ninja import ArrayMmap, BytesMmap, DatasetTruncatedError, RaggedMmap, RecordsMmap, StringsMmap
+from mmap_ninja.columns.types import Ragged
+from mmap_ninja.engine import copying, files
+from mmap_ninja.engine.copying import Source
+from mmap_ninja.engine.dataset import Dataset
 
 KINDS = {
     "strings": lambda path: StringsMmap.from_strings(path, [f"{k}é" * (k % 4) for k in range(20)]),

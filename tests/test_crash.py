@@ -21,7 +21,9 @@ from faults import change_slots, killed_at, opened, unsynced, watched
 from tracing import calls_of, kill_at, require_strace
 
 import mmap_ninja
-from mmap_ninja import StringsMmap, format, marking
+from mmap_ninja import StringsMmap
+from mmap_ninja.engine import upgrade_marks
+from mmap_ninja.format.names import is_own_name
 
 TRACED = ["flush and close", "resumed replacement", "compaction"]  # the others are traced by `make torture`
 SHARED = [name if name in TRACED else pytest.param(name, marks=pytest.mark.torture) for name in ACTIONS]
@@ -75,7 +77,7 @@ def check_survivor(path, states, acknowledged, reader):
 
 def reader_of(path):
     """A handle that is opened before the kill, if there is a dataset."""
-    return opened(path) if (path / "COMMIT").exists() or marking.detect(path) else None
+    return opened(path) if (path / "COMMIT").exists() or upgrade_marks.detect(path) else None
 
 
 @pytest.mark.parametrize("name", ACTIONS)
@@ -159,7 +161,7 @@ def test_killed_upgrade_is_ended_by_the_next(tmp_path, name):
 
         assert seen(path) == ACTIONS[name].states[-1]
         assert not (path / "UPGRADE").exists()
-        assert sorted(entry for entry in os.listdir(path) if not format.is_own_name(entry)) == MARKS
+        assert sorted(entry for entry in os.listdir(path) if not is_own_name(entry)) == MARKS
 
 
 @pytest.mark.parametrize("name", ["merge", "merge over"])

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 import mmap_ninja as mn
-from mmap_ninja import BytesMmap, NotADatasetError, StaleHandleError, StringsMmap, _kernel, files, generation
+from mmap_ninja import BytesMmap, NotADatasetError, StaleHandleError, StringsMmap, _kernel
+from mmap_ninja.engine import files, generation
 
 TEXTS = ["zero", "one", "two"]
 

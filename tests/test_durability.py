@@ -22,8 +22,8 @@ from mmap_ninja import (
     StaleHandleError,
     StringsMmap,
     _kernel,
-    files,
 )
+from mmap_ninja.engine import files
 
 KINDS = {
     "strings": (StringsMmap, "text"),

@@ -10,7 +10,8 @@ import pytest
 from faults import NEW, At, fail_to_sync, fail_with, flip_bit, fork, killed_at, unsynced, watched
 
 import mmap_ninja as mn
-from mmap_ninja import CommitUncertainError, StringsMmap, files
+from mmap_ninja import CommitUncertainError, StringsMmap
+from mmap_ninja.engine import files
 
 
 def kill(act, call, path):

@@ -13,7 +13,8 @@ from test_crash import copy_of, reader_of
 from test_second_actor import BUILDS, one_more
 
 import mmap_ninja
-from mmap_ninja import CommitUncertainError, RecordsMmap, StringsMmap, marking
+from mmap_ninja import CommitUncertainError, RecordsMmap, StringsMmap
+from mmap_ninja.engine import upgrade_marks
 
 SWITCHES = [
     "replacement",
@@ -117,7 +118,7 @@ class FailedSync:
                     self.bystander.refresh()
                     if listed(self.bystander) != found:
                         return "the handle from before sees another state than a new one"
-            if not marking.detect(self.path) or remedy is replace:
+            if not upgrade_marks.detect(self.path) or remedy is replace:
                 try:
                     mended = remedy(self.path, found)
                 except CommitUncertainError as error:  # what was to be resumed may be lost

@@ -10,7 +10,8 @@ import pytest
 from faults import OLD, fork, in_child, watched
 
 import mmap_ninja as mn
-from mmap_ninja import ForkedHandleError, LockTimeoutError, RecordsMmap, StringsMmap, files
+from mmap_ninja import ForkedHandleError, LockTimeoutError, RecordsMmap, StringsMmap
+from mmap_ninja.engine import files
 
 
 def test_fork_with_open_writer_reads_but_refuses_to_write(path):

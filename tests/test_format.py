@@ -25,8 +25,8 @@ from mmap_ninja import (
     StringsMmap,
     Text,
     _kernel,
-    format,
 )
+from mmap_ninja.format.meta import decode_meta, first_columns, new_meta
 
 FORMAT_PAGE = Path(__file__).parents[1] / "docs" / "format.md"
 
@@ -159,14 +159,12 @@ def test_hex_dump_of_the_page_is_what_is_written(tmp_path, monkeypatch):
 
 
 def test_meta_round_trips():
-    meta = format.new_meta(
-        "bytes", 3, bytes(range(16)), format.first_columns("bytes"), {"source": "web", "nested": {"a": [1, None]}}
-    )
+    meta = new_meta("bytes", 3, bytes(range(16)), first_columns("bytes"), {"source": "web", "nested": {"a": [1, None]}})
 
-    assert format.decode_meta(meta.encode(), "meta") == meta
+    assert decode_meta(meta.encode(), "meta") == meta
 
 
-META = json.loads(format.new_meta("strings", 1, bytes(16), format.first_columns("strings"), {}).encode())
+META = json.loads(new_meta("strings", 1, bytes(16), first_columns("strings"), {}).encode())
 
 
 WIDE = {"id": 0, "name": "", "type": "array", "dtype": "<i4", "shape": [0, 1 << 62], "declared": False, "sealed": True}
@@ -200,7 +198,7 @@ def test_meta_with_wrong_value_is_refused(change, message):
     data = json.dumps(META | change).encode()
 
     with pytest.raises(CorruptDatasetError, match=message):
-        format.decode_meta(data, "ds/meta-1.json")
+        decode_meta(data, "ds/meta-1.json")
 
 
 @pytest.mark.parametrize("name", ["../c0.data-1", "/etc/passwd", "c0.data-1/x", "c0.data-", "c0.data-1\0", "c1.data-1"])
@@ -208,13 +206,13 @@ def test_meta_with_file_name_of_another_place_is_refused(name):
     files = [META["files"][0] | {"name": name}, *META["files"][1:]]
 
     with pytest.raises(CorruptDatasetError, match="name that says the file's role"):
-        format.decode_meta(json.dumps(META | {"files": files}).encode(), "ds/meta-1.json")
+        decode_meta(json.dumps(META | {"files": files}).encode(), "ds/meta-1.json")
 
 
 @pytest.mark.parametrize("change", [{"format": 2}, {"features": 1}])
 def test_meta_of_a_newer_version_asks_for_an_upgrade(change):
     with pytest.raises(FormatVersionError, match="upgrade mmap_ninja"):
-        format.decode_meta(json.dumps(META | change).encode(), "ds/meta-1.json")
+        decode_meta(json.dumps(META | change).encode(), "ds/meta-1.json")
 
 
 @given(

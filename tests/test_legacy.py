@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mmap_ninja import legacy
+from mmap_ninja.engine.upgrade_marks import detect
 from mmap_ninja.errors import CorruptDatasetError, NotADatasetError
-from mmap_ninja.legacy import Compression, FlatShapes, LayoutFile, NestedShapes, read_layout
-from mmap_ninja.marking import detect
+from mmap_ninja.legacy.layout import Compression, FlatShapes, Layout, LayoutFile, NestedShapes
+from mmap_ninja.legacy.read import read_layout
 
 GOLDEN = Path(__file__).parent / "golden"
 EXPECTED = json.loads((GOLDEN / "expected.json").read_text())
@@ -115,7 +115,7 @@ def test_golden_directories_are_all_expected():
 def test_layout_of_ragged_names_its_files():
     layout = golden("0.9.0-ragged-keys")
 
-    assert layout == legacy.Layout(
+    assert layout == Layout(
         kind="ragged",
         rows=4,
         dtype=np.dtype("float64"),

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from test_legacy import array, content
 
-from mmap_ninja.legacy import read_layout
+from mmap_ninja.legacy.read import read_layout
 
 WRITER = Path(__file__).with_name("legacy_writer.py")
 PIP_SECONDS = 40

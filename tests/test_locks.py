@@ -9,7 +9,9 @@ import time
 import pytest
 from faults import OLD, At, fork, result_of, watched
 
-from mmap_ninja import LockTimeoutError, StaleHandleError, StringsMmap, files, writing
+from mmap_ninja import LockTimeoutError, StaleHandleError, StringsMmap
+from mmap_ninja.engine import files
+from mmap_ninja.engine.log import locked
 
 
 def test_killed_lock_holder_leaves_no_lock(path):
@@ -122,6 +124,6 @@ def test_lock_file_replaced_before_it_was_taken_is_opened_again(path):
             lock_path.unlink()
             lock_path.touch()
 
-    with watched(replace_first), writing.locked(path, 1) as lock:
+    with watched(replace_first), locked(path, 1) as lock:
         assert lock.is_at(str(lock_path))
     assert replaced

@@ -133,7 +133,7 @@ def test_unsealed_tail_of_another_boot_is_not_trusted(tmp_path, monkeypatch):
     mn.np_append(memmap, NUMBERS[0])
     assert len(ArrayMmap(tmp_path / "ds")) == 5
 
-    monkeypatch.setattr("mmap_ninja.files.boot_id", lambda: b"another boot....")
+    monkeypatch.setattr("mmap_ninja.engine.files.boot_id", lambda: b"another boot....")
 
     assert len(ArrayMmap(tmp_path / "ds")) == 4
     assert {slot.rows for slot in slots(tmp_path / "ds")} >= {4, 5}

@@ -17,8 +17,8 @@ from mmap_ninja import (
     RecordsMmap,
     StringsMmap,
     _kernel,
-    files,
 )
+from mmap_ninja.engine import files
 
 KINDS = {
     "strings": (StringsMmap, lambda number: f"text {number} " * (number % 4) + "ü", {}),

@@ -23,7 +23,8 @@ from crash_actions import (
 from faults import At, fail_with, overwrite, slots, watched
 from power_loss import each_loss, losses, put, recorded, violation
 
-from mmap_ninja import CorruptDatasetError, IncompleteDatasetWarning, StringsMmap, _kernel, files
+from mmap_ninja import CorruptDatasetError, IncompleteDatasetWarning, StringsMmap, _kernel
+from mmap_ninja.engine import files
 
 TEXTS = [
     "durable append",

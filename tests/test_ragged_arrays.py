@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import mmap_ninja as mn
-from mmap_ninja import CorruptDatasetError, RaggedMmap, ReadOnlyError, StaleHandleError, chunks
+from mmap_ninja import CorruptDatasetError, RaggedMmap, ReadOnlyError, StaleHandleError
+from mmap_ninja.builds import paced
 from mmap_ninja.parallel import make_indexable
 
 RNG = np.random.default_rng(0)
@@ -546,8 +547,8 @@ def test_offsets_beyond_2_to_31_elements_are_read(tmp_path):
 
 def test_workers_meet_another_rank(tmp_path, monkeypatch):
     pytest.importorskip("cloudpickle")
-    monkeypatch.setattr(chunks.Pace, "useful_jobs", lambda pace, left: 2)
-    monkeypatch.setattr(chunks, "CHUNK_SECONDS", 0.005)
+    monkeypatch.setattr(paced.Pace, "useful_jobs", lambda pace, left: 2)
+    monkeypatch.setattr(paced, "CHUNK_SECONDS", 0.005)
 
     stored = RaggedMmap.from_indexable(tmp_path / "ds", make_indexable(make_sample, 300), 16, n_jobs=2)
 

@@ -17,7 +17,8 @@ from test_legacy_dataset import GOLDEN, READABLE
 from test_legacy_dataset import opened as opened_golden
 
 import mmap_ninja as mn
-from mmap_ninja import ArrayMmap, CorruptDatasetError, RaggedMmap, RecordsMmap, StringsMmap, files
+from mmap_ninja import ArrayMmap, CorruptDatasetError, RaggedMmap, RecordsMmap, StringsMmap
+from mmap_ninja.engine import files
 
 
 def both(cls, path, **options):

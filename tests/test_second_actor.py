@@ -30,7 +30,8 @@ from power_loss import (
 from test_crash import copy_of
 
 import mmap_ninja
-from mmap_ninja import IncompleteDatasetWarning, RecordsMmap, StringsMmap, files
+from mmap_ninja import IncompleteDatasetWarning, RecordsMmap, StringsMmap
+from mmap_ninja.engine import files
 
 # ---- what the other one does: `act(path, done)`, as those of crash_actions; all of it is durable
 

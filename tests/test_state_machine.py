@@ -14,7 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from specimens import KINDS, plain
 
 import mmap_ninja
-from mmap_ninja import StaleHandleError, files
+from mmap_ninja import StaleHandleError
+from mmap_ninja.engine import files
 
 HANDLES = st.integers(0, 1)  # two writers; the reader is the third handle
 NUMBERS = st.integers(0, 50)

@@ -37,9 +37,9 @@ from mmap_ninja import (
     ReadOnlyError,
     StaleHandleError,
     StringsMmap,
-    format,
-    marking,
 )
+from mmap_ninja.engine import upgrade_marks
+from mmap_ninja.format.names import is_own_name
 
 MARKS = ["data.ninja", "dtype.ninja", "order.ninja", "shape.ninja", "shapes_are_flat.ninja", "starts", "type.ninja"]
 
@@ -116,11 +116,11 @@ def test_upgrade_leaves_no_index_of_0_x(copy):
         path = copy(name, to=name)
         mmap_ninja.upgrade(path, **KEYS.get(name, {}))
 
-        left = {entry for entry in os.listdir(path) if not format.is_own_name(entry)}
+        left = {entry for entry in os.listdir(path) if not is_own_name(entry)}
         assert left == {*MARKS, *(["from"] if name in KEYS else [])}
-        assert all(marking.owns(path, entry) for entry in left)
-        assert marking.is_marked(path)
-        assert not marking.detect(path)
+        assert all(upgrade_marks.owns(path, entry) for entry in left)
+        assert upgrade_marks.is_marked(path)
+        assert not upgrade_marks.detect(path)
 
 
 def test_large_payload_has_the_sums_of_its_blocks(tmp_path):
@@ -253,7 +253,7 @@ def test_replace_builds_beside_and_switches(copy):
     reader.refresh()
     assert list(reader) == ["x", "y"]
     assert (path / "data.ninja").read_bytes() == b""
-    assert sorted(n for n in os.listdir(path) if not format.is_own_name(n)) == MARKS
+    assert sorted(n for n in os.listdir(path) if not is_own_name(n)) == MARKS
     assert list(StringsMmap.from_strings(path, ["again"])) == ["again"]
 
 
@@ -294,7 +294,7 @@ def test_replace_of_what_cannot_be_read_builds_anew(copy, name):
     build(path)
 
     assert reference_reader.read(path) == ["x", "y", "z"]
-    assert sorted(n for n in os.listdir(path) if not format.is_own_name(n)) == MARKS
+    assert sorted(n for n in os.listdir(path) if not is_own_name(n)) == MARKS
 
 
 def test_replace_refuses_foreign_files(copy):
@@ -323,7 +323,7 @@ def test_append_of_another_kind_changes_nothing(copy):
         RaggedMmap.from_lists(path, [[1]], if_exists="append")
 
     assert {name for name in content(path) if name != "LOCK"} == content(GOLDEN / STRINGS).keys()
-    assert marking.detect(path)
+    assert upgrade_marks.detect(path)
 
 
 def test_resume_returns_0_x_as_it_is(copy):
@@ -331,7 +331,7 @@ def test_resume_returns_0_x_as_it_is(copy):
 
     assert list(build(path, if_exists="resume")) == expected_samples(STRINGS)
 
-    assert marking.detect(path)
+    assert upgrade_marks.detect(path)
     with pytest.raises(TypeError, match="holds strings, not ragged"):
         RaggedMmap.from_lists(path, [[1]], if_exists="resume")
     with pytest.raises(TypeError, match="holds float32, not int8"):
@@ -398,7 +398,7 @@ def test_read_only_index_folder_refuses_before_anything(copy, monkeypatch):
     with pytest.raises(ReadOnlyError, match="ends: cannot be written"):
         mmap_ninja.upgrade(path)
 
-    assert marking.detect(path)
+    assert upgrade_marks.detect(path)
     assert list(StringsMmap(path)) == OLD
 
 

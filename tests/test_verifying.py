@@ -21,9 +21,9 @@ from mmap_ninja import (
     RecordsMmap,
     StringsMmap,
     _kernel,
-    files,
-    verifying,
 )
+from mmap_ninja.engine import files
+from mmap_ninja.maintenance.verify import _verify_samples, _verify_sums, find
 
 TEXTS = [f"{number:05d}" * (number % 97) for number in range(2500)]  # 600 kB, as all that follows
 
@@ -406,11 +406,11 @@ def test_file_truncated_after_it_was_opened_raises_or_is_reported(tmp_path):
     StringsMmap.from_strings(tmp_path / "ds", TEXTS).close()
 
     def verify_truncated(name):
-        found = verifying.find(tmp_path / "ds")
+        found = find(tmp_path / "ds")
         os.truncate(tmp_path / "ds" / name, 0)
         try:
-            verifying._verify_sums(found, verbose=False)
-            verifying._verify_samples(found, verbose=False)
+            _verify_sums(found, verbose=False)
+            _verify_samples(found, verbose=False)
         except CorruptDatasetError as error:
             return "truncated" in str(error)
         return bool(found.findings)

@@ -16,11 +16,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mmap_ninja import BytesMmap, IncompleteDatasetWarning, StringsMmap, WorkerError, _worker, chunks, workers
-from mmap_ninja._worker import Made
+from mmap_ninja import BytesMmap, IncompleteDatasetWarning, StringsMmap, WorkerError
+from mmap_ninja.builds import paced, worker_main
+from mmap_ninja.builds import pool as workers
+from mmap_ninja.builds.worker_main import Made
 from mmap_ninja.parallel import make_indexable
 
-SOURCE = Path(chunks.__file__).parents[1]
+SOURCE = Path(paced.__file__).parents[2]
 
 
 @pytest.fixture
@@ -34,7 +36,7 @@ def eager(monkeypatch):
 
     known = workers.Pool.is_ready
     monkeypatch.setattr(workers.Pool, "is_ready", is_ready)
-    monkeypatch.setattr(chunks.Pace, "useful_jobs", lambda pace, left: 2)
+    monkeypatch.setattr(paced.Pace, "useful_jobs", lambda pace, left: 2)
 
 
 @pytest.fixture
@@ -374,7 +376,7 @@ def test_error_before_workers_are_started_is_the_same(tmp_path):
     ids=["exit", "kill", "segfault"],
 )
 def test_worker_that_dies_is_named_with_what_it_did(tmp_path, eager, monkeypatch, act, how):
-    monkeypatch.setattr(chunks.Pace, "rows", lambda pace, left: 10)
+    monkeypatch.setattr(paced.Pace, "rows", lambda pace, left: 10)
     monkeypatch.setenv("PYTHONFAULTHANDLER", "")
 
     with pytest.raises(WorkerError, match=r"worker process \d+ .* at one of the indices 20 to 29") as raised:
@@ -599,7 +601,7 @@ def test_death_of_the_parent_ends_workers_that_a_slow_sample_holds(tmp_path):
 def test_chunk_that_workers_cannot_make_is_made_here(tmp_path, eager, monkeypatch):
     parent = os.getpid()
     monkeypatch.setattr(
-        chunks.Maker, "__reduce__", lambda maker: (Misfit, (maker.encode, maker.columns, maker.path)), raising=False
+        paced.Maker, "__reduce__", lambda maker: (Misfit, (maker.encode, maker.columns, maker.path)), raising=False
     )
 
     dataset = StringsMmap.from_indexable(
@@ -615,7 +617,7 @@ class Misfit:
     """A maker, in the worker, that does not make the chunk with index 60."""
 
     def __init__(self, encode, columns, path):
-        self.maker = chunks.Maker(encode, columns, path, 0)
+        self.maker = paced.Maker(encode, columns, path, 0)
 
     def __call__(self, source, start, stop):
         return Made(0, None) if start <= 60 < stop else self.maker(source, start, stop)
@@ -626,7 +628,7 @@ def test_exception_of_any_kind_can_be_told():
         def __str__(self):
             raise RuntimeError
 
-    failure = _worker.Failure.of(SaysNothingError())
+    failure = worker_main.Failure.of(SaysNothingError())
 
     assert failure.kind == "SaysNothingError"
     assert "SaysNothingError" in failure.message

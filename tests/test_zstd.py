@@ -22,8 +22,9 @@ from hypothesis import strategies as st
 from reference_reader import read as read_by_the_page
 
 import mmap_ninja
-from mmap_ninja import BytesMmap, CorruptDatasetError, StringsMmap, _kernel, codec
-from mmap_ninja.columns import Zstd
+from mmap_ninja import BytesMmap, CorruptDatasetError, StringsMmap, _kernel
+from mmap_ninja.columns import codec
+from mmap_ninja.columns.types import Zstd
 
 zstandard = pytest.importorskip("zstandard")
 
@@ -502,7 +503,7 @@ def test_codec_that_the_meta_cannot_say_is_refused(texts, codec_):
     document["columns"][0]["codec"] = codec_
 
     with pytest.raises(CorruptDatasetError, match="meta: column"):
-        mmap_ninja.format.decode_meta(json.dumps(document).encode(), "meta")
+        mmap_ninja.format.meta.decode_meta(json.dumps(document).encode(), "meta")
 
 
 DAMAGED_DICTIONARY = b"\x37\xa4\x30\xec" + bytes(300)  # the magic number, and no tables
@@ -539,7 +540,7 @@ def test_too_large_sample_is_refused_when_it_is_written():
 
 @pytest.mark.parametrize("name", ["0.9.0-strings-zstd", "0.9.0-strings-zstd-dictionary"])
 def test_frames_of_0x_are_read_by_the_sizes_in_them(name):
-    from mmap_ninja.legacy import read_layout  # noqa: PLC0415 - the kernel's part alone is tested here
+    from mmap_ninja.legacy.read import read_layout  # noqa: PLC0415 - the kernel's part alone is tested here
 
     layout = read_layout(GOLDEN / name)
     expected = json.loads((GOLDEN / "expected.json").read_text())[name]["samples"]

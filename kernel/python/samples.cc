@@ -823,7 +823,7 @@ std::vector<uint64_t> positions_of(const Column& column, nb::handle key, const s
     array = nb::borrow(key);
   } else {
     array = may_run_python(
-        [&] { return nb::object(nb::module_::import_("mmap_ninja.sequence").attr(kPositions)(key, count)); });
+        [&] { return nb::object(nb::module_::import_("mmap_ninja.kinds.sequence").attr(kPositions)(key, count)); });
   }
   auto size = static_cast<size_t>(PyArray_SIZE(array_of(array)));
   auto indices = data_of<const int64_t>(array);

@@ -3,9 +3,7 @@
 from typing import TYPE_CHECKING
 
 from mmap_ninja import base, generic, numpy, parallel, ragged, string
-from mmap_ninja.arrays import ArrayMmap
-from mmap_ninja.bytes import BytesMmap
-from mmap_ninja.concatenation import Concat, concat
+from mmap_ninja.columns.specs import Array, Bytes, Json, Ragged, Scalar, Text
 from mmap_ninja.errors import (
     CommitUncertainError,
     CorruptDatasetError,
@@ -21,22 +19,24 @@ from mmap_ninja.errors import (
     StaleHandleError,
     WorkerError,
 )
-from mmap_ninja.memmaps import append as np_append
-from mmap_ninja.memmaps import extend as np_extend
-from mmap_ninja.memmaps import extend_dir as np_extend_dir
-from mmap_ninja.memmaps import from_generator as np_from_generator
-from mmap_ninja.memmaps import from_ndarray as np_from_ndarray
-from mmap_ninja.memmaps import open_existing as np_open_existing
-from mmap_ninja.merging import merge
-from mmap_ninja.opening import open, open_existing
-from mmap_ninja.ragged_arrays import RaggedMmap
-from mmap_ninja.records import RecordsMmap
-from mmap_ninja.recovering import Recovery, recover
-from mmap_ninja.schema import Array, Bytes, Json, Ragged, Scalar, Text
-from mmap_ninja.strings import StringsMmap
-from mmap_ninja.upgrading import upgrade
-from mmap_ninja.verifying import Problem, Report, verify
-from mmap_ninja.wrapped import Wrapped
+from mmap_ninja.kinds.arrays import ArrayMmap
+from mmap_ninja.kinds.bytes import BytesMmap
+from mmap_ninja.kinds.concat import Concat, concat
+from mmap_ninja.kinds.memmaps import append as np_append
+from mmap_ninja.kinds.memmaps import extend as np_extend
+from mmap_ninja.kinds.memmaps import extend_dir as np_extend_dir
+from mmap_ninja.kinds.memmaps import from_generator as np_from_generator
+from mmap_ninja.kinds.memmaps import from_ndarray as np_from_ndarray
+from mmap_ninja.kinds.memmaps import open_existing as np_open_existing
+from mmap_ninja.kinds.opening import open, open_existing
+from mmap_ninja.kinds.ragged import RaggedMmap
+from mmap_ninja.kinds.records import RecordsMmap
+from mmap_ninja.kinds.strings import StringsMmap
+from mmap_ninja.kinds.wrapped import Wrapped
+from mmap_ninja.legacy.upgrade import upgrade
+from mmap_ninja.maintenance.merge import merge
+from mmap_ninja.maintenance.recover import Recovery, recover
+from mmap_ninja.maintenance.verify import Problem, Report, verify
 
 if TYPE_CHECKING:
     __version__: str

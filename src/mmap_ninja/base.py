@@ -1,5 +1,5 @@
 """The inherited namespace of `Wrapped`."""
 
-from mmap_ninja.wrapped import Wrapped
+from mmap_ninja.kinds.wrapped import Wrapped
 
 __all__ = ["Wrapped"]

@@ -1,5 +1,5 @@
 """An inherited name: `from mmap_ninja.parallel import make_indexable`."""
 
-from mmap_ninja.sources import make_indexable
+from mmap_ninja.builds.sources import make_indexable
 
 __all__ = ["make_indexable"]

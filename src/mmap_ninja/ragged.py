@@ -1,5 +1,5 @@
 """The inherited namespace of `RaggedMmap`."""
 
-from mmap_ninja.ragged_arrays import RaggedMmap
+from mmap_ninja.kinds.ragged import RaggedMmap
 
 __all__ = ["RaggedMmap"]

@@ -1,5 +1,5 @@
 """The inherited namespace of `StringsMmap`."""
 
-from mmap_ninja.strings import StringsMmap
+from mmap_ninja.kinds.strings import StringsMmap
 
 __all__ = ["StringsMmap"]

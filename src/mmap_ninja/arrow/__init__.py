@@ -1,0 +1,1 @@
+"""Samples for pyarrow and whatever else speaks Arrow, and from there."""

@@ -1,0 +1,262 @@
+"""Samples as Arrow's columns, over the same files where they lie as Arrow wants them.
+
+| samples | Arrow | over the files |
+|---|---|---|
+| strings, JSON | `large_utf8` | unless edited or compressed |
+| bytes | `large_binary` | likewise |
+| numbers | the number's type | unless edited; `bool`, dates and big-endian numbers are copied |
+| arrays of one shape | `fixed_size_list`, nested for several dimensions | likewise |
+| 1-D ragged arrays | `large_list` | likewise |
+| other ragged arrays | a struct of `values`, a `large_list`, and `shape`, a `large_list<int64>` | no |
+
+Complex numbers are pairs, `S<n>` and raw bytes `fixed_size_binary`, `U<n>` is `large_utf8`. pyarrow does the rest.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from mmap_ninja.arrow.types import DTYPE_MARK, KIND_MARK, dtype_mark, element_type, is_native, library
+from mmap_ninja.columns import nesting
+from mmap_ninja.columns.casting import AnyArray
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Nulls = npt.NDArray[np.bool_] | None
+
+SAMPLE: Final = "sample"  # the name of the only column of a dataset that has one
+_BATCH_BYTES: Final = 16 << 20  # of samples that are copied
+_BATCH_ROWS: Final = 1 << 16
+
+
+class Exported(Protocol):
+    """What is asked of the handle of a column."""
+
+    _sample: ClassVar[str]
+    _holds_json: ClassVar[bool]
+    path: Path
+
+    def __len__(self) -> int: ...
+    def select(self, indices: Any, /) -> Any: ...  # noqa: D102 - as of all handles
+    def _null_mask(self, indices: Any, /) -> npt.NDArray[np.bool_] | None: ...
+    def _offsets(self) -> npt.NDArray[np.uint64] | None: ...
+    def _sizes(self) -> npt.NDArray[np.int64]: ...
+    def _whole(self) -> AnyArray | None: ...
+    def _flat(self) -> AnyArray: ...
+    def _take_jagged(self, indices: Any, /) -> tuple[AnyArray, npt.NDArray[np.int64]]: ...
+    def _take_rows(self, indices: Any, out: AnyArray | None, /) -> AnyArray: ...
+    def _take(self, indices: Any, /) -> list[Any]: ...
+    def _shape_table(self, columns: int, /) -> npt.NDArray[np.int64]: ...
+    @property
+    def _described(self) -> np.dtype[Any] | None: ...
+    @property
+    def _rank(self) -> int | None: ...
+    @property
+    def _sample_shape(self) -> tuple[int, ...]: ...
+
+
+def reader(columns: Mapping[str, Exported]) -> "pa.RecordBatchReader":
+    """All samples, by the dotted names of their columns: one batch if none is copied, else some at a time."""
+    pa = library()
+    exports = {name: _Export(samples, name) for name, samples in columns.items()}
+    fields = nesting.nested({name: export.field(name.rpartition(".")[2]) for name, export in exports.items()})
+    arrow_schema = pa.schema([_nested_field(name, field) for name, field in fields.items()])
+
+    def batches() -> Iterator[Any]:
+        for start, stop in _pieces(list(exports.values())):
+            arrays = nesting.nested({name: export.array(start, stop) for name, export in exports.items()})
+            made = [_nested_array(array, field) for array, field in zip(arrays.values(), arrow_schema, strict=True)]
+            yield pa.RecordBatch.from_arrays(made, schema=arrow_schema)
+
+    return pa.RecordBatchReader.from_batches(arrow_schema, batches())
+
+
+def one_column(samples: Exported) -> dict[str, Exported]:
+    """The columns of a dataset that has one."""
+    return {SAMPLE: samples}
+
+
+class _Export:
+    """One column on its way to Arrow."""
+
+    def __init__(self, samples: Exported, name: str) -> None:
+        self.samples = samples
+        self.where = f"{samples.path}: column {name!r}"
+        self.length = len(samples)
+        self.nullable = samples._null_mask([]) is not None
+        self._flat_ragged = samples._sample == "ragged" and (samples._rank == 1 or samples._described is None)
+        self.type = self._find_type()
+        self.whole = self._over_files()
+
+    def field(self, name: str) -> Any:
+        is_shaped = self.samples._sample == "ragged" and not self._flat_ragged
+        kind = "json" if self.samples._holds_json else "ragged" if is_shaped else None
+        marks = {KIND_MARK: kind, DTYPE_MARK: dtype_mark(self.samples._described)}
+        metadata = {key: mark for key, mark in marks.items() if mark is not None}
+        return library().field(name, self.type, nullable=self.nullable, metadata=metadata or None)
+
+    def array(self, start: int, stop: int) -> Any:
+        """The samples in a range of positions."""
+        if self.whole is not None:
+            return self.whole.slice(start, stop - start)
+        return self._copied(self.samples.select(slice(start, stop)))
+
+    def sizes(self) -> npt.NDArray[np.int64]:
+        """Bytes of each sample, as far as they are copied."""
+        if self.samples._sample == "array":
+            item = 1 if self.samples._described is None else self.samples._described.itemsize
+            return np.full(self.length, item * int(np.prod(self.samples._sample_shape)))
+        unit = 1 if self.samples._described is None else self.samples._described.itemsize
+        return self.samples._sizes() * unit
+
+    def _find_type(self) -> Any:
+        pa = library()
+        match self.samples._sample:
+            case "text":
+                return pa.large_utf8()
+            case "binary":
+                return pa.large_binary()
+        element = element_type(self.samples._described, self.where)
+        if self.samples._sample == "array":
+            for extent in reversed(self.samples._sample_shape):
+                element = pa.list_(element, extent)
+            return element
+        values = pa.large_list(element)
+        if self._flat_ragged:
+            return values
+        return pa.struct([pa.field("values", values, nullable=False), pa.field("shape", _shape_type(), nullable=False)])
+
+    def _over_files(self) -> Any:
+        """All samples over the files' maps; None where they must be copied."""
+        pa, samples = library(), self.samples
+        if samples._sample == "array":
+            whole = samples._whole() if samples._described is not None else np.empty(0)
+            if whole is None or not whole.flags.c_contiguous or not is_native(whole.dtype):
+                return None
+            return _fixed(self.type, whole, samples._null_mask(None))
+        if samples._sample == "ragged" and not (self._flat_ragged and is_native(samples._described)):
+            return None
+        offsets = samples._offsets()
+        if offsets is None:
+            return None
+        values = samples._flat() if samples._described is not None or samples._sample != "ragged" else np.empty(0)
+        buffers = [_bitmap(samples._null_mask(None)), pa.py_buffer(offsets)]
+        if samples._sample == "ragged":
+            return pa.Array.from_buffers(self.type, self.length, buffers, children=[_elements(values)])
+        return pa.Array.from_buffers(self.type, self.length, [*buffers, pa.py_buffer(values)])
+
+    def _copied(self, samples: Exported) -> Any:
+        pa, everything = library(), slice(None)
+        nulls = samples._null_mask(None)
+        validity = _bitmap(nulls)
+        if samples._sample == "array":
+            return _fixed(self.type, samples._take_rows(everything, None), nulls)
+        if samples._sample != "ragged":
+            values, offsets = samples._take_jagged(everything)
+            return pa.Array.from_buffers(
+                self.type, len(samples), [validity, pa.py_buffer(offsets), pa.py_buffer(values)]
+            )
+        if self._flat_ragged:
+            values, offsets = samples._take_jagged(everything)
+            return pa.Array.from_buffers(
+                self.type, len(samples), [validity, pa.py_buffer(offsets)], children=[_elements(values)]
+            )
+        dtype = samples._described
+        arrays = [np.empty(0, dtype) if sample is None else sample for sample in samples._take(everything)]
+        joined = np.concatenate([array.reshape(-1) for array in arrays]) if arrays else np.empty(0, dtype)
+        shapes = np.array([extent for array in arrays for extent in array.shape], np.int64)
+        lists = [
+            pa.Array.from_buffers(
+                of, len(arrays), [None, pa.py_buffer(_offsets_of(lengths))], children=[_elements(values)]
+            )
+            for of, lengths, values in (
+                (self.type.field("values").type, [array.size for array in arrays], joined),
+                (self.type.field("shape").type, [array.ndim for array in arrays], shapes),
+            )
+        ]
+        return pa.Array.from_buffers(self.type, len(arrays), [validity], children=lists)
+
+
+def _pieces(exports: list[_Export]) -> Iterator[tuple[int, int]]:
+    """Ranges of positions, each as many as may be in memory at a time."""
+    length = exports[0].length if exports else 0
+    copied = [export for export in exports if export.whole is None]
+    if not copied:
+        yield 0, length
+        return
+    ends = np.cumsum(np.sum([export.sizes() for export in copied], axis=0))
+    start = 0
+    while start < length or (length == 0 and start == 0):
+        before = int(ends[start - 1]) if start else 0
+        stop = int(np.searchsorted(ends, before + _BATCH_BYTES, side="right"))
+        stop = min(max(stop, start + 1), start + _BATCH_ROWS, length)
+        yield start, stop
+        if stop == length:
+            return
+        start = stop
+
+
+def _nested_field(name: str, field: Any) -> Any:
+    if not isinstance(field, dict):
+        return field
+    pa = library()
+    inner = [_nested_field(inner_name, inner) for inner_name, inner in field.items()]
+    return pa.field(name, pa.struct(inner), nullable=False)
+
+
+def _nested_array(array: Any, field: Any) -> Any:
+    if not isinstance(array, dict):
+        return array
+    inner = [_nested_array(of, field.type.field(name)) for name, of in array.items()]
+    return library().StructArray.from_arrays(inner, fields=list(field.type))
+
+
+def _shape_type() -> Any:
+    pa = library()
+    return pa.large_list(pa.field("item", pa.int64(), nullable=False))
+
+
+def _fixed(of: Any, array: AnyArray, nulls: Nulls) -> Any:
+    """An array `[n, ...]` as nested lists of fixed sizes."""
+    pa = library()
+    if array.ndim == 1:
+        return _elements(array, nulls)
+    types, lengths = [of], [len(array)]
+    for extent in array.shape[1:-1]:
+        types.append(types[-1].value_type)
+        lengths.append(lengths[-1] * extent)
+    values = _elements(array)
+    for depth in range(array.ndim - 2, -1, -1):
+        validity = _bitmap(nulls) if depth == 0 else None
+        values = pa.Array.from_buffers(types[depth], lengths[depth], [validity], children=[values])
+    return values
+
+
+def _elements(array: AnyArray, nulls: Nulls = None) -> Any:
+    """The elements of an array in C order as one of Arrow's; over the same memory if they are as Arrow has them."""
+    pa = library()
+    flat = np.ascontiguousarray(array).reshape(-1)
+    flat = flat.astype(flat.dtype.newbyteorder("="), copy=False)
+    dtype = flat.dtype
+    of, validity = element_type(dtype, ""), _bitmap(nulls)
+    if not is_native(dtype):
+        return pa.array(flat.tolist() if dtype.kind == "U" else flat, of, mask=nulls)
+    if dtype.kind != "c":
+        return pa.Array.from_buffers(of, len(flat), [validity, pa.py_buffer(flat.view(np.uint8) if flat.size else b"")])
+    parts = flat.view(flat.real.dtype)
+    values = pa.Array.from_buffers(of.value_type, len(parts), [None, pa.py_buffer(parts)])
+    return pa.Array.from_buffers(of, len(flat), [validity], children=[values])
+
+
+def _offsets_of(lengths: Sequence[int]) -> npt.NDArray[np.int64]:
+    return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
+
+
+def _bitmap(nulls: npt.NDArray[np.bool_] | None) -> Any:
+    if nulls is None or not nulls.any():
+        return None
+    return library().py_buffer(np.packbits(~nulls, bitorder="little"))

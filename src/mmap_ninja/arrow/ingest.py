@@ -1,0 +1,359 @@
+"""Arrow's columns as samples: the batches of a table as those of a build."""
+
+import json
+import math
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from mmap_ninja.arrow.types import (
+    KIND_MARK,
+    dtype_of,
+    has_dtype,
+    is_binary,
+    is_list,
+    is_shaped,
+    is_text,
+    library,
+    mark_of,
+    marked_dtype,
+)
+from mmap_ninja.builds import sources
+from mmap_ninja.columns import nesting, specs
+from mmap_ninja.columns.batch import Packed, Table, Values
+from mmap_ninja.columns.casting import AnyArray
+from mmap_ninja.columns.dtypes import DType
+from mmap_ninja.columns.specs import Spec
+from mmap_ninja.columns.types import MOST_DIMENSIONS
+
+_VALUES: Final = "values"  # the name of the column that is made of values without one
+
+
+class Batches:
+    """A build's source: the batches of whatever speaks Arrow's PyCapsule protocol.
+
+    Args:
+        data: What has `__arrow_c_stream__` or `__arrow_c_array__`.
+        where: The dataset, in messages.
+        named: Whether samples are records; else there is one column, and its values are the samples.
+
+    Raises:
+        TypeError: if `data` is nothing of this kind, or a column holds what no dataset does.
+        ValueError: if there is not exactly one column where the samples are its values.
+    """
+
+    def __init__(self, data: object, where: str, *, named: bool) -> None:
+        self._where = where
+        self._named = named
+        self._reader = _opened(data, where, named=named)
+        self._first: list[Any] = []  # those that were read to see what the columns hold
+        rows = getattr(data, "num_rows", None)
+        self.total: int | None = rows if isinstance(rows, int) else None
+        if not named and len(self._reader.schema) != 1:
+            names = self._reader.schema.names
+            raise ValueError(
+                f"{where}: the table has the columns {names!r:.200}; expected one: select it, or use RecordsMmap"
+            )
+
+    def specs(self) -> dict[str, Spec]:
+        """What the columns hold. Nullable are those with nulls in the first batch that is not empty."""
+        for batch in self._reader:
+            self._first.append(batch)
+            if batch.num_rows:
+                break
+        else:
+            batch = library().RecordBatch.from_pylist([], schema=self._reader.schema)
+        return {name: _spec(field, array, where) for name, field, array, where in self._columns(batch)}
+
+    def batches(self, size: int, count: int, last: object, path: Path) -> Iterator[Values[Any] | Table]:
+        """The samples from position `count` on, at most `size` at a time."""
+        skipped, before = 0, None
+        for batch in self._valid():
+            left = count - skipped
+            if left >= batch.num_rows:
+                skipped += batch.num_rows
+                before = batch.slice(max(batch.num_rows - 1, 0), 1) if batch.num_rows else before
+                continue
+            if left > 0:
+                before, batch = batch.slice(left - 1, 1), batch.slice(left)  # noqa: PLW2901 - what is left of it
+                skipped = count
+            if count and before is not None:
+                sources.check_resumed(count, self._sample(before), count, last, path)
+                before = None
+            for start in range(0, batch.num_rows, size):
+                yield self._values(batch.slice(start, size))
+        if skipped < count or before is not None:
+            sources.check_resumed(skipped, self._sample(before) if before is not None else None, count, last, path)
+
+    def _valid(self) -> Iterator[Any]:
+        """All batches, each checked once: what is cut from one refers to all of its buffers."""
+        while self._first:
+            yield self._checked(self._first.pop(0))
+        for batch in self._reader:
+            yield self._checked(batch)
+
+    def _checked(self, batch: Any) -> Any:
+        try:
+            batch.validate(full=True)
+        except library().ArrowInvalid as error:
+            raise ValueError(
+                f"{self._where}: the table's batch is no valid Arrow data ({error}); nothing of it was stored"
+            ) from None
+        return batch
+
+    def _columns(self, batch: Any) -> Iterator[tuple[str, Any, Any, str]]:
+        """Name, field and values of each column, and what it is called in messages; those of structs apart."""
+        pa, names = library(), set[str]()
+        # By their places, for names may occur twice.
+        found = [(field.name, field, array) for field, array in zip(batch.schema, batch.columns, strict=True)]
+        while found:
+            name, field, array = found.pop(0)
+            where = f"{self._where}: column {name!r}"
+            array = _plain(array)
+            is_nested = self._named and pa.types.is_struct(array.type) and array.type.num_fields
+            if is_nested and not _is_marked_shaped(field, array.type):
+                inner = zip(array.type, array.flatten(), strict=True)
+                found[:0] = [(f"{name}.{of.name}", of, values) for of, values in inner]
+                continue
+            if name in names:
+                raise ValueError(f"{where}: is there twice; rename one, or leave it out")
+            names.add(name)
+            yield name, field, array, where
+
+    def _values(self, batch: Any) -> Values[Any] | Table:
+        columns = self._columns(batch)
+        if self._named:
+            return Table({name: _values(field, array, where) for name, field, array, where in columns})
+        _, field, array, where = next(columns)
+        if is_shaped(array.type):
+            return _shaped(field, array, where)
+        is_plain_text = is_text(array.type) and marked_dtype(field, array.type) is None  # JSON is its text here
+        return _packed(array) if is_plain_text else cast("Values[Any]", _values(field, array, where))
+
+    def _sample(self, batch: Any) -> Any:
+        values = self._values(batch)
+        if isinstance(values, Table):
+            return nesting.nested({name: _only(column) for name, column in values.columns.items()})
+        return _only(values)
+
+
+def _only(values: Any) -> Any:
+    """The only sample of a column's batch."""
+    if isinstance(values, Packed):
+        return None if values.nulls is not None and values.nulls[0] else values.listed()[0]
+    if isinstance(values, np.ma.MaskedArray) and values.mask.all():
+        return None
+    return values[0]
+
+
+def _opened(data: object, where: str, *, named: bool) -> Any:
+    pa, given = library(), type(data).__name__
+    try:
+        if hasattr(data, "__arrow_c_stream__"):
+            try:
+                return pa.RecordBatchReader.from_stream(data)
+            except pa.ArrowInvalid:  # no table, but the values of one column
+                column = pa.chunked_array(data)
+        elif hasattr(data, "__arrow_c_array__"):
+            array = pa.array(data)
+            if pa.types.is_struct(array.type):
+                return pa.Table.from_batches([pa.record_batch(data)]).to_reader()
+            column = pa.chunked_array([array])
+        else:
+            raise TypeError("it has no __arrow_c_stream__")
+    except (TypeError, ValueError, pa.ArrowException) as error:
+        raise TypeError(
+            f"{where}: {given} gives no table ({error}); give one of pyarrow, Polars, DuckDB or whatever else speaks "
+            "the Arrow PyCapsule protocol"
+        ) from None
+    if named:
+        raise TypeError(f"{where}: {given} gives {column.type} without a name; give a table of named columns")
+    return pa.table({_VALUES: column}).to_reader()
+
+
+def _plain(array: Any) -> Any:
+    """An array that is no extension, and that has its values where it had numbers of them."""
+    pa = library()
+    while isinstance(array, pa.ExtensionArray | pa.DictionaryArray):
+        array = array.storage if isinstance(array, pa.ExtensionArray) else array.dictionary_decode()
+    return array
+
+
+def _spec(field: Any, array: Any, where: str) -> Spec:
+    """What a column of Arrow's is stored as."""
+    of, nullable = array.type, array.null_count > 0
+    if _is_marked_shaped(field, of):
+        return specs.Ragged(_dtype(field, of.field("values").type.value_type, where), nullable=nullable)
+    if _is_marked_json(field, of):
+        return specs.Json(nullable=nullable)
+    if is_list(of):
+        if not _has_dtype(field, of.value_type):
+            return specs.Json(nullable=nullable)
+        return specs.Ragged(_dtype(field, of.value_type, where), ndim=1, nullable=nullable)
+    if marked_dtype(field, of) is None:
+        if is_text(of):
+            return specs.Text(nullable=nullable)
+        if is_binary(of):
+            return specs.Bytes(nullable=nullable)
+    shape, element = _shape(field, of)
+    dtype = _dtype(field, element, where)
+    nullable &= dtype.kind not in "mM"  # NaT stands for it
+    return specs.Array(shape, dtype, nullable=nullable) if shape else specs.Scalar(dtype, nullable=nullable)
+
+
+def _values(field: Any, array: Any, where: str) -> Any:
+    """The values of a column as a batch that is encoded."""
+    of = array.type
+    if _is_marked_shaped(field, of):
+        return _shaped(field, array, where)
+    if _is_marked_json(field, of):
+        return [None if text is None else _parsed(text, where) for text in array.to_pylist()]
+    if is_list(of):
+        return _rows(field, array, where) if _has_dtype(field, of.value_type) else array.to_pylist()
+    if marked_dtype(field, of) is None and (is_text(of) or is_binary(of)):
+        return _packed(array)
+    shape, element = _shape(field, of)
+    dtype = _dtype(field, element, where)
+    flat, nulls = array, _nulls(array)
+    excused = nulls  # below a null there may be others
+    for size in shape:
+        flat = flat.values.slice(flat.offset * size, len(flat) * size)
+        excused = None if excused is None else excused.repeat(size)
+        inner = _nulls(flat)
+        if inner is not None and not (dtype.kind in "mM" and not _is_fixed(flat.type)):
+            _refuse_nulls(inner if excused is None else inner & ~excused, where)
+    numbers = _numbers(flat, dtype).reshape(len(array), *shape)
+    if nulls is None or dtype.kind in "mM":
+        return numbers
+    if not numbers.size:  # in which no mask would tell of them
+        return [None if null else sample for sample, null in zip(numbers, nulls, strict=True)]
+    return np.ma.MaskedArray(numbers, np.broadcast_to(nulls.reshape(-1, *[1] * len(shape)), numbers.shape))
+
+
+def _is_fixed(of: Any) -> bool:
+    """Whether all lists of a type have one length."""
+    return bool(library().types.is_fixed_size_list(of))
+
+
+def _shape(field: Any, of: Any) -> tuple[tuple[int, ...], Any]:
+    """The shape of a sample that lists of fixed sizes make, and the type of its elements."""
+    shape: list[int] = []
+    while _is_fixed(of) and marked_dtype(field, of) is None:
+        shape.append(of.list_size)
+        of = of.value_type
+    return tuple(shape), of
+
+
+def _dtype(field: Any, of: Any, where: str) -> DType:
+    marked = marked_dtype(field, of)
+    return dtype_of(of, where) if marked is None else marked
+
+
+def _has_dtype(field: Any, of: Any) -> bool:
+    return has_dtype(of) or marked_dtype(field, of) is not None
+
+
+def _is_marked_json(field: Any, of: Any) -> bool:
+    return mark_of(field, KIND_MARK) == "json" and is_text(of)
+
+
+def _is_marked_shaped(field: Any, of: Any) -> bool:
+    return mark_of(field, KIND_MARK) == "ragged" and is_shaped(of)
+
+
+def _nulls(array: Any) -> npt.NDArray[np.bool_] | None:
+    return None if array.null_count == 0 else np.asarray(array.is_null())
+
+
+def _refuse_nulls(nulls: npt.NDArray[np.bool_], where: str) -> None:
+    if nulls.any():
+        raise TypeError(f"{where}: has nulls within a sample, which no array holds; nothing of this batch was stored")
+
+
+def _elements(array: Any, dtype: DType, where: str) -> AnyArray:
+    """The elements of samples, none of which may be null; NaT stands for dates that are."""
+    if array.null_count and dtype.kind not in "mM":
+        _refuse_nulls(np.asarray(array.is_null()), where)
+    return _numbers(array, dtype)
+
+
+def _numbers(array: Any, dtype: DType) -> AnyArray:
+    """Elements as NumPy has them, over the same memory if they are as Arrow has them; where they are null, anything."""
+    pa, native = library(), dtype.newbyteorder("=")
+    if dtype.kind == "c":
+        parts = array.values.slice(2 * array.offset, 2 * len(array))
+        pairs = _numbers(parts, np.dtype(f"f{dtype.itemsize // 2}"))
+        return np.ascontiguousarray(pairs).view(native).astype(dtype, copy=False)
+    if dtype.kind == "U":
+        return np.array(array.fill_null("").to_pylist(), dtype)
+    if dtype.kind == "b":
+        return np.asarray(array.fill_null(False).to_numpy(zero_copy_only=False))
+    if dtype.kind in "mM":
+        return np.asarray(array.to_numpy(zero_copy_only=False)).astype(dtype, copy=False)
+    buffer, width = array.buffers()[1], dtype.itemsize
+    raw: AnyArray = np.empty(0, np.uint8) if buffer is None or not len(array) else np.frombuffer(buffer, np.uint8)
+    of: Any = array.type
+    stored = native if not pa.types.is_fixed_size_binary(of) else dtype
+    return raw[array.offset * width : (array.offset + len(array)) * width].view(stored).astype(dtype, copy=False)
+
+
+def _packed(array: Any) -> Packed:
+    """Texts or byte strings without an object for each."""
+    pa, texts, nulls = library(), is_text(array.type), _nulls(array)
+    array = array.cast(pa.large_utf8() if texts else pa.large_binary())
+    if nulls is not None:  # what lies under a null is anything
+        array = array.fill_null("" if texts else b"")
+    _, offsets, payload = array.buffers()
+    bounds = _int64(offsets)[array.offset : array.offset + len(array) + 1] if len(array) else np.zeros(1, np.int64)
+    values = memoryview(b"" if payload is None else payload)[int(bounds[0]) : int(bounds[-1])]
+    return Packed(values, (bounds[1:] - bounds[0]).astype(np.uint64).tobytes(), nulls, str if texts else bytes)
+
+
+def _int64(buffer: Any) -> npt.NDArray[np.int64]:
+    return np.frombuffer(buffer, np.int64, buffer.size // 8)
+
+
+def _rows(field: Any, array: Any, where: str) -> Packed:
+    """1-D arrays without an object for each."""
+    ends, values = _flattened(field, array, where)
+    payload = np.ascontiguousarray(values).view(np.uint8).data
+    return Packed(payload, ends.astype(np.uint64).tobytes(), _nulls(array), values.dtype)
+
+
+def _flattened(field: Any, lists: Any, where: str) -> tuple[npt.NDArray[np.int64], AnyArray]:
+    """Where each list ends in the elements of all, and these; a null has none.
+
+    Not by a cast to one kind of lists: those of views that were cut come out of it changed (pyarrow 26).
+    """
+    lengths = lists.value_lengths()
+    lengths = lengths.fill_null(0) if lengths.null_count else lengths
+    dtype = _dtype(field, lists.type.value_type, where)
+    return np.cumsum(np.asarray(lengths), dtype=np.int64), _elements(lists.flatten(), dtype, where)
+
+
+def _shaped(field: Any, array: Any, where: str) -> list[Any]:
+    """Arrays of several dimensions from their values and shapes."""
+    values, shapes = array.flatten()  # null where the array is
+    ends, flat = _flattened(field, values, where)
+    samples: list[Any] = []
+    bounds = pairwise([0, *ends.tolist()])
+    for (start, stop), shape, null in zip(bounds, shapes.to_pylist(), array.is_null().to_pylist(), strict=True):
+        fits = shape is not None and len(shape) <= MOST_DIMENSIONS and all(e is not None and e >= 0 for e in shape)
+        if not null and not (fits and math.prod(shape) == stop - start):
+            raise ValueError(
+                f"{where}: the shape {shape!r:.80} is none of the {stop - start} values beside it; nothing of this "
+                "batch was stored"
+            )
+        samples.append(None if null else flat[start:stop].reshape(shape))
+    return samples
+
+
+def _parsed(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{where}: holds {text!r:.80}, which is no JSON ({error}); nothing of it was stored") from None

@@ -1,0 +1,140 @@
+"""Which of Arrow's types stands for which dtype, and the pyarrow package itself, which is an extra."""
+
+from typing import Any, Final
+
+import numpy as np
+
+from mmap_ninja.columns.dtypes import DType, decode_dtype
+
+_UNITS: Final = ("s", "ms", "us", "ns")
+# Keys of a field's metadata, for what its type does not say. Others may have written them: they are hints.
+KIND_MARK: Final = "mmap_ninja"  # "json"; "ragged": arrays of several dimensions, as `is_shaped` has them
+DTYPE_MARK: Final = "mmap_ninja.dtype"
+
+
+def library() -> Any:
+    """The pyarrow package.
+
+    Raises:
+        ImportError: if it is not installed.
+    """
+    try:
+        import pyarrow as pa  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise ImportError(f'Arrow needs pyarrow: pip install "mmap_ninja[arrow]" ({error})') from None
+    return pa
+
+
+def element_type(dtype: DType | None, where: str) -> Any:
+    """Arrow's type for a dtype; TypeError where it has none."""
+    pa = library()
+    if dtype is None:
+        return pa.float64()  # there are no samples
+    if dtype.fields is None and dtype.type.__module__.partition(".")[0] != "ml_dtypes":
+        match dtype.kind:
+            case "b" | "i" | "u":
+                return pa.from_numpy_dtype(dtype.newbyteorder("="))
+            case "f" if dtype.itemsize <= 8:
+                return pa.from_numpy_dtype(dtype.newbyteorder("="))
+            case "c" if dtype.itemsize <= 16:
+                return pa.list_(pa.float32() if dtype.itemsize == 8 else pa.float64(), 2)
+            case "S" | "V":
+                return pa.binary(dtype.itemsize)
+            case "U":
+                return pa.large_utf8()
+            case "M" | "m" if np.datetime_data(dtype)[0] in _UNITS and np.datetime_data(dtype)[1] == 1:
+                unit = np.datetime_data(dtype)[0]
+                return pa.timestamp(unit) if dtype.kind == "M" else pa.duration(unit)
+            case "M" if np.datetime_data(dtype) == ("D", 1):
+                return pa.date32()
+    raise TypeError(f"{where}: dtype {dtype} has no type in Arrow; store numbers, text or bytes, or take() the samples")
+
+
+def is_native(dtype: DType | None) -> bool:
+    """Whether values lie in the files as Arrow has them."""
+    return dtype is None or (dtype.kind in "iufcSV" and dtype.isnative)
+
+
+def mark_of(field: Any, key: str) -> str | None:
+    """What this library has noted of a field."""
+    mark = (field.metadata or {}).get(key.encode())
+    return None if mark is None else mark.decode(errors="replace")
+
+
+def dtype_mark(dtype: DType | None) -> str | None:
+    """What is noted of a dtype that its type in Arrow does not tell."""
+    return None if dtype is None or (dtype.isnative and dtype.kind not in "cSU") else dtype.str
+
+
+def marked_dtype(field: Any, of: Any) -> DType | None:
+    """The dtype that was noted of a field, where it is one of values of a type of Arrow's."""
+    mark = mark_of(field, DTYPE_MARK)
+    if mark is None:
+        return None
+    try:
+        dtype = decode_dtype(mark)
+        stored = element_type(dtype, "")
+    except (TypeError, ValueError, ImportError):
+        return None
+    match dtype.kind:
+        case "U":
+            fits = is_text(of)
+        case "c":  # lists may call their elements something else
+            fits = library().types.is_fixed_size_list(of) and of.list_size == 2 and of.value_type == stored.value_type
+        case _:
+            fits = of == stored
+    return dtype if fits else None
+
+
+def is_text(of: Any) -> bool:
+    """Whether a type of Arrow's is one of texts."""
+    types = library().types
+    return bool(types.is_string(of) or types.is_large_string(of) or types.is_string_view(of))
+
+
+def is_binary(of: Any) -> bool:
+    """Whether it is one of byte strings of any length."""
+    types = library().types
+    return bool(types.is_binary(of) or types.is_large_binary(of) or types.is_binary_view(of))
+
+
+def is_list(of: Any) -> bool:
+    """Whether it is one of lists of any length."""
+    types = library().types
+    return bool(types.is_list(of) or types.is_large_list(of) or types.is_list_view(of) or types.is_large_list_view(of))
+
+
+def is_shaped(of: Any) -> bool:
+    """Whether it is the struct that stands for arrays of several dimensions: their values and shapes."""
+    if not library().types.is_struct(of) or [inner.name for inner in of] != ["values", "shape"]:
+        return False
+    values, shape = (inner.type for inner in of)
+    return is_list(values) and is_list(shape) and library().types.is_integer(shape.value_type)
+
+
+def has_dtype(of: Any) -> bool:
+    """Whether NumPy has a dtype for a type of Arrow's."""
+    try:
+        dtype_of(of, "")
+    except TypeError:
+        return False
+    return True
+
+
+def dtype_of(of: Any, where: str) -> DType:
+    """The dtype for a type of Arrow's; TypeError where there is none."""
+    types = library().types
+    if types.is_fixed_size_binary(of):
+        return np.dtype(f"V{of.byte_width}")
+    if types.is_date32(of):
+        return np.dtype("M8[D]")
+    if types.is_timestamp(of) or types.is_duration(of):
+        return np.dtype(f"{'M8' if types.is_timestamp(of) else 'm8'}[{of.unit}]")
+    if types.is_boolean(of):
+        return np.dtype(np.bool_)
+    if types.is_integer(of) or types.is_floating(of):  # not by to_pandas_dtype, which may need pandas
+        kind = "f" if types.is_floating(of) else "i" if types.is_signed_integer(of) else "u"
+        return np.dtype(f"{kind}{of.bit_width // 8}")
+    raise TypeError(
+        f"{where}: holds {of}, which no column does; cast it to numbers, text or bytes, or leave the column out"
+    )

@@ -1,0 +1,294 @@
+"""Builds: a dataset made from a source of samples, batch by batch, readable as it grows, and resumable.
+
+The first build at a path commits to COMMIT itself, so its prefix can be read meanwhile; one that replaces a dataset
+commits to BUILD, beside the old data, and becomes the dataset with one switch at its end.
+"""
+
+import functools
+import operator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar, get_args
+
+from mmap_ninja import _kernel
+from mmap_ninja.columns.batch import Batch, Parts
+from mmap_ninja.columns.types import Binary, Column, ColumnType, Json, Text, Zstd
+from mmap_ninja.engine import copying, directory, files, upgrade_marks
+from mmap_ninja.engine.dataset import Columns, Dataset, Durability, Encode
+from mmap_ninja.engine.generation import read_commit
+from mmap_ninja.engine.log import locked
+from mmap_ninja.errors import CorruptDatasetError
+from mmap_ninja.format.meta import Kind, Meta, check_metadata
+from mmap_ninja.format.names import BUILD, COMMIT
+from mmap_ninja.legacy import upgrade
+from mmap_ninja.legacy.dataset import LegacyDataset
+from mmap_ninja.legacy.layout import Keys
+
+T = TypeVar("T")
+IfExists = Literal["replace", "error", "append", "resume"]
+# The bytes of a batch, and the columns that they fit: those given, or wider ones. Path and number are for messages.
+EncodeBatch = Callable[[Columns, Batch[T], str, int], tuple[Columns, Parts]]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a build runs: the parameters of the `from_*` constructors."""
+
+    batch_size: int
+    verbose: bool
+    if_exists: IfExists
+    metadata: dict[str, Any] | None
+    durability: Durability | None
+    lock_timeout: float
+
+    def check(self) -> None:
+        """Raise TypeError or ValueError for what cannot be, before anything is touched."""
+        if operator.index(self.batch_size) < 1:
+            raise ValueError(f"batch_size {self.batch_size}: expected at least 1")
+        if self.if_exists not in get_args(IfExists):
+            raise ValueError(f"if_exists {self.if_exists!r} is unknown (expected one of {get_args(IfExists)})")
+        if self.durability not in (None, *get_args(Durability)):
+            raise ValueError(f"durability {self.durability!r} is unknown (expected None, 'process' or 'machine')")
+        check_metadata(self.metadata or {})
+
+
+class Build:
+    """A build in progress: where its batches go, and how many samples are there already."""
+
+    def __init__(self, dataset: Dataset, options: Options, *, build: _kernel.File | None, shared: bool) -> None:
+        self.skip = dataset.seen.rows if options.if_exists == "resume" else 0  # of the source's samples
+        self.dataset = dataset
+        self._options = options
+        self._build = build  # of a replacement, which becomes the dataset at its end
+        self._shared = shared  # other processes may append between two batches
+
+    @property
+    def rows(self) -> int:
+        """Samples committed so far."""
+        return self.dataset.seen.num_samples
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # Not left to the garbage collector: a traceback would keep the log of an interrupted build.
+        self.dataset.abandon()
+
+    def append(self, encode: Encode, rows: int) -> None:
+        """Commit one batch."""
+        durable = self._options.durability == "machine"
+        self.dataset.commit(encode, rows, durable=durable, alone=not self._shared)
+
+    def fill(self, contents: copying.Contents, rows: int) -> None:
+        """Commit all samples of a hidden build at once: what its files hold."""
+        assert self._build is not None  # noqa: S101 - a hidden build has one
+        directory.fill(self.dataset.seen.generation, contents, rows, self._build)
+        self.dataset.refresh()
+
+    def finish(self) -> None:
+        """Mark the dataset complete, make it durable, and put it in the place of the one it replaces."""
+        # An interrupted first build that is only added to stays interrupted. The files of a replaced dataset are
+        # removed, so those of the new one must be on the medium first.
+        self.dataset.commit(
+            lambda columns: (columns, ()),
+            0,
+            durable=self._options.durability != "process" or self._build is not None,
+            flags=0 if self._shared else _kernel.COMPLETE,
+            alone=not self._shared,
+        )
+        if self._build is not None:
+            slot = self.dataset.seen.slot.copy()
+            slot.seq = 0
+            directory.replace(self.dataset.path, slot, self._build, self._options.lock_timeout)
+
+
+def begin(path: Path, kind: Kind, columns: Columns, options: Options, scope: files.Scope) -> Build | None:
+    """Start a build, or go on with one; None where `if_exists="resume"` finds a finished dataset.
+
+    The scope holds the BUILD, and its lock.
+
+    Raises:
+        FileExistsError: if there is a dataset and `if_exists="error"`.
+        TypeError: if a dataset of another kind would be appended to.
+        LockTimeoutError: if another process is replacing the dataset right now.
+    """
+    options.check()
+    metadata, timeout = options.metadata or {}, options.lock_timeout
+    old = upgrade_marks.detect(path)
+    first = not old and directory.create(path, kind, columns, metadata, complete=False, timeout=timeout)
+    if options.if_exists == "error" and not first:
+        raise _exists(path)
+    if old and options.if_exists == "append":
+        _check_same(LegacyDataset(path, None).meta, kind, columns, path, options)
+        upgrade.adopt(path, Keys(), timeout)
+    if first or options.if_exists == "append":
+        return _open(path, kind, columns, None, options, shared=not first)
+    with directory.make_lock(path, timeout) if old else locked(path, timeout) as lock:
+        build_file = _take_build(path, options, scope, lock)
+        directory.finish_upgrade(path)
+        if options.if_exists == "replace":
+            build_file = _start_beside(path, kind, columns, options, build_file, scope)
+    if build_file is None and upgrade_marks.detect(path):
+        found = LegacyDataset(path, None)
+        _check_same(found.meta, kind, columns, path, options)
+        if options.durability != "process":
+            found.sync()
+        return None
+    build = _open(path, kind, columns, build_file, options, shared=False)
+    if build_file is None and build.dataset.snapshot.complete:
+        if options.durability != "process":
+            build.dataset.flush()
+            build.dataset.close()
+        return None
+    if build.dataset.seen.slot.edits:
+        raise ValueError(
+            f"{path}: samples of this unfinished build were deleted or replaced, so it cannot go on where it stopped; "
+            "pass if_exists='append' or 'replace'"
+        )
+    return build
+
+
+def begin_hidden(path: Path, kind: Kind, columns: Columns, options: Options, scope: files.Scope) -> Build:
+    """Start a build of which nothing is seen before it ends, even where there is no dataset yet.
+
+    Raises:
+        FileExistsError: if there is a dataset and `if_exists` is not "replace".
+        LockTimeoutError: if another process is making one right now.
+    """
+    options.check()
+    files.make_directories(path)
+    directory.refuse_foreign(path)
+    if options.if_exists != "replace" and not directory.is_vacant(path):
+        raise _exists(path)
+    with directory.make_lock(path, options.lock_timeout) as lock:
+        if options.if_exists != "replace" and (path / COMMIT).exists():
+            raise _exists(path)
+        directory.refuse_orphans(path)
+        interrupted = _take_build(path, options, scope, lock)
+        build_file = _start_beside(path, kind, columns, options, interrupted, scope)
+    return _open(path, kind, columns, build_file, options, shared=False)
+
+
+def _start_beside(
+    path: Path,
+    kind: Kind,
+    columns: Columns,
+    options: Options,
+    interrupted: _kernel.File | None,
+    scope: files.Scope,
+) -> _kernel.File:
+    """The BUILD of a new generation beside the dataset, in the place of an interrupted one; under the lock."""
+    if interrupted is not None:
+        interrupted.close()
+        directory.drop_build(path)
+    directory.refuse_foreign(path)
+    if (path / COMMIT).exists():
+        read_commit(path)  # one that cannot be switched must be known now, not when the build ends
+    return directory.start_generation(path, kind, columns, options.metadata or {}, BUILD, scope)
+
+
+def _exists(path: Path) -> FileExistsError:
+    return FileExistsError(f"{path}: holds a dataset already; choose another path, or pass if_exists='replace'")
+
+
+def _open(
+    path: Path, kind: Kind, columns: Columns, build: _kernel.File | None, options: Options, *, shared: bool
+) -> Build:
+    sync_often = options.durability != "process"
+    dataset = Dataset(path, None, "process", options.lock_timeout, build=build, sync_often=sync_often)
+    _check_same(dataset.meta, kind, columns, path, options)
+    return Build(dataset, options, build=build, shared=shared)
+
+
+def _check_same(meta: Meta, kind: Kind, columns: Columns, path: Path, options: Options) -> None:
+    """Raise where a build would go on in a dataset that is not what it makes."""
+    if meta.kind != kind:
+        raise TypeError(f"{path}: holds {meta.kind}, not {kind}; use its own class, or another path")
+    names, stored_names = ([column.name for column in of] for of in (columns, meta.columns))
+    if names and stored_names and names != stored_names:
+        raise ValueError(
+            f"{path}: has the columns {stored_names!r:.200}, not {names!r:.200}; leave columns out, or pass "
+            "if_exists='replace'"
+        )
+    for asked, found in zip(columns, meta.columns, strict=False):  # either may have none yet
+        _check_column(asked, found, path)
+    if options.metadata is not None and options.metadata != meta.metadata:
+        raise ValueError(
+            f"{path}: has the metadata {meta.metadata!r:.200}, which cannot change to {options.metadata!r:.200}; "
+            "leave it out, or pass if_exists='replace'"
+        )
+
+
+def _check_column(asked: Column, found: Column, path: Path) -> None:
+    where = f"{path}: column {found.name!r}" if found.name else str(path)
+    if type(asked.type) is not type(found.type) or asked.type.nullable != found.type.nullable:
+        raise TypeError(f"{where}: is {found.type!r:.200}, not {asked.type!r:.200}; leave columns out")
+    for name in ("dtype", "shape", "ndim"):
+        wanted, stored = (getattr(column.type, name, None) for column in (asked, found))
+        if wanted is not None and stored is not None and wanted != stored and (name != "shape" or found.name):
+            raise TypeError(f"{where}: holds {stored}, not {wanted}; leave the {name} out, or pass if_exists='replace'")
+    codecs = [_codec(column.type) for column in (asked, found)]
+    if codecs[0] is not None and codecs[0] != codecs[1]:
+        raise ValueError(
+            f"{where}: is compressed with {codecs[1]}, not {codecs[0]}; leave zstd_level and "
+            "zstd_train_dictionary_size out, or pass if_exists='replace'"
+        )
+
+
+def _codec(column: ColumnType) -> Zstd | None:
+    """What a column was asked to be compressed with: the dictionary that it has got is no part of that."""
+    found = column.codec if isinstance(column, Text | Binary | Json) else None
+    return None if found is None else replace(found, dictionary=None)
+
+
+def _take_build(path: Path, options: Options, scope: files.Scope, lock: _kernel.File) -> _kernel.File | None:
+    """An interrupted replacement's BUILD, with its lock, until the scope ends; None where there is none."""
+    build = directory.take_build(path, scope)
+    if build is None:
+        return None
+    try:
+        slots = read_commit(path).slots if (path / COMMIT).exists() else []
+        ended = {slot.generation for _, slot in slots}
+        if read_commit(path, BUILD).slots[0][1].generation not in ended:
+            return build
+        directory.finish_switch(path, lock)
+    except CorruptDatasetError:
+        if options.if_exists == "replace":
+            return build  # to be dropped
+        raise
+    build.close()
+    return None
+
+
+@contextmanager
+def progress_bar(build: Build, total: int | None, options: Options) -> Iterator[Callable[[int], object]]:
+    """Samples, rate and time left, for those who want to see them; gives what is told of more samples."""
+    if not options.verbose:  # tqdm has a lock that forked processes share, which one that is killed may keep
+        yield lambda _: None
+        return
+    from tqdm.auto import tqdm  # noqa: PLC0415 - here, for opening a dataset and starting a worker to be quick
+
+    with tqdm(total=total, initial=build.skip, unit=" samples") as bar:
+        yield bar.update
+
+
+def run(
+    build: Build,
+    batches: Iterator[Batch[T]],
+    encode: EncodeBatch[T],
+    total: int | None,
+    options: Options,
+) -> None:
+    """Commit batch after batch, then finish; an error in the source leaves the finished batches committed."""
+    path = str(build.dataset.path)
+    with progress_bar(build, total, options) as tell:
+        for batch in batches:
+            build.append(functools.partial(_encode, encode, batch, path, build.rows), len(batch))
+            tell(len(batch))
+        build.finish()
+
+
+def _encode(encode: EncodeBatch[T], batch: Batch[T], path: str, first: int, columns: Columns) -> tuple[Columns, Parts]:
+    return encode(columns, batch, path, first)

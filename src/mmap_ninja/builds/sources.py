@@ -1,0 +1,238 @@
+"""Sources: where a build's samples come from, by iteration or by position."""
+
+import collections
+import copy
+import itertools
+import operator
+from collections.abc import Callable, Iterable, Iterator, Sized
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from mmap_ninja.columns.batch import Batch, Table
+from mmap_ninja.columns.nesting import fields_of, nested
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Indexable(Protocol[T_co]):
+    """What `from_indexable` reads: samples by position, with or without a length."""
+
+    def __getitem__(self, index: int, /) -> T_co:
+        """The sample at a position; IndexError past the end."""
+
+
+class Source(Protocol[T]):
+    """Where a build's samples come from."""
+
+    total: int | None
+
+    def batches(self, size: int, count: int, last: object, path: Path) -> Iterator[Batch[T]]:
+        """The samples from position `count` on, `size` at a time.
+
+        Raises:
+            ValueError: if the source is shorter, or its sample before that position is not equal to `last`.
+        """
+
+
+class Iterated(Generic[T]):
+    """Samples from any iterable, which starts again from its first sample when a build is resumed."""
+
+    def __init__(self, samples: Iterable[T], total: int | None = None) -> None:
+        self._samples = iter(samples)  # now: what is not iterable must not leave a dataset behind
+        self.total = _length(samples) if total is None else total
+
+    def batches(self, size: int, count: int, last: object, path: Path) -> Iterator[list[T]]:
+        """The samples from position `count` on, `size` at a time."""
+        skipped = collections.deque(enumerate(itertools.islice(self._samples, count), 1), maxlen=1)
+        if count:
+            number, sample = skipped[0] if skipped else (0, None)
+            check_resumed(number, sample, count, last, path)
+        return _batched(self._samples, size)
+
+
+class Sliced:
+    """Samples that lie in one array."""
+
+    def __init__(self, array: npt.NDArray[Any]) -> None:
+        self._array = array
+        self.total: int | None = len(array)
+
+    def batches(self, size: int, count: int, last: object, path: Path) -> Iterator[npt.NDArray[Any]]:
+        """The samples from position `count` on, `size` at a time."""
+        if count:
+            number = min(count, len(self._array))
+            check_resumed(number, self._array[number - 1] if number else None, count, last, path)
+        return (self._array[first : first + size] for first in range(count, len(self._array), size))
+
+
+class Tabled:
+    """Samples that lie in columns."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self.total: int | None = len(table)
+
+    def batches(self, size: int, count: int, last: object, path: Path) -> Iterator[Table]:
+        """The samples from position `count` on, `size` at a time."""
+        if count:
+            number = min(count, len(self._table))
+            before = {name: column[number - 1] for name, column in self._table.columns.items()} if number else None
+            check_resumed(number, before and nested(before), count, last, path)
+        return (self._table[first : first + size] for first in range(count, len(self._table), size))
+
+
+class Called(Generic[T]):
+    """A function of a position, as something to index."""
+
+    def __init__(self, function: Callable[[int], T]) -> None:
+        self._function = function
+
+    def __getitem__(self, index: int) -> T:
+        return self._function(index)
+
+
+class CalledWithLength(Called[T]):
+    """The same, of a known length."""
+
+    def __init__(self, function: Callable[[int], T], length: int) -> None:
+        super().__init__(function)
+        self._length = length
+
+    def __len__(self) -> int:
+        return self._length
+
+
+def make_indexable(func: Callable[[int], T], length: int | None = None) -> Called[T]:
+    """Something that `from_indexable` can read, from a function that gives the sample at a position.
+
+    Args:
+        func: Called with 0, 1, ...
+        length: None: the function raises IndexError past its last sample.
+
+    Example:
+        >>> squares = make_indexable(lambda index: str(index**2), length=4)
+        >>> squares[3], len(squares)
+        ('9', 4)
+    """
+    return Called(func) if length is None else CalledWithLength(func, operator.index(length))
+
+
+class Reading(NamedTuple, Generic[T]):
+    """What came of some positions: samples, then perhaps an end or an error."""
+
+    samples: list[T]
+    ended: bool  # whether there are none after them
+    error: BaseException | None  # that the one after them raised
+
+
+class Indexed(Generic[T]):
+    """Samples by position; only where the source has no length does an IndexError mean its end.
+
+    Raises:
+        TypeError: if it can be neither indexed nor called.
+    """
+
+    def __init__(self, source: Indexable[T] | Callable[[int], T]) -> None:
+        if hasattr(source, "__getitem__"):
+            self._source = cast(Indexable[T], source)
+        elif callable(source):
+            self._source = Called(source)
+        else:
+            raise TypeError(f"expected something to index, or a function of an index, got {type(source).__name__}")
+        self.total: int | None = _length(source)
+
+    def unread(self) -> "Indexed[T]":
+        """This source, without what it will keep in its attributes once samples are read; where that is cheap."""
+        kind, plain = type(self._source), True
+        for name in ("__reduce_ex__", "__reduce__", "__getstate__"):
+            plain = plain and getattr(kind, name) is getattr(object, name)
+        if not plain or hasattr(kind, "__copy__") or issubclass(kind, list | dict | tuple):
+            return self
+        unread = copy.copy(self)
+        unread._source = copy.copy(self._source)
+        return unread
+
+    def batches(self, size: int, count: int, last: object, path: Path) -> Iterator[list[T]]:
+        """The samples from position `count` on, `size` at a time."""
+        self.check_resumed(count, last, path)
+        return _batched(self._from(count), size)
+
+    def check_resumed(self, count: int, last: object, path: Path) -> None:
+        """Raise ValueError where this is not the source of the `count` samples that are stored."""
+        if count:
+            before = list(itertools.islice(self._from(count - 1), 1))
+            check_resumed(count - 1 + len(before), before[0] if before else None, count, last, path)
+
+    def _from(self, start: int) -> Iterator[T]:
+        for index in itertools.count(start) if self.total is None else range(start, self.total):
+            try:
+                sample = self._source[index]
+            except BaseException as error:
+                if self.total is None and isinstance(error, IndexError):
+                    return
+                error.add_note(f"index {index} of the source")
+                raise
+            yield sample
+
+    def read(self, start: int, stop: int) -> Reading[T]:
+        """The samples from `start` to `stop`, or to the first that is not there."""
+        source, samples = self._source, list[T]()
+        try:
+            for index in range(start, stop):
+                samples.append(source[index])
+        except BaseException as error:  # noqa: BLE001 - for the caller to raise, when those are stored
+            if self.total is None and isinstance(error, IndexError):
+                return Reading(samples, ended=True, error=None)
+            return Reading(samples, ended=False, error=error)
+        return Reading(samples, ended=stop == self.total, error=None)
+
+
+def _length(samples: object) -> int | None:
+    try:
+        return len(samples) if isinstance(samples, Sized) else None
+    except TypeError:  # how a class says that this one of its objects has none
+        return None
+
+
+def _batched(samples: Iterator[T], size: int) -> Iterator[list[T]]:
+    while batch := list(itertools.islice(samples, size)):
+        yield batch
+
+
+def same(sample: object, stored: object) -> bool:
+    """Whether a sample is the one that was stored, as far as storing keeps it."""
+    if isinstance(stored, dict):
+        fields = fields_of(sample)
+        return fields is not None and fields.keys() == stored.keys() and all(same(fields[k], stored[k]) for k in stored)
+    if not isinstance(stored, np.ndarray | np.generic):
+        return sample == stored
+    try:
+        array = np.asarray(sample)  # of the dtype before it was stored
+        with np.errstate(invalid="ignore"):
+            cast = array.astype(stored.dtype)
+    except (TypeError, ValueError, OverflowError):  # which no such sample was
+        return False
+    if cast.dtype.kind in "iu" and array.dtype.kind != "b" and not np.array_equal(cast, array):
+        return False  # only floats are stored with a change
+    return array.shape == stored.shape and cast.tobytes() == stored.tobytes()
+
+
+def check_resumed(number: int, sample: object, count: int, last: object, path: Path) -> None:
+    """Raise ValueError where sample `number` - 1 of a source, its last if it is short, is not the last that is stored.
+
+    `count`: how many are stored.
+    """
+    if number < count:
+        raise ValueError(
+            f"{path}: the source ends before the {count} samples that are stored; resume with the same one"
+        )
+    if not same(sample, last):
+        raise ValueError(
+            f"{path}: sample {count - 1} of the source is {sample!r:.80}, the stored one is {last!r:.80}: this is not "
+            "the source that the build was started with, or something else was appended since; resume with that "
+            "source, or pass if_exists='replace'"
+        )

@@ -1,0 +1,78 @@
+"""Batches: samples that are stored together, and the bytes that their files grow by."""
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from mmap_ninja.columns.nesting import Names, flattened
+
+T = TypeVar("T")
+
+Parts = tuple[
+    bytes | memoryview | None, ...
+]  # per file of the generation, in its order; files beyond the last do not grow
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A batch of samples by its columns, each a sequence, all of one length."""
+
+    columns: dict[str, Any]
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any], where: str) -> "Table":
+        """Columns that are nested in dicts, or have dotted names."""
+        columns: dict[str, Any] = {}
+        for name, column in flattened(values, "", where):
+            if name in columns:
+                raise ValueError(f"{where}: column {name!r}: is there twice, nested and with a dot; nothing was stored")
+            columns[name] = column
+        lengths = {name: len(column) for name, column in columns.items()}
+        if len(set(lengths.values())) > 1:
+            told = ", ".join(f"{name!r} {length}" for name, length in list(lengths.items())[:10])
+            raise ValueError(f"{where}: the columns have several lengths: {told}; nothing was stored")
+        return cls(columns)
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values()), ()))
+
+    def __getitem__(self, key: slice) -> "Table":
+        return Table({name: column[key] for name, column in self.columns.items()})
+
+    def ordered(self, names: Names, where: str) -> list[Any]:
+        """The columns in the order of their names."""
+        names.check(self.columns.keys(), names.names, "", where)
+        return [
+            column if isinstance(column, np.ndarray | Packed) else list(column)
+            for column in (self.columns[name] for name in names.names)
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A batch of texts, byte strings or 1-D arrays that lie back to back already."""
+
+    payload: bytes | memoryview
+    ends: bytes  # u64 each, from the start of the payload, in bytes or elements
+    nulls: npt.NDArray[np.bool_] | None
+    of: type[str] | type[bytes] | np.dtype[Any]  # str: it is valid UTF-8
+
+    def __len__(self) -> int:
+        return len(self.ends) // 8
+
+    def listed(self) -> list[Any]:
+        """The samples, those that are missing as empty ones."""
+        bounds = itertools.pairwise([0, *np.frombuffer(self.ends, np.uint64).tolist()])
+        if isinstance(self.of, np.dtype):
+            values = np.frombuffer(self.payload, self.of)
+            return [values[start:stop] for start, stop in bounds]
+        spans = [bytes(self.payload[start:stop]) for start, stop in bounds]
+        return [span.decode() for span in spans] if self.of is str else list(spans)
+
+
+Values = list[T] | npt.NDArray[Any] | Packed  # an array holds samples of one shape
+Batch = Values[T] | Table

@@ -1,0 +1,144 @@
+"""Which values a dataset's dtype takes: only those that come back equal, unless the user has declared otherwise."""
+
+import sys
+from collections.abc import Iterable
+from typing import Any, Final, TypeGuard
+
+import numpy as np
+import numpy.typing as npt
+
+from mmap_ninja.columns.dtypes import DType, encode_dtype
+
+AnyArray = npt.NDArray[Any]
+
+_OWN_KIND: Final = "SUVmM"  # text, raw bytes, dates: NumPy calls some casts into them safe that change what is meant
+
+
+def find_dtype(batch: Iterable[Any], path: str, first: int) -> DType:
+    """The dtype that a batch gives a dataset that has none: an array's own, or its first sample's.
+
+    An empty list says none, unless there is nothing else.
+    """
+    if isinstance(batch, np.ndarray):  # whose scalars lose its byte order and the length of its texts
+        return checked_dtype(batch.dtype, path)
+    for number, sample in enumerate(batch, first):
+        if hasattr(sample, "dtype") or not (hasattr(sample, "__len__") and len(sample) == 0):
+            dtype = as_array(sample, path, number).dtype
+            break
+    else:
+        dtype = np.dtype(np.float64)
+    return checked_dtype(dtype, f"{path}: sample {first}")
+
+
+def checked_dtype(dtype: Any, where: str) -> DType:
+    """A dtype that can be stored.
+
+    Raises:
+        TypeError: if it cannot.
+    """
+    result: DType = np.dtype(dtype)
+    try:
+        encode_dtype(result)
+    except TypeError as error:
+        raise TypeError(f"{where}: {error}") from None
+    return result
+
+
+def is_masked_array(values: Any) -> "TypeGuard[np.ma.MaskedArray[Any, Any]]":
+    """Whether values are a masked array; who has one has imported its module, which takes longer than an append."""
+    module = sys.modules.get("numpy.ma")
+    return module is not None and isinstance(values, module.MaskedArray)
+
+
+def as_array(sample: Any, path: str, number: int) -> AnyArray:
+    """Whatever NumPy takes for an array, as one."""
+    if is_masked_array(sample):
+        raise TypeError(
+            f"{path}: sample {number}: a masked array would lose its mask; store sample.filled(...) instead"
+        )
+    try:
+        return np.asarray(sample)
+    except ValueError as error:  # lists of unequal lengths
+        raise TypeError(f"{path}: sample {number}: is no array ({error})") from None
+
+
+def convert(sample: Any, number: int, dtype: DType, path: str, *, declared: bool) -> AnyArray:
+    """A sample as an array of a dataset's dtype.
+
+    Args:
+        sample: An array, or numbers in lists.
+        number: The sample's, in messages.
+        dtype: The dataset's.
+        path: The dataset's, in messages.
+        declared: Whether the user asked for the dtype: then floats may lose precision.
+
+    Raises:
+        TypeError: if the dtype does not hold exactly these values.
+    """
+    array = as_array(sample, path, number)
+    if array.dtype == dtype:
+        return array
+    if array.size == 0 and not array.dtype.hasobject:
+        return np.empty(array.shape, dtype)
+    is_plain = not hasattr(sample, "dtype")
+    rounds = is_plain and array.dtype.kind in "iu" and dtype.kind in "fc"  # NumPy calls it safe beyond 2**53, too
+    if dtype.kind in _OWN_KIND or array.dtype.kind in _OWN_KIND:
+        if array.dtype.kind == dtype.kind and np.can_cast(array.dtype, dtype, "safe"):
+            cast = array.astype(dtype)
+            if _same_meaning(array, cast):
+                return cast
+    elif np.can_cast(array.dtype, dtype, "safe") and not rounds:
+        return array.astype(dtype)
+    loses_imaginary = array.dtype.kind == "c" != dtype.kind
+    narrows = declared and _is_float(array.dtype) and _is_float(dtype)
+    exact = is_plain and array.dtype.kind in "biufc" and dtype.kind not in f"b{_OWN_KIND}" and not loses_imaginary
+    if exact or narrows:
+        with np.errstate(all="ignore"):
+            if narrows:
+                cast = array.astype(dtype)
+                fits = np.isfinite(cast) | ~np.isfinite(array)
+            elif dtype.kind in "iu":
+                cast = _integers(sample, array, dtype)
+                fits = cast == array
+            elif rounds:
+                cast = array.astype(dtype)
+                fits = cast.real.astype(np.float64).astype(object) == array.astype(object)  # Python compares exactly
+            else:
+                cast = array.astype(dtype)
+                back = (cast if array.dtype.kind == "c" else cast.real).astype(array.dtype)
+                fits = (back == array) | ((back != back) & (array != array))  # noqa: PLR0124 - NaN differs from itself
+        if bool(np.all(fits)):
+            return cast
+    raise TypeError(
+        f"{path}: sample {number}: {array.dtype} values do not fit the dataset's {dtype} without a change; nothing of "
+        f"this batch was stored: convert them, as with np.asarray(sample, {str(dtype)!r}), or make the dataset with "
+        "another dtype"
+    )
+
+
+def _same_meaning(array: AnyArray, cast: AnyArray) -> bool:
+    """Whether a cast kept what was meant: NumPy, too, pads raw bytes, goes by fields' places, lets dates overflow."""
+    if cast.dtype.kind in "mM":
+        return np.array_equal(cast.astype(array.dtype).view(np.int64), array.view(np.int64))
+    return cast.dtype.kind != "V" or _same_fields(array.dtype, cast.dtype)
+
+
+def _same_fields(one: DType, other: DType) -> bool:
+    """Whether two dtypes have the same fields in one order, wherever they lie."""
+    if one.names is None or other.names is None:
+        return one == other
+    return one.names == other.names and all(_same_fields(one[name], other[name]) for name in one.names)
+
+
+def _integers(sample: Any, array: AnyArray, dtype: DType) -> AnyArray:
+    """Plain numbers, of which NumPy has made `array`, as integers; others than they are where they do not fit."""
+    if array.dtype.kind != "f":
+        return array.astype(dtype)
+    try:
+        return np.asarray(sample, dtype)  # again: ints beyond 2**63 next to smaller ones have become floats
+    except (OverflowError, ValueError):
+        return np.full_like(array, np.nan)
+
+
+def _is_float(dtype: DType) -> bool:
+    return dtype.kind == "f" or (dtype.type.__module__.startswith("ml_dtypes") and "float" in dtype.name)

@@ -1,0 +1,231 @@
+"""Encoding: a batch of one column's samples as the bytes that its files grow by."""
+
+import json
+from dataclasses import replace
+from functools import partial
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from mmap_ninja import _kernel
+from mmap_ninja.columns import codec
+from mmap_ninja.columns.batch import Packed, Parts, Values
+from mmap_ninja.columns.casting import AnyArray, checked_dtype, convert, find_dtype, is_masked_array
+from mmap_ninja.columns.dtypes import DType
+from mmap_ninja.columns.types import MOST_DIMENSIONS, Array, Binary, ColumnType, Json, Ragged, ShapeForm, Text
+
+A = TypeVar("A", Array, Ragged)
+
+
+def encode(column: ColumnType, batch: Values[Any], where: str, first: int) -> tuple[ColumnType, Parts]:
+    """The parts of a column's files, in their order, and the type that they fit: the one given, or a wider one.
+
+    Args:
+        column: The type that the column has now.
+        batch: Its samples; None where one is missing, if it is nullable.
+        where: The dataset, and the column, in messages.
+        first: The first sample's number in messages.
+
+    Raises:
+        TypeError: if a sample is of another type.
+        ValueError: if it has another shape, or a text cannot be stored.
+    """
+    if not len(batch):
+        return column, ()
+    nulls = _nulls(batch, where, first) if column.nullable or not isinstance(batch, list) else None
+    if nulls is not None and not column.nullable:
+        raise TypeError(
+            f"{where}: sample {first + int(np.argmax(nulls))}: is None, which the column does not allow; nothing of "
+            "this batch was stored: make the column with nullable=True"
+        )
+    if nulls is not None and isinstance(batch, list):
+        filler = _filler(column, batch)
+        batch = [filler if sample is None else sample for sample in batch]
+    if is_masked_array(batch):
+        batch = np.where(np.ma.getmaskarray(batch), np.zeros((), batch.dtype), batch.data)
+    encoded, parts = _encode(column, batch, where, first, nulls)
+    if not column.nullable:
+        return encoded, parts
+    return encoded, (*parts, bytes(len(batch)) if nulls is None else nulls.tobytes())
+
+
+def _nulls(batch: Values[Any], where: str, first: int) -> npt.NDArray[np.bool_] | None:
+    """Which samples are missing; None if none is."""
+    if isinstance(batch, Packed):
+        return batch.nulls
+    if isinstance(batch, np.ndarray):
+        if not is_masked_array(batch) or not np.ma.is_masked(batch):
+            return None
+        mask = np.ma.getmaskarray(batch).reshape(len(batch), -1)
+        nulls = np.asarray(mask.all(axis=1))
+        if (partly := mask.any(axis=1) & ~nulls).any():
+            raise TypeError(
+                f"{where}: sample {first + int(np.argmax(partly))}: only some of its elements are masked, which would "
+                "lose the others; nothing of this batch was stored: mask all of them, or fill them"
+            )
+        return nulls
+    if not any(sample is None for sample in batch):
+        return None
+    return np.array([sample is None for sample in batch])
+
+
+def refuse_nulls(column: ColumnType, values: Any, where: str, first: int) -> None:
+    """Raise TypeError if that is what is wrong with values: there is None among them."""
+    if column.nullable or isinstance(values, np.ndarray | Packed):
+        return
+    for number, value in enumerate(values, first):
+        if value is None:
+            raise TypeError(
+                f"{where}: sample {number}: is None, which the column does not allow; nothing of this batch was "
+                "stored: make the column with nullable=True"
+            ) from None
+
+
+def filler(column: ColumnType) -> Any:
+    """A sample that fits a column, for rows that no position leads to."""
+    return None if column.nullable else _filler(column, [])
+
+
+def _encode(
+    column: ColumnType, batch: Values[Any], where: str, first: int, nulls: npt.NDArray[np.bool_] | None
+) -> tuple[ColumnType, Parts]:
+    if isinstance(batch, Packed):
+        match column:
+            case Text() | Binary() if batch.of is str or (batch.of is bytes and isinstance(column, Binary)):
+                return _compress(column, batch.payload, batch.ends, where, first)
+            case Ragged(dtype=None | batch.of, ranks=None | (1, 1), ndim=None | 1) if isinstance(batch.of, np.dtype):
+                column = replace(column, dtype=checked_dtype(batch.of, where)) if column.dtype is None else column
+                return column.with_ranks(1, 1), (batch.payload, batch.ends)
+        batch = batch.listed()
+        if isinstance(column, Json):  # which holds no arrays, but lists
+            batch = [value.tolist() if isinstance(value, np.ndarray) else value for value in batch]
+    match column:
+        case Array():
+            return _encode_arrays(column, batch, where, first)
+        case Ragged():
+            return _encode_ragged(column, batch, where, first)
+        case Text():
+            packed = _kernel.encode_text(_listed(batch), where, first)
+        case Binary():
+            packed = _kernel.encode_binary(_listed(batch), where, first)
+        case Json():
+            texts = [
+                "" if nulls is not None and nulls[k] else as_json(value, where, first + k)
+                for k, value in enumerate(batch)
+            ]
+            packed = _kernel.encode_text(texts, where, first)
+    return _compress(column, *packed, where, first)
+
+
+def _compress(
+    column: Text | Binary | Json, payload: bytes | memoryview, ends: bytes, where: str, first: int
+) -> tuple[ColumnType, Parts]:
+    if column.codec is None:
+        return column, (payload, ends)
+    if column.codec.is_untrained:
+        dictionary = codec.train(column.codec, payload, ends, where)
+        column = replace(column, codec=replace(column.codec, dictionary=dictionary))
+    assert column.codec is not None  # noqa: S101 - for the type checker
+    return column, codec.opened(column.codec, where).encode(payload, ends, where, first)
+
+
+def as_json(value: Any, where: str, number: int) -> str:
+    """A value as JSON, which gives back an equal one.
+
+    Raises:
+        TypeError: if JSON does not hold it.
+        ValueError: if it holds what is no number in JSON, or is nested too deep.
+    """
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        same = json.loads(text) == value
+    except (TypeError, ValueError, RecursionError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{where}: sample {number}: {error}; nothing of this batch was stored") from None
+    if not same:
+        raise TypeError(
+            f"{where}: sample {number}: would come back changed from JSON; nothing of this batch was stored: use str "
+            "keys, and lists instead of tuples"
+        )
+    return text
+
+
+def _encode_arrays(column: Array, batch: Values[Any], where: str, first: int) -> tuple[Array, Parts]:
+    column, dtype = _with_dtype(column, batch, where, first)
+    cast_ = partial(convert, dtype=dtype, path=where, declared=column.declared)
+    data: bytes | memoryview
+    if isinstance(batch, np.ndarray):
+        array = batch if batch.dtype == dtype else cast_(batch, first)
+        shape, data = array.shape[1:], np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+        _check_shape(shape, column, where, first)
+    else:
+        arrays, _, _ = _kernel.convert_samples(batch, dtype, cast_, first)
+        shape = arrays[0].shape if column.shape is None else column.shape
+        for number, array in enumerate(arrays, first):
+            if array.shape != shape:
+                _check_shape(array.shape, replace(column, shape=shape), where, number)
+        data = _kernel.encode_arrays(arrays)
+    if len(shape) > MOST_DIMENSIONS - 1:
+        raise ValueError(f"{where}: samples of {len(shape)} dimensions; expected at most {MOST_DIMENSIONS - 1}")
+    return replace(column, shape=shape) if column.shape is None else column, (data,)
+
+
+def _encode_ragged(column: Ragged, batch: Values[Any], where: str, first: int) -> tuple[Ragged, Parts]:
+    column, dtype = _with_dtype(column, batch, where, first)
+    cast_ = partial(convert, dtype=dtype, path=where, declared=column.declared)
+    arrays, least, greatest = _kernel.convert_samples(_listed(batch), dtype, cast_, first)
+    if greatest > MOST_DIMENSIONS:
+        raise ValueError(f"{where}: a sample has {greatest} dimensions; expected at most {MOST_DIMENSIONS}")
+    if column.ndim is not None and not least == greatest == column.ndim:
+        number = next(number for number, array in enumerate(arrays, first) if array.ndim != column.ndim)
+        raise ValueError(
+            f"{where}: sample {number}: has {arrays[number - first].ndim} dimensions where all have {column.ndim}; "
+            "nothing of this batch was stored"
+        )
+    column = column.with_ranks(least, greatest)
+    payload, ends, shapes = _kernel.encode_ragged(arrays, column.shape_width, column.shape_form is ShapeForm.RANKED)
+    return column, (payload, ends, shapes) if column.shape_width else (payload, ends)
+
+
+def _with_dtype(column: A, batch: Values[Any], where: str, first: int) -> tuple[A, DType]:
+    """The column with a dtype, which the batch gives it if it has none."""
+    if column.dtype is None:
+        column = replace(column, dtype=find_dtype(cast("list[Any]", batch), where, first))
+    return column, cast("DType", column.dtype)
+
+
+def _check_shape(shape: tuple[int, ...], column: Array, where: str, number: int) -> None:
+    if column.shape is not None and shape != column.shape:
+        raise ValueError(
+            f"{where}: sample {number}: has shape {shape} where all have {column.shape}; nothing of this batch was "
+            "stored: ragged samples may have several shapes"
+        )
+
+
+def _filler(column: ColumnType, batch: list[Any]) -> Any:
+    """What stands in the files where a sample is missing."""
+    match column:
+        case Array():
+            return np.zeros(column.shape or (), column.dtype)
+        case Ragged():
+            present = next((sample for sample in batch if sample is not None), None)
+            rank = column.ndim if column.ranks is None else column.ranks[1]
+            if rank is None:
+                rank = 1 if present is None else np.ndim(present)
+            return _empty(rank, column.dtype)
+        case Binary():
+            return b""
+        case _:
+            return ""
+
+
+def _empty(rank: int, dtype: DType | None) -> AnyArray:
+    """The smallest array of a rank: of rank 0 it has an element."""
+    return np.zeros((0,) * rank, dtype)
+
+
+def _listed(batch: Values[Any]) -> list[Any]:
+    if isinstance(batch, Packed):
+        return batch.listed()
+    return list(batch) if isinstance(batch, np.ndarray) else batch

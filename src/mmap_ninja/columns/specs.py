@@ -1,0 +1,314 @@
+"""What a user says of the columns of records: a type for each name."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from mmap_ninja.columns import codec as codecs
+from mmap_ninja.columns import types as stored
+from mmap_ninja.columns.batch import Packed
+from mmap_ninja.columns.casting import checked_dtype
+from mmap_ninja.columns.nesting import check_names, fields_of
+from mmap_ninja.columns.types import MOST_DIMENSIONS, Column, ColumnType, Zstd
+
+Codec = Literal["zstd"]
+
+_LEVEL: Final = 3  # zstd's own
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A column of `str`.
+
+    Args:
+        codec: "zstd": each is compressed, with `pip install "mmap_ninja[zstd]"`.
+        nullable: Whether a sample may have None there.
+
+    Example:
+        >>> from mmap_ninja import RecordsMmap
+        >>> ds = RecordsMmap.create("texts", columns={"text": Text(nullable=True)})
+        >>> ds.extend({"text": ["a", None]})
+        >>> list(ds["text"])
+        ['a', None]
+    """
+
+    codec: Codec | None = field(default=None, kw_only=True)
+    nullable: bool = field(default=False, kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Bytes:
+    """A column of `bytes`; the parameters are those of `Text`.
+
+    Example:
+        >>> from mmap_ninja import RecordsMmap
+        >>> ds = RecordsMmap.create("images", columns={"jpeg": Bytes()})
+        >>> ds.append({"jpeg": b"..."})
+        >>> ds["jpeg"][0]
+        b'...'
+    """
+
+    codec: Codec | None = field(default=None, kw_only=True)
+    nullable: bool = field(default=False, kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Json:
+    """A column of what JSON can hold: dicts, lists, str, numbers, bool, None; the parameters are those of `Text`.
+
+    With `nullable`, None is a null. Else it is stored as JSON's.
+
+    Example:
+        >>> from mmap_ninja import RecordsMmap
+        >>> ds = RecordsMmap.create("boxes", columns={"objects": Json()})
+        >>> ds.append({"objects": [{"class": "cat", "box": [0, 0, 9, 9]}]})
+        >>> ds[0]["objects"][0]["class"]
+        'cat'
+    """
+
+    codec: Codec | None = field(default=None, kw_only=True)
+    nullable: bool = field(default=False, kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """A column of one number per sample, or whatever else NumPy has a dtype for.
+
+    Args:
+        dtype: What is stored.
+        nullable: Whether a sample may have None there; a batch is a masked array then.
+
+    Example:
+        >>> from mmap_ninja import RecordsMmap
+        >>> ds = RecordsMmap.create("labels", columns={"label": Scalar("uint8")})
+        >>> ds.extend({"label": [3, 1]})
+        >>> ds.take([1, 0])["label"]
+        array([1, 3], dtype=uint8)
+    """
+
+    dtype: npt.DTypeLike
+    nullable: bool = field(default=False, kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Array:
+    """A column of arrays of one shape.
+
+    Args:
+        shape: Of the array of a sample.
+        dtype: What is stored.
+        nullable: As for `Scalar`.
+
+    Example:
+        >>> from mmap_ninja import RecordsMmap
+        >>> ds = RecordsMmap.create("digits", columns={"image": Array((28, 28), "uint8")})
+        >>> ds["image"].shape
+        (0, 28, 28)
+    """
+
+    shape: tuple[int, ...]
+    dtype: npt.DTypeLike
+    nullable: bool = field(default=False, kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Ragged:
+    """A column of arrays of any shape.
+
+    Args:
+        dtype: What is stored.
+        ndim: How many dimensions each has; None: any number.
+        nullable: Whether a sample may have None there.
+
+    Example:
+        >>> from mmap_ninja import RecordsMmap
+        >>> ds = RecordsMmap.create("tokens", columns={"ids": Ragged("int32", ndim=1)})
+        >>> ds.extend({"ids": [[5, 2], [7]]})
+        >>> ds["ids"].take_padded([0, 1])[0].tolist()
+        [[5, 2], [7, 0]]
+    """
+
+    dtype: npt.DTypeLike
+    ndim: int | None = None
+    nullable: bool = field(default=False, kw_only=True)
+
+
+Spec = Text | Bytes | Json | Scalar | Array | Ragged
+Specs = Mapping[str, "Spec | Specs"]
+
+_SPANS: Final[dict[type[Text | Bytes | Json], type[stored.Text | stored.Binary | stored.Json]]] = {
+    Text: stored.Text,
+    Bytes: stored.Binary,
+    Json: stored.Json,
+}
+
+
+def columns_of(specs: Specs) -> tuple[Column, ...]:
+    """The columns of an empty dataset, from what the user says of them.
+
+    Raises:
+        TypeError: for what says no type, or a dtype that cannot be stored.
+        ValueError: for a name that a column cannot have, or a shape that an array cannot.
+        ImportError: if a codec is not installed.
+    """
+    named = list(_flat(specs, ""))
+    check_names([name for name, _ in named])
+    return tuple(Column(place, name, column_type(spec, name)) for place, (name, spec) in enumerate(named))
+
+
+def column_type(spec: object, name: str) -> ColumnType:
+    """How a column of this name is stored, if a spec says it; errors as for `columns_of`."""
+    where = f"column {name!r}"
+    match spec:
+        case Text() | Bytes() | Json():
+            if spec.codec not in (None, "zstd"):
+                raise ValueError(f"{where}: codec {spec.codec!r} is unknown (expected None or 'zstd')")
+            if spec.codec is not None:
+                codecs.library()  # what is missing must not leave a dataset behind
+            return _SPANS[type(spec)](None if spec.codec is None else Zstd(_LEVEL), spec.nullable)
+        case Scalar(dtype):
+            return stored.Array(checked_dtype(dtype, where), (), declared=True, nullable=spec.nullable)
+        case Array(shape, dtype):
+            extents = tuple(shape)
+            if len(extents) >= MOST_DIMENSIONS or not all(isinstance(e, int | np.integer) and e >= 0 for e in extents):
+                raise ValueError(
+                    f"{where}: shape {shape!r:.80}: expected less than {MOST_DIMENSIONS} numbers from 0 on"
+                )
+            array = stored.Array(
+                checked_dtype(dtype, where), tuple(map(int, extents)), declared=True, nullable=spec.nullable
+            )
+            if not array.is_addressable:
+                raise ValueError(f"{where}: shape {shape!r:.80}: a sample of more than 2^63 bytes")
+            return array
+        case Ragged(dtype, ndim):
+            if ndim is not None and not 0 <= ndim <= MOST_DIMENSIONS:
+                raise ValueError(f"{where}: ndim {ndim}: expected 0 to {MOST_DIMENSIONS}")
+            return stored.Ragged(checked_dtype(dtype, where), declared=True, nullable=spec.nullable, ndim=ndim)
+        case _:
+            expected = "Text(), Bytes(), Json(), Scalar(dtype), Array(shape, dtype) or Ragged(dtype)"
+            raise TypeError(f"{where}: expected {expected}, got {spec!r:.80}")
+
+
+def spec_of(column: ColumnType) -> Spec:
+    """What a user would say of a column, whose first sample is there."""
+    match column:
+        case stored.Array():
+            dtype = np.dtype(np.float64) if column.dtype is None else column.dtype
+            if column.shape:
+                return Array(column.shape, dtype, nullable=column.nullable)
+            return Scalar(dtype, nullable=column.nullable)
+        case stored.Ragged():
+            return Ragged(np.float64 if column.dtype is None else column.dtype, column.ndim, nullable=column.nullable)
+        case _:
+            cls = next(spec for spec, kind in _SPANS.items() if isinstance(column, kind))
+            return cls(codec=None if column.codec is None else "zstd", nullable=column.nullable)
+
+
+def inferred(samples: Sequence[object]) -> tuple[Column, ...]:
+    """The columns that a first batch makes: those of its first sample.
+
+    Where that has an empty list, the first one that is not tells what the lists hold.
+
+    Raises:
+        TypeError: if its fields do not tell what they are.
+        ValueError: for a name that a column cannot have.
+    """
+    named: dict[str, ColumnType] = {}
+    for name, value in _fields(samples[0], ""):
+        named[name] = type_of_values([value] if not _is_empty(value) else _found(samples, name), name)
+    check_names(list(named))
+    return tuple(Column(place, name, kind) for place, (name, kind) in enumerate(named.items()))
+
+
+def of_table(values: Mapping[str, Any]) -> tuple[Column, ...]:
+    """The columns that sequences of values make; an array makes one of a fixed shape. Errors as for `inferred`."""
+    check_names(list(values))
+    return tuple(Column(place, name, type_of_values(of, name)) for place, (name, of) in enumerate(values.items()))
+
+
+def type_of(value: object, name: str) -> ColumnType:
+    """The type of the column that a value makes; a dtype that is not known yet is that of the first batch."""
+    match value:
+        case str():
+            return stored.Text()
+        case bytes() | bytearray() | memoryview():
+            return stored.Binary()
+        case bool() | int() | float() | complex() | np.generic():
+            return stored.Array()
+        case list() | tuple() if value:
+            return stored.Ragged() if _is_numbers(value) else stored.Json()
+        case dict():
+            return stored.Json()
+        case _ if hasattr(value, "__array__"):
+            return stored.Ragged() if np.ndim(value) else stored.Array()
+    raise TypeError(
+        f"column {name!r}: the first sample has {value!r:.80} there, which does not tell what the column holds; "
+        "declare it: RecordsMmap.create(path, columns={...})"
+    )
+
+
+def type_of_values(values: Any, name: str) -> ColumnType:
+    """The type of a column that a sequence of values makes; an array makes one of a fixed shape."""
+    if isinstance(values, np.ndarray) and values.dtype.kind not in "OSU":
+        return stored.Array()
+    if isinstance(values, Packed):
+        values = values.listed()
+    first = next(iter(values), None)
+    if _is_empty(first):
+        first = next((value for value in values if not _is_empty(value)), first)
+    return type_of(first, name)
+
+
+def _is_empty(value: object) -> bool:
+    return isinstance(value, list | tuple) and not value
+
+
+def _fields(sample: object, prefix: str) -> Iterator[tuple[str, Any]]:
+    """The values of a sample by the dotted names that they have as columns."""
+    fields = fields_of(sample)
+    if fields is None:
+        raise TypeError(f"sample: expected a dict, a dataclass or a named tuple, got {type(sample).__name__}")
+    for key, value in fields.items():
+        if not isinstance(key, str):
+            raise TypeError(f"column {key!r:.80}: expected a str, got {type(key).__name__}")
+        if "." in key:
+            raise ValueError(
+                f"column {prefix + key!r}: has a dot, which stands for nested dicts; nest them, or rename it"
+            )
+        if fields_of(value):
+            yield from _fields(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def _found(samples: Sequence[object], name: str) -> list[Any]:
+    """The values of one column, as far as samples have it; those that do not fit are found when they are stored."""
+    values = []
+    for sample in samples:
+        value: Any = sample
+        for key in name.split("."):
+            value = (fields_of(value) or {}).get(key)
+        values.append(value)
+    return [value for value in values if value is not None]
+
+
+def _flat(specs: Specs, prefix: str) -> Iterator[tuple[str, "Spec | Specs"]]:
+    if not isinstance(specs, Mapping):
+        raise TypeError(f"columns: expected a dict, got {type(specs).__name__}")
+    for name, spec in specs.items():
+        if not isinstance(name, str):
+            raise TypeError(f"column {name!r:.80}: expected a str, got {type(name).__name__}")
+        if isinstance(spec, Mapping) and spec:
+            yield from _flat(spec, f"{prefix}{name}.")
+        else:
+            yield prefix + name, spec
+
+
+def _is_numbers(values: list[Any] | tuple[Any, ...]) -> bool:
+    try:
+        return np.asarray(values).dtype.kind in "biufc"
+    except ValueError:  # lists of unequal lengths
+        return False

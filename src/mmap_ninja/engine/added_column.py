@@ -1,0 +1,93 @@
+"""Adding a column to samples that are there already: its values as the files that it has."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from mmap_ninja.columns import encoding
+from mmap_ninja.columns.batch import Parts
+from mmap_ninja.columns.casting import is_masked_array
+from mmap_ninja.columns.types import Array, Column, ColumnType, Ragged, Role
+from mmap_ninja.format.names import FIRST_OFFSET
+
+_ROWS_AT_ONCE: Final = 1024
+
+
+class AddedColumn:
+    """A column whose values are those of samples that lie in some rows of a generation."""
+
+    def __init__(
+        self, column: Column, values: Sequence[Any], runs: npt.NDArray[np.int64], rows: int, where: str
+    ) -> None:
+        self._values = values
+        self._where = where
+        self._rows = rows
+        # Which value each row has: those that are no sample's are filled with something.
+        self._positions = np.full(rows, -1, np.int64)
+        at = 0
+        for first, count in runs.tolist():
+            self._positions[first : first + count] = np.arange(at, at + count)
+            at += count
+        self.column = replace(column, type=self._widest(column.type))
+        self._others: dict[Role, list[bytes]] = {role: [] for role in self.column.type.files()}
+
+    def contents(self) -> dict[tuple[Role, int | None], Iterable[bytes]]:
+        """What its files hold, the payload first, which makes the others."""
+        made: dict[tuple[Role, int | None], Iterable[bytes]] = {
+            (role, self.column.id): self._others[role] for role in self._others
+        }
+        made["data", self.column.id] = self._payload()
+        return made
+
+    def _batches(self) -> Iterator[tuple[int, list[Any]]]:
+        filler = encoding.filler(self.column.type)
+        for first in range(0, self._rows, _ROWS_AT_ONCE):
+            places = self._positions[first : first + _ROWS_AT_ONCE].tolist()
+            yield first, [filler if place < 0 else self._value(place) for place in places]
+
+    def _value(self, place: int) -> Any:
+        value = self._values[place]
+        if not is_masked_array(value):
+            return value
+        return None if np.ma.getmaskarray(value).any() else value.data
+
+    def _widest(self, kind: ColumnType) -> ColumnType:
+        """The type that all values fit, as far as the first one does not tell it."""
+        if not len(self._values):
+            return kind
+        if kind.is_known and not isinstance(kind, Ragged):
+            return kind
+        if isinstance(kind, Array):
+            return self._encode(kind, [self._value(0)], 0)[0]
+        for first in range(0, len(self._values), _ROWS_AT_ONCE):
+            batch = [self._value(k) for k in range(first, min(first + _ROWS_AT_ONCE, len(self._values)))]
+            kind, _ = self._encode(kind, batch, first)
+        return kind
+
+    def _encode(self, kind: ColumnType, batch: list[Any], first: int) -> tuple[ColumnType, Parts]:
+        try:
+            return encoding.encode(kind, batch, self._where, first)
+        except (TypeError, ValueError):
+            encoding.refuse_nulls(kind, batch, self._where, first)
+            raise
+
+    def _payload(self) -> Iterator[bytes]:
+        if "offsets" in self._others:
+            self._others["offsets"].append(FIRST_OFFSET)
+        end = np.uint64(0)
+        for first, batch in self._batches():
+            kind, parts = self._encode(self.column.type, batch, first)
+            if kind != self.column.type:
+                raise ValueError(f"{self._where}: the values changed while they were read; nothing was changed")
+            for role, part in zip(self._others, parts, strict=True):
+                if role == "offsets":
+                    ends = np.frombuffer(part or b"", np.uint64) + end
+                    end = ends[-1]
+                    self._others[role].append(ends.tobytes())
+                elif role == "data":
+                    yield bytes(part or b"")
+                else:
+                    self._others[role].append(bytes(part or b""))

@@ -1,0 +1,544 @@
+"""The commit engine of one dataset: what a handle sees, and how it appends to it."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from mmap_ninja import _kernel
+from mmap_ninja.columns.batch import Parts
+from mmap_ninja.columns.types import Column
+from mmap_ninja.engine import directory, files
+from mmap_ninja.engine.directory import Change
+from mmap_ninja.engine.edits import Edit, unneeded
+from mmap_ninja.engine.generation import Generation, Identity, Look, Told, newest, read_commit
+from mmap_ninja.engine.log import drop_rejected, locked, open_log
+from mmap_ninja.errors import (
+    CommitUncertainError,
+    EditsMovedError,
+    ForkedHandleError,
+    GenerationMovedError,
+    LockTimeoutError,
+    MmapNinjaError,
+    ReadOnlyError,
+    StaleHandleError,
+)
+from mmap_ninja.format.meta import Kind, Meta
+from mmap_ninja.format.names import BUILD, COMMIT, LOCK, meta_name
+from mmap_ninja.format.slots import EDIT_SIZE
+
+Durability = Literal["process", "machine"]
+Columns = tuple[Column, ...]
+# A batch's bytes for each of the generation's files, and the columns that they fit: those given, or wider ones.
+Encode = Callable[[Columns], tuple[Columns, Parts]]
+
+DEFAULT_LOCK_TIMEOUT: Final = 60.0
+_SWITCHES: Final = 100  # generations that may be switched under one commit before it gives up
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a handle saw at one moment, beside its samples.
+
+    Args:
+        identity: The commit; None where there is no dataset yet.
+        metadata: The user's.
+        complete: Whether the build that made the dataset has ended.
+        look: What was found out about the commit file; None where nothing rests on that.
+    """
+
+    identity: Identity | None
+    metadata: dict[str, Any]
+    complete: bool
+    look: Look | None = None
+
+
+class Seen:
+    """One commit, and the open files that hold it; never changed."""
+
+    __slots__ = ("_content", "column_handles", "edits", "extents", "generation", "num_edits", "rows", "seq", "slot")
+
+    def __init__(
+        self,
+        slot: _kernel.Slot,
+        generation: Generation,
+        extents: list[int],
+        edits: _kernel.Edits | None = None,
+        place: tuple[int, int, int, int | None] | None = None,
+    ) -> None:
+        self.slot = slot
+        # Asked for at every commit; None: an older writer left the content out.
+        self.seq, self.rows, self.num_edits, self._content = place or slot.place
+        self.generation = generation
+        self.extents = extents
+        if edits is None:
+            edits = _kernel.Edits().apply(generation.edit_log(0, slot.edits), slot.rows, str(generation.path), 0)
+        self.edits = edits
+        self.column_handles: Any = None  # of records: what the handle that shows this makes once, and lets go with it
+
+    @property
+    def meta(self) -> Meta:
+        """The meta of the generation."""
+        return self.generation.meta
+
+    @property
+    def num_samples(self) -> int:
+        """Rows that no edit hides."""
+        return self.slot.rows - self.edits.hidden
+
+    @property
+    def content(self) -> int:
+        """The sum of the hashes of all blocks."""
+        content = self._content
+        if content is None:
+            content = self._content = self.generation.content_sum(self.slot, self.extents)
+        return content
+
+    @property
+    def base(self) -> _kernel.Slot:
+        """For the log to go on from: the slot, with its content in any case."""
+        if self.slot.carries & _kernel.SUMS:
+            return self.slot
+        slot = self.slot.copy()
+        slot.content = self.content
+        return slot
+
+    @property
+    def identity(self) -> Identity:
+        """What no other commit has, of this dataset or another."""
+        slot = self.slot
+        return Identity(slot.uuid, slot.generation, slot.meta_digest, slot.rows, slot.edits, self.content)
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """For a view to keep, and a pickle to come back to."""
+        look = self.generation.commit.looked if self.generation.commit is not None else None
+        complete = bool(self.slot.flags & _kernel.COMPLETE)
+        return Snapshot(self.identity, self.meta.metadata, complete, None if self.slot.durable else look)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the samples as they are stored."""
+        sizes = zip(self.meta.files, self.extents, unneeded(self.generation, self.edits), strict=True)
+        return sum(extent - unused for file, extent, unused in sizes if file.role == "data")
+
+    @property
+    def garbage(self) -> int:
+        """Bytes of the files that no sample needs any more."""
+        return sum(unneeded(self.generation, self.edits)) + self.extents[self.meta.edits_index]
+
+    def goes_on_from(self, identity: Identity) -> bool:
+        """Whether all that another commit of this generation held is here, before what was added since."""
+        own = self.slot
+        if identity == Identity.of_0x(own.uuid, own.generation, identity.rows):  # before it was upgraded
+            return identity.rows <= own.rows
+        if identity[:3] != (own.uuid, own.generation, own.meta_digest):
+            return False
+        if (identity.rows, identity.edits) == (own.rows, own.edits):
+            return identity.content == self.content
+        if identity.rows > own.rows or identity.edits > own.edits:
+            return False
+        earlier = self.generation.extents(identity.rows, identity.edits)
+        if any(before > now for before, now in zip(earlier, self.extents, strict=True)):
+            return False
+        return identity.content == self.generation.content_before(self.content, self.extents, earlier)
+
+    def at(self, identity: Identity) -> "Seen":
+        """An earlier commit of the same generation.
+
+        Raises:
+            StaleHandleError: if the dataset no longer holds it.
+        """
+        own = self.slot
+        if not self.goes_on_from(identity):
+            raise StaleHandleError(
+                f"{self.generation.path}: holds generation {own.generation} with {own.rows} samples, where generation "
+                f"{identity.generation} with {identity.rows} was expected: it was replaced or rolled back; open the "
+                "path again"
+            )
+        if (identity.rows, identity.edits) == (own.rows, own.edits):
+            return self
+        slot = own.copy()
+        slot.rows, slot.edits = identity.rows, identity.edits
+        extents = self.generation.extents(slot.rows, slot.edits)
+        slot.content = self.generation.content_before(self.content, self.extents, extents)
+        slot.carries |= _kernel.SUMS
+        return Seen(slot, self.generation, extents)
+
+
+class Dataset:
+    """One dataset directory as a handle sees it: a commit, its generation's files, and a log to append to.
+
+    Not thread-safe: the handle above serialises its mutations. What it is `at` changes by one assignment, so that an
+    interrupt leaves it at a whole commit.
+
+    Args:
+        path: The directory.
+        kind: What samples are read and encoded as; None: the dataset's own kind.
+        durability: What a commit survives at once.
+        lock_timeout: Seconds to wait for other processes' commits.
+        build: The BUILD file to commit to instead of COMMIT; its lock is held, and it stays the caller's.
+        sync_often: Whether commits are made durable as their bytes add up.
+        told: What another process has found out about the commit file.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        kind: Kind | None,
+        durability: Durability,
+        lock_timeout: float,
+        *,
+        build: _kernel.File | None = None,
+        sync_often: bool = True,
+        told: Told | None = None,
+    ) -> None:
+        self.path = path
+        self.kind = kind
+        self.durability = durability
+        self.lock_timeout = lock_timeout
+        self._build = build
+        self._name = COMMIT if build is None else BUILD
+        self._sync_often = sync_often
+        self._log: _kernel.Log | None = None
+        self._owing: tuple[_kernel.Log, ...] = ()  # earlier logs, whose commits are not durable
+        self._is_behind = False  # whether a commit was made that is not seen yet
+        self._seen = self._checked(Seen(*newest(path, self._name, look=told)))
+
+    def _checked(self, seen: Seen) -> Seen:
+        # A replace may change the kind: nothing of the old one may be read as, or appended to, the new.
+        check_kind(self.path, seen.meta.kind, self.kind)
+        self.kind = seen.meta.kind
+        return seen
+
+    @property
+    def seen(self) -> Seen:
+        """The commit that this is at: the one that it made last, or has moved to."""
+        if self._is_behind:
+            self.refresh()
+        log = self._log
+        if log is not None and log.seq > self._seen.seq:
+            self._seen = self._following(self._seen, log)
+        return self._seen
+
+    def _following(self, seen: Seen, log: _kernel.Log) -> Seen:
+        """What the log has made of a commit, or moved to from it."""
+        slot, extents, place = log.made
+        edits = seen.edits if place[2] == seen.num_edits else self._edits_after(seen, slot)
+        return Seen(slot, seen.generation, extents, edits, place)
+
+    def _edits_after(self, seen: Seen, slot: _kernel.Slot) -> _kernel.Edits:
+        """The edits of a commit that goes on from another one: those that are not known yet are read."""
+        known = seen.slot.edits
+        if known == slot.edits:
+            return seen.edits
+        lines = seen.generation.edit_log(known, slot.edits)
+        return seen.edits.apply(lines, slot.rows, str(self.path), known)
+
+    @property
+    def any_descriptor(self) -> int:
+        """One of the open files; they lie in one directory."""
+        return self._seen.generation.opened[0].fileno()
+
+    @property
+    def meta(self) -> Meta:
+        """The meta of the generation that this is at."""
+        return self.seen.meta
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What this is at."""
+        return self.seen.snapshot
+
+    def refresh(self) -> None:
+        """Move to the newest commit."""
+        before = self._seen
+        look = before.generation.commit.looked if before.generation.commit is not None else None
+        found = newest(self.path, self._name, before.generation, look)
+        seen: Seen | None = None
+        if found[1] is before.generation:
+            slot = found[0]
+            if slot.is_same(before.slot):
+                seen = before
+            elif self._has_kept(before, slot) or Seen(*found, before.edits).goes_on_from(before.identity):
+                seen = Seen(*found, self._edits_after(before, slot))
+            else:  # a backup was restored in place
+                found = newest(self.path, self._name, look=look)
+        if seen is None:
+            self.drop_log()
+            seen = self._checked(Seen(*found))
+        self._is_behind = False
+        self._seen = seen
+
+    def _has_kept(self, seen: Seen, newer: _kernel.Slot) -> bool:
+        """Whether the commit file still has the slot of a commit, so that a newer one goes on from it."""
+        commit = seen.generation.commit
+        looked = commit.looked if commit is not None else None
+        kept = looked is not None and any(slot.is_same(seen.slot) for _, slot in looked.slots)
+        return kept and newer.seq > seen.slot.seq
+
+    def pin(self, identity: Identity) -> None:
+        """Go back to an earlier commit of the same generation.
+
+        Raises:
+            StaleHandleError: if the dataset no longer holds it.
+        """
+        self._seen = self.seen.at(identity)
+
+    def commit(
+        self,
+        encode: Encode,
+        rows: int,
+        edit: Edit | None = None,
+        looked_in: Seen | None = None,
+        *,
+        durable: bool = False,
+        flags: int = 0,
+        alone: bool = False,
+    ) -> None:
+        """Append one batch to the newest commit and move to it.
+
+        Args:
+            encode: Gives the batch; called again where the columns have changed meanwhile. Offsets count from the
+                batch's start.
+            rows: The samples in the batch.
+            edit: What happens to other samples in the same commit; those of the batch are no more at the end, then,
+                but take their places.
+            looked_in: The commit in which these samples were looked up, where that is known.
+            durable: Whether to wait until it is safe against power loss.
+            flags: What the commit marks the dataset with.
+            alone: Whether what others did since is an error.
+
+        Raises:
+            StaleHandleError: if the dataset was deleted, or others changed it where that is an error, or the samples
+                that are to be edited.
+        """
+        durable |= self.durability == "machine"
+        begun = self.seen if alone else None
+        lines = edit.lines() if edit else b""
+        expected_edits: int | None = None
+        encoded: tuple[Columns, Parts] | None = None
+        for _ in range(_SWITCHES):
+            seen = self.seen
+            if begun is not None and seen.meta.uuid != begun.meta.uuid:
+                raise StaleHandleError(f"{self.path}: was replaced during this build, whose batches are gone")
+            columns = seen.generation.meta.columns
+            if edit is not None:  # with a look at the edits that others made since the caller's
+                self._check_edit(edit, looked_in, seen)
+                expected_edits = seen.num_edits
+            if encoded is None or encoded[0] != columns:
+                try:
+                    encoded = encode(columns)
+                except (TypeError, ValueError):
+                    with suppress(MmapNinjaError):  # the batch is what is wrong
+                        self.refresh()
+                    if self.meta.columns == columns:
+                        raise
+                    continue  # others have changed them
+            if encoded[0] != columns:
+                self.change_columns(encoded[0])
+                continue
+            log = self._log
+            if log is None:
+                self._start_writing()
+                continue  # with a look at what was found under the lock
+            parts = _with_lines(encoded[1], lines, seen.meta) if lines else encoded[1]
+            num_edits = len(lines) // EDIT_SIZE
+            expected_rows = None if begun is None else begun.rows
+            base, timeout = seen.base, self.lock_timeout
+            try:
+                log.commit(parts, rows, num_edits, flags, durable, expected_rows, expected_edits, base, False, timeout)
+            except LockTimeoutError:
+                raise files.lock_timeout(self.path / LOCK, self.lock_timeout) from None
+            except GenerationMovedError:
+                self.drop_log()
+            except EditsMovedError:
+                self.refresh()
+            except StaleHandleError:  # what is at the path is another one, or others came in between
+                self.drop_log()
+                raise
+            else:
+                return
+        raise StaleHandleError(f"{self.path}: was changed {_SWITCHES} times during one commit; nothing was written")
+
+    def _check_edit(self, edit: Edit, looked_in: Seen | None, seen: Seen) -> None:
+        if looked_in is None or looked_in is seen or looked_in.slot.generation != seen.slot.generation:
+            return edit.check(seen.meta.numbering, seen.edits, str(self.path))
+        if not seen.goes_on_from(looked_in.identity):
+            raise StaleHandleError(
+                f"{self.path}: was rolled back since this handle looked, as by a backup that was restored in its "
+                "place; nothing was changed: call refresh() and look again"
+            )
+        return edit.check(seen.meta.numbering, seen.edits, str(self.path))
+
+    def change_columns(self, columns: Columns) -> None:
+        """Give the samples other columns, which their files fit.
+
+        Where others have changed the columns meanwhile, or replaced the dataset, the handle only moves to theirs.
+        """
+        before = self.meta.uuid, self.meta.columns
+        self.evolve(lambda: Change(columns) if (self.meta.uuid, self.meta.columns) == before else None)
+
+    def evolve(self, change: Callable[[], Change | None]) -> None:
+        """Make a new generation of the newest one, durably, and move to it.
+
+        `change` tells what is different. It is called under the lock, with the handle at the newest commit, which is
+        durable; None leaves it at that.
+        """
+        for _ in range(_SWITCHES):
+            self.flush()
+            with locked(self.path, self.lock_timeout) as lock:
+                self.refresh()
+                seen = self.seen
+                slot = seen.slot.copy()
+                if (slot.rows, slot.edits) != (slot.durable_rows, slot.durable_edits):
+                    continue  # another process appended since the flush
+                changed = change()
+                if changed is None:
+                    return
+                with self._commit_file() as commit_file:
+                    if not lock.is_at(str(self.path / LOCK)):
+                        continue  # another directory has taken the place of the one that is locked
+                    drop_rejected(self.path / self._name, read_commit(self.path, self._name), slot)
+                    directory.evolve(seen.generation, slot, changed, commit_file, self._name, lock)
+                self._is_behind = True  # what fails from here on is no error of the change
+                return
+        raise StaleHandleError(f"{self.path}: others appended without end; nothing was written")
+
+    def flush(self) -> None:
+        """Make all that is committed safe against power loss."""
+        try:
+            self.commit(nothing, 0, durable=True)
+        except ReadOnlyError:
+            if not self.acknowledge():
+                raise
+        self._pay()
+
+    def acknowledge(self) -> bool:
+        """Wait until the newest commit is on the medium, writing nothing; False if it is not durable.
+
+        Whoever wrote its slot may have died before it was.
+        """
+        self.refresh()
+        seen, commit = self.seen, read_commit(self.path, self._name)
+        if commit.suspect:
+            raise CommitUncertainError(
+                f"{self.path}: a sync of this dataset failed before, so its last commits may be lost at a power loss: "
+                "see mmap_ninja.recover, or rebuild it from its source"
+            )
+        if not seen.slot.durable:
+            return False
+        with files.open_read(self.path / meta_name(seen.meta.generation)) as meta:
+            descriptors = [*seen.generation.descriptors, meta.fileno()]
+            _kernel.settle(commit.file, str(commit.path), str(self.path), descriptors)
+        return True
+
+    def drop_log(self) -> None:
+        """Let go of the log, as it is; `close` makes durable what it owes."""
+        log = self._log
+        if log is not None:
+            if log.owes:
+                self._owing = (*self._owing, log)
+            self._log = None
+            if not log.owes:
+                log.close()
+
+    def abandon(self) -> None:
+        """Let go of the log, and of a lock that it holds, whatever it owes."""
+        logs, self._log, self._owing = (*self._owing, self._log), None, ()
+        for log in logs:
+            if log is not None:
+                log.close()
+
+    def _pay(self) -> None:
+        """Make durable what earlier logs of this handle have committed."""
+        for log in self._owing:
+            self._make_durable(log)
+            self._owing = tuple(other for other in self._owing if other is not log)
+            log.close()
+
+    def _make_durable(self, log: _kernel.Log) -> None:
+        """Make durable what a log has committed, wherever its files are now."""
+        if not log.owes:
+            return
+        nothing_more: Parts = ()
+        for anywhere in (False, True):
+            try:
+                log.commit(nothing_more, 0, 0, 0, True, None, None, None, anywhere, self.lock_timeout)
+            except LockTimeoutError:
+                raise files.lock_timeout(self.path / LOCK, self.lock_timeout) from None
+            except ForkedHandleError:
+                return  # they are the parent's commits, and its to flush
+            except (GenerationMovedError, StaleHandleError):
+                # Whoever replaced them, their LOCK or their commit file may have died before that was durable.
+                names = {log.writes_to: self._name, log.locks: LOCK}
+                if any(is_at(str(self.path / name)) for is_at, name in names.items()):
+                    Dataset(self.path, None, self.durability, self.lock_timeout).flush()
+                    return
+            else:
+                return
+
+    def close(self) -> None:
+        """Make this handle's commits durable, and let go of the log."""
+        self.drop_log()
+        try:
+            self._pay()
+        except (OSError, MmapNinjaError):
+            self.abandon()
+            raise  # but after an interrupt, the debts are for whoever closes again
+
+    def _commit_file(self) -> AbstractContextManager[_kernel.File]:
+        """The open commit file, while whoever asks holds the lock."""
+        return nullcontext(self._build) if self._build is not None else files.open_write(self.path / self._name)
+
+    def _start_writing(self) -> None:
+        with locked(self.path, self.lock_timeout) as lock:
+            directory.finish_upgrade(self.path)
+            self.refresh()
+            seen = self.seen
+            commit = read_commit(self.path, self._name)
+            drop_rejected(self.path / self._name, commit, seen.slot)
+            with self._commit_file() as commit_file:
+                log = open_log(
+                    seen.generation,
+                    seen.slot,
+                    commit_file,
+                    lock if self._build is None else None,  # the lock of a BUILD is its own, and held all the time
+                    commit.next_seq(),
+                    sync_often=self._sync_often,
+                )
+                if not files.stays_itself(commit_file.fileno()):
+                    # Those that are open were opened before there was a writer.
+                    generation = Generation.open(self.path, seen.slot, commit)
+                    accepted = seen.slot.seq, seen.slot.digest
+                    commit.looked = Look(commit.file, commit.path, commit.slots[0][1].seq, accepted, commit.slots)
+                    self._seen = Seen(seen.slot, generation, seen.extents, seen.edits)
+                self._begin(log)
+
+    def _begin(self, log: _kernel.Log) -> None:
+        """Write by a new log, and let it owe what earlier ones have committed to the same file, which it goes on from.
+
+        Their files need not stay open, then, of which there would be more with every generation.
+        """
+        paid = tuple(other for other in self._owing if other.writes_to(str(self.path / self._name)))
+        log.owes = log.owes or bool(paid)
+        self._log = log
+        self._owing = tuple(other for other in self._owing if other not in paid)
+        for other in paid:
+            other.close()
+
+
+def _with_lines(parts: Parts, lines: bytes, meta: Meta) -> Parts:
+    return (*parts, *(None,) * (meta.edits_index - len(parts)), lines)
+
+
+def check_kind(path: Path, found: Kind, asked: Kind | None) -> None:
+    """Raise TypeError if a dataset is of another kind than the class that opens it."""
+    if asked not in (None, found):
+        raise TypeError(f"{path}: holds {found}, not {asked}; mmap_ninja.open finds the class by itself")
+
+
+def nothing(columns: Columns) -> tuple[Columns, Parts]:
+    """An empty batch."""
+    return columns, ()

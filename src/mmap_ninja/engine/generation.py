@@ -1,0 +1,495 @@
+"""Reading side of the engine: which commit is the newest that can be trusted, and the files it speaks of."""
+
+import mmap
+import os
+import re
+import time
+from pathlib import Path
+from typing import Final, NamedTuple, TypeGuard
+
+import numpy as np
+import numpy.typing as npt
+
+from mmap_ninja import _kernel
+from mmap_ninja.columns.types import Rule
+from mmap_ninja.engine import files
+from mmap_ninja.errors import CorruptDatasetError, DatasetTruncatedError, FormatVersionError, NotADatasetError
+from mmap_ninja.format.meta import META_SIZE_LIMIT, Meta, decode_meta
+from mmap_ninja.format.names import COMMIT, meta_name
+from mmap_ninja.format.slots import COMMIT_SIZE, EDIT_SIZE, FORMAT_VERSION, KNOWN_FEATURES
+
+_ATTEMPTS: Final = 10  # a slot can be torn under a reader, a generation can be switched; twice in a row is rare
+_U64: Final = 8
+_SUMS_AT_ONCE: Final = 24 << 16  # bytes of a sums file
+_COMMIT_ID: Final = re.compile("([0-9a-f]{16})-([0-9a-f]{1,16})-([0-9a-f]{1,16})-([0-9a-f]{16})")
+_MOST_COMMITS: Final = 2**63  # so that there always is a next one
+MOST_ROWS: Final = 2**60  # more would have offsets past 2^63 bytes
+
+
+class Identity(NamedTuple):
+    """What a pickled handle comes back to: the content keeps a commit apart from one that took its place."""
+
+    uuid: bytes
+    generation: int
+    meta_digest: int
+    rows: int
+    edits: int
+    content: int
+
+    @property
+    def commit_id(self) -> str:
+        """As a string; the digest of the meta stands for uuid and generation, which are in it."""
+        return f"{self.meta_digest:016x}-{self.rows:x}-{self.edits:x}-{self.content:016x}"
+
+    @classmethod
+    def of_0x(cls, uuid: bytes, generation: int, rows: int) -> "Identity":
+        """That of a directory of 0.x, of whose content nothing is known; an upgrade keeps its samples."""
+        return cls(uuid, generation, int.from_bytes(uuid[:8], "little"), rows, 0, 0)
+
+    def named(self, commit_id: str) -> "Identity":
+        """That of a commit of the same generation, by its string.
+
+        Raises:
+            ValueError: if it is no commit's.
+        """
+        match = _COMMIT_ID.fullmatch(commit_id)
+        if match is None:
+            raise ValueError(f"commit_id {commit_id!r:.80}: expected what the property of this name gives")
+        return Identity(self.uuid, self.generation, *(int(part, 16) for part in match.groups()))
+
+
+class Generation:
+    """The open, read-only files of one generation."""
+
+    def __init__(self, path: Path, meta: Meta, commit: "CommitFile | None") -> None:
+        self.path = path
+        self.meta = meta
+        self.commit = commit  # the file that named it, if one did
+        self.opened: list[_kernel.File] = []
+        self.payloads = [index for index, file in enumerate(meta.files) if file.role == "data"]  # of all columns
+
+    @classmethod
+    def open(cls, path: Path, slot: _kernel.Slot, commit: "CommitFile | None") -> "Generation":
+        """Open the generation that a slot names.
+
+        Raises:
+            FileNotFoundError: if a file is gone, as after a switch of generation by another process.
+            CorruptDatasetError: if the meta is not the one that the slot was written with.
+        """
+        generation = cls(path, read_meta(path, slot), commit)
+        for file in generation.meta.files:
+            generation.opened.append(files.open_read(f"{path}/{file.name}"))
+        return generation
+
+    @property
+    def descriptors(self) -> list[int]:
+        """Of the open files, which stay open as long as this."""
+        return [file.fileno() for file in self.opened]
+
+    def edit_log(self, start: int, stop: int) -> bytes:
+        """The lines of the edits file from `start` to `stop`, which are committed."""
+        return files.read_at(
+            self.opened[self.meta.edits_index].fileno(), (stop - start) * EDIT_SIZE, start * EDIT_SIZE, self.path
+        )
+
+    def size_of(self, index: int, ranges: npt.NDArray[np.int64]) -> int:
+        """Bytes of one file that hold some rows; `ranges` `[k, 2]`: the first of each run, and how many."""
+        rule = self.meta.extents()[index]
+        firsts, counts = ranges[:, 0], ranges[:, 1]
+        if rule.rule is not Rule.PAYLOAD or not len(ranges):
+            return int(counts.sum()) * rule.unit
+        offsets = self.offsets(rule.offsets, (int((firsts + counts).max()) + 1) * _U64)
+        return int((offsets[firsts + counts] - offsets[firsts]).sum()) * rule.unit
+
+    def offsets(self, index: int, size: int) -> npt.NDArray[np.uint64]:
+        """The numbers in the first `size` bytes of an offsets file, over a map if that is safe.
+
+        A torn write may lie behind them.
+
+        Raises:
+            DatasetTruncatedError: if the file is shorter than that.
+        """
+        self._require(index, os.fstat(self.opened[index].fileno()).st_size >= size, size)
+        if not files.reads_by_map(self.opened[index].fileno()):
+            name = self.meta.files[index].name
+            return np.frombuffer(files.read_at(self.opened[index].fileno(), size, 0, self.path / name), np.uint64)
+        return np.frombuffer(mmap.mmap(self.opened[index].fileno(), size, access=mmap.ACCESS_READ), np.uint64)
+
+    def extents(self, rows: int, edits: int, *, sums: bool = True) -> list[int]:
+        """How many bytes of each file belong to a commit of so many rows and edits.
+
+        Args:
+            rows: The commit's rows.
+            edits: Its edits.
+            sums: Whether the file of checksums must be long enough, too.
+
+        Raises:
+            DatasetTruncatedError: if a file is shorter than that.
+        """
+        if rows >= MOST_ROWS:
+            raise CorruptDatasetError(f"{self.path}: its commit speaks of {rows} samples; restore it from a copy")
+        if rows and not (self.meta.columns and all(column.type.is_known for column in self.meta.columns)):
+            raise CorruptDatasetError(
+                f"{self.path}: its commit speaks of {rows} samples, of which its meta file tells no dtype or shape; "
+                "restore it from a copy"
+            )
+        rules = self.meta.extents()
+        extents: list[int] = []
+        for index, rule in enumerate(rules):
+            match rule.rule:
+                case Rule.PAYLOAD:
+                    offset = os.pread(self.opened[rule.offsets].fileno(), _U64, rows * _U64)
+                    self._require(rule.offsets, len(offset) == _U64, (rows + 1) * _U64)
+                    units = int.from_bytes(offset, "little")
+                case Rule.OFFSETS:
+                    units = rows + 1
+                case Rule.EDITS:
+                    units = edits
+                case Rule.ROWS:
+                    units = rows
+                case _:
+                    summed = (extent for rule, extent in zip(rules, extents, strict=False) if rule.sealed)
+                    units = sum(extent // _kernel.BLOCK for extent in summed)
+            extents.append(units * rule.unit)
+            size = os.fstat(self.opened[index].fileno()).st_size
+            if sums or rule.rule is not Rule.SUMS:
+                self._require(index, size >= extents[index], extents[index])
+        return extents
+
+    def _require(self, index: int, holds: bool, expected: int) -> None:
+        if not holds:
+            path = self.path / self.meta.files[index].name
+            found = os.fstat(self.opened[index].fileno()).st_size
+            raise DatasetTruncatedError(
+                f"{path}: holds {found} bytes where the commit needs {expected}; it was truncated, or its offsets "
+                "are damaged: restore it from a copy"
+            )
+
+    def content_sum(self, slot: _kernel.Slot, extents: list[int]) -> int:
+        """The sum of the hashes of all blocks of a commit; read from the files where an older writer left it out."""
+        if slot.carries & _kernel.SUMS:
+            return slot.content
+        return (self._sum_of_lines(0, extents[-1]) + self._ends(extents)) % 2**64
+
+    def content_before(self, content: int, extents: list[int], earlier: list[int]) -> int:
+        """The same of an earlier commit, by that of this one; reads what was appended since."""
+        since = self._sum_of_lines(earlier[-1], extents[-1])
+        return (content - since - self._ends(extents) + self._ends(earlier)) % 2**64
+
+    def _sum_of_lines(self, start: int, stop: int) -> int:
+        """The sum of the checksums in some bytes of the sums file."""
+        total = 0
+        for at in range(start, stop, _SUMS_AT_ONCE):
+            data = files.read_at(self.opened[-1].fileno(), min(_SUMS_AT_ONCE, stop - at), at, self.path)
+            total += int(np.frombuffer(data, np.uint64)[2::3].sum(dtype=np.uint64))
+        return total % 2**64
+
+    def _ends(self, extents: list[int]) -> int:
+        """The sum of the hashes of the last, partial blocks."""
+        total = 0
+        for file, rule, of, extent in zip(self.meta.files, self.meta.extents(), self.opened, extents, strict=True):
+            if rule.sealed and extent % _kernel.BLOCK:
+                start = extent // _kernel.BLOCK * _kernel.BLOCK
+                total += _kernel.range_digest(file.id, of.fileno(), start, extent, str(self.path / file.name))[0]
+        return total
+
+    def verifies(self, slot: _kernel.Slot, *, unsealed: bool = False) -> bool:
+        """Whether everything appended since the durable commit is what the slot's digest says.
+
+        Reads those bytes: at most what was appended since the last durable commit.
+
+        Args:
+            slot: The commit.
+            unsealed: Whether bytes are believed that no digest covers.
+        """
+        try:
+            durable = self.extents(slot.durable_rows, slot.durable_edits)
+            extents = self.extents(slot.rows, slot.edits)
+        except DatasetTruncatedError:
+            return False
+        if any(extent < before for extent, before in zip(extents, durable, strict=True)):
+            return False  # offsets that did not survive
+        digest = 0
+        sums: set[bytes] = set()
+        rules = self.meta.extents()
+        for index, file in enumerate(self.meta.files):
+            if not rules[index].sealed and file.role != "sums":
+                if extents[index] > durable[index] and not unsealed:
+                    return False  # nothing tells whether these bytes survived
+                continue
+            if file.role == "sums":
+                written = os.pread(self.opened[index].fileno(), extents[index] - durable[index], durable[index])
+                return digest % 2**64 == slot.digest and sums == set(block_sums(written))
+            part, complete = _kernel.range_digest(
+                file.id, self.opened[index].fileno(), durable[index], extents[index], str(self.path / file.name)
+            )
+            digest += part
+            sums.update(block_sums(complete))
+        return False
+
+
+class Look:
+    """A look at the slots of a commit file, which later looks rest on.
+
+    Args:
+        file: The open file; as long as it is, its file system is mounted somewhere.
+        path: Its path.
+        latest: The greatest number of a commit then. Whatever is later was written while it was open.
+        accepted: The number, and the digest, of the commit whose bytes were found to be there.
+        slots: What was readable, with its place.
+    """
+
+    def __init__(
+        self,
+        file: _kernel.File,
+        path: Path,
+        latest: int,
+        accepted: tuple[int, int],
+        slots: list[tuple[int, _kernel.Slot]],
+    ) -> None:
+        self._file = file
+        self._path = path
+        self.identity = files.identity(file.fileno())
+        self.latest = latest
+        self.accepted = accepted
+        self.slots = slots
+
+    def is_of(self, commit: "CommitFile") -> bool:
+        """Whether this was a look at the same file."""
+        return self.identity == commit.identity
+
+    def told(self) -> "Told":
+        """What a process may be told that opens the file on the same mount."""
+        surroundings = files.surroundings(self._file.fileno(), self._path)
+        return Told(files.boot_id(), self.identity, surroundings, self.latest, self.accepted)
+
+
+class Told(NamedTuple):
+    """A look at a commit file by another process, as a pickle carries it."""
+
+    boot: bytes
+    identity: tuple[int, int]
+    surroundings: tuple[int, int]
+    latest: int
+    accepted: tuple[int, int]
+
+    def is_of(self, commit: "CommitFile") -> bool:
+        """Whether it was at the same file, whose file system has been mounted since."""
+        return (
+            self.identity == commit.identity
+            and self.boot == files.boot_id() != bytes(16)
+            and self.surroundings[0] != 0
+            and self.surroundings == files.surroundings(commit.fd, commit.path)
+        )
+
+
+class CommitFile:
+    """What a commit file holds: its readable slots with their places, newest first.
+
+    It stays open, for its identity to be its own: the inode of a deleted file can be another one's at once.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.file = files.open_read(path)
+        self.slots: list[tuple[int, _kernel.Slot]] = []
+        self.identity = files.identity(self.fd)
+        self.looked: Look | None = None  # what was found out about it
+
+    @property
+    def fd(self) -> int:
+        """Its descriptor."""
+        return self.file.fileno()
+
+    def is_of(self, known: Generation | None, slot: _kernel.Slot) -> TypeGuard[Generation]:
+        """Whether a slot speaks of the files that are open already; a copy of a dataset can have the same uuid."""
+        return (
+            known is not None
+            and known.commit is not None
+            and (known.commit.identity, known.meta.uuid, known.meta.generation)
+            == (self.identity, slot.uuid, slot.generation)
+            and files.stays_itself(self.fd)
+        )
+
+    @property
+    def suspect(self) -> bool:
+        """Whether a sync of the dataset failed: what is not durable may be lost although the system runs on."""
+        return any(slot.flags & _kernel.SUSPECT for _, slot in self.slots)
+
+    def accepts(self, slot: _kernel.Slot, generation: Generation, look: Look | Told | None) -> bool:
+        """Whether all that a commit speaks of is there.
+
+        It is where it was synced, and where it was written to this very file since this boot, and the file system has
+        been mounted all the time: as the mount and the medium tell, or a `look` that found an open descriptor, which
+        keeps it mounted somewhere. Else its digest tells.
+        """
+        if slot.durable:
+            return True
+        if look is not None and not look.is_of(self):
+            look = None
+        if look is not None and look.accepted == (slot.seq, slot.digest) and not self.suspect:
+            return True
+        boot = files.boot_id()
+        same_boot = slot.boot == boot != bytes(16) and not self.suspect
+        if not same_boot or (slot.device, slot.inode) != self.identity:
+            return generation.verifies(slot)
+        if look is not None and slot.seq > look.latest:
+            return True
+        found = files.surroundings(self.fd, self.path)
+        known = zip((slot.mount, slot.disk), found, strict=True)
+        return all(0 in pair or pair[0] == pair[1] for pair in known) or generation.verifies(slot, unsealed=True)
+
+    def next_seq(self) -> int:
+        """The first commit number that no slot has."""
+        return 1 + max((slot.seq for _, slot in self.slots), default=0)
+
+
+def check_features(path: Path, slot: _kernel.Slot) -> None:
+    """Raise FormatVersionError if a commit needs what this version does not know."""
+    if slot.features & ~KNOWN_FEATURES:
+        raise FormatVersionError(
+            f"{path}: the dataset uses features {slot.features:#x} that this version of mmap_ninja does not know: "
+            "upgrade mmap_ninja"
+        )
+
+
+def read_meta(path: Path, slot: _kernel.Slot) -> Meta:
+    """The meta of the generation that a slot names.
+
+    Raises:
+        FileNotFoundError: if it is gone, as after a switch of generation by another process.
+        CorruptDatasetError: if it is not the one that the slot was written with.
+    """
+    meta_path = path / meta_name(slot.generation)
+    data = files.read(meta_path, META_SIZE_LIMIT)
+    if _kernel.xxh64(data) != slot.meta_digest:
+        raise CorruptDatasetError(
+            f"{meta_path}: its checksum is {_kernel.xxh64(data):016x} where the commit says "
+            f"{slot.meta_digest:016x}; restore the file from a copy"
+        )
+    meta = decode_meta(data, str(meta_path))
+    if (meta.uuid, meta.generation) != (slot.uuid, slot.generation):
+        raise CorruptDatasetError(
+            f"{meta_path}: belongs to dataset {meta.uuid.hex()}, generation {meta.generation}, where the commit "
+            f"says {slot.uuid.hex()}, generation {slot.generation}; restore the directory from a copy"
+        )
+    return meta
+
+
+def read_commit(path: Path, name: str = COMMIT) -> CommitFile:
+    """Read the slots of a commit file.
+
+    Raises:
+        NotADatasetError: if there is no such file, or it is not one of this library's.
+        CorruptDatasetError: if no slot is intact.
+        FormatVersionError: if the newest version that wrote it is newer than this one.
+    """
+    commit_path = path / name
+    before = b""
+    for attempt in range(_ATTEMPTS):
+        try:
+            commit = CommitFile(commit_path)
+        except (FileNotFoundError, NotADirectoryError):
+            raise _no_dataset(path) from None
+        data = os.pread(commit.fd, COMMIT_SIZE, 0)
+        slots, states = commit.slots, []
+        for place in range(_kernel.SLOTS):
+            start = place * _kernel.SLOT_STRIDE
+            state, slot, version = _kernel.decode_slot(
+                data[start : start + _kernel.SLOT_SIZE].ljust(_kernel.SLOT_SIZE, b"\0")
+            )
+            if state == "newer":
+                raise FormatVersionError(
+                    f"{commit_path}: written in format version {version}; this version of mmap_ninja reads version "
+                    f"{FORMAT_VERSION}: upgrade mmap_ninja"
+                )
+            states.append(state)
+            if slot is not None and slot.seq >= _MOST_COMMITS:
+                raise CorruptDatasetError(f"{commit_path}: speaks of commit number {slot.seq}; restore it from a copy")
+            if slot is not None:
+                slots.append((place, slot))
+        # Two slots can be torn under one slow read, which must not go back to a commit before both: look again.
+        if slots and ("torn" not in states or data == before):
+            slots.sort(key=lambda placed: (placed[1].seq, placed[1].durable), reverse=True)
+            return commit
+        before = data
+        time.sleep(50e-6 * 2**attempt)
+    if len(data) < COMMIT_SIZE:
+        raise DatasetTruncatedError(
+            f"{commit_path}: holds {len(data)} bytes where {COMMIT_SIZE} were expected; restore it from a copy"
+        )
+    if "torn" in states:
+        raise CorruptDatasetError(f"{commit_path}: none of its slots has a valid checksum; restore it from a copy")
+    raise NotADatasetError(f"{commit_path}: is no commit file of mmap_ninja")
+
+
+def newest(
+    path: Path, name: str = COMMIT, known: Generation | None = None, look: Look | Told | None = None
+) -> tuple[_kernel.Slot, Generation, list[int]]:
+    """The newest commit that can be trusted, the open files of its generation, and how long it says that they are.
+
+    Where it is of the `known` generation, that one's files are used again. `look`: an earlier one at the commit file.
+
+    Raises:
+        NotADatasetError: if `path` holds no dataset.
+        CorruptDatasetError: if no commit can be trusted, or a trusted one's files are damaged.
+        FormatVersionError: if it needs features that this version does not know.
+    """
+    failed: OSError | CorruptDatasetError | None = None
+    for attempt in range(_ATTEMPTS):
+        commit = read_commit(path, name)
+        try:
+            found = _chosen(path, commit, known, look)
+            if found[1] is known and found[0] is not commit.slots[0][1]:
+                found = _chosen(path, commit, None, look)  # a newer one may be of files that have replaced those
+        except FileNotFoundError as error:
+            failed = error
+            time.sleep(50e-6 * 2**attempt)
+            continue
+        except CorruptDatasetError as error:
+            failed = error
+            if known is None and commit.file.is_at(str(path / name)):
+                raise
+            known = None
+            continue
+        # Another directory can be put at the path, or the dataset be made anew: all files must be of one.
+        if found[1] is known or commit.file.is_at(str(path / name)):
+            return found
+    if isinstance(failed, CorruptDatasetError):
+        raise failed
+    raise CorruptDatasetError(f"{path}: its commit names a file that is missing ({failed}); restore it from a copy")
+
+
+def _chosen(
+    path: Path, commit: CommitFile, known: Generation | None, look: Look | Told | None
+) -> tuple[_kernel.Slot, Generation, list[int]]:
+    """The newest commit in a commit file that can be trusted, its files, and their extents."""
+    for _, slot in commit.slots:
+        check_features(path, slot)
+        generation = known if commit.is_of(known, slot) else Generation.open(path, slot, commit)
+        if commit.accepts(slot, generation, look):
+            held = generation.commit or commit
+            latest = look.latest if look is not None and look.is_of(commit) else commit.slots[0][1].seq
+            held.looked = Look(held.file, held.path, latest, (slot.seq, slot.digest), commit.slots)
+            return slot, generation, generation.extents(slot.rows, slot.edits)
+    raise CorruptDatasetError(
+        f"{path}: no durable commit is intact, and the data of the others does not match its digest; restore the "
+        "dataset from a copy"
+    )
+
+
+def block_sums(data: bytes) -> list[bytes]:
+    """The entries of a sums file: `{u64 file, u64 block, u64 sum}` each."""
+    size = 24
+    return [data[at : at + size] for at in range(0, len(data), size)]
+
+
+def _no_dataset(path: Path) -> NotADatasetError:
+    try:
+        found = files.names(path)
+    except FileNotFoundError:
+        return NotADatasetError(f"{path}: no such directory; create the dataset with one of the from_* constructors")
+    except NotADirectoryError:
+        return NotADatasetError(f"{path}: is a file, not the directory of a dataset")
+    what = f"holds {found[:5]} but no {COMMIT} file" if found else "is an empty directory"
+    return NotADatasetError(f"{path}: {what}; it is no dataset of mmap_ninja")

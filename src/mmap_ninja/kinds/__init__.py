@@ -1,0 +1,1 @@
+"""What a user holds: datasets of strings, bytes, arrays, ragged arrays and records as lists."""

@@ -1,0 +1,317 @@
+"""`ArrayMmap`: a list of arrays of one shape on disk, which is one array."""
+
+import mmap
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from mmap_ninja.builds import build, paced, sources
+from mmap_ninja.builds.build import IfExists
+from mmap_ninja.columns.batch import Batch
+from mmap_ninja.columns.casting import AnyArray, as_array, checked_dtype
+from mmap_ninja.columns.types import Array
+from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT, Durability, Seen
+from mmap_ninja.format.meta import one_column
+from mmap_ninja.kinds.handle import DatasetHandle, Mode, PathLike, ReadMode
+from mmap_ninja.kinds.sequence import Indices
+
+DTypeLike = npt.DTypeLike
+_CHUNK = 1 << 24  # bytes that are compared at once
+
+
+class ArrayMmap(DatasetHandle[AnyArray]):
+    """A list of arrays of one shape and dtype that lives in a directory; read, it is one array over the map.
+
+    Indexing follows NumPy's rules: `ds[i]` and slices are read-only views, lists of indices and masks give owned
+    copies. Samples of shape `()` are NumPy scalars.
+
+    Args:
+        out_dir: The dataset's directory. If it is missing, the handle is empty, and its first `append` makes it.
+        mode: None: reads need no write permission, and the first mutation asks for it. "r": mutations raise. "c":
+            samples are writable copies.
+        durability: As for `StringsMmap`.
+        lock_timeout: Seconds to wait for other processes' commits.
+        read_mode: As for `StringsMmap`.
+
+    Example:
+        >>> import numpy as np
+        >>> images = ArrayMmap.from_ndarray("images", np.arange(12, dtype=np.uint8).reshape(3, 2, 2))
+        >>> images[1].tolist(), images.shape, str(images.dtype)
+        ([[4, 5], [6, 7]], (3, 2, 2), 'uint8')
+        >>> images.append(np.zeros((2, 2), np.uint8))
+        >>> images.take([3, 0]).sum(axis=(1, 2)).tolist()
+        [0, 6]
+
+    Raises:
+        NotADatasetError: if the path holds something else.
+        TypeError: if it holds a dataset of another kind.
+        CorruptDatasetError: if its files contradict each other.
+    """
+
+    _kind = "array"
+    _sample = "array"
+
+    def __init__(
+        self,
+        out_dir: PathLike,
+        mode: Mode | None = None,
+        *,
+        durability: Durability = "process",
+        lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
+        read_mode: ReadMode | None = None,
+    ) -> None:
+        super().__init__(out_dir, mode, durability=durability, lock_timeout=lock_timeout, read_mode=read_mode)
+
+    @classmethod
+    def from_ndarray(
+        cls,
+        out_dir: PathLike,
+        arr: npt.ArrayLike,
+        batch_size: int = 1024,
+        verbose: bool = False,
+        *,
+        mode: Mode | None = None,
+        dtype: DTypeLike | None = None,
+        if_exists: IfExists = "replace",
+        metadata: dict[str, Any] | None = None,
+        durability: Durability | None = None,
+        lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
+    ) -> Self:
+        """Store an array, whose first dimension counts the samples, and open the dataset.
+
+        Args:
+            out_dir: The dataset's directory; missing parents are made.
+            arr: `[n, ...]`, of any memory layout; it is stored in C order.
+            batch_size: Samples per commit.
+            verbose: Whether to show a progress bar.
+            mode: The mode of the handle that is returned.
+            dtype: What to store; the array's own if None.
+            if_exists: As for `from_generator`, like what follows.
+            metadata: A dict that JSON can hold.
+            durability: None, "process" or "machine".
+            lock_timeout: Seconds to wait for other processes' commits.
+
+        Raises:
+            TypeError: if the values do not fit the dtype.
+        """
+        array = as_array(arr, str(out_dir), 0)
+        if array.ndim == 0:
+            raise ValueError(f"{out_dir}: an array of no dimensions has no samples; give one of shape [n, ...]")
+        own = checked_dtype(array.dtype if dtype is None else dtype, str(out_dir))
+        column = Array(own, array.shape[1:], declared=dtype is not None)
+        options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
+        return cls._build(out_dir, sources.Sliced(array), mode, options, one_column(column))
+
+    @classmethod
+    def from_generator(
+        cls,
+        out_dir: PathLike,
+        sample_generator: Iterable[AnyArray],
+        batch_size: int = 1024,
+        verbose: bool = False,
+        *,
+        dtype: DTypeLike | None = None,
+        mode: Mode | None = None,
+        if_exists: IfExists = "replace",
+        total: int | None = None,
+        metadata: dict[str, Any] | None = None,
+        durability: Durability | None = None,
+        lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
+    ) -> Self:
+        """As for all kinds, with a `dtype`: what to store, where the first sample does not say it."""
+        options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
+        return cls._build(
+            out_dir,
+            sources.Iterated(sample_generator, total),
+            mode,
+            options,
+            one_column(_column(dtype, out_dir)),
+        )
+
+    @classmethod
+    def from_indexable(
+        cls,
+        out_dir: PathLike,
+        indexable: sources.Indexable[AnyArray] | Callable[[int], AnyArray],
+        batch_size: int = 1024,
+        n_jobs: int | None = None,
+        verbose: bool = False,
+        *,
+        dtype: DTypeLike | None = None,
+        mode: Mode | None = None,
+        if_exists: IfExists = "replace",
+        metadata: dict[str, Any] | None = None,
+        durability: Durability | None = None,
+        lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
+    ) -> Self:
+        """As for all kinds, with a `dtype`: what to store, where the first sample does not say it."""
+        options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
+        source: Any = paced.indexed(indexable, n_jobs, options)
+        return cls._build(out_dir, source, mode, options, one_column(_column(dtype, out_dir)))
+
+    # ---- reading
+
+    @property
+    def _array(self) -> AnyArray:
+        """All samples as one read-only array; over the map, unless this is a view by indices."""
+        if self._described is None:
+            return np.empty((len(self),))
+        whole = self._whole()
+        return self._take_rows(slice(None), None) if whole is None else whole
+
+    @property
+    def dtype(self) -> np.dtype[Any] | None:
+        """The samples' dtype; None before the first one."""
+        return self._described
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """`(n, ...)`; only `(0,)` before the first sample."""
+        return (len(self), *self._sample_shape)
+
+    @property
+    def ndim(self) -> int:
+        """Dimensions of the array of all samples."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Elements of all samples."""
+        return int(np.prod(self.shape, dtype=object))
+
+    @property
+    def _unit(self) -> int:
+        return self.size // max(len(self), 1) * (self.dtype.itemsize if self.dtype else 0)
+
+    def _get_many(self, key: Any) -> Any:
+        if self._null_mask([]) is not None:
+            return self.take(key)
+        if self.mode == "c":
+            return self._sliced(key).copy()
+        if isinstance(key, list) and not any(isinstance(part, bool | np.bool_ | list | tuple) for part in key):
+            return self.take(key)
+        return self._sliced(key)
+
+    def _sliced(self, key: Any) -> AnyArray:
+        """What NumPy's indexing gives; of samples that lie in no map as they are, a slice reads only its own."""
+        first, *rest = key if isinstance(key, tuple) and key else (key,)
+        samples = self
+        if isinstance(first, slice) and self._described is not None and self._whole() is None:
+            samples, key = self.select(first), (slice(None), *rest)
+        sliced: AnyArray = samples._array[key]
+        return sliced
+
+    def take(self, indices: Indices, out: AnyArray | None = None) -> AnyArray:  # type: ignore[override]
+        """The samples at many positions as one array, in one native call.
+
+        Args:
+            indices: Integers in any order and number, negative ones counted from the end; a boolean mask; a slice.
+            out: Where to put them: `[len(indices), *shape[1:]]` of this dtype.
+
+        Returns:
+            `[len(indices), *shape[1:]]`, owned and writable; or `out`. In a nullable column of records, a masked array.
+
+        Raises:
+            IndexError: if an index is out of range.
+            ValueError: if `out` has another shape or dtype.
+        """
+        if self._described is None:
+            self._prefetch(indices)  # an index is out of range here
+            return np.empty((0,)) if out is None else out
+        taken, nulls = self._take_rows(indices, out), self._null_mask(indices)
+        if nulls is None:
+            return taken
+        mask = np.broadcast_to(nulls.reshape(-1, *[1] * (taken.ndim - 1)), taken.shape)
+        return np.ma.MaskedArray(taken, mask)
+
+    def __getitems__(self, indices: Indices) -> list[AnyArray]:
+        """What PyTorch's DataLoader calls for a batch: a list of its samples, over one array."""
+        return list(self.take(indices)) if self._null_mask([]) is None else self._take(indices)
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> AnyArray:
+        """All samples as one array: over the map and read-only, unless a copy is asked for, or another dtype."""
+        array = self._array
+        if (nulls := self._null_mask(None)) is not None and nulls.any():
+            raise ValueError(f"{self.path}: sample {int(np.argmax(nulls))} is null, which no array holds; see take")
+        if dtype is not None and array.dtype != dtype:
+            if copy is False:
+                raise ValueError(f"{self.path}: cannot be {np.dtype(dtype)} without a copy")
+            return array.astype(dtype)
+        return array.copy() if copy else array
+
+    def __dlpack__(self, **options: Any) -> Any:
+        """All samples for another library: over a private map without a copy, what it writes there stays in its memory.
+
+        A view is copied.
+        """
+        # Not the map that samples are views of: PyTorch 2.13 takes read-only memory for writable, and a write would
+        # kill the process.
+        if options.get("copy") or (array := self._private_map()) is None:
+            array = self._array.copy()
+        options.pop("copy", None)
+        return array.__dlpack__(**options)
+
+    def _private_map(self) -> AnyArray | None:
+        """All samples over a writable map of their own, whose changes go nowhere; None for what lies otherwise."""
+        state = self._now()
+        whole = self._whole() if self._is_mapped and self._described is not None else None
+        if not isinstance(state, Seen) or whole is None or not whole.flags.c_contiguous or whole.nbytes == 0:
+            return None
+        if self._state is not state:  # another thread has moved it meanwhile
+            return None
+        private = mmap.mmap(state.generation.opened[0].fileno(), whole.nbytes, access=mmap.ACCESS_COPY)
+        return np.frombuffer(private, whole.dtype, whole.size).reshape(whole.shape)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """Where the memory is: the CPU's."""
+        return (1, 0)
+
+    def _matches(self, value: object, start: int, stop: int) -> Iterator[int]:
+        """Positions of the samples that are equal to a value in all elements."""
+        try:
+            wanted = np.asarray(value)
+        except ValueError:
+            return
+        samples = self.select(slice(start, stop))  # another thread may move this handle to other shapes
+        if samples._described is None or wanted.shape != samples.shape[1:]:
+            return
+        step = max(_CHUNK // max(samples._unit, 1), 1)
+        for first in range(start, stop, step):
+            part = samples.select(slice(first - start, first - start + step))._array
+            try:
+                equal = np.asarray(part == wanted)
+            except TypeError:  # structured dtypes that cannot be compared
+                return
+            if equal.shape != part.shape:
+                return  # nor can these
+            yield from (first + np.flatnonzero(equal.reshape(len(part), -1).all(axis=1))).tolist()
+
+    # ---- writing
+
+    def extend(self, samples: Iterable[AnyArray], verbose: bool = False) -> None:
+        """Add samples at the end, all or none of them, in one commit.
+
+        Args:
+            samples: An array `[n, ...]`, or any iterable of samples; it is read to its end first.
+            verbose: Whether to show a progress bar over the iterable.
+
+        Raises:
+            TypeError: if a sample's values do not fit the dtype; nothing is stored then.
+            ValueError: if a sample has another shape.
+            ReadOnlyError: if the handle, the permissions or the medium do not allow it.
+        """
+        batch = self._batch_of(samples) if isinstance(samples, ArrayMmap | np.ndarray) else samples
+        if isinstance(batch, np.ndarray):
+            self._commit(batch)
+        else:
+            super().extend(samples, verbose)
+
+    def _batch_of(self, samples: Any) -> Batch[AnyArray]:
+        array = np.asarray(samples) if isinstance(samples, ArrayMmap) else samples
+        return array if type(array) is np.ndarray and array.ndim > 0 else list(array)
+
+
+def _column(dtype: DTypeLike | None, out_dir: PathLike) -> Array:
+    return Array() if dtype is None else Array(checked_dtype(dtype, str(out_dir)), declared=True)

@@ -1,0 +1,200 @@
+"""`concat`: several datasets as one list, of which nothing is copied."""
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, SupportsIndex, cast, overload
+
+import numpy as np
+
+from mmap_ninja.columns.casting import is_masked_array
+from mmap_ninja.kinds.handle import DatasetHandle, Positions, Selection
+from mmap_ninja.kinds.sequence import Indices, parts_of, positions
+
+
+class Concat(Sequence[Any]):
+    """What `concat` gives: a read-only list of the samples of several datasets or views, on what they see now.
+
+    It pickles as its parts do.
+
+    Example:
+        >>> from mmap_ninja import StringsMmap
+        >>> parts = [StringsMmap.from_strings(name, [name, name * 2]) for name in ("a", "b")]
+        >>> concat(parts).take([3, 0])
+        ['bb', 'a']
+    """
+
+    def __init__(self, parts: Sequence[DatasetHandle[Any]], chosen: Selection | None = None) -> None:
+        self._parts = tuple(parts)
+        self._ends = np.cumsum([len(part) for part in self._parts])
+        self._chosen = range(int(self._ends[-1])) if chosen is None else chosen  # of the positions in all parts
+
+    @property
+    def parts(self) -> tuple[DatasetHandle[Any], ...]:
+        """The datasets, each as a view of what it was when they were put together."""
+        return self._parts
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    @overload
+    def __getitem__(self, key: SupportsIndex) -> Any: ...
+    @overload
+    def __getitem__(self, key: Indices) -> Any: ...
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, str) or (isinstance(key, list) and key and isinstance(key[0], str)):
+            return Concat([cast("DatasetHandle[Any]", part._get_many(key)) for part in self._parts], self._chosen)
+        if isinstance(key, bool | np.bool_) or not hasattr(key, "__index__") or np.ndim(key):
+            return self._gathered(key, [part._get_many for part in self._parts])
+        count, position = len(self), key.__index__()
+        if not -count <= position < count:
+            raise IndexError(f"index {position} is out of range for {count} samples")
+        at = int(self._chosen[position])
+        part = int(np.searchsorted(self._ends, at, side="right"))
+        return self._parts[part][at - self._start(part)]
+
+    def __iter__(self) -> Iterator[Any]:
+        if isinstance(self._chosen, range) and self._chosen == range(int(self._ends[-1])):
+            return itertools.chain.from_iterable(self._parts)
+        return (self[position] for position in range(len(self)))
+
+    def take(self, indices: Indices) -> Any:
+        """The samples at many positions, as `take` of the datasets gives them, with one call to each.
+
+        Args:
+            indices: Integers in any order and number, negative ones counted from the end; a boolean mask; a slice.
+
+        Returns:
+            A list; one array for arrays of one shape; for records a dict of these.
+
+        Raises:
+            IndexError: if an index is out of range.
+        """
+        return self._gathered(indices, [part.take for part in self._parts])
+
+    def __getitems__(self, indices: Indices) -> list[Any]:
+        """What PyTorch's DataLoader calls for a batch: a list of samples."""
+        return cast("list[Any]", self._gathered(indices, [part.__getitems__ for part in self._parts]))
+
+    def select(self, indices: Indices) -> "Concat":
+        """A view of some of the samples; nothing is read.
+
+        Args:
+            indices: A slice, indices in any order and number, or a boolean mask.
+
+        Raises:
+            IndexError: if an index is out of range.
+        """
+        if isinstance(indices, slice):
+            return Concat(self._parts, self._chosen[indices])
+        return Concat(self._parts, self._at(indices))
+
+    def split(self, fractions: Sequence[float], seed: int | None = None) -> list["Concat"]:
+        """As `split` of a dataset."""
+        return [self.select(part) for part in parts_of(len(self), fractions, seed)]
+
+    def __contains__(self, value: object) -> bool:
+        return len(self._places(value)) > 0
+
+    def index(self, value: object, start: int = 0, stop: int | None = None) -> int:
+        """Position of the first sample equal to `value`, between `start` and `stop`.
+
+        Raises:
+            ValueError: if there is none.
+        """
+        first, end, _ = slice(start, stop).indices(len(self))
+        places = self._places(value)
+        places = places[(places >= first) & (places < end)]
+        if not len(places):
+            raise ValueError(f"{value!r:.80} is not among the samples {first} to {end}")
+        return int(places[0])
+
+    def count(self, value: object) -> int:
+        """How many samples are equal to `value`."""
+        return len(self._places(value))
+
+    def __repr__(self) -> str:
+        return f"Concat({len(self._parts)} datasets, {len(self)} samples)"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Concat, (self._parts, self._chosen)
+
+    def _start(self, part: int) -> int:
+        return int(self._ends[part - 1]) if part else 0
+
+    def _places(self, value: object) -> Positions:
+        """Positions of the samples that are equal to a value, in their order."""
+        found = [
+            self._start(part) + position
+            for part, samples in enumerate(self._parts)
+            for position in samples._found(value, 0, len(samples))
+        ]
+        return np.flatnonzero(np.isin(np.asarray(self._chosen), found))
+
+    def _at(self, indices: Indices) -> Positions:
+        """Positions in all parts, of those in this list."""
+        count = len(self)
+        at = positions(indices, count)
+        at = np.where(at < 0, at + count, at)
+        if len(at) and not 0 <= at.min() <= at.max() < count:
+            raise IndexError(f"index {int(at[(at < 0) | (at >= count)][0])} is out of range for {count} samples")
+        if isinstance(self._chosen, range):
+            return self._chosen.start + self._chosen.step * at
+        return self._chosen[at]
+
+    def _gathered(self, indices: Indices, takes: Sequence[Any]) -> Any:
+        """What each part gives of the samples at some positions, in their order."""
+        at = self._at(indices)
+        of = np.searchsorted(self._ends, at, side="right")
+        order = np.argsort(of, kind="stable")
+        bounds = np.searchsorted(of[order], np.arange(len(takes) + 1))
+        asked = [order[start:stop] for start, stop in itertools.pairwise(bounds)]
+        # Where nothing is asked for, the first part says what nothing is.
+        used = [part for part, mine in enumerate(asked) if len(mine)] or [0]
+        batches = [takes[part](at[asked[part]] - self._start(part)) for part in used]
+        return _joined(batches, np.argsort(order))
+
+
+def concat(datasets: Iterable[DatasetHandle[Any]]) -> Concat:
+    """Several datasets as one list: lazy, read-only, picklable, on what their handles see now.
+
+    Args:
+        datasets: Datasets or views of one class. What is appended to them later is not in it.
+
+    Raises:
+        TypeError: if they are of several classes, or records of several columns.
+        ValueError: if there are none.
+
+    Example:
+        >>> from mmap_ninja import StringsMmap
+        >>> a = StringsMmap.from_strings("a", ["one", "two"])
+        >>> b = StringsMmap.from_strings("b", ["three"])
+        >>> both = concat([a, b])
+        >>> len(both), both[-1], both.take([2, 0])
+        (3, 'three', ['three', 'one'])
+    """
+    parts = list(datasets)
+    if not parts:
+        raise ValueError("concat: no datasets; give one at least")
+    for part in parts:
+        if not isinstance(part, DatasetHandle):
+            raise TypeError(f"concat: expected datasets, got {type(part).__name__}; open them first")
+        if type(part) is not type(parts[0]):
+            raise TypeError(
+                f"concat: {part.path} is a {type(part).__name__}, {parts[0].path} a {type(parts[0]).__name__}; give "
+                "datasets of one class"
+            )
+        if (names := getattr(part, "columns", None)) != (first := getattr(parts[0], "columns", None)):
+            raise TypeError(f"concat: {part.path} has the columns {names}, {parts[0].path} has {first}")
+    return Concat([part.select(slice(None)) for part in parts])
+
+
+def _joined(batches: list[Any], order: Any) -> Any:
+    """Batches one after the other, then in another order."""
+    first = batches[0]
+    if isinstance(first, dict):
+        return {key: _joined([batch[key] for batch in batches], order) for key in first}
+    if isinstance(first, np.ndarray):
+        join = np.ma.concatenate if is_masked_array(first) else np.concatenate
+        return (join(batches) if len(batches) > 1 else first)[order]
+    samples = [sample for batch in batches for sample in batch]
+    return [samples[place] for place in order.tolist()]

@@ -1,0 +1,383 @@
+"""`RaggedMmap`: a list of arrays of any shape on disk."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any, Self, cast, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from mmap_ninja.arrow import export
+from mmap_ninja.builds import build, paced, sources
+from mmap_ninja.builds.build import IfExists
+from mmap_ninja.columns.batch import Batch
+from mmap_ninja.columns.casting import AnyArray, checked_dtype, convert
+from mmap_ninja.columns.types import Ragged
+from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT, Durability
+from mmap_ninja.format.meta import one_column
+from mmap_ninja.kinds.handle import DatasetHandle, Mode, PathLike, Positions, ReadMode
+from mmap_ninja.kinds.sequence import Indices
+from mmap_ninja.kinds.spans import check_keys
+from mmap_ninja.kinds.windows import Windows
+from mmap_ninja.legacy.layout import Keys
+
+DTypeLike = npt.DTypeLike
+Wrapper = Callable[[AnyArray], Any]
+Extents = int | Sequence[int | None] | None
+
+
+class RaggedMmap(DatasetHandle[AnyArray]):
+    """A list of arrays of one dtype, and of any shape and rank, that lives in a directory.
+
+    `ds[i]` is a read-only view over the map with the sample's shape; `take` gives owned, writable arrays.
+
+    Args:
+        out_dir: The dataset's directory. If it is missing, the handle is empty, and its first `append` makes it.
+        wrapper_fn: Called with each sample that is given out, one by one or in lists; not for jagged and padded
+            batches. To survive pickling it must be importable.
+        mode: None: reads need no write permission, and the first mutation asks for it. "r": mutations raise. "c":
+            samples are writable copies.
+        starts_key: Inherited, like the next three: the names of the index folders of 0.x directories.
+        ends_key: As before.
+        shapes_key: As before.
+        flattened_shapes_key: As before.
+        copy_before_wrapper_fn: Whether `wrapper_fn` gets a writable copy; else the read-only view.
+        durability: As for `StringsMmap`.
+        lock_timeout: Seconds to wait for other processes' commits.
+        read_mode: As for `StringsMmap`.
+
+    Example:
+        >>> import numpy as np
+        >>> rows = RaggedMmap.from_lists("rows", [[1, 2, 3], [4]], dtype=np.int32)
+        >>> rows.append([5, 6])
+        >>> rows[2].tolist(), rows.lengths.tolist()
+        ([5, 6], [3, 1, 2])
+        >>> batch, lengths = rows.take_padded([0, 1], value=-1)
+        >>> batch.tolist()
+        [[1, 2, 3], [4, -1, -1]]
+
+    Raises:
+        NotADatasetError: if the path holds something else.
+        TypeError: if it holds a dataset of another kind.
+        CorruptDatasetError: if its files contradict each other.
+    """
+
+    _kind = "ragged"
+    _sample = "ragged"
+    wrapper_fn: Wrapper | None = None
+    copy_before_wrapper_fn: bool = True
+
+    def __init__(
+        self,
+        out_dir: PathLike,
+        wrapper_fn: Wrapper | None = None,
+        mode: Mode | None = None,
+        starts_key: str = "starts",
+        ends_key: str = "ends",
+        shapes_key: str = "shapes",
+        flattened_shapes_key: str = "flattened_shapes",
+        copy_before_wrapper_fn: bool = True,
+        *,
+        durability: Durability = "process",
+        lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
+        read_mode: ReadMode | None = None,
+    ) -> None:
+        keys = Keys(starts_key, ends_key, shapes_key, flattened_shapes_key)
+        super().__init__(
+            out_dir, mode, durability=durability, lock_timeout=lock_timeout, read_mode=read_mode, keys=keys
+        )
+        self._configure({"wrapper_fn": wrapper_fn, "copy_before_wrapper_fn": copy_before_wrapper_fn})
+
+    @property
+    def _configuration(self) -> dict[str, Any]:
+        return {"wrapper_fn": self.wrapper_fn, "copy_before_wrapper_fn": self.copy_before_wrapper_fn}
+
+    def _configure(self, configuration: dict[str, Any]) -> None:
+        self.wrapper_fn = configuration.get("wrapper_fn")
+        self.copy_before_wrapper_fn = configuration.get("copy_before_wrapper_fn", True)
+        self._wrap_with(self.wrapper_fn)
+        if self.wrapper_fn is not None:
+            self._give_copies(self.copy_before_wrapper_fn or self.mode == "c")
+
+    @classmethod
+    def from_lists(
+        cls,
+        out_dir: PathLike,
+        lists: Sequence[npt.ArrayLike],
+        dtype: DTypeLike | None = None,
+        mode: Mode | None = None,
+        wrapper_fn: Wrapper | None = None,
+        starts_key: str = "starts",
+        ends_key: str = "ends",
+        shapes_key: str = "shapes",
+        flattened_shapes_key: str = "flattened_shapes",
+        **options: Any,
+    ) -> Self:
+        """Store samples that are in memory, and open the dataset; further options are those of `from_generator`."""
+        check_keys(starts_key, ends_key, shapes_key, flattened_shapes_key)
+        return cls.from_generator(out_dir, lists, dtype=dtype, mode=mode, wrapper_fn=wrapper_fn, **options)
+
+    @classmethod
+    def from_generator(
+        cls,
+        out_dir: PathLike,
+        sample_generator: Iterable[npt.ArrayLike],
+        batch_size: int = 1024,
+        verbose: bool = False,
+        *,
+        dtype: DTypeLike | None = None,
+        mode: Mode | None = None,
+        wrapper_fn: Wrapper | None = None,
+        copy_before_wrapper_fn: bool = True,
+        if_exists: IfExists = "replace",
+        total: int | None = None,
+        metadata: dict[str, Any] | None = None,
+        durability: Durability | None = None,
+        lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
+    ) -> Self:
+        """As for all kinds; with a `dtype`, where the first sample does not say it, and the handle's `wrapper_fn`."""
+        options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
+        configuration = {"wrapper_fn": wrapper_fn, "copy_before_wrapper_fn": copy_before_wrapper_fn}
+        source: sources.Source[Any] = sources.Iterated(sample_generator, total)
+        return cls._build(out_dir, source, mode, options, one_column(_column(dtype, out_dir)), configuration)
+
+    @classmethod
+    def from_indexable(
+        cls,
+        out_dir: PathLike,
+        indexable: sources.Indexable[npt.ArrayLike] | Callable[[int], npt.ArrayLike],
+        batch_size: int = 1024,
+        n_jobs: int | None = None,
+        verbose: bool = False,
+        *,
+        dtype: DTypeLike | None = None,
+        mode: Mode | None = None,
+        wrapper_fn: Wrapper | None = None,
+        copy_before_wrapper_fn: bool = True,
+        if_exists: IfExists = "replace",
+        metadata: dict[str, Any] | None = None,
+        durability: Durability | None = None,
+        lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
+    ) -> Self:
+        """As for all kinds; with a `dtype`, where the first sample does not say it, and the handle's `wrapper_fn`."""
+        options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
+        configuration = {"wrapper_fn": wrapper_fn, "copy_before_wrapper_fn": copy_before_wrapper_fn}
+        source: Any = paced.indexed(indexable, n_jobs, options)
+        return cls._build(out_dir, source, mode, options, one_column(_column(dtype, out_dir)), configuration)
+
+    # ---- reading
+
+    @property
+    def _common_rank(self) -> int | None:
+        """The rank that all samples have; None where they have several."""
+        if self._rank is not None:
+            return self._rank
+        ranks = np.unique(self._shape_table(0))
+        return int(ranks[0]) if len(ranks) == 1 else None
+
+    @property
+    def dtype(self) -> np.dtype[Any] | None:
+        """The samples' dtype; None before the first one."""
+        return self._described
+
+    @property
+    def _unit(self) -> int:
+        return self.dtype.itemsize if self.dtype else 1
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """`len(sample)` of each: int64 `[n]`, a new array.
+
+        Raises:
+            TypeError: if there are scalars among the samples, which have no length.
+        """
+        samples = self.select(slice(None))  # one snapshot, whatever other threads append
+        if samples._rank == 1:
+            return samples._sizes()
+        lengths = samples._shape_table(1)[:, 0]
+        if (lengths < 0).any():
+            raise TypeError(f"{self.path}: sample {int(np.argmin(lengths))} is a scalar, which has no length")
+        return lengths
+
+    @property
+    def shapes(self) -> "npt.NDArray[np.int64] | Shapes":
+        """The samples' shapes: int64 `[n, ndim]`, a new array; a sequence of tuples where their ranks differ."""
+        samples = self.select(slice(None))
+        rank = samples._common_rank
+        return samples._shape_table(rank) if rank else Shapes(samples)
+
+    @property
+    def flattened_shapes(self) -> npt.NDArray[np.int64]:
+        """How many elements each sample has: int64 `[n]`, a new array."""
+        return self._sizes()
+
+    @property
+    def starts(self) -> npt.NDArray[np.uint64]:
+        """Where each sample starts in `memmap`, in elements: uint64 `[n]`, read-only, over the map."""
+        return self._bounds()[0]
+
+    @property
+    def ends(self) -> npt.NDArray[np.uint64]:
+        """Where each sample ends in `memmap`, in elements: uint64 `[n]`, read-only, over the map."""
+        return self._bounds()[1]
+
+    @property
+    def memmap(self) -> AnyArray:
+        """The elements of all samples back to back: one dimension, read-only, over the map."""
+        return self._flat() if self.dtype else np.empty(0)
+
+    def take_jagged(self, indices: Indices) -> tuple[AnyArray, npt.NDArray[np.int64]]:
+        """Many samples back to back, without an array for each.
+
+        Args:
+            indices: As for `take`.
+
+        Returns:
+            `(values, offsets)`: `[total, ...]` of this dtype and int64 `[len(indices) + 1]`, both owned and writable.
+            Sample k is `values[offsets[k]:offsets[k + 1]]`.
+
+        Raises:
+            IndexError: if an index is out of range.
+            ValueError: if the samples have other trailing dimensions than each other, or no dimension.
+        """
+        if self.dtype is None:
+            self._prefetch(indices)  # any index is out of range
+            return np.empty(0), np.zeros(1, np.int64)
+        return self._take_jagged(indices)
+
+    def take_padded(
+        self,
+        indices: Indices,
+        value: Any = 0,
+        length: Extents = None,
+        multiple_of: Extents = None,
+        out: AnyArray | None = None,
+    ) -> tuple[AnyArray, npt.NDArray[np.int64]]:
+        """Many samples as one array, each in the corner of its own box, and the rest filled.
+
+        Args:
+            indices: As for `take`.
+            value: What to fill with; 0 is zero of any dtype, the empty text of texts.
+            length: Size of the boxes: a number for the first dimension, or one for each dimension, None where it is
+                as large as the batch needs. What a sample has beyond it is cut off.
+            multiple_of: What the size is rounded up to a multiple of, likewise.
+            out: Where to put the samples: an array of the right shape and this dtype.
+
+        Returns:
+            `(array, lengths)`: `[len(indices), ...]` of this dtype, and how much of it is data: int64
+            `[len(indices)]`, or `[len(indices), ndim]` for samples of several dimensions.
+
+        Raises:
+            IndexError: if an index is out of range.
+            ValueError: if the samples have several ranks, or no dimension; if `out` has another shape or dtype.
+            TypeError: if the dtype does not hold the value.
+        """
+        extents = _extents(length, "length"), _extents(multiple_of, "multiple_of")
+        if self.dtype is None:
+            self._prefetch(indices)  # any index is out of range
+            return np.empty((0, 0)), np.empty(0, np.int64)
+        return self._take_padded(indices, partial(self._fill, value), *extents, out)
+
+    def _fill(self, value: Any, dtype: np.dtype[Any]) -> AnyArray:
+        """What the kernel pads with, of the dtype that it has read; another thread may have moved the handle."""
+        if type(value) is int and value == 0:
+            return np.zeros((), dtype)
+        fill = convert(value, 0, dtype, f"{self.path}: take_padded: value", declared=True)
+        if fill.ndim:
+            raise ValueError(f"{self.path}: take_padded: value has shape {fill.shape}; expected one number")
+        return fill
+
+    def windows(self, length: int, stride: int | None = None, *, within_samples: bool = False) -> Windows:
+        """Runs of `length` elements of 1-D samples, as language models are trained on: a lazy sequence.
+
+        Args:
+            length: Elements of a window.
+            stride: Elements from one window to the next; `length` if None.
+            within_samples: Whether no window crosses from a sample into the next. Else the samples count as one
+                sequence of tokens.
+
+        Returns:
+            A sequence of read-only views `[length]`, whose `take(indices)` gives `[len(indices), length]`. What is
+            left at the end, or at the end of each sample, is in no window.
+
+        Raises:
+            ValueError: if a sample has another rank than 1, or this is a view by steps or indices and windows may
+                cross samples.
+        """
+        if len(self) and (rank := self._common_rank) != 1:
+            found = "several ranks" if rank is None else f"rank {rank}"
+            raise ValueError(f"{self.path}: windows: the samples have {found}; expected 1-D samples")
+        return Windows(self._unwrapped(), length, length if stride is None else stride, within_samples=within_samples)
+
+    def _exported(self) -> dict[str, Any]:
+        return export.one_column(self._unwrapped())
+
+    def _matches(self, value: object, start: int, stop: int) -> Iterator[int]:
+        """Positions of the samples of the same shape that are equal to a value in all elements."""
+        try:
+            wanted = np.asarray(value)
+        except ValueError:
+            return
+        stored = self._unwrapped()
+        sizes = stored._sizes()[start:stop]
+        for position in (start + np.flatnonzero(sizes == wanted.size)).tolist():
+            if stored._shape_of(position) != wanted.shape:
+                continue
+            try:
+                equal = np.array_equal(stored[position], wanted)
+            except TypeError:  # structured dtypes that cannot be compared
+                return
+            if equal:
+                yield position
+
+    def _unwrapped(self) -> "RaggedMmap":
+        """A view of the same samples, which gives them out as they are stored."""
+        view = self.select(slice(None))
+        view._configure({})
+        view._give_copies(False)
+        return view
+
+    # ---- writing
+
+    def _check_replacements(self, batch: Batch[AnyArray], at: Positions) -> None:
+        for position, sample in zip((at % max(len(self), 1)).tolist(), cast("list[Any]", batch), strict=True):
+            shape = self._shape_of(position)
+            if np.ndim(sample) != len(shape):
+                raise ValueError(
+                    f"{self.path}: sample {position} has shape {shape}, its replacement {np.ndim(sample)} dimensions; "
+                    f"give it {len(shape)}, or delete the sample and append"
+                )
+
+
+class Shapes(Sequence[tuple[int, ...]]):
+    """The shapes of samples of several ranks, each a tuple, read when asked for."""
+
+    def __init__(self, samples: RaggedMmap) -> None:
+        self._samples = samples.select(slice(None))
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[int, ...]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[tuple[int, ...]]: ...
+    def __getitem__(self, index: int | slice) -> tuple[int, ...] | list[tuple[int, ...]]:
+        positions = range(len(self))[index]
+        if isinstance(positions, range):
+            return [self._samples._shape_of(position) for position in positions]
+        return self._samples._shape_of(positions)
+
+
+def _column(dtype: DTypeLike | None, out_dir: PathLike) -> Ragged:
+    return Ragged() if dtype is None else Ragged(checked_dtype(dtype, str(out_dir)), declared=True)
+
+
+def _extents(given: Extents, name: str) -> list[int]:
+    """As the kernel takes them: -1 where a dimension is as large as the batch needs."""
+    if given is None:
+        return []
+    extents = [given] if isinstance(given, int | np.integer) else list(given)
+    if any(extent is not None and extent < (name == "multiple_of") for extent in extents):
+        raise ValueError(f"{name} {given}: expected at least {int(name == 'multiple_of')}")
+    return [-1 if extent is None else int(extent) for extent in extents]

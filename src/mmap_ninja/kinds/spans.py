@@ -1,0 +1,173 @@
+"""What strings and bytes share: samples that are runs of bytes, which can be read without an object for each."""
+
+import operator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import Any, Self, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from mmap_ninja.builds import build, paced, sources
+from mmap_ninja.builds.build import IfExists
+from mmap_ninja.columns import codec
+from mmap_ninja.columns.types import DICTIONARY_SIZES, LEVELS, Binary, Text, Zstd
+from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT, Durability
+from mmap_ninja.format.meta import first_columns, one_column
+from mmap_ninja.kinds.handle import DatasetHandle, Mode, PathLike, ReadMode
+from mmap_ninja.kinds.sequence import Indices
+from mmap_ninja.legacy.layout import Keys
+
+T = TypeVar("T")
+
+
+class SpansHandle(DatasetHandle[T]):
+    """A dataset whose samples are runs of bytes."""
+
+    def __init__(
+        self,
+        out_dir: PathLike,
+        mode: Mode | None = None,
+        starts_key: str = "starts",
+        ends_key: str = "ends",
+        *,
+        durability: Durability = "process",
+        lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
+        read_mode: ReadMode | None = None,
+    ) -> None:
+        keys = Keys(starts_key, ends_key)
+        super().__init__(
+            out_dir, mode, durability=durability, lock_timeout=lock_timeout, read_mode=read_mode, keys=keys
+        )
+
+    @classmethod
+    def from_generator(
+        cls,
+        out_dir: PathLike,
+        sample_generator: Iterable[T],
+        batch_size: int = 1024,
+        verbose: bool = False,
+        *,
+        mode: Mode | None = None,
+        zstd_level: int | None = None,
+        zstd_train_dictionary_size: int | None = None,
+        if_exists: IfExists = "replace",
+        total: int | None = None,
+        metadata: dict[str, Any] | None = None,
+        durability: Durability | None = None,
+        lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
+    ) -> Self:
+        """As for all kinds; and compressed, if a level is given, which needs the extra `zstd`.
+
+        What is appended later is compressed in the same way.
+
+        Args:
+            out_dir: The dataset's directory; missing parents are made.
+            sample_generator: Any iterable of samples.
+            batch_size: Samples per commit.
+            verbose: Whether to show a progress bar.
+            mode: The mode of the handle that is returned.
+            zstd_level: How hard zstd tries: 1 to 22, 3 is usual; negative ones are faster. None: samples are stored
+                as they are, or as those before them where a build is resumed or added to.
+            zstd_train_dictionary_size: Bytes, at most, of a dictionary that is trained on the first batch. Samples of
+                up to a few kB become smaller with one, and are read faster; 112640 is usual.
+            if_exists: As for all kinds, like what follows.
+            total: Number of samples, for the progress bar.
+            metadata: A dict that JSON can hold.
+            durability: None, "process" or "machine".
+            lock_timeout: Seconds to wait for other processes' commits.
+
+        Raises:
+            ImportError: if a level is given, and `pip install "mmap_ninja[zstd]"` is still to be done.
+            ValueError: if the first batch is too small for a dictionary, or the dataset is compressed otherwise.
+        """
+        options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
+        column = cls._column(zstd_level, zstd_train_dictionary_size)
+        return cls._build(out_dir, sources.Iterated(sample_generator, total), mode, options, one_column(column))
+
+    @classmethod
+    def from_indexable(
+        cls,
+        out_dir: PathLike,
+        indexable: sources.Indexable[T] | Callable[[int], T],
+        batch_size: int = 1024,
+        n_jobs: int | None = None,
+        verbose: bool = False,
+        *,
+        mode: Mode | None = None,
+        zstd_level: int | None = None,
+        zstd_train_dictionary_size: int | None = None,
+        if_exists: IfExists = "replace",
+        metadata: dict[str, Any] | None = None,
+        durability: Durability | None = None,
+        lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
+    ) -> Self:
+        """As for all kinds; and compressed, as `from_generator` does."""
+        options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
+        column = cls._column(zstd_level, zstd_train_dictionary_size)
+        return cls._build(out_dir, paced.indexed(indexable, n_jobs, options), mode, options, one_column(column))
+
+    @classmethod
+    def _column(cls, level: int | None, dictionary_size: int | None) -> Text | Binary:
+        """The type of the column of an empty dataset, which is compressed if there is a level."""
+        column = first_columns(cls._kind)[0].type
+        assert isinstance(column, Text | Binary)  # noqa: S101 - for the type checker
+        if level is None:
+            if dictionary_size is not None:
+                raise ValueError("zstd_train_dictionary_size: needs a zstd_level, too")
+            return column
+        for name, value, (least, greatest) in (
+            ("zstd_level", level, LEVELS),
+            ("zstd_train_dictionary_size", dictionary_size, DICTIONARY_SIZES),
+        ):
+            if value is not None and not least <= operator.index(value) <= greatest:
+                raise ValueError(f"{name} {value}: expected {least} to {greatest}")
+        codec.library()  # what is missing must not leave a dataset behind
+        size = None if dictionary_size is None else operator.index(dictionary_size)
+        return replace(column, codec=Zstd(operator.index(level), size))
+
+    def take_jagged(self, indices: Indices) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+        """The bytes of many samples back to back, without an object for each: what a tokenizer wants.
+
+        Args:
+            indices: As for `take`.
+
+        Returns:
+            `(values, offsets)`: uint8 `[total]` and int64 `[len(indices) + 1]`, both owned and writable. Sample k is
+            `values[offsets[k]:offsets[k + 1]]`.
+
+        Raises:
+            IndexError: if an index is out of range.
+        """
+        return self._take_jagged(indices)
+
+    def _key_bytes(self, value: object) -> bytes | None:
+        """The stored form of a sample, or None for a value that no sample can be."""
+        raise NotImplementedError
+
+    def _matches(self, value: object, start: int, stop: int) -> Iterator[int]:
+        wanted = self._key_bytes(value)
+        while wanted is not None and (start := self._find(wanted, start, stop)) >= 0:
+            yield start
+            start += 1
+
+    @property
+    def byte_lengths(self) -> npt.NDArray[np.int64]:
+        """Bytes of each sample, decompressed if it is compressed: int64 `[n]`, a new array."""
+        return self._sizes()
+
+    @property
+    def starts(self) -> npt.NDArray[np.uint64]:
+        """Where each sample starts in the payload, in bytes: uint64 `[n]`, read-only, over the map."""
+        return self._bounds()[0]
+
+    @property
+    def ends(self) -> npt.NDArray[np.uint64]:
+        """Where each sample ends in the payload, in bytes: uint64 `[n]`, read-only, over the map."""
+        return self._bounds()[1]
+
+
+def check_keys(*keys: str) -> None:
+    """Raise ValueError for other keys than the default: they named the index folders of 0.x."""
+    if keys != Keys()[: len(keys)]:
+        raise ValueError(f"keys {keys}: expected {Keys()[: len(keys)]}; other names are for reading directories of 0.x")

@@ -1,0 +1,126 @@
+"""Windows of fixed length over the elements of 1-D samples."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from mmap_ninja.columns.casting import AnyArray
+from mmap_ninja.kinds.handle import DatasetHandle
+from mmap_ninja.kinds.sequence import Indices, positions
+
+
+class Windows(Sequence[AnyArray]):
+    """What `RaggedMmap.windows` gives: read-only views `[length]`, on the snapshot that the dataset had then.
+
+    Example:
+        >>> from mmap_ninja import RaggedMmap
+        >>> rows = RaggedMmap.from_lists("rows", [[1, 2, 3], [4, 5]])
+        >>> rows.windows(2).take([0, 1]).tolist()
+        [[1, 2], [3, 4]]
+        >>> [window.tolist() for window in rows.windows(2, 1, within_samples=True)]
+        [[1, 2], [2, 3], [4, 5]]
+    """
+
+    def __init__(self, samples: DatasetHandle[Any], length: int, stride: int, *, within_samples: bool) -> None:
+        if length < 1 or stride < 1:
+            raise ValueError(f"windows: length {length}, stride {stride}: expected at least 1 each")
+        self._samples = samples
+        self.length = length
+        self.stride = stride
+        self.within_samples = within_samples
+        if not within_samples:
+            self._first = self._first_element()
+
+    def _first_element(self) -> int:
+        try:
+            starts, _ = self._samples.select(slice(0, 1))._bounds()
+        except AttributeError:
+            raise ValueError(
+                f"{self._samples.path}: windows: a view by steps or indices has no order of its own; pass "
+                "within_samples=True, or take the windows of the whole dataset"
+            ) from None
+        return int(starts[0]) if len(starts) else 0
+
+    @cached_property
+    def _before(self) -> npt.NDArray[np.int64]:
+        """How many windows lie in the samples before each, and in all: `[n + 1]`."""
+        fitting = (self._samples._sizes() - self.length) // self.stride + 1
+        return np.concatenate([[0], np.cumsum(np.maximum(fitting, 0))])
+
+    @cached_property
+    def _sample_starts(self) -> npt.NDArray[np.int64]:
+        return self._samples._element_starts()
+
+    @cached_property
+    def _count(self) -> int:
+        if self.within_samples:
+            return int(self._before[-1])
+        _, ends = self._samples.select(slice(-1, None))._bounds()
+        elements = int(ends[0]) - self._first if len(ends) else 0
+        return max((elements - self.length) // self.stride + 1, 0)
+
+    def _starts(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Where windows start in the payload, in elements."""
+        if not self.within_samples:
+            return self._first + indices * self.stride
+        samples = np.searchsorted(self._before, indices, side="right") - 1
+        return self._sample_starts[samples] + (indices - self._before[samples]) * self.stride
+
+    def __len__(self) -> int:
+        return self._count
+
+    def take(self, indices: Indices, out: AnyArray | None = None) -> AnyArray:
+        """Many windows as one array, in one native call.
+
+        Args:
+            indices: Integers in any order and number, negative ones counted from the end; a boolean mask; a slice.
+            out: Where to put them: `[len(indices), length]` of the dataset's dtype.
+
+        Returns:
+            `[len(indices), length]`, owned and writable; or `out`.
+
+        Raises:
+            IndexError: if an index is out of range.
+            ValueError: if `out` has another shape or dtype.
+        """
+        count = len(self)
+        at = positions(indices, count)
+        at = np.where(at < 0, at + count, at)
+        if len(at) and not 0 <= at.min() <= at.max() < count:
+            wrong = at[(at < 0) | (at >= count)][0]
+            raise IndexError(f"index {wrong} is out of range for {count} windows")
+        if self._samples._described is None:
+            return np.empty((0, self.length)) if out is None else out
+        return self._samples._take_windows(self._starts(at), self.length, out)
+
+    def __getitems__(self, indices: Indices) -> list[AnyArray]:
+        """What PyTorch's DataLoader calls for a batch."""
+        return list(self.take(indices))
+
+    @overload  # type: ignore[override]
+    def __getitem__(self, index: int) -> AnyArray: ...
+    @overload
+    def __getitem__(self, index: Indices) -> AnyArray: ...
+    def __getitem__(self, index: Any) -> AnyArray:
+        if not hasattr(index, "__index__"):
+            return self.take(index)
+        try:
+            position = range(len(self))[index]
+        except IndexError:
+            raise IndexError(f"index {index} is out of range for {len(self)} windows") from None
+        start = int(self._starts(np.array([position]))[0])
+        return self._samples._flat(start, self.length)
+
+    def __repr__(self) -> str:
+        where = ", within_samples=True" if self.within_samples else ""
+        return (
+            f"Windows({str(self._samples.path)!r}, {len(self)} windows of {self.length}, stride {self.stride}{where})"
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            name: value for name, value in vars(self).items() if name not in ("_before", "_sample_starts", "_count")
+        }

@@ -1,0 +1,168 @@
+"""A directory of 0.x as a handle sees it: opened, never changed."""
+
+import hashlib
+import os
+from pathlib import Path
+
+from mmap_ninja import _kernel
+from mmap_ninja.columns import codec
+from mmap_ninja.columns.types import DICTIONARY_SIZES, Array, Column, ColumnType, Ragged, Text, Zstd
+from mmap_ninja.engine import files
+from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT, Dataset, Durability, Snapshot, check_kind
+from mmap_ninja.engine.generation import Identity, Told
+from mmap_ninja.engine.upgrade_marks import detect
+from mmap_ninja.errors import CorruptDatasetError, StaleHandleError
+from mmap_ninja.format.meta import Kind, Meta
+from mmap_ninja.legacy.layout import FlatShapes, Keys, Layout, LayoutFile, NestedShapes
+from mmap_ninja.legacy.read import read_layout
+
+GENERATION = 1  # which an upgrade makes of it
+
+
+class LegacyDataset:
+    """The open files of a directory of 0.x. It counts as the generation that an upgrade would make of it.
+
+    Raises:
+        CorruptDatasetError: if its files are incomplete or contradict each other.
+        TypeError: if it is of another kind.
+        ImportError: if its strings are compressed, and the extra `zstd` is not installed.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        kind: Kind | None,
+        durability: Durability = "process",
+        lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
+        keys: Keys = Keys(),  # noqa: B008 - it cannot change
+    ) -> None:
+        self.path = path
+        self.durability = durability
+        self.lock_timeout = lock_timeout
+        self.keys = keys
+        self._opened: dict[str, _kernel.File] = {}
+        self.layout = layout = read_layout(path, *keys)
+        check_kind(path, layout.kind, kind)
+        self.rows = layout.rows
+        sizes = {file.name: file.size_bytes for file in _files(layout)}
+        for name in sizes:
+            self._opened[name] = files.open_read(path / name)
+        found = {name: os.fstat(file.fileno()) for name, file in self._opened.items()}
+        for name, size in sizes.items():
+            if found[name].st_size < size:
+                raise CorruptDatasetError(f"{path / name}: was cut while it was opened; try again")
+        # Neither a copy nor an upgrade changes it; whatever 0.x stores, does.
+        facts = repr((layout, [info.st_mtime_ns for info in found.values()]))
+        fingerprint = hashlib.blake2b(facts.encode(), digest_size=16).digest()
+        self.meta = Meta(fingerprint, GENERATION, layout.kind, (Column(0, "", _column_type(layout)),), (), {})
+
+    @property
+    def any_descriptor(self) -> int:
+        """One of the open files."""
+        return self.file(self.layout.payload)
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What the handle sees, for a view to keep and a pickle to come back to."""
+        return Snapshot(Identity.of_0x(self.meta.uuid, GENERATION, self.rows), {}, complete=True)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the samples as they are stored."""
+        return self.layout.payload.size_bytes
+
+    def pin(self, identity: Identity) -> None:
+        """Raise StaleHandleError if this is not the data that a pickled handle had."""
+        if identity != self.snapshot.identity:
+            raise StaleHandleError(
+                f"{self.path}: mmap_ninja 0.x has changed it since this handle was pickled; open the path again"
+            )
+
+    def sync(self) -> None:
+        """Wait until the files, and their names, are on the medium."""
+        for name, file in self._opened.items():
+            files.sync(file, self.path / name)
+        for folder in sorted({(self.path / name).parent for name in self._opened} | {self.path, self.path.parent}):
+            files.sync_directory(folder, self.path)
+
+    def close(self) -> None:
+        """Nothing is to be written; the files are closed with the last user of this object."""
+
+    def file(self, file: LayoutFile | None) -> int:
+        """The descriptor of a file of the layout."""
+        assert file is not None  # noqa: S101 - the kinds that have the file ask for it
+        return self._opened[file.name].fileno()
+
+    def attach(self, samples: _kernel.Samples) -> None:
+        """Let the kernel's object read the samples."""
+        layout, payload = self.layout, self.layout.payload
+        payload_fd, size = self.file(payload), payload.size_bytes
+        if layout.kind == "array":
+            assert layout.dtype is not None and layout.sample_shape is not None  # noqa: S101, PT018 - the kind's
+            column, strides = Array(layout.dtype, layout.sample_shape), layout.strides
+            samples._describe(layout.dtype, list(layout.sample_shape), strides)
+            step = layout.dtype.itemsize if strides else column.row_size
+            samples._attach_fixed(payload_fd, size, step, self.rows)
+            return
+        unit = 1
+        if layout.dtype is not None:
+            unit = layout.dtype.itemsize
+            samples._describe(layout.dtype, [], [])
+        index = self.file(layout.starts), self.file(layout.ends)
+        samples._attach_legacy(payload_fd, size, unit, *index, self.rows, self._codec())
+        match layout.shapes:
+            case FlatShapes(shapes, ndim):
+                samples._attach_legacy_shape_rows(self.file(shapes), ndim)
+            case NestedShapes(numbers, starts, ends):
+                fds = self.file(numbers), numbers.size_bytes, self.file(starts), self.file(ends)
+                samples._attach_legacy_shape_spans(*fds)
+
+    def _codec(self) -> _kernel.Zstd | None:
+        column = self.meta.columns[0].type
+        if not isinstance(column, Text) or column.codec is None:
+            return None
+        return codec.opened(column.codec, str(self.path))
+
+
+def open_dataset(
+    path: Path,
+    kind: Kind | None,
+    durability: Durability,
+    lock_timeout: float,
+    keys: Keys = Keys(),  # noqa: B008
+    told: Told | None = None,
+) -> Dataset | LegacyDataset:
+    """Open what lies at a path, of today's format or of 0.x."""
+    if detect(path):
+        try:
+            found = LegacyDataset(path, kind, durability, lock_timeout, keys)
+        except (CorruptDatasetError, FileNotFoundError):
+            if detect(path):
+                raise
+        else:
+            if detect(path):
+                return found
+        # An upgrade came between, and removes the files of 0.x.
+    return Dataset(path, kind, durability, lock_timeout, told=told)
+
+
+def _column_type(layout: Layout) -> ColumnType:
+    if layout.kind == "strings":
+        if layout.compression is None:
+            return Text()
+        dictionary = layout.compression.dictionary
+        size = None if dictionary is None else max(len(dictionary), DICTIONARY_SIZES[0])
+        return Text(Zstd(layout.compression.level, size, dictionary))
+    if layout.kind == "array":
+        return Array(layout.dtype, layout.sample_shape)
+    return Ragged(layout.dtype)  # the ranks are known when all shapes have been read
+
+
+def _files(layout: Layout) -> list[LayoutFile]:
+    found = [layout.payload, layout.starts, layout.ends]
+    match layout.shapes:
+        case FlatShapes(file, _):
+            found.append(file)
+        case NestedShapes(data, starts, ends):
+            found += [data, starts, ends]
+    return [file for file in found if file is not None]

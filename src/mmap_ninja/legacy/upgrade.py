@@ -1,0 +1,195 @@
+"""`upgrade`: a directory of 0.x becomes one of today's format, in place and in one step."""
+
+import os
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from mmap_ninja import _kernel
+from mmap_ninja.columns.types import MOST_DIMENSIONS, Array, Column, ColumnType, Ragged, Role, ShapeForm, Text
+from mmap_ninja.engine import copying, directory, files, upgrade_marks
+from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT
+from mmap_ninja.engine.generation import newest
+from mmap_ninja.engine.log import locked
+from mmap_ninja.errors import LeftoverBytesWarning
+from mmap_ninja.format.meta import FileEntry, new_meta
+from mmap_ninja.format.names import COMMIT, FIRST_OFFSET, LEGACY_DATA, UPGRADE
+from mmap_ninja.legacy.dataset import GENERATION, LegacyDataset
+from mmap_ninja.legacy.layout import Keys, Kind
+
+Runs = Callable[[], Iterator[_kernel.Samples]]
+
+_KERNEL_KINDS: Final[dict[Kind, str]] = {"strings": "text", "array": "array", "ragged": "ragged"}
+_ROWS_AT_ONCE: Final = 1 << 16
+_BYTES_AT_ONCE: Final = 1 << 24
+
+
+def upgrade(
+    path: str | os.PathLike[str],
+    *,
+    starts_key: str = "starts",
+    ends_key: str = "ends",
+    shapes_key: str = "shapes",
+    flattened_shapes_key: str = "flattened_shapes",
+    lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
+) -> None:
+    """Give a directory that mmap_ninja 0.2 to 0.9 wrote today's format, as its first change would.
+
+    The payload is read once, for its checksums, and stays where it is; only an array in F order is copied. Readers
+    that have the directory open are not disturbed. 0.x cannot read it afterwards. A crash leaves either the old
+    directory or the new one. Where the format is today's already, nothing happens.
+
+    Args:
+        path: The dataset's directory. No 0.x process may write to it meanwhile.
+        starts_key: The name of an index folder, like the next three, if it is not the usual one.
+        ends_key: As before.
+        shapes_key: As before.
+        flattened_shapes_key: As before.
+        lock_timeout: Seconds to wait for other processes' commits.
+
+    Raises:
+        NotADatasetError: if the path holds no dataset.
+        CorruptDatasetError: if its files contradict each other; nothing is changed then.
+        ReadOnlyError: if the permissions or the medium do not allow it.
+
+    Example:
+        >>> import mmap_ninja
+        >>> _ = mmap_ninja.StringsMmap.from_strings("reviews", ["good", "bad"])
+        >>> mmap_ninja.upgrade("reviews")
+        >>> mmap_ninja.open("reviews")[1]
+        'bad'
+    """
+    directory_path = files.absolute(path)
+    if upgrade_marks.detect(directory_path):
+        keys = Keys(starts_key, ends_key, shapes_key, flattened_shapes_key)
+        dataset = LegacyDataset(directory_path, None, keys=keys)
+        warn_of_leftovers(dataset, stacklevel=3)
+        adopt(directory_path, keys, lock_timeout)
+        return
+    newest(directory_path)
+    if (directory_path / UPGRADE).exists():
+        with locked(directory_path, lock_timeout):
+            directory.finish_upgrade(directory_path)
+
+
+def warn_of_leftovers(dataset: LegacyDataset, *, stacklevel: int) -> None:
+    """Warn where an append of 0.x was interrupted."""
+    if dataset.layout.leftovers:
+        warnings.warn(
+            f"{dataset.path}: {', '.join(dataset.layout.leftovers)} has more bytes than the samples need: an append of "
+            "mmap_ninja 0.x was interrupted. Samples that were added after it are garbled: compare the last ones with "
+            "their source",
+            LeftoverBytesWarning,
+            stacklevel=stacklevel,
+        )
+
+
+def adopt(path: Path, keys: Keys, lock_timeout: float) -> None:
+    """Make a directory of 0.x today's, under its lock; nothing is done if another process was faster."""
+    with directory.make_lock(path, lock_timeout):
+        if not upgrade_marks.detect(path):
+            directory.finish_upgrade(path)
+            return
+        directory.remove_unnamed(path)  # the files of an upgrade that was interrupted
+        dataset = LegacyDataset(path, None, keys=keys)
+        samples = _kernel.Samples(_KERNEL_KINDS[dataset.layout.kind], str(path))
+        samples._map_files(files.reads_by_map(dataset.any_descriptor))
+        dataset.attach(samples)
+        column, contents, payload_stays = _contents(dataset, samples)
+        kept = (FileEntry(1, "data", 0, LEGACY_DATA),) if payload_stays else ()
+        columns = (Column(0, "", column),)
+        meta = new_meta(dataset.layout.kind, GENERATION, dataset.meta.uuid, columns, {}, kept)
+        folders = {"strings": keys[:2], "ragged": keys, "array": ()}[dataset.layout.kind]
+        upgrade_marks.announce(path, keys.starts, list(folders))
+        size = dataset.layout.payload.size_bytes
+        with files.Scope() as scope:
+            flags = _kernel.COMPLETE
+            directory.publish(path, meta, contents, dataset.rows, COMMIT, flags, scope, adopted_size=size)
+        directory.finish_upgrade(path)
+
+
+def _contents(dataset: LegacyDataset, samples: _kernel.Samples) -> tuple[ColumnType, copying.Contents, bool]:
+    """The column that an upgrade makes, what its new files hold, and whether the payload stays as it is."""
+    column = dataset.meta.columns[0].type
+    if isinstance(column, Array):
+        strided = bool(dataset.layout.strides)
+        return column, {("data", 0): _in_c_order(samples, column)} if strided else {}, not strided
+    runs = partial(_runs, samples, str(dataset.path))
+    contiguous = _are_contiguous(runs)
+    contents: dict[tuple[Role, int | None], Iterable[bytes]] = {("offsets", 0): _offsets(runs)}
+    if not contiguous:
+        contents["data", 0] = _back_to_back(dataset)
+    if isinstance(column, Text) and column.codec is not None:
+        contents["sizes", 0] = (run._sizes().astype(np.uint32).tobytes() for run in runs())
+    if isinstance(column, Ragged):
+        column = _with_ranks(column, runs, dataset.path)
+        if column.shape_width:
+            contents["shapes", 0] = _shape_rows(column, runs)
+    return column, contents, contiguous
+
+
+def _runs(samples: _kernel.Samples, path: str) -> Iterator[_kernel.Samples]:
+    """Views of some samples at a time."""
+    for first in range(0, len(samples), _ROWS_AT_ONCE):
+        run = _kernel.Samples("ragged", path)
+        run._select_range(samples, first, 1, min(_ROWS_AT_ONCE, len(samples) - first))
+        yield run
+
+
+def _are_contiguous(runs: Runs) -> bool:
+    """Whether each sample starts where the one before ends, as today's offsets say; checks each on the way."""
+    contiguous, before = True, 0
+    for run in runs():
+        run._sizes()
+        starts, ends = run._bounds()
+        contiguous &= int(starts[0]) == before and bool((starts[1:] == ends[:-1]).all())
+        before = int(ends[-1])
+    return contiguous
+
+
+def _offsets(runs: Runs) -> Iterator[bytes]:
+    end = 0
+    yield FIRST_OFFSET
+    for run in runs():
+        ends = end + np.cumsum(run._stored_sizes())
+        end = int(ends[-1])
+        yield ends.astype(np.uint64).tobytes()
+
+
+def _with_ranks(column: Ragged, runs: Runs, path: Path) -> Ragged:
+    for run in runs():
+        ranks = run._shape_table(0)
+        column = column.with_ranks(int(ranks.min()), int(ranks.max()))
+    if column.ranks is not None and column.ranks[1] > MOST_DIMENSIONS:
+        raise ValueError(f"{path}: a sample has {column.ranks[1]} dimensions; expected at most {MOST_DIMENSIONS}")
+    return column
+
+
+def _shape_rows(column: Ragged, runs: Runs) -> Iterator[bytes]:
+    ranked = column.shape_form is ShapeForm.RANKED
+    for run in runs():
+        extents = np.maximum(run._shape_table(column.shape_width - ranked), 0)  # -1: it has fewer dimensions
+        rows = np.hstack([run._shape_table(0), extents]) if ranked else extents
+        yield rows.astype(np.uint64).tobytes()
+
+
+def _back_to_back(dataset: LegacyDataset) -> Iterator[bytes]:
+    layout = dataset.layout
+    unit = layout.dtype.itemsize if layout.dtype is not None else 1
+    samples = _kernel.Samples("binary", str(dataset.path))
+    samples._map_files(files.reads_by_map(dataset.any_descriptor))
+    index = dataset.file(layout.starts), dataset.file(layout.ends)
+    samples._attach_legacy(dataset.file(layout.payload), layout.payload.size_bytes, unit, *index, dataset.rows)
+    return iter(samples)
+
+
+def _in_c_order(samples: _kernel.Samples, column: Array) -> Iterator[bytes]:
+    array = samples._whole()
+    assert array is not None  # noqa: S101 - these are all samples, in their order
+    step = max(_BYTES_AT_ONCE // column.row_size, 1)
+    for first in range(0, len(array), step):
+        yield array[first : first + step].tobytes()

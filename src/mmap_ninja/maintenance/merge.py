@@ -1,0 +1,159 @@
+"""`merge`: several datasets as one, at the speed of the disk and without decoding."""
+
+import os
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final, Literal, get_args
+
+from mmap_ninja import _kernel
+from mmap_ninja.builds import build
+from mmap_ninja.columns.types import Array, Binary, Column, ColumnType, Json, Ragged, Text, Zstd
+from mmap_ninja.engine import copying, files, upgrade_marks
+from mmap_ninja.engine.compaction import sealed
+from mmap_ninja.engine.copying import Source
+from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT, Dataset
+from mmap_ninja.errors import IncompleteDatasetWarning
+from mmap_ninja.format.meta import check_metadata
+
+IfExists = Literal["error", "replace"]
+
+_REFUSED: Final = "nothing was written"
+_Spans = Text | Binary | Json
+
+
+def merge(
+    paths: Iterable[str | os.PathLike[str]],
+    out_dir: str | os.PathLike[str],
+    *,
+    if_exists: IfExists = "error",
+    metadata: dict[str, Any] | None = None,
+    verbose: bool = False,
+    lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
+) -> None:
+    """Make one dataset of the samples of several, one after the other; the system copies their files.
+
+    Samples are neither decoded nor compressed again, and those that were deleted or replaced stay behind. What is made
+    appears whole, and safe against power loss, or not at all. What others append to the inputs meanwhile is not in it,
+    and of a build that has not ended only the samples committed so far, with an `IncompleteDatasetWarning`.
+
+    Args:
+        paths: The datasets, of one kind, with the same columns. Ragged ones may have several ranks.
+        out_dir: Where to make the new one; missing parents are made.
+        if_exists: What to do where there is a dataset already: raise, or replace it in one step, which its readers
+            survive.
+        metadata: A dict that JSON can hold; that of the first dataset if None.
+        verbose: Whether to show a progress bar.
+        lock_timeout: Seconds to wait for other processes' commits.
+
+    Raises:
+        FileExistsError: if there is a dataset at `out_dir` and `if_exists="error"`.
+        TypeError: if the kinds or columns differ, or `paths` is a single path.
+        ValueError: if there are none, one was made by mmap_ninja 0.x, or one is `out_dir`.
+
+    Example:
+        >>> import mmap_ninja
+        >>> _ = mmap_ninja.StringsMmap.from_strings("a", ["one", "two"])
+        >>> _ = mmap_ninja.StringsMmap.from_strings("b", ["three"])
+        >>> mmap_ninja.merge(["a", "b"], "both")
+        >>> list(mmap_ninja.open("both"))
+        ['one', 'two', 'three']
+    """
+    if if_exists not in get_args(IfExists):
+        raise ValueError(f"if_exists {if_exists!r} is unknown (expected one of {get_args(IfExists)})")
+    if isinstance(paths, str | os.PathLike):
+        raise TypeError(f"paths {str(paths)!r}: expected several paths, got one; give a list; {_REFUSED}")
+    out = files.absolute(out_dir)
+    datasets = [_opened(files.absolute(path), out) for path in paths]
+    if not datasets:
+        raise ValueError(f"{out}: no datasets to merge; {_REFUSED}")
+    columns = _common_columns(datasets)
+    for dataset in datasets:
+        if not dataset.snapshot.complete:
+            warnings.warn(
+                f"{dataset.path}: the build of this dataset has not ended; only the {dataset.seen.num_samples} samples "
+                "committed so far are merged; end it with if_exists='resume' and merge again",
+                IncompleteDatasetWarning,
+                stacklevel=2,
+            )
+    metadata = datasets[0].meta.metadata if metadata is None else metadata
+    check_metadata(metadata)
+    options = build.Options(1, verbose, if_exists, metadata, None, lock_timeout)
+    full = [dataset.seen for dataset in datasets if dataset.seen.num_samples]
+    rows = [Source(seen.generation, seen.extents, seen.edits.runs(seen.rows)) for seen in full]
+    with files.Scope() as scope, build.begin_hidden(out, datasets[0].meta.kind, columns, options, scope) as started:
+        with copying.shown(copying.contents(columns, rows), rows, verbose=verbose) as contents:
+            started.fill(contents, sum(seen.num_samples for seen in full))
+        started.finish()
+
+
+def _opened(path: Path, out: Path) -> Dataset:
+    if upgrade_marks.detect(path):
+        raise ValueError(f"{path}: was made by mmap_ninja 0.x; call mmap_ninja.upgrade on it first; {_REFUSED}")
+    dataset = Dataset(path, None, "process", DEFAULT_LOCK_TIMEOUT)
+    if out.exists() and out.samefile(path):
+        raise ValueError(f"{path}: is the directory to write to, too; {_REFUSED}: choose another one")
+    return dataset
+
+
+def _common_columns(datasets: Sequence[Dataset]) -> tuple[Column, ...]:
+    """The columns that samples of all have; raises TypeError where there are none."""
+    # Records without samples may have no columns yet, and take those of the others.
+    first = next((dataset for dataset in datasets if dataset.meta.columns), datasets[0])
+    columns = list(sealed(first.meta.columns))
+    for dataset in datasets:
+        if dataset.meta.kind != first.meta.kind:
+            raise TypeError(
+                f"{dataset.path}: holds {dataset.meta.kind}, and {first.path} holds {first.meta.kind}; {_REFUSED}"
+            )
+        if not dataset.meta.columns:
+            continue
+        names = [[column.name for column in of.meta.columns] for of in (first, dataset)]
+        if names[0] != names[1]:
+            raise TypeError(f"{dataset.path}: has the columns {names[1]}, and {first.path} has {names[0]}; {_REFUSED}")
+        for place, (column, other) in enumerate(zip(columns, sealed(dataset.meta.columns), strict=True)):
+            common = _common(column.type, other.type)
+            if common is None:
+                where = f"{dataset.path}: column {other.name!r}" if other.name else str(dataset.path)
+                raise TypeError(
+                    f"{where}: is {_shown(other.type)}, and that of {first.path} is {_shown(column.type)}; {_REFUSED}: "
+                    "build one of them anew"
+                )
+            columns[place] = replace(column, type=common)
+    return tuple(columns)
+
+
+def _common(one: ColumnType, other: ColumnType) -> ColumnType | None:
+    """The type that the rows of two columns have; None where their files differ in more than ranks."""
+    if isinstance(one, _Spans) and isinstance(other, _Spans):
+        one, other = _with_dictionary(one, other.codec), _with_dictionary(other, one.codec)
+    if isinstance(one, Array | Ragged) and isinstance(other, Array | Ragged) and type(one) is type(other):
+        if not one.is_known or not other.is_known:
+            # A column without samples takes what the other one has, unless its dtype was asked for.
+            known, open_ = (one, other) if one.is_known else (other, one)
+            fits = open_.dtype is None or known.dtype is None or open_.dtype == known.dtype
+            return known if fits and one.nullable == other.nullable else None
+        declared = one.declared and other.declared
+        if isinstance(one, Ragged) and isinstance(other, Ragged) and one.ranks and other.ranks:
+            ndim = one.ndim if one.ndim == other.ndim else None
+            one = replace(one.with_ranks(*other.ranks), declared=declared, ndim=ndim)
+            other = replace(other.with_ranks(*one.ranks or ()), declared=declared, ndim=ndim)
+        else:
+            one, other = replace(one, declared=declared), replace(other, declared=declared)
+    return one if one == other else None
+
+
+def _with_dictionary(column: _Spans, codec: Zstd | None) -> _Spans:
+    """A column, with the dictionary of another codec where its own is not made yet: before the first sample."""
+    if column.codec is None or codec is None or not column.codec.is_untrained:
+        return column
+    return replace(column, codec=replace(column.codec, dictionary=codec.dictionary))
+
+
+def _shown(column: ColumnType) -> str:
+    """A column's type in a message, with a digest instead of the bytes of a dictionary."""
+    if not isinstance(column, _Spans) or column.codec is None or column.codec.dictionary is None:
+        return f"{column!r:.200}"
+    without = replace(column, codec=replace(column.codec, dictionary=None))
+    return f"{without!r:.200} with the dictionary {_kernel.xxh64(column.codec.dictionary):016x}"

@@ -1,0 +1,169 @@
+"""`recover`: what is left of a damaged dataset, as a dataset that is whole."""
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+
+from mmap_ninja import _kernel
+from mmap_ninja.builds import build
+from mmap_ninja.engine import copying, directory, files, upgrade_marks
+from mmap_ninja.engine.compaction import sealed
+from mmap_ninja.engine.copying import Contents, Source
+from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT
+from mmap_ninja.errors import CorruptDatasetError, MmapNinjaError
+from mmap_ninja.format.meta import new_meta
+from mmap_ninja.format.names import COMMIT
+from mmap_ninja.maintenance.survey import Found, find
+from mmap_ninja.maintenance.verify import Places, Report, examine
+
+Keep = Literal["prefix", "intact", "readable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """What `recover` has done.
+
+    Args:
+        path: Where the samples are now.
+        samples: How many there are.
+        lost: Which of the damaged dataset's samples are not among them, in ranges of their indices there.
+        report: What was wrong.
+    """
+
+    path: Path
+    samples: int
+    lost: tuple[range, ...]
+    report: Report
+
+
+def recover(
+    path: str | os.PathLike[str],
+    out_dir: str | os.PathLike[str] | None = None,
+    *,
+    keep: Keep = "prefix",
+    verbose: bool = False,
+    lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
+) -> Recovery:
+    """Bring back what is left of a damaged dataset, or of one that refuses to be written to after a failed sync.
+
+    Everything is looked at as by `verify(level="full")`, and what is kept is written anew, in one step that is safe
+    against power loss; until it has succeeded, nothing of the damaged dataset is changed. Readers keep what they see
+    until their next `refresh`. Files that are whole cost as much as a copy of them, as in `compact`.
+
+    Args:
+        path: The dataset's directory.
+        out_dir: Where to make the recovered dataset; None: in the same directory, whose old files are removed at the
+            end, if anything is wrong with them.
+        keep: "prefix": the samples before the first one that is hit by damage. "intact": all that are not hit.
+            "readable": also those that can be read, but do not match their checksums, and may hold wrong bytes.
+            What has no checksum any more, as the file of checksums or the commit file is lost, is not hit; lost edits
+            are undone. The report tells of both.
+        verbose: Whether to show progress bars.
+        lock_timeout: Seconds to wait for other processes' commits.
+
+    Raises:
+        NotADatasetError: if there is no dataset.
+        CorruptDatasetError: if nothing would be left of it; nothing is changed then.
+        FileExistsError: if there is a dataset at `out_dir`.
+        ValueError: if it was made by mmap_ninja 0.x.
+
+    Example:
+        >>> import mmap_ninja
+        >>> _ = mmap_ninja.StringsMmap.from_strings("reviews", ["good", "bad"])
+        >>> mmap_ninja.recover("reviews", "copy").samples
+        2
+    """
+    if keep not in get_args(Keep):
+        raise ValueError(f"keep {keep!r} is unknown (expected one of {get_args(Keep)})")
+    source = files.absolute(path)
+    if upgrade_marks.detect(source):
+        raise ValueError(f"{source}: was made by mmap_ninja 0.x; call mmap_ninja.upgrade on it first")
+    if out_dir is not None:
+        report, found = _examined(source, verbose=verbose)
+        kept = _Kept(found, keep)
+        out = files.absolute(out_dir)
+        meta, timeout = found.generation.meta, lock_timeout
+        options = build.Options(1, verbose, "error", meta.metadata, None, timeout)
+        with files.Scope() as scope, build.begin_hidden(out, meta.kind, kept.columns, options, scope) as started:
+            with copying.shown(kept.contents(), kept.sources, verbose=verbose) as contents:
+                started.fill(contents, kept.samples)
+            started.finish()
+        return Recovery(out, kept.samples, kept.lost, report)
+    find(source)  # what is no dataset must not get a LOCK
+    with directory.make_lock(source, lock_timeout) as lock:
+        report, found = _examined(source, verbose=verbose)
+        kept = _Kept(found, keep)
+        if not report.ok:
+            with copying.shown(kept.contents(), kept.sources, verbose=verbose) as contents:
+                _write_anew(found, kept, contents, lock)
+        with suppress(OSError, MmapNinjaError):  # a BUILD may be damaged
+            directory.remove_unnamed(source)
+        return Recovery(source, kept.samples, kept.lost, report)
+
+
+class _Kept:
+    """Which samples of what was found stay.
+
+    Raises:
+        CorruptDatasetError: if there were some, and none do.
+    """
+
+    def __init__(self, found: Found, keep: Keep) -> None:
+        self._found = found
+        total = found.num_samples
+        hit = [rows for of in found.findings for rows in of.rows if not (of.readable and keep == "readable")]
+        self.lost = Places(found).between(hit)
+        if keep == "prefix" and self.lost:
+            self.lost = (range(self.lost[0].start, total),)
+        self.samples = total - sum(map(len, self.lost))
+        if total and not self.samples:
+            better = "" if keep == "readable" else "; see keep='readable'"
+            raise CorruptDatasetError(
+                f"{found.generation.path}: none of its {total} samples would be kept{better}, or restore it from a "
+                "copy; nothing was changed"
+            )
+        self.columns = sealed(found.generation.meta.columns)
+        self.sources = [Source(found.generation, found.extents(), self._runs())] if self.samples else []
+
+    def contents(self) -> Contents:
+        """What the files of the recovered dataset hold."""
+        return copying.contents(self.columns, self.sources)
+
+    def _runs(self) -> copying.Runs:
+        """Where the samples that stay are stored, in their order."""
+        runs = self._found.edits.runs(self._found.rows)
+        begin = np.cumsum(runs[:, 1]) - runs[:, 1]  # the position of the first sample of each
+        lost = np.array([(part.start, part.stop) for part in self.lost], np.int64).reshape(-1, 2)
+        # Cut into pieces that lie in one run, and are lost or kept as a whole.
+        cuts = np.unique(np.concatenate([begin, lost.ravel(), [self._found.num_samples]]))
+        starts, counts = cuts[:-1], np.diff(cuts)
+        kept = np.searchsorted(lost[:, 0], starts, "right") == np.searchsorted(lost[:, 1], starts, "right")
+        run = np.searchsorted(begin, starts, "right") - 1
+        return np.column_stack([runs[run, 0] + starts - begin[run], counts])[np.flatnonzero(kept)]
+
+
+def _examined(path: Path, *, verbose: bool) -> tuple[Report, Found]:
+    report, found = examine(path, "full", verbose=verbose)
+    if found is None:
+        raise CorruptDatasetError(str(report))
+    return report, found
+
+
+def _write_anew(found: Found, kept: _Kept, contents: Contents, lock: _kernel.File) -> None:
+    """Make a generation of what is kept, and a commit file that names it alone; under the lock."""
+    path, old = found.generation.path, found.generation.meta
+    flags = _kernel.COMPLETE if found.slot is None else found.slot.flags & _kernel.COMPLETE
+    meta = new_meta(old.kind, directory.next_generation(path), old.uuid, kept.columns, old.metadata)
+    directory.drop_ended_build(path, old.generation)
+    try:
+        with files.Scope() as scope:
+            directory.publish(path, meta, contents, kept.samples, COMMIT, flags, scope)
+    except BaseException:
+        with suppress(OSError, MmapNinjaError):  # what else went wrong is to be raised
+            lock.check_writer(str(path))
+            directory.remove_generation(path, meta.generation)
+        raise

@@ -1,0 +1,405 @@
+"""`verify`: whether the files of a dataset are what its commits were made of."""
+
+import bisect
+import itertools
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, cast, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from mmap_ninja import _kernel
+from mmap_ninja.columns.types import Array, Rule
+from mmap_ninja.engine import files, open_column
+from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT
+from mmap_ninja.engine.generation import Generation
+from mmap_ninja.engine.upgrade_marks import detect
+from mmap_ninja.errors import CorruptDatasetError, DatasetTruncatedError
+from mmap_ninja.format.names import COMMIT
+from mmap_ninja.format.slots import EDIT_SIZE
+from mmap_ninja.legacy.dataset import LegacyDataset
+from mmap_ninja.legacy.layout import Keys
+from mmap_ninja.maintenance.survey import Finding, Found, Rows, find, keep_edits
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+Level = Literal["quick", "sums", "full"]
+
+_U64: Final = 8
+_BLOCKS_AT_ONCE: Final = 256  # between two steps of the progress bar
+_SAMPLES_AT_ONCE: Final = 1 << 16
+_SUM: Final = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that is wrong with a file of a dataset.
+
+    Args:
+        file: Its name in the directory; several, where one checksum covers the ends of all.
+        message: What was found, and what was expected.
+        blocks: The blocks of 64 KiB that are hit, where it is about blocks.
+        samples: The samples that are hit, in ranges of their indices.
+    """
+
+    file: str
+    message: str
+    blocks: range | None
+    samples: tuple[range, ...]
+
+    def __str__(self) -> str:
+        at = ""
+        if self.blocks:
+            start, stop = (number * _kernel.BLOCK for number in (self.blocks.start, self.blocks.stop))
+            at = f": {_numbers('block', self.blocks)} (bytes {start} to {stop})"
+        shown = ", ".join(_numbers("sample", part) for part in self.samples[:5])
+        more = f" and {len(self.samples) - 5} more ranges" if len(self.samples) > 5 else ""
+        hit = f"; hits {shown}{more}" if self.samples else ""
+        return f"{self.file}{at}: {self.message}{hit}"
+
+
+def _numbers(what: str, numbers: range) -> str:
+    return f"{what} {numbers.start}" if len(numbers) == 1 else f"{what}s {numbers.start} to {numbers[-1]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What `verify` has found.
+
+    Args:
+        path: The dataset's directory.
+        level: How much was looked at.
+        samples: How many samples the newest commit has.
+        problems: What is wrong.
+        notes: What is worth knowing, and no damage.
+    """
+
+    path: Path
+    level: Level
+    samples: int
+    problems: tuple[Problem, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+    def __str__(self) -> str:
+        what = "no problems" if self.ok else f"{len(self.problems)} problem{'s' * (len(self.problems) > 1)}"
+        lines = [f"{self.path}: {self.samples} samples, {what} at level {self.level!r}", *map(str, self.problems)]
+        return "\n  ".join([*lines, *(f"note: {note}" for note in self.notes)])
+
+
+def verify(path: str | os.PathLike[str], level: Level = "sums", verbose: bool = False) -> Report:
+    """Look whether the files of a dataset are what its newest commit was made of. Nothing is changed or locked.
+
+    What is damaged is reported, not raised; see `recover` for what can be done about it.
+
+    Args:
+        path: The dataset's directory.
+        level: "quick": the commit file, the meta file, the lengths of all files, and the edits, in no time.
+            "sums": also every byte, by the checksums of its block: finds all damage that the disk, a copy or another
+            program has done. "full": also each sample: offsets, shapes, UTF-8, JSON, compressed frames: finds what was
+            wrong before it was written, and what matters in files of unknown origin.
+        verbose: Whether to show a progress bar.
+
+    Raises:
+        NotADatasetError: if there is no dataset.
+        FormatVersionError: if it is of a newer version of mmap_ninja.
+
+    Example:
+        >>> import mmap_ninja
+        >>> _ = mmap_ninja.StringsMmap.from_strings("reviews", ["good", "bad"])
+        >>> mmap_ninja.verify("reviews", level="full").ok
+        True
+    """
+    return examine(files.absolute(path), level, verbose=verbose)[0]
+
+
+def examine(path: Path, level: Level, *, verbose: bool, keys: Keys = Keys()) -> tuple[Report, Found | None]:  # noqa: B008
+    """The report of `verify`, and what it is about; None for a directory of 0.x."""
+    if level not in get_args(Level):
+        raise ValueError(f"level {level!r} is unknown (expected one of {get_args(Level)})")
+    if detect(path):
+        return _examine_legacy(path, level, keys, verbose=verbose), None
+    try:
+        found = find(path)
+    except CorruptDatasetError as error:  # nothing tells what the files mean
+        return Report(path, level, 0, (Problem("meta", str(error), None, ()),), ()), None
+    if level != "quick":
+        _verify_sums(found, verbose=verbose)
+    if level == "full":
+        _verify_samples(found, verbose=verbose)
+    places = Places(found)
+    problems = [Problem(of.file, of.message, of.blocks, places.between(of.rows)) for of in found.findings]
+    return Report(path, level, found.num_samples, tuple(problems), tuple(found.notes)), found
+
+
+class Places:
+    """Which samples are stored in which rows."""
+
+    def __init__(self, found: Found) -> None:
+        runs = found.edits.runs(found.rows)
+        order = np.argsort(runs[:, 0])  # from that of the samples to that of the rows
+        self._positions = (np.cumsum(runs[:, 1]) - runs[:, 1])[order]
+        self._first = runs[order, 0]
+        self._end = self._first + runs[order, 1]
+
+    def between(self, rows: Iterable[Rows]) -> tuple[range, ...]:
+        """The samples that are stored in some rows, as ranges in their order."""
+        parts: list[tuple[int, int]] = []
+        for start, stop in rows:
+            hit = slice(np.searchsorted(self._end, start, "right"), np.searchsorted(self._first, stop, "left"))
+            first, last = np.maximum(self._first[hit], start), np.minimum(self._end[hit], stop)
+            begin = self._positions[hit] + first - self._first[hit]
+            parts += zip(begin.tolist(), (begin + last - first).tolist(), strict=True)
+        return _merged(parts)
+
+
+def _merged(parts: list[tuple[int, int]]) -> tuple[range, ...]:
+    """Ranges, some of which overlap or touch, as those that do not."""
+    result: list[range] = []
+    for start, stop in sorted(parts):
+        if start >= stop:
+            continue
+        if result and start <= result[-1].stop:
+            result[-1] = range(result[-1].start, max(stop, result[-1].stop))
+        else:
+            result.append(range(start, stop))
+    return tuple(result)
+
+
+# ---- checksums
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sums:
+    """Complete blocks of a file, in their order, and their checksums: those that are there."""
+
+    blocks: npt.NDArray[np.uint64]
+    sums: npt.NDArray[np.uint64]
+
+    def pieces(self) -> Iterator[tuple[int, npt.NDArray[np.uint64]]]:
+        """The first one of some blocks that follow each other, and the sums of these."""
+        gaps = np.flatnonzero(np.diff(self.blocks) != 1) + 1
+        for start, stop in itertools.pairwise([0, *gaps.tolist(), len(self.blocks)]):
+            for at in range(start, stop, _BLOCKS_AT_ONCE):
+                yield int(self.blocks[at]), self.sums[at : min(at + _BLOCKS_AT_ONCE, stop)]
+
+
+def _verify_sums(found: Found, *, verbose: bool) -> None:
+    """Compare each block with its checksum, and the ends of the files with the commit's digest."""
+    generation, meta = found.generation, found.generation.meta
+    extents, rules = found.extents(), meta.extents()
+    stored = _stored_sums(found, extents)
+    bad_edits: int | None = None
+    total = sum(len(of.sums) for of in stored.values()) * _kernel.BLOCK
+    with _bar(total, "B", verbose=verbose) as bar:
+        for index, of in stored.items():
+            bad: list[int] = []
+            for first, sums in of.pieces():
+                bad += _kernel.bad_blocks(meta.files[index].id, generation.opened[index].fileno(), first, sums)
+                if bar is not None:
+                    bar.update(len(sums) * _kernel.BLOCK)
+            if bad and meta.files[index].role == "edits":
+                bad_edits = bad[0]
+            for start, stop in _runs(bad):
+                at = start * _kernel.BLOCK, stop * _kernel.BLOCK
+                rows = () if index == meta.edits_index else _rows_between(found, index, *at)
+                message = "the checksum is not that of the bytes"
+                found.findings.append(Finding(meta.files[index].name, message, rows, range(start, stop), readable=True))
+    _verify_tail(found, stored)
+    _verify_content(found, extents)
+    if bad_edits is not None and found.slot is not None and bad_edits * _kernel.BLOCK // EDIT_SIZE < found.lines:
+        keep_edits(found, bad_edits * _kernel.BLOCK // EDIT_SIZE, found.slot.edits)
+    found.notes += [
+        f"{meta.files[index].name} may be written to in place, so no checksum covers it; see compact"
+        for index, rule in enumerate(rules)
+        if not rule.sealed and meta.files[index].role == "data"
+    ]
+
+
+def _stored_sums(found: Found, extents: list[int]) -> dict[int, _Sums]:
+    """What the sums file says of each sealed file, by its index."""
+    generation, meta = found.generation, found.generation.meta
+    name, size = meta.files[-1].name, extents[-1]
+    data = files.read_at(generation.opened[-1].fileno(), size, 0, generation.path / name)
+    lines = np.frombuffer(data, np.uint64).reshape(-1, _SUM // _U64)
+    stored, missing = {}, 0
+    for index, (rule, extent) in enumerate(zip(meta.extents(), extents, strict=True)):
+        if rule.sealed:
+            complete = extent // _kernel.BLOCK
+            own = lines[(lines[:, 0] == meta.files[index].id) & (lines[:, 1] < complete)]
+            blocks, places = np.unique(own[:, 1], return_index=True)
+            stored[index] = _Sums(blocks, own[places, 2])
+            missing += complete - len(blocks)
+    if missing:
+        found.findings.append(
+            Finding(name, f"has no checksums of {missing} blocks; they may be right, but nothing vouches for them")
+        )
+    return stored
+
+
+def _verify_tail(found: Found, stored: dict[int, _Sums]) -> None:
+    """Compare what is after the last complete block of each file, which have one digest in the commit."""
+    slot, commit, generation = found.slot, found.commit, found.generation
+    if slot is None or commit is None:
+        found.notes.append("nothing vouches for the bytes after the last complete block of each file")
+        return
+    # An earlier commit may vouch for the first part of what the newest one does not.
+    vouched: dict[int, int] = {}
+    for _, earlier in commit.slots:
+        if (earlier.generation, earlier.uuid) != (slot.generation, slot.uuid) or earlier.seq > slot.seq:
+            continue
+        if _vouches(found, earlier, stored):
+            vouched = dict(enumerate(generation.extents(earlier.rows, earlier.edits, sums=False)))
+            break
+    ends = found.extents()
+    rows: list[Rows] = []
+    names: list[str] = []
+    for index in stored:
+        if index == generation.meta.edits_index and slot.carries & _kernel.SUMS:
+            continue  # their end has a hash of its own
+        start = max(ends[index] // _kernel.BLOCK * _kernel.BLOCK, vouched.get(index, 0))
+        if start < ends[index]:
+            names.append(generation.meta.files[index].name)
+            if index != generation.meta.edits_index:
+                rows += _rows_between(found, index, start, ends[index])
+    if names:
+        message = "the bytes after the last complete block are not those of the commit, in one of these files"
+        found.findings.append(Finding(", ".join(names), message, tuple(rows), readable=True))
+
+
+def _verify_content(found: Found, extents: list[int]) -> None:
+    """Compare the sum of all hashes with the commit's, where nothing else is wrong."""
+    slot = found.slot
+    if found.findings or slot is None or not slot.carries & _kernel.SUMS:
+        return
+    plain = slot.copy()
+    plain.carries &= ~_kernel.SUMS
+    if found.generation.content_sum(plain, extents) != slot.content:
+        message = "its content sum, which names the commit in pickles and commit ids, is not that of its files"
+        found.findings.append(Finding(COMMIT, message))
+
+
+def _vouches(found: Found, slot: _kernel.Slot, stored: dict[int, _Sums]) -> bool:
+    """Whether the digest of a commit is that of what its files end with."""
+    generation = found.generation
+    try:
+        extents = generation.extents(slot.rows, slot.edits, sums=False)
+        durable = generation.extents(slot.durable_rows, slot.durable_edits, sums=False)
+    except CorruptDatasetError:  # they are too short, or offsets say so
+        return False
+    digest = 0
+    for index, of in stored.items():
+        complete = durable[index] // _kernel.BLOCK, extents[index] // _kernel.BLOCK
+        first, last = np.searchsorted(of.blocks, np.array(complete, np.uint64))
+        if last - first != complete[1] - complete[0]:
+            return False  # of some, nothing is known
+        digest += int(of.sums[first:last].sum(dtype=np.uint64))
+        if index == generation.meta.edits_index and slot.carries & _kernel.SUMS:
+            digest += slot.edits_end  # what it should be: damage there is told by this alone
+            continue
+        file, start = generation.meta.files[index], complete[1] * _kernel.BLOCK
+        digest += _kernel.range_digest(
+            file.id, generation.opened[index].fileno(), start, extents[index], str(generation.path / file.name)
+        )[0]
+    return digest % 2**64 == slot.digest
+
+
+def _rows_between(found: Found, index: int, start: int, stop: int) -> tuple[Rows, ...]:
+    """The rows that some bytes of a file belong to."""
+    rule = found.generation.meta.extents()[index]
+    first, last = start // rule.unit, -(-stop // rule.unit)
+    if rule.rule is Rule.OFFSETS:
+        first -= 1  # each ends one row and begins the next one
+    if rule.rule is not Rule.PAYLOAD:
+        return ((max(first, 0), min(last, found.rows)),)
+    offsets, rows = found.offsets(rule.offsets), []
+    for part in found.ascents(index).parts:  # a search that meets a damaged offset would go astray
+        begin = bisect.bisect_right(offsets, first, part.start + 1, part.stop) - 1
+        end = bisect.bisect_left(offsets, last, part.start, part.stop - 1)
+        if begin < end:
+            rows.append((begin, end))
+    return tuple(rows)
+
+
+def _runs(numbers: list[int]) -> Iterator[tuple[int, int]]:
+    """Numbers in order as ranges of those that follow each other."""
+    for _, group in itertools.groupby(enumerate(numbers), lambda placed: placed[1] - placed[0]):
+        run = [number for _, number in group]
+        yield run[0], run[-1] + 1
+
+
+# ---- samples
+
+
+def _verify_samples(found: Found, *, verbose: bool) -> None:
+    """Read every row of every column."""
+    generation, extents = found.generation, found.extents()
+    for place, column in enumerate(generation.meta.columns):
+        index = generation.meta.index("data", column.id)
+        if isinstance(column.type, Array) or not found.whole or index in found.missing:
+            continue  # any bytes are an array
+        samples = _kernel.Samples(open_column.kernel_kind(column.type), str(generation.path))
+        samples._map_files(False)  # a file that is cut meanwhile is a finding
+        open_column.attach(samples, generation, extents, found.whole, place)
+        _read_all(samples, generation.meta.files[index].name, found, verbose=verbose)
+
+
+def _read_all(samples: _kernel.Samples, name: str, found: Found, *, verbose: bool) -> None:
+    count, bad, first_error = len(samples), [], ""
+    iterator = cast(_kernel.SamplesIterator, iter(samples))
+    with _bar(count, " samples", verbose=verbose) as bar:
+        while left := iterator.__length_hint__():
+            try:
+                deque(itertools.islice(iterator, _SAMPLES_AT_ONCE), maxlen=0)
+            except DatasetTruncatedError as error:  # just now: it was long enough when it was opened
+                found.findings.append(Finding(name, str(error), ((count - left, count),)))
+                break
+            except CorruptDatasetError as error:
+                bad.append(count - iterator.__length_hint__() - 1)
+                first_error = first_error or str(error)
+            if bar is not None:
+                bar.update(left - iterator.__length_hint__())
+    for start, stop in _runs(bad):
+        message = first_error if start == bad[0] else "so are these"
+        found.findings.append(Finding(name, message, ((start, stop),)))
+
+
+def _examine_legacy(path: Path, level: Level, keys: Keys, *, verbose: bool) -> Report:
+    """The report on a directory of 0.x, which has no checksums."""
+    note = "written by mmap_ninja 0.x, which stored no checksums; see upgrade"
+    try:
+        dataset = LegacyDataset(path, None, "process", DEFAULT_LOCK_TIMEOUT, keys)
+    except CorruptDatasetError as error:
+        return Report(path, level, 0, (Problem("type.ninja", str(error), None, ()),), (note,))
+    problems: tuple[Problem, ...] = ()
+    if level == "full" and dataset.rows:
+        samples = _kernel.Samples(open_column.kernel_kind(dataset.meta.columns[0].type), str(path))
+        samples._map_files(False)
+        dataset.attach(samples)
+        found = Found(Generation(path, dataset.meta, None), None)
+        _read_all(samples, dataset.layout.payload.name, found, verbose=verbose)
+        problems = tuple(
+            Problem(of.file, of.message, None, tuple(range(*rows) for rows in of.rows)) for of in found.findings
+        )
+    return Report(path, level, dataset.rows, problems, (note,))
+
+
+@contextmanager
+def _bar(total: int, unit: str, *, verbose: bool) -> "Iterator[tqdm[Any] | None]":
+    if not verbose:
+        yield None
+        return
+    from tqdm.auto import tqdm  # noqa: PLC0415 - a tenth of a second, for those who see it
+
+    with tqdm(total=total, unit=unit, unit_scale=True) as bar:
+        yield bar
