@@ -38,6 +38,15 @@ def tqdm_lock_of_this_process():
     tqdm.set_lock(before)
 
 
+@pytest.fixture(autouse=True)
+def few_objects_to_collect():
+    """Each case collects garbage: without this, what all other tests have loaded is looked through every time."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 class Wrong:
     """Collects what is wrong.
 
