@@ -14,6 +14,7 @@ from faults import overwrite
 
 import mmap_ninja as mn
 from mmap_ninja import ArrayMmap, BytesMmap, CorruptDatasetError, RaggedMmap, RecordsMmap, StringsMmap
+from mmap_ninja.arrow import export
 
 TEXTS = ["one", "", "zwölf", "x" * 1000]
 
@@ -174,7 +175,7 @@ def test_edited_compressed_and_other_views_are_copied_right(tmp_path):
 def test_copies_come_in_batches_of_bounded_size(tmp_path, monkeypatch):
     blobs = BytesMmap.from_bytes(tmp_path / "ds", [bytes(1000)] * 200)
     del blobs[0]
-    monkeypatch.setattr(mn.arrow_export, "_BATCH_BYTES", 10_000)
+    monkeypatch.setattr(export, "_BATCH_BYTES", 10_000)
 
     batches = pa.RecordBatchReader.from_stream(blobs)
     sizes = [batch.num_rows for batch in batches]
