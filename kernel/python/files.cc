@@ -133,7 +133,7 @@ struct Mutex {
     if (owner != forks_so_far()) {
       if (thread != 0 && !own)
         raise(
-            nb::module_::import_("mmap_ninja.errors").attr("ForkedHandleError"),
+            error_class("ForkedHandleError"),
             path +
                 ": this process was forked while another thread was at work on the dataset; open it again here");
       // Forked in the middle of what this thread did in the parent, which alone goes on with it; or as

@@ -10,6 +10,7 @@ NB_MODULE(_kernel, m) {
   using namespace mmap_ninja;
   if (_import_array() < 0) throw nb::python_error();
   nb::set_leak_warnings(false);  // objects that live until the interpreter ends are no leaks
+  define_errors(m);
   define_io(m);
   define_files(m);
   define_log(m);

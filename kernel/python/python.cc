@@ -5,7 +5,8 @@
 namespace mmap_ninja {
 namespace {
 
-nb::object errors(const char* name) { return nb::module_::import_("mmap_ninja.errors").attr(name); }
+// The module mmap_ninja.errors, handed in at import for as long as the process lives.
+PyObject* errors = nullptr;
 
 [[noreturn]] void raise_os_error(int error, const std::string& what, const std::string& path) {
   nb::object where = nb::cast(path);
@@ -17,6 +18,10 @@ nb::object errors(const char* name) { return nb::module_::import_("mmap_ninja.er
 }
 
 }  // namespace
+
+nb::object error_class(const char* name) {
+  return errors ? nb::object(nb::handle(errors).attr(name)) : nb::borrow(PyExc_SystemError);
+}
 
 [[noreturn]] void raise(const nb::object& type, const std::string& message) {
   PyErr_SetObject(type.ptr(), nb::cast(message).ptr());
@@ -159,7 +164,7 @@ nb::object errors(const char* name) { return nb::module_::import_("mmap_ninja.er
     case Code::ok:
       break;
   }
-  raise(type ? errors(type) : nb::borrow(builtin), text);
+  raise(type ? error_class(type) : nb::borrow(builtin), text);
 }
 
 void set_error(const Status& status, const std::string& path) {
@@ -168,6 +173,10 @@ void set_error(const Status& status, const std::string& path) {
   } catch (nb::python_error& error) {
     error.restore();
   }
+}
+
+void define_errors(nb::module_& m) {
+  m.def("raise_from", [](nb::object module) { errors = module.release().ptr(); });
 }
 
 }  // namespace mmap_ninja

@@ -48,6 +48,8 @@ namespace mmap_ninja {
 namespace nb = nanobind;
 
 [[noreturn]] void raise(const nb::object& type, const std::string& message);
+// An error class of mmap_ninja.errors.
+nb::object error_class(const char* name);
 // The one translation of native errors. `path` is the dataset's, or the file's that a call was about.
 [[noreturn]] void raise(const Status& status, const std::string& path);
 // For slots, which report errors by returning nullptr or -1.
@@ -125,6 +127,7 @@ inline uint8_t* data_of_bytes(nb::handle bytes) {
 }
 
 // The parts of the module, one file each.
+void define_errors(nb::module_& m);
 void define_io(nb::module_& m);
 void define_files(nb::module_& m);
 void define_log(nb::module_& m);

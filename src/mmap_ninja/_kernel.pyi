@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from mmap import mmap
+from types import ModuleType
 from typing import Any, Final, Self, TypeAlias
 
 import numpy as np
@@ -9,6 +10,9 @@ import numpy.typing as npt
 
 AnyArray: TypeAlias = npt.NDArray[Any]
 Buffer: TypeAlias = bytes | memoryview | mmap
+
+def raise_from(errors: ModuleType, /) -> None:
+    """Raise what the kernel has no exceptions of its own for from this module's classes."""
 
 SLOTS: Final[int]
 SLOT_SIZE: Final[int]
