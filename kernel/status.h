@@ -8,7 +8,7 @@ enum class Code : uint8_t {
   ok,
   system,       // a system call failed: `error` is its errno, `what` its name
   closed,       // the handle was closed
-  row_range,    // index `found` where only `expected` samples are
+  row_range,    // index `found` where only `expected` samples are, or `what`
   bad_offsets,  // sample `row` is said to lie at bytes [found, expected) of its payload
   bad_shape,    // sample `row` has a shape that its `found` elements do not fit
   bad_text,     // sample `row` is no valid UTF-8 from its byte `found` on

@@ -75,6 +75,11 @@ def test_only_files_calls_the_kernels_system_calls():
         assert name_of(path) == "engine/files" or used.isdisjoint(calls), name_of(path)
 
 
+def test_the_kernel_imports_nothing_of_the_package():
+    for path in (Path(__file__).parents[1] / "kernel").rglob("*.cc"):
+        assert "import_(" not in path.read_text(), path.name
+
+
 def test_mutating_calls_of_the_standard_library_are_not_used():
     forbidden = {"mkdir", "unlink", "rename", "replace", "rmdir", "write_bytes", "write_text", "truncate", "fsync",
                  "pwrite", "link_to", "symlink_to", "touch", "makedirs", "ftruncate"}  # fmt: skip

@@ -423,7 +423,7 @@ nb::object take_windows(Samples& samples, nb::handle starts, uint64_t length, nb
 // Where the samples at these positions are stored; or the rows that they had before they were replaced.
 nb::object physical_rows(Samples& samples, nb::handle indices, bool stored) {
   ColumnPtr column = open_column(samples);
-  std::vector<uint64_t> places = positions_of(*column, indices, samples.path);
+  std::vector<uint64_t> places = positions_of(*column, indices);
   nb::object rows = new_array(places.size(), NPY_INT64);
   auto values = data_of<int64_t>(rows);
   for (uint64_t place : places)
@@ -455,7 +455,7 @@ nb::object null_mask(Samples& samples, nb::handle indices) {
   ColumnPtr column = open_column(samples);
   if (!column->nulls) return nb::none();
   std::vector<uint64_t> chosen;
-  if (!indices.is_none()) chosen = rows_of(*column, indices, samples.path);
+  if (!indices.is_none()) chosen = rows_of(*column, indices);
   check_sizes(*column, samples.path);
   nb::object mask = new_array(indices.is_none() ? column->rows.count() : chosen.size(), NPY_BOOL);
   auto is_null = data_of<uint8_t>(mask);
@@ -472,7 +472,7 @@ nb::object null_mask(Samples& samples, nb::handle indices) {
 
 void prefetch(Samples& samples, nb::handle indices) {
   ColumnPtr column = open_column(samples);
-  std::vector<uint64_t> rows = rows_of(*column, indices, samples.path);
+  std::vector<uint64_t> rows = rows_of(*column, indices);
   check_sizes(*column, samples.path);
   auto ask = [&](const Spans& spans) {
     std::vector<Range> ranges(rows.size());

@@ -150,7 +150,7 @@ Batch read_rows(const std::shared_ptr<const Column>& column, std::vector<uint64_
 
 Batch read_batch(Samples& samples, nb::handle indices) {
   std::shared_ptr<const Column> column = open_column(samples);
-  std::vector<uint64_t> rows = rows_of(*column, indices, samples.path);
+  std::vector<uint64_t> rows = rows_of(*column, indices);
   Stopwatch watch;
   Batch batch = read_rows(column, std::move(rows), samples.cold, samples.path);
   if (column->access == Access::pread)

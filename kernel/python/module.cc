@@ -15,6 +15,7 @@ NB_MODULE(_kernel, m) {
   define_files(m);
   define_log(m);
   define_edits(m);
+  define_indices(m);
   define_samples(m);
   define_encoding(m);
   define_zstd(m);

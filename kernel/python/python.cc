@@ -123,7 +123,7 @@ nb::object error_class(const char* name) {
       builtin = PyExc_IndexError;
       text =
           "index " + std::to_string(static_cast<int64_t>(status.found)) + " is out of range for " + expected;
-      text += " samples";
+      text += " " + (what.empty() ? "samples" : what);
       break;
     case Code::bad_batch:
       builtin = PyExc_ValueError;

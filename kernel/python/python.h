@@ -132,6 +132,7 @@ void define_io(nb::module_& m);
 void define_files(nb::module_& m);
 void define_log(nb::module_& m);
 void define_edits(nb::module_& m);
+void define_indices(nb::module_& m);
 void define_samples(nb::module_& m);
 void define_batches(nb::class_<struct Samples>& samples);
 void define_encoding(nb::module_& m);

@@ -13,8 +13,7 @@
 namespace mmap_ninja {
 namespace {
 
-const char* const kIndexing = "_get_many";  // what sequence.py makes of slices, lists and masks
-const char* const kPositions = "positions";
+const char* const kIndexing = "_get_many";         // what is done with all keys but integers
 const char* const kAttachAgain = "_attach_again";  // what a handle does that had no memory for its map
 
 // The name of what a handle shows, beside the column. One object for ever: Python looks up what it has met.
@@ -206,8 +205,9 @@ PyObject* subscript(PyObject* self, PyObject* key) {
   Samples* samples = samples_of(self);
   if (!samples) return nullptr;
   if (!PyLong_CheckExact(key)) {
-    bool is_array = PyArray_Check(key) && PyArray_NDIM(reinterpret_cast<PyArrayObject*>(key)) > 0;
-    if (!PyIndex_Check(key) || PyBool_Check(key) || is_array) return subscript_many(self, key);
+    // Those of other types, such as tensors of one element, are told apart in Python.
+    bool is_integer = PyArray_IsScalar(key, Integer) || (PyLong_Check(key) && !PyBool_Check(key));
+    if (!is_integer) return subscript_many(self, key);
   }
   Py_ssize_t index = PyNumber_AsSsize_t(key, PyExc_IndexError);
   if (index == -1 && PyErr_Occurred()) return nullptr;
@@ -686,7 +686,7 @@ void select_range(Samples& samples, const Samples& parent, int64_t start, int64_
 void select_positions(Samples& samples, const Samples& parent, nb::handle indices) {
   // Kept alive: `rows_of` may run Python code, and another thread's append or close then.
   std::shared_ptr<const Column> seen = open_column(parent);
-  std::vector<uint64_t> chosen = rows_of(*seen, indices, samples.path);
+  std::vector<uint64_t> chosen = rows_of(*seen, indices);
   std::shared_ptr<int64_t[]> rows(new int64_t[chosen.size()]);
   std::copy(chosen.begin(), chosen.end(), rows.get());
   share(samples, *seen, RowMap(chosen.size(), std::move(rows)));
@@ -788,54 +788,6 @@ std::shared_ptr<const Column> open_column(const Samples& samples) {
     may_run_python([&] { return nb::object(self.attr(kAttachAgain)()); });
   if (!samples.column) raise({.code = Code::closed}, samples.path);
   return samples.column;
-}
-
-std::vector<uint64_t> positions_of(const Column& column, nb::handle key, const std::string& path) {
-  uint64_t count = column.rows.count();
-  std::vector<uint64_t> result;
-  auto add = [&](int64_t index) {
-    auto position = static_cast<uint64_t>(index < 0 ? index + static_cast<int64_t>(count) : index);
-    if (position >= count)
-      raise({.code = Code::row_range, .found = static_cast<uint64_t>(index), .expected = count}, path);
-    result.push_back(position);
-  };
-  if (PyList_CheckExact(key.ptr())) {
-    Py_ssize_t size = PyList_GET_SIZE(key.ptr());
-    result.reserve(static_cast<size_t>(size));
-    for (Py_ssize_t k = 0; k < size; ++k) {
-      PyObject* item = PyList_GET_ITEM(key.ptr(), k);
-      if (!PyLong_CheckExact(item)) break;
-      int64_t index = PyLong_AsLongLong(item);
-      if (index == -1 && PyErr_Occurred()) {
-        PyErr_Clear();
-        raise(nb::borrow(PyExc_IndexError),
-              "an index past 64 bits is out of range for " + std::to_string(count) + " samples");
-      }
-      add(index);
-    }
-    if (result.size() == static_cast<size_t>(size)) return result;
-    result.clear();
-  }
-  nb::object array;
-  bool is_ready = PyArray_CheckExact(key.ptr()) && PyArray_TYPE(array_of(key)) == NPY_INT64 &&
-                  PyArray_NDIM(array_of(key)) == 1 && PyArray_ISCARRAY_RO(array_of(key));
-  if (is_ready) {
-    array = nb::borrow(key);
-  } else {
-    array = may_run_python(
-        [&] { return nb::object(nb::module_::import_("mmap_ninja.kinds.sequence").attr(kPositions)(key, count)); });
-  }
-  auto size = static_cast<size_t>(PyArray_SIZE(array_of(array)));
-  auto indices = data_of<const int64_t>(array);
-  result.reserve(size);
-  for (size_t k = 0; k < size; ++k) add(indices[k]);
-  return result;
-}
-
-std::vector<uint64_t> rows_of(const Column& column, nb::handle key, const std::string& path) {
-  std::vector<uint64_t> rows = positions_of(column, key, path);
-  for (uint64_t& row : rows) row = column.rows.row(row);
-  return rows;
 }
 
 nb::object new_samples(const Samples& samples, const Column& column, const std::vector<npy_intp>& shape) {

@@ -158,10 +158,10 @@ class Stopwatch {
 };
 
 // Positions of a batch, negative ones resolved, all in range.
-std::vector<uint64_t> positions_of(const Column& column, nb::handle key, const std::string& path);
+std::vector<uint64_t> positions_of(const Column& column, nb::handle key);
 
 // The rows where the samples at these positions are stored.
-std::vector<uint64_t> rows_of(const Column& column, nb::handle key, const std::string& path);
+std::vector<uint64_t> rows_of(const Column& column, nb::handle key);
 
 // An array of C order, not initialised.
 nb::object new_samples(const Samples& samples, const Column& column, const std::vector<npy_intp>& shape);

@@ -15,6 +15,7 @@ from mmap_ninja.columns.types import Array
 from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT, Durability, Seen
 from mmap_ninja.format.meta import one_column
 from mmap_ninja.kinds.handle import DatasetHandle, Mode, PathLike, ReadMode
+from mmap_ninja.kinds.indices import is_index
 from mmap_ninja.kinds.sequence import Indices
 
 DTypeLike = npt.DTypeLike
@@ -186,8 +187,8 @@ class ArrayMmap(DatasetHandle[AnyArray]):
         return self.size // max(len(self), 1) * (self.dtype.itemsize if self.dtype else 0)
 
     def _get_many(self, key: Any) -> Any:
-        if self._null_mask([]) is not None:
-            return self.take(key)
+        if is_index(key) or self._null_mask([]) is not None:
+            return super()._get_many(key)
         if self.mode == "c":
             return self._sliced(key).copy()
         if isinstance(key, list) and not any(isinstance(part, bool | np.bool_ | list | tuple) for part in key):
@@ -196,10 +197,13 @@ class ArrayMmap(DatasetHandle[AnyArray]):
 
     def _sliced(self, key: Any) -> AnyArray:
         """What NumPy's indexing gives; of samples that lie in no map as they are, a slice reads only its own."""
-        first, *rest = key if isinstance(key, tuple) and key else (key,)
+        first = key[0] if isinstance(key, tuple) and key else key
         samples = self
-        if isinstance(first, slice) and self._described is not None and self._whole() is None:
-            samples, key = self.select(first), (slice(None), *rest)
+        if isinstance(first, slice):
+            if self._described is not None and self._whole() is None:
+                samples, key = self.select(first), (slice(None), *(key[1:] if isinstance(key, tuple) else ()))
+        elif hasattr(key, "__array__"):
+            key = np.asarray(key)  # a tensor of one element, which NumPy takes for one index
         sliced: AnyArray = samples._array[key]
         return sliced
 

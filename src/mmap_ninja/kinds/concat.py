@@ -1,6 +1,7 @@
 """`concat`: several datasets as one list, of which nothing is copied."""
 
 import itertools
+import operator
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, SupportsIndex, cast, overload
 
@@ -8,7 +9,8 @@ import numpy as np
 
 from mmap_ninja.columns.casting import is_masked_array
 from mmap_ninja.kinds.handle import DatasetHandle, Positions, Selection
-from mmap_ninja.kinds.sequence import Indices, parts_of, positions
+from mmap_ninja.kinds.indices import is_index, resolved, several
+from mmap_ninja.kinds.sequence import Indices, parts_of
 
 
 class Concat(Sequence[Any]):
@@ -41,14 +43,12 @@ class Concat(Sequence[Any]):
     @overload
     def __getitem__(self, key: Indices) -> Any: ...
     def __getitem__(self, key: Any) -> Any:
-        if isinstance(key, str) or (isinstance(key, list) and key and isinstance(key[0], str)):
+        is_name = isinstance(key, str) or (isinstance(key, list) and key and isinstance(key[0], str))
+        if is_name and hasattr(self._parts[0], "columns"):
             return Concat([cast("DatasetHandle[Any]", part._get_many(key)) for part in self._parts], self._chosen)
-        if isinstance(key, bool | np.bool_) or not hasattr(key, "__index__") or np.ndim(key):
-            return self._gathered(key, [part._get_many for part in self._parts])
-        count, position = len(self), key.__index__()
-        if not -count <= position < count:
-            raise IndexError(f"index {position} is out of range for {count} samples")
-        at = int(self._chosen[position])
+        if not is_index(key):
+            return self._gathered(several(key), [part._get_many for part in self._parts])
+        at = int(self._chosen[resolved([operator.index(key)], len(self)).item()])
         part = int(np.searchsorted(self._ends, at, side="right"))
         return self._parts[part][at - self._start(part)]
 
@@ -132,11 +132,7 @@ class Concat(Sequence[Any]):
 
     def _at(self, indices: Indices) -> Positions:
         """Positions in all parts, of those in this list."""
-        count = len(self)
-        at = positions(indices, count)
-        at = np.where(at < 0, at + count, at)
-        if len(at) and not 0 <= at.min() <= at.max() < count:
-            raise IndexError(f"index {int(at[(at < 0) | (at >= count)][0])} is out of range for {count} samples")
+        at = resolved(indices, len(self))
         if isinstance(self._chosen, range):
             return self._chosen.start + self._chosen.step * at
         return self._chosen[at]

@@ -41,7 +41,8 @@ from mmap_ninja.engine.generation import Identity, Told
 from mmap_ninja.errors import IncompleteDatasetWarning, MmapNinjaError, ReadOnlyError, StaleHandleError
 from mmap_ninja.format.meta import Kind, first_columns
 from mmap_ninja.format.names import FIRST_OFFSET
-from mmap_ninja.kinds.sequence import PREVIEW_SAMPLES, Indices, SampleSequence, positions, preview_html
+from mmap_ninja.kinds.indices import is_index, resolved, several
+from mmap_ninja.kinds.sequence import PREVIEW_SAMPLES, Indices, SampleSequence, preview_html
 from mmap_ninja.legacy import upgrade
 from mmap_ninja.legacy.dataset import LegacyDataset, open_dataset
 from mmap_ninja.legacy.layout import Keys
@@ -346,7 +347,7 @@ class DatasetHandle(SampleSequence[T]):
             StaleHandleError: if a sample that is replaced was deleted since this handle looked.
             ReadOnlyError: if the handle, the permissions or the medium do not allow it.
         """
-        self._commit([value] if _is_index(key) else self._batch_of(value), key)
+        self._commit([value] if is_index(key) else self._batch_of(value), key)
 
     def __delitem__(self, key: SupportsIndex | Indices) -> None:
         """Delete one sample, or those that a slice, a list of indices or a mask names, in one commit.
@@ -369,8 +370,10 @@ class DatasetHandle(SampleSequence[T]):
             IndexError: if there is no such sample.
             StaleHandleError: if others have deleted or replaced it since this handle looked.
         """
+        if not is_index(index):
+            raise TypeError(f"index {index!r:.80}: expected an integer")
         with self._mutex.turn():
-            places = self._places(operator.index(index))
+            places = self._places(index)
             (sample,) = self.__getitems__(places.at)
             self._edit(replace(places, stored=self._stored_rows(places.at)), nothing, 0)
         return sample
@@ -445,15 +448,7 @@ class DatasetHandle(SampleSequence[T]):
 
         Code of the user's, which a key or a sample may call, can still edit; what it does is found out by `Edit.check`.
         """
-        if isinstance(key, tuple):
-            raise TypeError(f"index {key!r:.80}: samples have one dimension; give several indices as a list")
-        if _is_index(key):
-            index, limit = operator.index(key), np.iinfo(np.int64)
-            if not limit.min <= index <= limit.max:
-                raise IndexError(f"index {index!r:.80} is out of range for {len(self)} samples")
-            at = np.array([index], np.int64)
-        else:
-            at = positions(key, len(self))
+        at = resolved([operator.index(key)] if is_index(key) else several(key), len(self))
         state = self._now()
         if not isinstance(state, Seen):
             return _Places(at, self._base_rows(at), None, None)
@@ -593,8 +588,7 @@ class DatasetHandle(SampleSequence[T]):
             view._select_range(view, chosen.start, chosen.step, len(chosen))
             view._selection = base[indices]
         else:
-            at = positions(indices, count)
-            at = np.where(at < 0, at + count, at)
+            at = resolved(indices, count)
             view._select_positions(view, at)
             view._selection = base.start + base.step * at if isinstance(base, range) else base[at]
         return view
@@ -862,17 +856,11 @@ class DatasetHandle(SampleSequence[T]):
         return cls(out_dir, mode=mode, durability=durability, lock_timeout=options.lock_timeout, **configuration or {})
 
 
-def _is_index(key: Any) -> bool:
-    """Whether a key is one index, not several."""
-    return type(key) is int or (
-        hasattr(key, "__index__") and not isinstance(key, bool | np.bool_) and np.ndim(key) == 0
-    )
-
-
 def _permutation(order: Indices, count: int, path: Path) -> Positions:
     """An order of all samples, as positions."""
-    indices = positions(order, count)
-    if len(indices) != count or not np.array_equal(np.sort(indices), np.arange(count)):
+    indices = resolved(order, count)
+    is_counted_from_end = not isinstance(order, slice) and (np.asarray(order) < 0).any()
+    if is_counted_from_end or len(indices) != count or not np.array_equal(np.sort(indices), np.arange(count)):
         raise ValueError(
             f"{path}: order: {len(indices)} positions, expected each of 0 to {count - 1} once; see np.argsort"
         )

@@ -1,5 +1,6 @@
 """`RaggedMmap`: a list of arrays of any shape on disk."""
 
+import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, Self, cast, overload
@@ -16,6 +17,7 @@ from mmap_ninja.columns.types import Ragged
 from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT, Durability
 from mmap_ninja.format.meta import one_column
 from mmap_ninja.kinds.handle import DatasetHandle, Mode, PathLike, Positions, ReadMode
+from mmap_ninja.kinds.indices import is_index, resolved, several
 from mmap_ninja.kinds.sequence import Indices
 from mmap_ninja.kinds.spans import check_keys
 from mmap_ninja.kinds.windows import Windows
@@ -340,7 +342,7 @@ class RaggedMmap(DatasetHandle[AnyArray]):
     # ---- writing
 
     def _check_replacements(self, batch: Batch[AnyArray], at: Positions) -> None:
-        for position, sample in zip((at % max(len(self), 1)).tolist(), cast("list[Any]", batch), strict=True):
+        for position, sample in zip(at.tolist(), cast("list[Any]", batch), strict=True):
             shape = self._shape_of(position)
             if np.ndim(sample) != len(shape):
                 raise ValueError(
@@ -361,12 +363,11 @@ class Shapes(Sequence[tuple[int, ...]]):
     @overload
     def __getitem__(self, index: int) -> tuple[int, ...]: ...
     @overload
-    def __getitem__(self, index: slice) -> list[tuple[int, ...]]: ...
-    def __getitem__(self, index: int | slice) -> tuple[int, ...] | list[tuple[int, ...]]:
-        positions = range(len(self))[index]
-        if isinstance(positions, range):
-            return [self._samples._shape_of(position) for position in positions]
-        return self._samples._shape_of(positions)
+    def __getitem__(self, index: Indices) -> list[tuple[int, ...]]: ...
+    def __getitem__(self, index: int | Indices) -> tuple[int, ...] | list[tuple[int, ...]]:
+        at = resolved([operator.index(index)] if is_index(index) else several(index), len(self))
+        shapes = [self._samples._shape_of(position) for position in at.tolist()]
+        return shapes[0] if is_index(index) else shapes
 
 
 def _column(dtype: DTypeLike | None, out_dir: PathLike) -> Ragged:

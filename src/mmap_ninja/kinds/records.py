@@ -1,5 +1,6 @@
 """`RecordsMmap`: a list of dicts on disk, whose fields are columns."""
 
+import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Self, cast
@@ -22,8 +23,9 @@ from mmap_ninja.errors import MmapNinjaError, StaleHandleError
 from mmap_ninja.kinds.arrays import ArrayMmap
 from mmap_ninja.kinds.bytes import BytesMmap
 from mmap_ninja.kinds.handle import Closed, DatasetHandle, Mode, PathLike, ReadMode, State
+from mmap_ninja.kinds.indices import is_index, resolved, several
 from mmap_ninja.kinds.ragged import RaggedMmap
-from mmap_ninja.kinds.sequence import Indices, positions
+from mmap_ninja.kinds.sequence import Indices
 from mmap_ninja.kinds.spans import SpansHandle
 from mmap_ninja.kinds.strings import StringsMmap
 
@@ -348,9 +350,7 @@ class RecordsMmap(DatasetHandle[Record]):
             return handles[key] if key in handles else self._view([key], grouped=True)
         if isinstance(key, list) and key and all(isinstance(name, str) for name in key):
             return self._view(key, grouped=False)
-        if isinstance(key, tuple):
-            raise TypeError(f"index {key!r:.80}: samples have one dimension; give several indices as a list")
-        return self._take(key)
+        return self[operator.index(key)] if is_index(key) else self._take(several(key))
 
     def _view(self, names: list[str], *, grouped: bool) -> Self:
         """A view of some columns, or of a group of them by the names that they have in it."""
@@ -464,9 +464,7 @@ class RecordsMmap(DatasetHandle[Record]):
         """
         handles = self._columns()
         count = len(next(iter(handles.values()))) if handles else 0
-        at = positions(indices, count)
-        if not handles and len(at):
-            raise IndexError(f"index {int(at[0])} is out of range for 0 samples")
+        at = resolved(indices, count)
         return nesting.nested({name: handle.take(at) for name, handle in handles.items()})
 
     def __getitems__(self, indices: Indices) -> list[Record]:

@@ -1,6 +1,7 @@
 """The list protocol over samples, written once for all kinds; the kernel's `Samples` does what must be fast."""
 
 import html
+import operator
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Self, SupportsIndex, TypeVar, overload
 
@@ -8,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmap_ninja import _kernel
+from mmap_ninja.kinds.indices import is_index, several
 
 T = TypeVar("T")
 Indices = Sequence[int] | npt.NDArray[Any] | slice
@@ -15,35 +17,6 @@ _Positions = npt.NDArray[np.int64]
 
 PREVIEW_SAMPLES = 5
 _PREVIEW_CHARACTERS = 200
-
-
-def positions(key: Any, count: int) -> _Positions:
-    """A slice, a list of indices, an index array or a boolean mask as an int64 array.
-
-    Negative indices stay; the kernel resolves and checks them.
-
-    Raises:
-        TypeError: if it is none of these.
-        IndexError: if a mask has another length than the dataset.
-    """
-    if isinstance(key, slice):
-        return np.arange(*key.indices(count), dtype=np.int64)
-    if isinstance(key, str | bytes | set | frozenset | dict) or not hasattr(key, "__len__"):
-        raise TypeError(f"index {key!r:.80}: expected an integer, a slice, or a list or array of integers or booleans")
-    indices = np.asarray(key)
-    if indices.ndim != 1:
-        raise IndexError(f"index of shape {indices.shape}: expected one dimension")
-    if indices.dtype == np.bool_:
-        if len(indices) != count:
-            raise IndexError(f"boolean index of length {len(indices)} does not match {count} samples")
-        return np.flatnonzero(indices).astype(np.int64)
-    if indices.size == 0:
-        return np.empty(0, np.int64)
-    if indices.dtype.kind not in "iu":
-        raise TypeError(f"index array of {indices.dtype}: expected integers or booleans")
-    if indices.dtype == np.uint64 and indices.max() > np.iinfo(np.int64).max:
-        raise IndexError(f"index {indices.max()} is out of range for {count} samples")
-    return np.ascontiguousarray(indices, dtype=np.int64)
 
 
 class SampleSequence(_kernel.Samples, Generic[T]):
@@ -61,10 +34,9 @@ class SampleSequence(_kernel.Samples, Generic[T]):
         def __getitem__(self, key: SupportsIndex | Indices, /) -> T | list[T]: ...
         def __iter__(self) -> Iterator[T]: ...
 
-    def _get_many(self, key: Any) -> list[T]:
-        if isinstance(key, tuple):
-            raise TypeError(f"index {key!r:.80}: samples have one dimension; give several indices as a list")
-        return self.take(key)
+    def _get_many(self, key: Any) -> Any:
+        """What `[]` gives for all keys but plain integers; the kernel asks for it."""
+        return self[operator.index(key)] if is_index(key) else self.take(several(key))
 
     def take(self, indices: Indices) -> list[T]:
         """The samples at many positions, in their order, in one native call.

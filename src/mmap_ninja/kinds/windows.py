@@ -1,5 +1,6 @@
 """Windows of fixed length over the elements of 1-D samples."""
 
+import operator
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, overload
@@ -9,7 +10,8 @@ import numpy.typing as npt
 
 from mmap_ninja.columns.casting import AnyArray
 from mmap_ninja.kinds.handle import DatasetHandle
-from mmap_ninja.kinds.sequence import Indices, positions
+from mmap_ninja.kinds.indices import is_index, resolved, several
+from mmap_ninja.kinds.sequence import Indices
 
 
 class Windows(Sequence[AnyArray]):
@@ -86,12 +88,7 @@ class Windows(Sequence[AnyArray]):
             IndexError: if an index is out of range.
             ValueError: if `out` has another shape or dtype.
         """
-        count = len(self)
-        at = positions(indices, count)
-        at = np.where(at < 0, at + count, at)
-        if len(at) and not 0 <= at.min() <= at.max() < count:
-            wrong = at[(at < 0) | (at >= count)][0]
-            raise IndexError(f"index {wrong} is out of range for {count} windows")
+        at = resolved(indices, len(self), "windows")
         if self._samples._described is None:
             return np.empty((0, self.length)) if out is None else out
         return self._samples._take_windows(self._starts(at), self.length, out)
@@ -105,13 +102,9 @@ class Windows(Sequence[AnyArray]):
     @overload
     def __getitem__(self, index: Indices) -> AnyArray: ...
     def __getitem__(self, index: Any) -> AnyArray:
-        if not hasattr(index, "__index__"):
-            return self.take(index)
-        try:
-            position = range(len(self))[index]
-        except IndexError:
-            raise IndexError(f"index {index} is out of range for {len(self)} windows") from None
-        start = int(self._starts(np.array([position]))[0])
+        if not is_index(index):
+            return self.take(several(index))
+        (start,) = self._starts(resolved([operator.index(index)], len(self), "windows")).tolist()
         return self._samples._flat(start, self.length)
 
     def __repr__(self) -> str:

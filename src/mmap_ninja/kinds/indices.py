@@ -1,0 +1,70 @@
+"""What a key means: one index, or several, in the same way for every sequence."""
+
+from typing import Any, SupportsIndex, TypeGuard
+
+import numpy as np
+import numpy.typing as npt
+
+from mmap_ninja import _kernel
+
+
+def is_index(key: Any) -> TypeGuard[SupportsIndex]:
+    """Whether a key is one index: an integer, or what has `__index__` and no dimension; not a boolean."""
+    kind = type(key)
+    if kind is int or kind is slice or kind is list:
+        return kind is int
+    if isinstance(key, np.ndarray):
+        return key.ndim == 0 and key.dtype.kind in "iu"
+    # A tensor of one element has `__index__`, too; and so has a boolean tensor, whose dtype is a framework's.
+    is_number = hasattr(key, "__index__") and not isinstance(key, bool) and np.ndim(key) == 0
+    return is_number and "bool" not in str(getattr(key, "dtype", ""))
+
+
+def several(key: Any) -> Any:
+    """A key in brackets that is not one index.
+
+    Raises:
+        TypeError: if it is a tuple, which means several dimensions there.
+    """
+    if isinstance(key, tuple):
+        raise TypeError(f"index {key!r:.80}: samples have one dimension; give several indices as a list")
+    return key
+
+
+def resolved(key: Any, count: int, items: str = "samples") -> npt.NDArray[np.int64]:
+    """The positions that a slice, several indices or a mask mean among so many samples, none of them negative.
+
+    Args:
+        key: A slice; integers in any order and number, negative ones counted from the end; a boolean mask.
+        count: How many samples there are.
+        items: What messages call them.
+
+    Raises:
+        TypeError: if it is none of these.
+        IndexError: if an index is out of range, or a mask has another length.
+    """
+    return _kernel.resolved(key, count, items)
+
+
+def _listed(key: Any) -> npt.NDArray[Any]:
+    """Several indices as an array of int64, and a mask as one of booleans; what is out of range is the kernel's."""
+    expected = "expected an integer, a slice, or a list or array of integers or booleans"
+    if isinstance(key, str | bytes | set | frozenset | dict) or not hasattr(key, "__len__"):
+        raise TypeError(f"index {key!r:.80}: {expected}")
+    indices = np.asarray(key)
+    if indices.ndim == 0:
+        raise TypeError(f"index {key!r:.80}: {expected}")
+    if indices.ndim != 1:
+        raise IndexError(f"index of shape {indices.shape}: expected one dimension")
+    if indices.size == 0 and indices.dtype != np.bool_:
+        return np.empty(0, np.int64)
+    if indices.dtype.kind not in "iub":
+        raise TypeError(f"index array of {indices.dtype}: expected integers or booleans")
+    if indices.dtype == np.uint64 and indices.max() > np.iinfo(np.int64).max:
+        raise IndexError(f"index {indices.max()} is out of range for any list")
+    return np.ascontiguousarray(indices, dtype=np.bool_ if indices.dtype == np.bool_ else np.int64)
+
+
+# The kernel knows slices, lists of plain integers and arrays of int64 itself; it asks for the rest when a key is
+# resolved, since only then is it certain of how many samples: another thread may add and delete some meanwhile.
+_kernel.list_indices_with(_listed)
