@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -23,12 +23,14 @@ from mmap_ninja.arrow.types import (
     marked_dtype,
 )
 from mmap_ninja.builds import sources
-from mmap_ninja.columns import nesting, specs
+from mmap_ninja.columns import nesting
 from mmap_ninja.columns.batch import Packed, Table, Values
 from mmap_ninja.columns.casting import AnyArray
 from mmap_ninja.columns.dtypes import DType
-from mmap_ninja.columns.specs import Spec
 from mmap_ninja.columns.types import MOST_DIMENSIONS
+
+if TYPE_CHECKING:
+    from mmap_ninja.columns.specs import Spec
 
 _VALUES: Final = "values"  # the name of the column that is made of values without one
 
@@ -59,7 +61,7 @@ class Batches:
                 f"{where}: the table has the columns {names!r:.200}; expected one: select it, or use RecordsMmap"
             )
 
-    def specs(self) -> dict[str, Spec]:
+    def specs(self) -> "dict[str, Spec]":
         """What the columns hold. Nullable are those with nulls in the first batch that is not empty."""
         for batch in self._reader:
             self._first.append(batch)
@@ -183,8 +185,10 @@ def _plain(array: Any) -> Any:
     return array
 
 
-def _spec(field: Any, array: Any, where: str) -> Spec:
+def _spec(field: Any, array: Any, where: str) -> "Spec":
     """What a column of Arrow's is stored as."""
+    from mmap_ninja.columns import specs  # noqa: PLC0415 - all kinds import this module, and only records have specs
+
     of, nullable = array.type, array.null_count > 0
     if _is_marked_shaped(field, of):
         return specs.Ragged(_dtype(field, of.field("values").type.value_type, where), nullable=nullable)

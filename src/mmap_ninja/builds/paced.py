@@ -7,14 +7,16 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from mmap_ninja.builds.build import Build, EncodeBatch, Options, progress_bar
-from mmap_ninja.builds.pool import EAGER_PICKLE_BYTES, Pool, pickled, resolve_jobs
+from mmap_ninja.builds.made import Made
 from mmap_ninja.builds.sources import Indexable, Indexed
-from mmap_ninja.builds.worker_main import Made
 from mmap_ninja.columns.batch import Parts
 from mmap_ninja.engine.dataset import Columns
+
+if TYPE_CHECKING:
+    from mmap_ninja.builds.pool import Pool
 
 T = TypeVar("T")
 
@@ -38,6 +40,8 @@ class Chunked(Generic[T]):
     """
 
     def __init__(self, source: Indexed[T], jobs: int) -> None:
+        from mmap_ninja.builds.pool import EAGER_PICKLE_BYTES, pickled  # noqa: PLC0415 - serial builds do without
+
         self.source = source
         self.jobs = jobs
         # Before the first sample is read: many sources open then what cannot be pickled. A source that is large in
@@ -55,8 +59,12 @@ class Chunked(Generic[T]):
 def indexed(source: Indexable[T] | Callable[[int], T], n_jobs: int | None, options: Options) -> Indexed[T] | Chunked[T]:
     """The source of a build that reads samples by position, with as many jobs as are asked for."""
     options.check()  # before the source is pickled, which may take a while
-    jobs = resolve_jobs(n_jobs)
     read = Indexed(source)
+    if n_jobs is None:
+        return read
+    from mmap_ninja.builds.pool import resolve_jobs  # noqa: PLC0415 - serial builds do without
+
+    jobs = resolve_jobs(n_jobs)
     return read if jobs == 1 else Chunked(read, jobs)
 
 
@@ -115,6 +123,8 @@ class _Run(Generic[T]):
         self._ended = self._position == self._source.total
 
     def run(self) -> None:
+        from mmap_ninja.builds.pool import Pool  # noqa: PLC0415 - serial builds do without
+
         with contextlib.ExitStack() as stack:
             pool: Pool | None = None
             while not self._ended:
@@ -136,7 +146,7 @@ class _Run(Generic[T]):
             made.error.add_note(f"index {self._position + made.rows} of the source")
         self._store(columns, made.parts, made.rows, seconds, ended=made.ended, error=made.error)
 
-    def _there(self, pool: Pool) -> None:
+    def _there(self, pool: "Pool") -> None:
         """Store what the workers make, to the end, or to the first chunk that they cannot make."""
         pool.teach(self._maker)
         ranges = self._ranges()

@@ -23,7 +23,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from mmap_ninja import _kernel
-from mmap_ninja.builds.worker_main import Answer, Failure, Make, dumps, receive, send
+from mmap_ninja.builds.made import Make
+from mmap_ninja.builds.worker_main import Answer, Failure, dumps, receive, send
 from mmap_ninja.errors import WorkerError
 
 EAGER_PICKLE_BYTES = 64 << 10  # takes half a millisecond

@@ -14,29 +14,17 @@ import struct
 import threading
 import time
 import traceback
-from collections.abc import Callable
 from io import FileIO
 from typing import Any, NamedTuple
 
-Parts = tuple[bytes | memoryview | None, ...]
+from mmap_ninja.builds.made import Made, Make, Parts
+
 Message = tuple[int, int, int] | bytes  # start, stop and the buffer for what comes of them; or the next `make`
 
 _LENGTH = struct.Struct("<Q")
 _NO_SIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)  # a script may have set SIGPIPE back to its default, which kills
 _PARENT_CHECK_SECONDS = 0.5
 _GRACE_SECONDS = 0.25
-
-
-class Made(NamedTuple):
-    """What came of the indices from `start` on: samples, then perhaps an end or an error."""
-
-    rows: int  # that the parts hold
-    parts: Parts | None  # None: they cannot be made here
-    ended: bool = False  # whether the source has nothing after them
-    error: BaseException | None = None  # what the index after them raised
-
-
-Make = Callable[[Any, int, int], Made]  # of the source, start and stop
 
 
 class Failure(NamedTuple):

@@ -1,6 +1,5 @@
 """The list protocol over samples, written once for all kinds; the kernel's `Samples` does what must be fast."""
 
-import html
 import operator
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Self, SupportsIndex, TypeVar, overload
@@ -141,6 +140,8 @@ Sequence.register(SampleSequence)  # not inherited: the kernel's type has a meta
 
 def preview_html(title: str, samples: Sequence[object], total: int) -> str:
     """A small escaped table of the first samples, for notebooks."""
+    import html  # noqa: PLC0415 - its table of entities is large, and only notebooks need it
+
     rows = []
     for index, sample in enumerate(samples):
         text = f"{sample!r:.{_PREVIEW_CHARACTERS}}"

@@ -1,6 +1,5 @@
 """A directory of 0.x as a handle sees it: opened, never changed."""
 
-import hashlib
 import os
 from pathlib import Path
 
@@ -52,6 +51,8 @@ class LegacyDataset:
             if found[name].st_size < size:
                 raise CorruptDatasetError(f"{path / name}: was cut while it was opened; try again")
         # Neither a copy nor an upgrade changes it; whatever 0.x stores, does.
+        import hashlib  # noqa: PLC0415 - loads OpenSSL, which today's format does without
+
         facts = repr((layout, [info.st_mtime_ns for info in found.values()]))
         fingerprint = hashlib.blake2b(facts.encode(), digest_size=16).digest()
         self.meta = Meta(fingerprint, GENERATION, layout.kind, (Column(0, "", _column_type(layout)),), (), {})
