@@ -13,7 +13,7 @@ PACKAGE = Path(mmap_ninja.__file__).parent
 
 # Lower folders first. Within one, modules import each other as they need.
 FOLDERS = ["columns", "format", "engine", "legacy", "builds", "arrow", "maintenance", "kinds"]
-BELOW_ALL = ["_kernel", "errors"]
+BELOW_ALL = ["_kernel", "exported", "errors"]
 INHERITED = ["string", "ragged", "numpy", "generic", "base", "parallel"]
 RANKS = {name: rank for rank, name in enumerate([*BELOW_ALL, *FOLDERS])}
 RANKS |= dict.fromkeys(INHERITED, len(RANKS)) | {"__init__": len(RANKS) + 1}
@@ -90,32 +90,54 @@ def test_mutating_calls_of_the_standard_library_are_not_used():
                 assert node.attr not in forbidden, f"{path.name}: os.{node.attr}"
 
 
-def test_import_takes_no_framework_and_little_time():
+def loaded_by(code, cwd=None):
+    """Which modules some statements load that NumPy has not loaded yet."""
+    code = f"import sys, numpy; before = set(sys.modules)\n{code}\nprint(*sorted(set(sys.modules) - before))"
+    return set(
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=cwd).stdout.split()
+    )
+
+
+def test_import_loads_nothing_but_names():
+    code = "import sys, mmap_ninja; print([name for name in sys.modules if name.startswith(('mmap_ninja.', 'numpy'))])"
+
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+    assert output.strip() == "[]"
+
+
+def test_errors_load_no_numpy():
     code = (
-        "import sys, time, numpy; start = time.perf_counter(); import mmap_ninja;"
-        "frameworks = {'torch', 'jax', 'pandas', 'pyarrow', 'IPython'} & set(sys.modules);"
-        "print(time.perf_counter() - start < 2, sorted(frameworks))"
+        "import sys, mmap_ninja as mn; mn.CorruptDatasetError, mn.IncompleteDatasetWarning;"
+        "print([name for name in sys.modules if name.startswith('numpy')])"
     )
 
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
-    assert output.strip() == "True []"
+    assert output.strip() == "[]"
+
+
+def test_a_handle_loads_only_what_it_needs():
+    """Workers, Arrow, declared columns, directories of 0.x and notebooks have costs of their own."""
+    others = {"torch", "jax", "pandas", "pyarrow", "IPython", "tqdm", "cloudpickle", "zstandard"}
+    rarely = {"socket", "subprocess", "selectors", "hashlib", "html", "mmap_ninja.builds.pool"}
+    unused = {"mmap_ninja.columns.specs", "mmap_ninja.kinds.memmaps", "mmap_ninja.kinds.records"}
+
+    loaded = loaded_by("import mmap_ninja; mmap_ninja.StringsMmap")
+
+    assert "mmap_ninja.kinds.strings" in loaded
+    assert loaded & (others | rarely | unused) == set()
 
 
 def test_first_appends_import_nothing_slow(tmp_path):
     """A bug once: NumPy imports masked arrays at their first mention, for longer than a thousand appends take."""
     code = (
-        "import sys, numpy as np, mmap_ninja as mn;"
+        "import numpy as np, mmap_ninja as mn;"
         "mn.StringsMmap('texts').append('text'); mn.ArrayMmap('rows').append(np.arange(3));"
-        "mn.RaggedMmap('ragged').append(np.arange(3)); mn.RecordsMmap('records').append({'text': '', 'number': 1});"
-        "print(sorted({'numpy.ma', 'tqdm'} & set(sys.modules)))"
+        "mn.RaggedMmap('ragged').append(np.arange(3)); mn.RecordsMmap('records').append({'text': '', 'number': 1})"
     )
 
-    output = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
-    ).stdout
-
-    assert output.strip() == "[]"
+    assert loaded_by(code, tmp_path) & {"numpy.ma", "tqdm", "socket", "subprocess"} == set()
 
 
 def test_all_is_sorted_and_true():

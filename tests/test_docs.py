@@ -1,10 +1,10 @@
 """Every example in a docstring and every Python block of the README runs and prints what it says."""
 
+import ast
 import contextlib
 import doctest
 import importlib
 import io
-import pkgutil
 import re
 from pathlib import Path
 
@@ -13,16 +13,27 @@ import pytest
 import mmap_ninja
 
 ROOT = Path(__file__).parents[1]
-MODULES = [module.name for module in pkgutil.iter_modules(mmap_ninja.__path__) if module.name != "_kernel"]
+PACKAGE = Path(mmap_ninja.__file__).parent
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_docstring_examples_run(name, tmp_path, monkeypatch):
+def docstrings_with_examples():
+    """Read from the sources: doctest itself passes over classes that say that they are of another module."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        module = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+        for node in ast.walk(ast.parse(path.read_text())):
+            docstring = ast.get_docstring(node) if isinstance(node, ast.ClassDef | ast.FunctionDef) else None
+            if docstring and ">>> " in docstring:
+                yield pytest.param(module, docstring, node.body[0].lineno, id=f"{module}.{node.name}")
+
+
+@pytest.mark.parametrize(("module", "docstring", "line"), list(docstrings_with_examples()))
+def test_docstring_examples_run(module, docstring, line, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    names = dict(vars(importlib.import_module(module)))
 
-    results = doctest.testmod(importlib.import_module(f"mmap_ninja.{name}"))
+    example = doctest.DocTestParser().get_doctest(docstring, names, module, module, line - 1)
 
-    assert results.failed == 0
+    assert doctest.DocTestRunner().run(example).failed == 0
 
 
 CLASSES = [

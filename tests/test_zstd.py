@@ -25,6 +25,7 @@ import mmap_ninja
 from mmap_ninja import BytesMmap, CorruptDatasetError, StringsMmap, _kernel
 from mmap_ninja.columns import codec
 from mmap_ninja.columns.types import Zstd
+from mmap_ninja.format.meta import decode_meta
 
 zstandard = pytest.importorskip("zstandard")
 
@@ -503,7 +504,7 @@ def test_codec_that_the_meta_cannot_say_is_refused(texts, codec_):
     document["columns"][0]["codec"] = codec_
 
     with pytest.raises(CorruptDatasetError, match="meta: column"):
-        mmap_ninja.format.meta.decode_meta(json.dumps(document).encode(), "meta")
+        decode_meta(json.dumps(document).encode(), "meta")
 
 
 DAMAGED_DICTIONARY = b"\x37\xa4\x30\xec" + bytes(300)  # the magic number, and no tables

@@ -1,102 +1,110 @@
 """A machine-learning dataset as a list that lives on disk: memory-mapped, appendable, crash-safe."""
 
-from typing import TYPE_CHECKING
+TYPE_CHECKING = False  # type checkers take it for True; importing that of typing takes longer than all of this file
 
-from mmap_ninja import base, generic, numpy, parallel, ragged, string
-from mmap_ninja.columns.specs import Array, Bytes, Json, Ragged, Scalar, Text
-from mmap_ninja.errors import (
-    CommitUncertainError,
-    CorruptDatasetError,
-    DatasetTruncatedError,
-    ForkedHandleError,
-    FormatVersionError,
-    IncompleteDatasetWarning,
-    LeftoverBytesWarning,
-    LockTimeoutError,
-    MmapNinjaError,
-    NotADatasetError,
-    ReadOnlyError,
-    StaleHandleError,
-    WorkerError,
-)
-from mmap_ninja.kinds.arrays import ArrayMmap
-from mmap_ninja.kinds.bytes import BytesMmap
-from mmap_ninja.kinds.concat import Concat, concat
-from mmap_ninja.kinds.memmaps import append as np_append
-from mmap_ninja.kinds.memmaps import extend as np_extend
-from mmap_ninja.kinds.memmaps import extend_dir as np_extend_dir
-from mmap_ninja.kinds.memmaps import from_generator as np_from_generator
-from mmap_ninja.kinds.memmaps import from_ndarray as np_from_ndarray
-from mmap_ninja.kinds.memmaps import open_existing as np_open_existing
-from mmap_ninja.kinds.opening import open, open_existing
-from mmap_ninja.kinds.ragged import RaggedMmap
-from mmap_ninja.kinds.records import RecordsMmap
-from mmap_ninja.kinds.strings import StringsMmap
-from mmap_ninja.kinds.wrapped import Wrapped
-from mmap_ninja.legacy.upgrade import upgrade
-from mmap_ninja.maintenance.merge import merge
-from mmap_ninja.maintenance.recover import Recovery, recover
-from mmap_ninja.maintenance.verify import Problem, Report, verify
+if TYPE_CHECKING:  # the names as type checkers read them; below, as Python finds them
+    from mmap_ninja import base as base
+    from mmap_ninja import generic as generic
+    from mmap_ninja import numpy as numpy
+    from mmap_ninja import parallel as parallel
+    from mmap_ninja import ragged as ragged
+    from mmap_ninja import string as string
+    from mmap_ninja.columns.specs import Array as Array
+    from mmap_ninja.columns.specs import Bytes as Bytes
+    from mmap_ninja.columns.specs import Json as Json
+    from mmap_ninja.columns.specs import Ragged as Ragged
+    from mmap_ninja.columns.specs import Scalar as Scalar
+    from mmap_ninja.columns.specs import Text as Text
+    from mmap_ninja.errors import CommitUncertainError as CommitUncertainError
+    from mmap_ninja.errors import CorruptDatasetError as CorruptDatasetError
+    from mmap_ninja.errors import DatasetTruncatedError as DatasetTruncatedError
+    from mmap_ninja.errors import ForkedHandleError as ForkedHandleError
+    from mmap_ninja.errors import FormatVersionError as FormatVersionError
+    from mmap_ninja.errors import IncompleteDatasetWarning as IncompleteDatasetWarning
+    from mmap_ninja.errors import LeftoverBytesWarning as LeftoverBytesWarning
+    from mmap_ninja.errors import LockTimeoutError as LockTimeoutError
+    from mmap_ninja.errors import MmapNinjaError as MmapNinjaError
+    from mmap_ninja.errors import NotADatasetError as NotADatasetError
+    from mmap_ninja.errors import ReadOnlyError as ReadOnlyError
+    from mmap_ninja.errors import StaleHandleError as StaleHandleError
+    from mmap_ninja.errors import WorkerError as WorkerError
+    from mmap_ninja.kinds.arrays import ArrayMmap as ArrayMmap
+    from mmap_ninja.kinds.bytes import BytesMmap as BytesMmap
+    from mmap_ninja.kinds.concat import Concat as Concat
+    from mmap_ninja.kinds.concat import concat as concat
+    from mmap_ninja.kinds.memmaps import np_append as np_append
+    from mmap_ninja.kinds.memmaps import np_extend as np_extend
+    from mmap_ninja.kinds.memmaps import np_extend_dir as np_extend_dir
+    from mmap_ninja.kinds.memmaps import np_from_generator as np_from_generator
+    from mmap_ninja.kinds.memmaps import np_from_ndarray as np_from_ndarray
+    from mmap_ninja.kinds.memmaps import np_open_existing as np_open_existing
+    from mmap_ninja.kinds.opening import open as open
+    from mmap_ninja.kinds.opening import open_existing as open_existing
+    from mmap_ninja.kinds.ragged import RaggedMmap as RaggedMmap
+    from mmap_ninja.kinds.records import RecordsMmap as RecordsMmap
+    from mmap_ninja.kinds.strings import StringsMmap as StringsMmap
+    from mmap_ninja.kinds.wrapped import Wrapped as Wrapped
+    from mmap_ninja.legacy.upgrade import upgrade as upgrade
+    from mmap_ninja.maintenance.merge import merge as merge
+    from mmap_ninja.maintenance.recover import Recovery as Recovery
+    from mmap_ninja.maintenance.recover import recover as recover
+    from mmap_ninja.maintenance.verify import Problem as Problem
+    from mmap_ninja.maintenance.verify import Report as Report
+    from mmap_ninja.maintenance.verify import verify as verify
 
-if TYPE_CHECKING:
     __version__: str
 else:
+    _INHERITED = ("base", "generic", "numpy", "parallel", "ragged", "string")  # modules that 0.9 had
+    _NAMES = {
+        "columns.specs": ("Array", "Bytes", "Json", "Ragged", "Scalar", "Text"),
+        "errors": (
+            "CommitUncertainError", "CorruptDatasetError", "DatasetTruncatedError", "ForkedHandleError",
+            "FormatVersionError", "IncompleteDatasetWarning", "LeftoverBytesWarning", "LockTimeoutError",
+            "MmapNinjaError", "NotADatasetError", "ReadOnlyError", "StaleHandleError", "WorkerError",
+        ),
+        "kinds.arrays": ("ArrayMmap",),
+        "kinds.bytes": ("BytesMmap",),
+        "kinds.concat": ("Concat", "concat"),
+        "kinds.memmaps": (
+            "np_append", "np_extend", "np_extend_dir", "np_from_generator", "np_from_ndarray", "np_open_existing",
+        ),
+        "kinds.opening": ("open", "open_existing"),
+        "kinds.ragged": ("RaggedMmap",),
+        "kinds.records": ("RecordsMmap",),
+        "kinds.strings": ("StringsMmap",),
+        "kinds.wrapped": ("Wrapped",),
+        "legacy.upgrade": ("upgrade",),
+        "maintenance.merge": ("merge",),
+        "maintenance.recover": ("Recovery", "recover"),
+        "maintenance.verify": ("Problem", "Report", "verify"),
+    }  # fmt: skip
+    _PICKLED = {  # what pickles name, and users do not
+        "engine.generation": ("Identity", "Told"),
+        "kinds.handle": ("reopen",),
+        "kinds.ragged": ("Shapes",),
+        "kinds.windows": ("Windows",),
+        "legacy.layout": ("Keys",),
+    }
+    _MODULES = {name: module for table in (_NAMES, _PICKLED) for module, names in table.items() for name in names}
 
-    def __getattr__(name: str) -> str:
-        if name != "__version__":
+    __all__ = sorted([*_INHERITED, *sum(_NAMES.values(), ())])  # noqa: PLE0605 - who reads code reads the imports above
+
+    def __dir__() -> list[str]:
+        return [*__all__, "__version__"]
+
+    def __getattr__(name: str) -> object:
+        """A name, imported when it is first asked for: what is not used costs nothing, NumPy included."""
+        from importlib import import_module  # noqa: PLC0415 - only where a name is asked for
+
+        if name in _INHERITED:
+            return import_module(f"mmap_ninja.{name}")
+        if name in _MODULES:
+            value = getattr(import_module(f"mmap_ninja.{_MODULES[name]}"), name)
+        elif name == "__version__":
+            from importlib.metadata import version  # noqa: PLC0415 - as slow an import as a third of NumPy
+
+            value = version("mmap_ninja")
+        else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from importlib.metadata import version  # noqa: PLC0415 - as slow an import as a third of NumPy
-
-        return version("mmap_ninja")
-
-
-__all__ = [
-    "Array",
-    "ArrayMmap",
-    "Bytes",
-    "BytesMmap",
-    "CommitUncertainError",
-    "Concat",
-    "CorruptDatasetError",
-    "DatasetTruncatedError",
-    "ForkedHandleError",
-    "FormatVersionError",
-    "IncompleteDatasetWarning",
-    "Json",
-    "LeftoverBytesWarning",
-    "LockTimeoutError",
-    "MmapNinjaError",
-    "NotADatasetError",
-    "Problem",
-    "Ragged",
-    "RaggedMmap",
-    "ReadOnlyError",
-    "RecordsMmap",
-    "Recovery",
-    "Report",
-    "Scalar",
-    "StaleHandleError",
-    "StringsMmap",
-    "Text",
-    "WorkerError",
-    "Wrapped",
-    "base",
-    "concat",
-    "generic",
-    "merge",
-    "np_append",
-    "np_extend",
-    "np_extend_dir",
-    "np_from_generator",
-    "np_from_ndarray",
-    "np_open_existing",
-    "numpy",
-    "open",
-    "open_existing",
-    "parallel",
-    "ragged",
-    "recover",
-    "string",
-    "upgrade",
-    "verify",
-]
+        globals()[name] = value
+        return value

@@ -13,12 +13,14 @@ from mmap_ninja.columns.batch import Packed
 from mmap_ninja.columns.casting import checked_dtype
 from mmap_ninja.columns.nesting import check_names, fields_of
 from mmap_ninja.columns.types import MOST_DIMENSIONS, Column, ColumnType, Zstd
+from mmap_ninja.exported import exported
 
 Codec = Literal["zstd"]
 
 _LEVEL: Final = 3  # zstd's own
 
 
+@exported
 @dataclass(frozen=True, slots=True)
 class Text:
     """A column of `str`.
@@ -39,6 +41,7 @@ class Text:
     nullable: bool = field(default=False, kw_only=True)
 
 
+@exported
 @dataclass(frozen=True, slots=True)
 class Bytes:
     """A column of `bytes`; the parameters are those of `Text`.
@@ -55,6 +58,7 @@ class Bytes:
     nullable: bool = field(default=False, kw_only=True)
 
 
+@exported
 @dataclass(frozen=True, slots=True)
 class Json:
     """A column of what JSON can hold: dicts, lists, str, numbers, bool, None; the parameters are those of `Text`.
@@ -73,6 +77,7 @@ class Json:
     nullable: bool = field(default=False, kw_only=True)
 
 
+@exported
 @dataclass(frozen=True, slots=True)
 class Scalar:
     """A column of one number per sample, or whatever else NumPy has a dtype for.
@@ -93,6 +98,7 @@ class Scalar:
     nullable: bool = field(default=False, kw_only=True)
 
 
+@exported
 @dataclass(frozen=True, slots=True)
 class Array:
     """A column of arrays of one shape.
@@ -114,6 +120,7 @@ class Array:
     nullable: bool = field(default=False, kw_only=True)
 
 
+@exported
 @dataclass(frozen=True, slots=True)
 class Ragged:
     """A column of arrays of any shape.

@@ -14,6 +14,7 @@ from mmap_ninja import _kernel
 from mmap_ninja.columns.types import Rule
 from mmap_ninja.engine import files
 from mmap_ninja.errors import CorruptDatasetError, DatasetTruncatedError, FormatVersionError, NotADatasetError
+from mmap_ninja.exported import exported
 from mmap_ninja.format.meta import META_SIZE_LIMIT, Meta, decode_meta
 from mmap_ninja.format.names import COMMIT, meta_name
 from mmap_ninja.format.slots import COMMIT_SIZE, EDIT_SIZE, FORMAT_VERSION, KNOWN_FEATURES
@@ -26,6 +27,7 @@ _MOST_COMMITS: Final = 2**63  # so that there always is a next one
 MOST_ROWS: Final = 2**60  # more would have offsets past 2^63 bytes
 
 
+@exported
 class Identity(NamedTuple):
     """What a pickled handle comes back to: the content keeps a commit apart from one that took its place."""
 
@@ -264,6 +266,7 @@ class Look:
         return Told(files.boot_id(), self.identity, surroundings, self.latest, self.accepted)
 
 
+@exported
 class Told(NamedTuple):
     """A look at a commit file by another process, as a pickle carries it."""
 

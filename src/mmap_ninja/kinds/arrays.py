@@ -13,6 +13,7 @@ from mmap_ninja.columns.batch import Batch
 from mmap_ninja.columns.casting import AnyArray, as_array, checked_dtype
 from mmap_ninja.columns.types import Array
 from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT, Durability, Seen
+from mmap_ninja.exported import exported
 from mmap_ninja.format.meta import one_column
 from mmap_ninja.kinds.handle import DatasetHandle, Mode, PathLike, ReadMode
 from mmap_ninja.kinds.indices import is_index
@@ -22,6 +23,7 @@ DTypeLike = npt.DTypeLike
 _CHUNK = 1 << 24  # bytes that are compared at once
 
 
+@exported
 class ArrayMmap(DatasetHandle[AnyArray]):
     """A list of arrays of one shape and dtype that lives in a directory; read, it is one array over the map.
 

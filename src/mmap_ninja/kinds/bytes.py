@@ -5,10 +5,12 @@ from typing import Any, Self
 
 from mmap_ninja.builds.build import IfExists
 from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT, Durability
+from mmap_ninja.exported import exported
 from mmap_ninja.kinds.handle import Mode, PathLike
 from mmap_ninja.kinds.spans import SpansHandle
 
 
+@exported
 class BytesMmap(SpansHandle[bytes]):
     """A list of byte strings that lives in a directory: encoded images, serialised messages.
 

@@ -8,11 +8,13 @@ from typing import Any, SupportsIndex, cast, overload
 import numpy as np
 
 from mmap_ninja.columns.casting import is_masked_array
+from mmap_ninja.exported import exported
 from mmap_ninja.kinds.handle import DatasetHandle, Positions, Selection
 from mmap_ninja.kinds.indices import is_index, resolved, several
 from mmap_ninja.kinds.sequence import Indices, parts_of
 
 
+@exported
 class Concat(Sequence[Any]):
     """What `concat` gives: a read-only list of the samples of several datasets or views, on what they see now.
 
@@ -150,6 +152,7 @@ class Concat(Sequence[Any]):
         return _joined(batches, np.argsort(order))
 
 
+@exported
 def concat(datasets: Iterable[DatasetHandle[Any]]) -> Concat:
     """Several datasets as one list: lazy, read-only, picklable, on what their handles see now.
 

@@ -39,6 +39,7 @@ from mmap_ninja.engine.directory import Change, create, is_vacant
 from mmap_ninja.engine.edits import Edit
 from mmap_ninja.engine.generation import Identity, Told
 from mmap_ninja.errors import IncompleteDatasetWarning, MmapNinjaError, ReadOnlyError, StaleHandleError
+from mmap_ninja.exported import exported
 from mmap_ninja.format.meta import Kind, first_columns
 from mmap_ninja.format.names import FIRST_OFFSET
 from mmap_ninja.kinds.indices import is_index, resolved, several
@@ -879,6 +880,7 @@ def _snapshot_of(state: State) -> Snapshot:
     return state if isinstance(state, Snapshot) else state.snapshot
 
 
+@exported
 def reopen(
     cls: type[DatasetHandle[Any]],
     options: tuple[str, Mode | None, Durability, float, Keys, ReadMode | None],

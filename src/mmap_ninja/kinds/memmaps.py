@@ -13,6 +13,7 @@ from mmap_ninja.columns.casting import AnyArray, as_array, checked_dtype
 from mmap_ninja.columns.types import Array
 from mmap_ninja.engine import upgrade_marks
 from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT, Dataset
+from mmap_ninja.exported import exported
 from mmap_ninja.format.meta import one_column
 from mmap_ninja.kinds.arrays import ArrayMmap
 from mmap_ninja.kinds.handle import PathLike
@@ -24,7 +25,8 @@ MemmapMode = Literal["r", "r+", "c"]
 _BATCH: Final = 1024
 
 
-def from_ndarray(out_dir: PathLike, arr: npt.ArrayLike) -> Memmap:
+@exported
+def np_from_ndarray(out_dir: PathLike, arr: npt.ArrayLike) -> Memmap:
     """Store an array, and map it writable: what is assigned to the result is written to the dataset's file.
 
     Whatever was at the path is replaced. Since its bytes may change in place, the payload has no checksums;
@@ -50,10 +52,11 @@ def from_ndarray(out_dir: PathLike, arr: npt.ArrayLike) -> Memmap:
     return _store(out_dir, sources.Sliced(array), _BATCH, column, verbose=False)
 
 
-def from_generator(
+@exported
+def np_from_generator(
     out_dir: PathLike, sample_generator: Iterable[AnyArray], batch_size: int, verbose: bool = False
 ) -> Memmap:
-    """Store the samples of an iterable, batch by batch, and map them writable, as `from_ndarray` does.
+    """Store the samples of an iterable, batch by batch, and map them writable, as `np_from_ndarray` does.
 
     Args:
         out_dir: The dataset's directory; missing parents are made.
@@ -68,10 +71,11 @@ def _store(out_dir: PathLike, source: sources.Source[Any], batch_size: int, colu
     options = build.Options(batch_size, verbose, "replace", None, None, DEFAULT_LOCK_TIMEOUT)
     with ArrayMmap._build(out_dir, source, None, options, one_column(column)) as stored:
         path = stored.path
-    return open_existing(path, "r+")
+    return np_open_existing(path, "r+")
 
 
-def open_existing(out_dir: PathLike, mode: MemmapMode = "r") -> Memmap:
+@exported
+def np_open_existing(out_dir: PathLike, mode: MemmapMode = "r") -> Memmap:
     """Map the samples of an array dataset.
 
     Args:
@@ -125,7 +129,8 @@ def _map(
     return nothing
 
 
-def extend_dir(out_dir: PathLike, arr: npt.ArrayLike) -> None:
+@exported
+def np_extend_dir(out_dir: PathLike, arr: npt.ArrayLike) -> None:
     """Add samples to an array dataset.
 
     Args:
@@ -139,18 +144,20 @@ def extend_dir(out_dir: PathLike, arr: npt.ArrayLike) -> None:
     ArrayMmap(out_dir).extend(as_array(arr, str(out_dir), 0))
 
 
-def extend(np_mmap: Memmap, arr: npt.ArrayLike) -> None:
+@exported
+def np_extend(np_mmap: Memmap, arr: npt.ArrayLike) -> None:
     """Add samples to the dataset that a memmap of this module is of; the memmap itself does not grow.
 
     Args:
-        np_mmap: What `from_ndarray`, `from_generator` or `open_existing` returned.
+        np_mmap: What `np_from_ndarray`, `np_from_generator` or `np_open_existing` returned.
         arr: `[n, ...]`
     """
     if np_mmap.filename is None:
         raise ValueError("this memmap is of no file; see np_extend_dir")
-    extend_dir(Path(np_mmap.filename).parent, arr)
+    np_extend_dir(Path(np_mmap.filename).parent, arr)
 
 
-def append(np_mmap: Memmap, arr: npt.ArrayLike) -> None:
+@exported
+def np_append(np_mmap: Memmap, arr: npt.ArrayLike) -> None:
     """Add one sample to the dataset that a memmap of this module is of; the memmap itself does not grow."""
-    extend(np_mmap, np.asarray(arr)[None])
+    np_extend(np_mmap, np.asarray(arr)[None])

@@ -6,6 +6,7 @@ from typing import Any, Final
 from mmap_ninja.engine import files
 from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT, Durability
 from mmap_ninja.errors import CorruptDatasetError
+from mmap_ninja.exported import exported
 from mmap_ninja.kinds import memmaps
 from mmap_ninja.kinds.arrays import ArrayMmap
 from mmap_ninja.kinds.bytes import BytesMmap
@@ -27,6 +28,7 @@ _CLASSES: Final[dict[str, type[DatasetHandle[Any]]]] = {
 }
 
 
+@exported
 def open(
     path: PathLike,
     mode: Mode | None = None,
@@ -76,6 +78,7 @@ def open(
     return handle
 
 
+@exported
 def open_existing(
     out_dir: PathLike, wrapper_fn: Callable[[Any], Any] | None = None, mode: Mode = "r+b"
 ) -> memmaps.Memmap | DatasetHandle[Any] | Wrapped:
@@ -99,5 +102,5 @@ def open_existing(
     dataset = open(out_dir, mode)
     if isinstance(dataset, RaggedMmap):
         return RaggedMmap(out_dir, wrapper_fn=wrapper_fn)
-    samples = memmaps.open_existing(out_dir) if isinstance(dataset, ArrayMmap) else dataset
+    samples = memmaps.np_open_existing(out_dir) if isinstance(dataset, ArrayMmap) else dataset
     return samples if wrapper_fn is None else Wrapped(samples, wrapper_fn)

@@ -15,6 +15,7 @@ from mmap_ninja.columns.batch import Batch
 from mmap_ninja.columns.casting import AnyArray, checked_dtype, convert
 from mmap_ninja.columns.types import Ragged
 from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT, Durability
+from mmap_ninja.exported import exported
 from mmap_ninja.format.meta import one_column
 from mmap_ninja.kinds.handle import DatasetHandle, Mode, PathLike, Positions, ReadMode
 from mmap_ninja.kinds.indices import is_index, resolved, several
@@ -28,6 +29,7 @@ Wrapper = Callable[[AnyArray], Any]
 Extents = int | Sequence[int | None] | None
 
 
+@exported
 class RaggedMmap(DatasetHandle[AnyArray]):
     """A list of arrays of one dtype, and of any shape and rank, that lives in a directory.
 
@@ -351,6 +353,7 @@ class RaggedMmap(DatasetHandle[AnyArray]):
                 )
 
 
+@exported
 class Shapes(Sequence[tuple[int, ...]]):
     """The shapes of samples of several ranks, each a tuple, read when asked for."""
 

@@ -20,6 +20,7 @@ from mmap_ninja.engine.added_column import AddedColumn
 from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT, Columns, Durability, Seen, Snapshot
 from mmap_ninja.engine.directory import Change, is_vacant
 from mmap_ninja.errors import MmapNinjaError, StaleHandleError
+from mmap_ninja.exported import exported
 from mmap_ninja.kinds.arrays import ArrayMmap
 from mmap_ninja.kinds.bytes import BytesMmap
 from mmap_ninja.kinds.handle import Closed, DatasetHandle, Mode, PathLike, ReadMode, State
@@ -54,6 +55,7 @@ _CLASSES: Final[dict[type[ColumnType], type[DatasetHandle[Any]]]] = {
 }
 
 
+@exported
 class RecordsMmap(DatasetHandle[Record]):
     """A list of dicts that lives in a directory: each field is a column with files of its own, all have one length.
 

@@ -5,10 +5,12 @@ from typing import Any, Self
 
 from mmap_ninja.builds.build import IfExists
 from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT, Durability
+from mmap_ninja.exported import exported
 from mmap_ninja.kinds.handle import Mode, PathLike
 from mmap_ninja.kinds.spans import SpansHandle, check_keys
 
 
+@exported
 class StringsMmap(SpansHandle[str]):
     """A list of strings that lives in a directory, as UTF-8.
 

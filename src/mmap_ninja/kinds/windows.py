@@ -9,11 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from mmap_ninja.columns.casting import AnyArray
+from mmap_ninja.exported import exported
 from mmap_ninja.kinds.handle import DatasetHandle
 from mmap_ninja.kinds.indices import is_index, resolved, several
 from mmap_ninja.kinds.sequence import Indices
 
 
+@exported
 class Windows(Sequence[AnyArray]):
     """What `RaggedMmap.windows` gives: read-only views `[length]`, on the snapshot that the dataset had then.
 

@@ -4,7 +4,10 @@ from collections.abc import Callable
 from copy import copy
 from typing import Any
 
+from mmap_ninja.exported import exported
 
+
+@exported
 class Wrapped:
     """Samples that pass through a function when they are read.
 

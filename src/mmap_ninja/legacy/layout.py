@@ -6,6 +6,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from mmap_ninja.exported import exported
+
 Kind = Literal["strings", "array", "ragged"]
 Order = Literal["C", "F"]
 
@@ -74,6 +76,7 @@ class Layout:
         return [math.prod(extents[: k + 1]) * self.dtype.itemsize for k in range(len(extents))]
 
 
+@exported
 class Keys(NamedTuple):
     """The directories of the arrays beside the payload, which the user may have named."""
 

@@ -16,6 +16,7 @@ from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT
 from mmap_ninja.engine.generation import newest
 from mmap_ninja.engine.log import locked
 from mmap_ninja.errors import LeftoverBytesWarning
+from mmap_ninja.exported import exported
 from mmap_ninja.format.meta import FileEntry, new_meta
 from mmap_ninja.format.names import COMMIT, FIRST_OFFSET, LEGACY_DATA, UPGRADE
 from mmap_ninja.legacy.dataset import GENERATION, LegacyDataset
@@ -28,6 +29,7 @@ _ROWS_AT_ONCE: Final = 1 << 16
 _BYTES_AT_ONCE: Final = 1 << 24
 
 
+@exported
 def upgrade(
     path: str | os.PathLike[str],
     *,

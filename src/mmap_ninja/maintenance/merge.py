@@ -15,6 +15,7 @@ from mmap_ninja.engine.compaction import sealed
 from mmap_ninja.engine.copying import Source
 from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT, Dataset
 from mmap_ninja.errors import IncompleteDatasetWarning
+from mmap_ninja.exported import exported
 from mmap_ninja.format.meta import check_metadata
 
 IfExists = Literal["error", "replace"]
@@ -23,6 +24,7 @@ _REFUSED: Final = "nothing was written"
 _Spans = Text | Binary | Json
 
 
+@exported
 def merge(
     paths: Iterable[str | os.PathLike[str]],
     out_dir: str | os.PathLike[str],

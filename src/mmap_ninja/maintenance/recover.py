@@ -15,6 +15,7 @@ from mmap_ninja.engine.compaction import sealed
 from mmap_ninja.engine.copying import Contents, Source
 from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT
 from mmap_ninja.errors import CorruptDatasetError, MmapNinjaError
+from mmap_ninja.exported import exported
 from mmap_ninja.format.meta import new_meta
 from mmap_ninja.format.names import COMMIT
 from mmap_ninja.maintenance.survey import Found, find
@@ -23,6 +24,7 @@ from mmap_ninja.maintenance.verify import Places, Report, examine
 Keep = Literal["prefix", "intact", "readable"]
 
 
+@exported
 @dataclass(frozen=True, slots=True)
 class Recovery:
     """What `recover` has done.
@@ -40,6 +42,7 @@ class Recovery:
     report: Report
 
 
+@exported
 def recover(
     path: str | os.PathLike[str],
     out_dir: str | os.PathLike[str] | None = None,

@@ -20,6 +20,7 @@ from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT
 from mmap_ninja.engine.generation import Generation
 from mmap_ninja.engine.upgrade_marks import detect
 from mmap_ninja.errors import CorruptDatasetError, DatasetTruncatedError
+from mmap_ninja.exported import exported
 from mmap_ninja.format.names import COMMIT
 from mmap_ninja.format.slots import EDIT_SIZE
 from mmap_ninja.legacy.dataset import LegacyDataset
@@ -37,6 +38,7 @@ _SAMPLES_AT_ONCE: Final = 1 << 16
 _SUM: Final = 24
 
 
+@exported
 @dataclass(frozen=True, slots=True)
 class Problem:
     """Something that is wrong with a file of a dataset.
@@ -68,6 +70,7 @@ def _numbers(what: str, numbers: range) -> str:
     return f"{what} {numbers.start}" if len(numbers) == 1 else f"{what}s {numbers.start} to {numbers[-1]}"
 
 
+@exported
 @dataclass(frozen=True, slots=True)
 class Report:
     """What `verify` has found.
@@ -97,6 +100,7 @@ class Report:
         return "\n  ".join([*lines, *(f"note: {note}" for note in self.notes)])
 
 
+@exported
 def verify(path: str | os.PathLike[str], level: Level = "sums", verbose: bool = False) -> Report:
     """Look whether the files of a dataset are what its newest commit was made of. Nothing is changed or locked.
 
