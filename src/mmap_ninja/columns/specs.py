@@ -44,7 +44,11 @@ class Text:
 @exported
 @dataclass(frozen=True, slots=True)
 class Bytes:
-    """A column of `bytes`; the parameters are those of `Text`.
+    """A column of `bytes`.
+
+    Args:
+        codec: "zstd": each is compressed, with `pip install "mmap_ninja[zstd]"`.
+        nullable: Whether a sample may have None there.
 
     Example:
         >>> from mmap_ninja import RecordsMmap
@@ -61,9 +65,11 @@ class Bytes:
 @exported
 @dataclass(frozen=True, slots=True)
 class Json:
-    """A column of what JSON can hold: dicts, lists, str, numbers, bool, None; the parameters are those of `Text`.
+    """A column of what JSON can hold: dicts, lists, str, numbers, bool, None.
 
-    With `nullable`, None is a null. Else it is stored as JSON's.
+    Args:
+        codec: "zstd": each is compressed, with `pip install "mmap_ninja[zstd]"`.
+        nullable: Whether a sample may have None there, as a null. Else None is stored as JSON's.
 
     Example:
         >>> from mmap_ninja import RecordsMmap
@@ -106,7 +112,7 @@ class Array:
     Args:
         shape: Of the array of a sample.
         dtype: What is stored.
-        nullable: As for `Scalar`.
+        nullable: Whether a sample may have None there; a batch is a masked array then.
 
     Example:
         >>> from mmap_ninja import RecordsMmap

@@ -32,11 +32,14 @@ class ArrayMmap(DatasetHandle[AnyArray]):
 
     Args:
         out_dir: The dataset's directory. If it is missing, the handle is empty, and its first `append` makes it.
-        mode: None: reads need no write permission, and the first mutation asks for it. "r": mutations raise. "c":
-            samples are writable copies.
-        durability: As for `StringsMmap`.
+        mode: None: reads need no write permission, and the first mutation asks for it. "r": mutations raise. "c": they
+            raise, too, and arrays are given out as writable copies.
+        durability: "process": a commit survives a crash of the process at once, a power loss from the next `flush` or
+            `close` on. "machine": every commit waits until it survives both.
         lock_timeout: Seconds to wait for other processes' commits.
-        read_mode: As for `StringsMmap`.
+        read_mode: "mmap": samples are read over maps of the files. "pread": by system calls, so that a file that is cut
+            while it is read, or a medium that goes away, is an error, not the end of the process; arrays are in memory
+            of their own then. None: "pread" on network filesystems and FUSE, else "mmap".
 
     Example:
         >>> import numpy as np
@@ -87,13 +90,19 @@ class ArrayMmap(DatasetHandle[AnyArray]):
         Args:
             out_dir: The dataset's directory; missing parents are made.
             arr: `[n, ...]`, of any memory layout; it is stored in C order.
-            batch_size: Samples per commit.
+            batch_size: Samples per commit, at most.
             verbose: Whether to show a progress bar.
-            mode: The mode of the handle that is returned.
-            dtype: What to store; the array's own if None.
-            if_exists: As for `from_generator`, like what follows.
-            metadata: A dict that JSON can hold.
-            durability: None, "process" or "machine".
+            mode: That of the handle that is returned. None: reads need no write permission, and the first mutation asks
+                for it. "r": mutations raise. "c": they raise, too, and arrays are given out as writable copies.
+            dtype: What is stored; None: the dtype of the first samples.
+            if_exists: What to do where there is a dataset already. "replace": build a new one beside it and switch to
+                it at the end; what others append to the old one meanwhile goes with it. "error": raise. "append": add
+                to it. "resume": go on with an interrupted build, for which the samples start again from the first one;
+                a finished dataset is returned as it is.
+            metadata: What the property of this name gives back: a dict that JSON can hold.
+            durability: None: safe against power loss when this returns. "process": without any wait, where no dataset
+                is replaced; until a `flush`, each open after a reboot, or of a copy, then checks all that was written.
+                "machine": safe after every batch.
             lock_timeout: Seconds to wait for other processes' commits.
 
         Raises:
@@ -123,7 +132,35 @@ class ArrayMmap(DatasetHandle[AnyArray]):
         durability: Durability | None = None,
         lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
     ) -> Self:
-        """As for all kinds, with a `dtype`: what to store, where the first sample does not say it."""
+        """Store the samples of an iterable, batch by batch, and open the dataset.
+
+        An error in the iterable propagates; the batches before it stay committed, and `if_exists="resume"` goes on
+        after them.
+
+        Args:
+            out_dir: The dataset's directory; missing parents are made.
+            sample_generator: Any iterable of samples.
+            batch_size: Samples per commit, at most.
+            verbose: Whether to show a progress bar.
+            dtype: What is stored; None: the dtype of the first samples.
+            mode: That of the handle that is returned. None: reads need no write permission, and the first mutation asks
+                for it. "r": mutations raise. "c": they raise, too, and arrays are given out as writable copies.
+            if_exists: What to do where there is a dataset already. "replace": build a new one beside it and switch to
+                it at the end; what others append to the old one meanwhile goes with it. "error": raise. "append": add
+                to it. "resume": go on with an interrupted build, for which the samples start again from the first one;
+                a finished dataset is returned as it is.
+            total: Number of samples, for the progress bar, where the iterable has no length.
+            metadata: What the property of this name gives back: a dict that JSON can hold.
+            durability: None: safe against power loss when this returns. "process": without any wait, where no dataset
+                is replaced; until a `flush`, each open after a reboot, or of a copy, then checks all that was written.
+                "machine": safe after every batch.
+            lock_timeout: Seconds to wait for other processes' commits.
+
+        Raises:
+            FileExistsError: if there is a dataset and `if_exists="error"`.
+            NotADatasetError: if the path is a file, or a directory with files that are no dataset's.
+            TypeError: if a sample is of another type; the batches before it stay.
+        """
         options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
         return cls._build(
             out_dir,
@@ -149,7 +186,39 @@ class ArrayMmap(DatasetHandle[AnyArray]):
         durability: Durability | None = None,
         lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
     ) -> Self:
-        """As for all kinds, with a `dtype`: what to store, where the first sample does not say it."""
+        """Store the samples `indexable[0], indexable[1], ...`, and open the dataset.
+
+        Where it has no `len`, its first IndexError ends it; all its other errors propagate, with a note that names the
+        index, and leave what is committed. An interrupted build is resumed at the first missing sample.
+
+        Args:
+            out_dir: The dataset's directory; missing parents are made.
+            indexable: Samples by position, or a function that gives the sample at a position.
+            batch_size: Samples per commit, at most.
+            n_jobs: How many worker processes read and encode samples, ahead of this one, which stores them in order:
+                None is 1, -1 all CPUs, -2 all but one. The source is sent to each worker once, by cloudpickle, before
+                its first sample is read; the work moves there when the measured cost of a sample makes it worthwhile, a
+                chunk of samples at a time, and each chunk is one commit. An error leaves all samples before it
+                committed.
+            verbose: Whether to show a progress bar.
+            dtype: What is stored; None: the dtype of the first samples.
+            mode: That of the handle that is returned. None: reads need no write permission, and the first mutation asks
+                for it. "r": mutations raise. "c": they raise, too, and arrays are given out as writable copies.
+            if_exists: What to do where there is a dataset already. "replace": build a new one beside it and switch to
+                it at the end; what others append to the old one meanwhile goes with it. "error": raise. "append": add
+                to it. "resume": go on with an interrupted build, for which the samples start again from the first one;
+                a finished dataset is returned as it is.
+            metadata: What the property of this name gives back: a dict that JSON can hold.
+            durability: None: safe against power loss when this returns. "process": without any wait, where no dataset
+                is replaced; until a `flush`, each open after a reboot, or of a copy, then checks all that was written.
+                "machine": safe after every batch.
+            lock_timeout: Seconds to wait for other processes' commits.
+
+        Raises:
+            ImportError: if workers are asked for and cloudpickle is missing: `pip install "mmap_ninja[parallel]"`.
+            TypeError: if the source cannot be sent to workers, or a sample is of another type.
+            WorkerError: if a worker process dies, or its source raises what cannot be sent back.
+        """
         options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
         source: Any = paced.indexed(indexable, n_jobs, options)
         return cls._build(out_dir, source, mode, options, one_column(_column(dtype, out_dir)))
@@ -301,7 +370,7 @@ class ArrayMmap(DatasetHandle[AnyArray]):
 
         Args:
             samples: An array `[n, ...]`, or any iterable of samples; it is read to its end first.
-            verbose: Whether to show a progress bar over the iterable.
+            verbose: Whether to show a progress bar.
 
         Raises:
             TypeError: if a sample's values do not fit the dtype; nothing is stored then.

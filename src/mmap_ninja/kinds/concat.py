@@ -20,6 +20,10 @@ class Concat(Sequence[Any]):
 
     It pickles as its parts do.
 
+    Args:
+        parts: Datasets or views of one class.
+        chosen: Which samples it has, by their positions in all parts together; None: all.
+
     Example:
         >>> from mmap_ninja import StringsMmap
         >>> parts = [StringsMmap.from_strings(name, [name, name * 2]) for name in ("a", "b")]
@@ -81,7 +85,7 @@ class Concat(Sequence[Any]):
         """A view of some of the samples; nothing is read.
 
         Args:
-            indices: A slice, indices in any order and number, or a boolean mask.
+            indices: Integers in any order and number, negative ones counted from the end; a boolean mask; a slice.
 
         Raises:
             IndexError: if an index is out of range.
@@ -91,7 +95,17 @@ class Concat(Sequence[Any]):
         return Concat(self._parts, self._at(indices))
 
     def split(self, fractions: Sequence[float], seed: int | None = None) -> list["Concat"]:
-        """As `split` of a dataset."""
+        """Parts of the samples, as views: for training and validation, say. No sample is in two of them.
+
+        Args:
+            fractions: How large a part of the samples each has: numbers from 0 on that add up to at most 1.
+            seed: None: each part is a run of samples. A number: chosen at random, the same ones for the same number and
+                as many samples, now and with later versions. In a part the samples keep their order, so that neighbours
+                on disk stay neighbours: shuffle when you read.
+
+        Raises:
+            ValueError: for other fractions.
+        """
         return [self.select(part) for part in parts_of(len(self), fractions, seed)]
 
     def __contains__(self, value: object) -> bool:
@@ -99,6 +113,11 @@ class Concat(Sequence[Any]):
 
     def index(self, value: object, start: int = 0, stop: int | None = None) -> int:
         """Position of the first sample equal to `value`, between `start` and `stop`.
+
+        Args:
+            value: What to look for.
+            start: The first position to look at; negative ones count from the end.
+            stop: The position to stop before; None: at the end.
 
         Raises:
             ValueError: if there is none.
@@ -111,7 +130,11 @@ class Concat(Sequence[Any]):
         return int(places[0])
 
     def count(self, value: object) -> int:
-        """How many samples are equal to `value`."""
+        """How many samples are equal to `value`.
+
+        Args:
+            value: What to look for.
+        """
         return len(self._places(value))
 
     def __repr__(self) -> str:

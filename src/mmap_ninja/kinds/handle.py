@@ -254,6 +254,9 @@ class DatasetHandle(SampleSequence[T]):
         It survives a crash of this process at once, and a power loss from the next `flush` or `close` on. Other
         processes see it after their next `refresh`.
 
+        Args:
+            sample: Of the type that this kind holds.
+
         Raises:
             TypeError: if the sample is of another type.
             ReadOnlyError: if the handle, the permissions or the medium do not allow it.
@@ -265,7 +268,7 @@ class DatasetHandle(SampleSequence[T]):
 
         Args:
             samples: Any iterable; it is read to its end first.
-            verbose: Whether to show a progress bar over the iterable.
+            verbose: Whether to show a progress bar.
 
         Raises:
             TypeError: if a sample is of another type; nothing is stored then.
@@ -367,6 +370,9 @@ class DatasetHandle(SampleSequence[T]):
     def pop(self, index: SupportsIndex = -1) -> T:
         """Delete one sample and return it, owned.
 
+        Args:
+            index: Its position; a negative one counts from the end.
+
         Raises:
             IndexError: if there is no such sample.
             StaleHandleError: if others have deleted or replaced it since this handle looked.
@@ -398,8 +404,8 @@ class DatasetHandle(SampleSequence[T]):
         processes cannot write to the dataset. Views and pickles of earlier commits are stale afterwards.
 
         Args:
-            order: The new order: a permutation of `range(len(self))`, such as `np.argsort(ds.byte_lengths)`. None:
-                the order stays, and where there is nothing to give back, nothing is done.
+            order: The new order: a permutation of `range(len(self))`, such as `np.argsort(ds.byte_lengths)`. None: the
+                order stays, and where there is nothing to give back, nothing is done.
             verbose: Whether to show a progress bar.
 
         Raises:
@@ -424,7 +430,10 @@ class DatasetHandle(SampleSequence[T]):
         """Look whether the dataset's files are what its newest commit was made of: see `mmap_ninja.verify`.
 
         Args:
-            level: "quick": what opening needs. "sums": also every byte, by its checksum. "full": also every sample.
+            level: "quick": the commit file, the meta file, the lengths of all files, and the edits, in no time. "sums":
+                also every byte, by the checksums of its block: finds all damage that the disk, a copy or another
+                program has done. "full": also each sample: offsets, shapes, UTF-8, JSON, compressed frames: finds what
+                was wrong before it was written, and what matters in files of unknown origin.
             verbose: Whether to show a progress bar.
 
         Returns:
@@ -571,7 +580,7 @@ class DatasetHandle(SampleSequence[T]):
         """A read-only view of some of the samples, on the snapshot that this handle sees now; nothing is read.
 
         Args:
-            indices: A slice, indices in any order and number, or a boolean mask.
+            indices: Integers in any order and number, negative ones counted from the end; a boolean mask; a slice.
 
         Returns:
             A handle of the same class, with all its reading methods. It pickles small if it is a range.
@@ -724,10 +733,16 @@ class DatasetHandle(SampleSequence[T]):
                 column for each of theirs.
             batch_size: Samples per commit, at most.
             verbose: Whether to show a progress bar.
-            mode: The mode of the handle that is returned.
-            if_exists: As for `from_generator`, like what follows.
-            metadata: A dict that JSON can hold.
-            durability: None, "process" or "machine".
+            mode: That of the handle that is returned. None: reads need no write permission, and the first mutation asks
+                for it. "r": mutations raise. "c": they raise, too, and arrays are given out as writable copies.
+            if_exists: What to do where there is a dataset already. "replace": build a new one beside it and switch to
+                it at the end; what others append to the old one meanwhile goes with it. "error": raise. "append": add
+                to it. "resume": go on with an interrupted build, for which the samples start again from the first one;
+                a finished dataset is returned as it is.
+            metadata: What the property of this name gives back: a dict that JSON can hold.
+            durability: None: safe against power loss when this returns. "process": without any wait, where no dataset
+                is replaced; until a `flush`, each open after a reboot, or of a copy, then checks all that was written.
+                "machine": safe after every batch.
             lock_timeout: Seconds to wait for other processes' commits.
 
         Raises:
@@ -762,18 +777,19 @@ class DatasetHandle(SampleSequence[T]):
         Args:
             out_dir: The dataset's directory; missing parents are made.
             sample_generator: Any iterable of samples.
-            batch_size: Samples per commit.
+            batch_size: Samples per commit, at most.
             verbose: Whether to show a progress bar.
-            mode: The mode of the handle that is returned.
-            if_exists: What to do where there is a dataset already: build a new one beside it and switch to it at the
-                end; raise; add to it; or go on with an interrupted build, for which the iterable starts again from
-                its first sample (a finished dataset is returned as it is). What others append to a dataset while it
-                is replaced goes with the old data.
+            mode: That of the handle that is returned. None: reads need no write permission, and the first mutation asks
+                for it. "r": mutations raise. "c": they raise, too, and arrays are given out as writable copies.
+            if_exists: What to do where there is a dataset already. "replace": build a new one beside it and switch to
+                it at the end; what others append to the old one meanwhile goes with it. "error": raise. "append": add
+                to it. "resume": go on with an interrupted build, for which the samples start again from the first one;
+                a finished dataset is returned as it is.
             total: Number of samples, for the progress bar, where the iterable has no length.
             metadata: What the property of this name gives back: a dict that JSON can hold.
-            durability: None: safe against power loss when this returns. "process": without any wait, where no
-                dataset is replaced; until a `flush`, each open after a reboot, or of a copy, then checks all that
-                was written. "machine": safe after every batch.
+            durability: None: safe against power loss when this returns. "process": without any wait, where no dataset
+                is replaced; until a `flush`, each open after a reboot, or of a copy, then checks all that was written.
+                "machine": safe after every batch.
             lock_timeout: Seconds to wait for other processes' commits.
 
         Raises:
@@ -811,14 +827,20 @@ class DatasetHandle(SampleSequence[T]):
             batch_size: Samples per commit, at most.
             n_jobs: How many worker processes read and encode samples, ahead of this one, which stores them in order:
                 None is 1, -1 all CPUs, -2 all but one. The source is sent to each worker once, by cloudpickle, before
-                its first sample is read; the work moves there when the measured cost of a sample makes it worthwhile,
-                a chunk of samples at a time, and each chunk is one commit. An error leaves all samples before it
+                its first sample is read; the work moves there when the measured cost of a sample makes it worthwhile, a
+                chunk of samples at a time, and each chunk is one commit. An error leaves all samples before it
                 committed.
             verbose: Whether to show a progress bar.
-            mode: The mode of the handle that is returned.
-            if_exists: As for `from_generator`, like what follows.
-            metadata: A dict that JSON can hold.
-            durability: None, "process" or "machine".
+            mode: That of the handle that is returned. None: reads need no write permission, and the first mutation asks
+                for it. "r": mutations raise. "c": they raise, too, and arrays are given out as writable copies.
+            if_exists: What to do where there is a dataset already. "replace": build a new one beside it and switch to
+                it at the end; what others append to the old one meanwhile goes with it. "error": raise. "append": add
+                to it. "resume": go on with an interrupted build, for which the samples start again from the first one;
+                a finished dataset is returned as it is.
+            metadata: What the property of this name gives back: a dict that JSON can hold.
+            durability: None: safe against power loss when this returns. "process": without any wait, where no dataset
+                is replaced; until a `flush`, each open after a reboot, or of a copy, then checks all that was written.
+                "machine": safe after every batch.
             lock_timeout: Seconds to wait for other processes' commits.
 
         Raises:

@@ -61,7 +61,7 @@ def np_from_generator(
     Args:
         out_dir: The dataset's directory; missing parents are made.
         sample_generator: Any iterable of arrays of one shape.
-        batch_size: Samples per commit.
+        batch_size: Samples per commit, at most.
         verbose: Whether to show a progress bar.
     """
     return _store(out_dir, sources.Iterated(sample_generator), batch_size, Array(sealed=False), verbose=verbose)
@@ -80,8 +80,8 @@ def np_open_existing(out_dir: PathLike, mode: MemmapMode = "r") -> Memmap:
 
     Args:
         out_dir: The dataset's directory.
-        mode: "r": read-only. "r+": what is assigned is written to the file; from the first time on, the payload has
-            no checksums. "c": it is kept in memory only.
+        mode: "r": read-only. "r+": what is assigned is written to the file; from the first time on, the payload has no
+            checksums. "c": it is kept in memory only.
 
     Returns:
         `[n, ...]`, of as many samples as there are now.
@@ -135,7 +135,7 @@ def np_extend_dir(out_dir: PathLike, arr: npt.ArrayLike) -> None:
 
     Args:
         out_dir: The dataset's directory.
-        arr: `[n, ...]`
+        arr: `[n, ...]`, of any memory layout; it is stored in C order.
 
     Raises:
         TypeError: if the values do not fit the dataset's dtype.
@@ -150,7 +150,7 @@ def np_extend(np_mmap: Memmap, arr: npt.ArrayLike) -> None:
 
     Args:
         np_mmap: What `np_from_ndarray`, `np_from_generator` or `np_open_existing` returned.
-        arr: `[n, ...]`
+        arr: `[n, ...]`, of any memory layout; it is stored in C order.
     """
     if np_mmap.filename is None:
         raise ValueError("this memmap is of no file; see np_extend_dir")
@@ -159,5 +159,10 @@ def np_extend(np_mmap: Memmap, arr: npt.ArrayLike) -> None:
 
 @exported
 def np_append(np_mmap: Memmap, arr: npt.ArrayLike) -> None:
-    """Add one sample to the dataset that a memmap of this module is of; the memmap itself does not grow."""
+    """Add one sample to the dataset that a memmap of this module is of; the memmap itself does not grow.
+
+    Args:
+        np_mmap: What `np_from_ndarray`, `np_from_generator` or `np_open_existing` returned.
+        arr: One sample, `[...]`.
+    """
     np_extend(np_mmap, np.asarray(arr)[None])

@@ -43,10 +43,14 @@ def open(
 
     Args:
         path: The dataset's directory.
-        mode: None: reads need no write permission, and the first mutation asks for it. "r": mutations raise.
-        durability: What a commit survives at once: see `StringsMmap`.
+        mode: None: reads need no write permission, and the first mutation asks for it. "r": mutations raise. "c": they
+            raise, too, and arrays are given out as writable copies.
+        durability: "process": a commit survives a crash of the process at once, a power loss from the next `flush` or
+            `close` on. "machine": every commit waits until it survives both.
         lock_timeout: Seconds to wait for other processes' commits.
-        read_mode: How the files are read, by the filesystem if None: see `StringsMmap`.
+        read_mode: "mmap": samples are read over maps of the files. "pread": by system calls, so that a file that is cut
+            while it is read, or a medium that goes away, is an error, not the end of the process; arrays are in memory
+            of their own then. None: "pread" on network filesystems and FUSE, else "mmap".
         verify: Look at the files first, as `mmap_ninja.verify` does at this level. "full" for what comes from
             elsewhere.
         commit_id: Show exactly the commit of which a handle's property of this name has told; None: the newest. The

@@ -39,16 +39,19 @@ class RaggedMmap(DatasetHandle[AnyArray]):
         out_dir: The dataset's directory. If it is missing, the handle is empty, and its first `append` makes it.
         wrapper_fn: Called with each sample that is given out, one by one or in lists; not for jagged and padded
             batches. To survive pickling it must be importable.
-        mode: None: reads need no write permission, and the first mutation asks for it. "r": mutations raise. "c":
-            samples are writable copies.
-        starts_key: Inherited, like the next three: the names of the index folders of 0.x directories.
-        ends_key: As before.
-        shapes_key: As before.
-        flattened_shapes_key: As before.
+        mode: None: reads need no write permission, and the first mutation asks for it. "r": mutations raise. "c": they
+            raise, too, and arrays are given out as writable copies.
+        starts_key: The folder of starts in a directory of 0.x, where it has another name.
+        ends_key: The folder of ends in a directory of 0.x, where it has another name.
+        shapes_key: The folder of shapes in a directory of 0.x, where it has another name.
+        flattened_shapes_key: The folder of flattened shapes in a directory of 0.x, where it has another name.
         copy_before_wrapper_fn: Whether `wrapper_fn` gets a writable copy; else the read-only view.
-        durability: As for `StringsMmap`.
+        durability: "process": a commit survives a crash of the process at once, a power loss from the next `flush` or
+            `close` on. "machine": every commit waits until it survives both.
         lock_timeout: Seconds to wait for other processes' commits.
-        read_mode: As for `StringsMmap`.
+        read_mode: "mmap": samples are read over maps of the files. "pread": by system calls, so that a file that is cut
+            while it is read, or a medium that goes away, is an error, not the end of the process; arrays are in memory
+            of their own then. None: "pread" on network filesystems and FUSE, else "mmap".
 
     Example:
         >>> import numpy as np
@@ -115,11 +118,62 @@ class RaggedMmap(DatasetHandle[AnyArray]):
         ends_key: str = "ends",
         shapes_key: str = "shapes",
         flattened_shapes_key: str = "flattened_shapes",
-        **options: Any,
+        *,
+        batch_size: int = 1024,
+        verbose: bool = False,
+        copy_before_wrapper_fn: bool = True,
+        if_exists: IfExists = "replace",
+        metadata: dict[str, Any] | None = None,
+        durability: Durability | None = None,
+        lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
     ) -> Self:
-        """Store samples that are in memory, and open the dataset; further options are those of `from_generator`."""
+        """Store samples that are in memory, and open the dataset.
+
+        Args:
+            out_dir: The dataset's directory; missing parents are made.
+            lists: The samples: arrays, or lists of numbers, nested for several dimensions.
+            dtype: What is stored; None: the dtype of the first samples.
+            mode: That of the handle that is returned. None: reads need no write permission, and the first mutation asks
+                for it. "r": mutations raise. "c": they raise, too, and arrays are given out as writable copies.
+            wrapper_fn: Called with each sample that is given out, one by one or in lists; not for jagged and padded
+                batches. To survive pickling it must be importable.
+            starts_key: Inherited; another name raises: such names are for reading directories of 0.x.
+            ends_key: Inherited; another name raises: such names are for reading directories of 0.x.
+            shapes_key: Inherited; another name raises: such names are for reading directories of 0.x.
+            flattened_shapes_key: Inherited; another name raises: such names are for reading directories of 0.x.
+            batch_size: Samples per commit, at most.
+            verbose: Whether to show a progress bar.
+            copy_before_wrapper_fn: Whether `wrapper_fn` gets a writable copy; else the read-only view.
+            if_exists: What to do where there is a dataset already. "replace": build a new one beside it and switch to
+                it at the end; what others append to the old one meanwhile goes with it. "error": raise. "append": add
+                to it. "resume": go on with an interrupted build, for which the samples start again from the first one;
+                a finished dataset is returned as it is.
+            metadata: What the property of this name gives back: a dict that JSON can hold.
+            durability: None: safe against power loss when this returns. "process": without any wait, where no dataset
+                is replaced; until a `flush`, each open after a reboot, or of a copy, then checks all that was written.
+                "machine": safe after every batch.
+            lock_timeout: Seconds to wait for other processes' commits.
+
+        Raises:
+            FileExistsError: if there is a dataset and `if_exists="error"`.
+            NotADatasetError: if the path is a file, or a directory with files that are no dataset's.
+            TypeError: if a sample is of another type.
+        """
         check_keys(starts_key, ends_key, shapes_key, flattened_shapes_key)
-        return cls.from_generator(out_dir, lists, dtype=dtype, mode=mode, wrapper_fn=wrapper_fn, **options)
+        return cls.from_generator(
+            out_dir,
+            lists,
+            batch_size,
+            verbose,
+            dtype=dtype,
+            mode=mode,
+            wrapper_fn=wrapper_fn,
+            copy_before_wrapper_fn=copy_before_wrapper_fn,
+            if_exists=if_exists,
+            metadata=metadata,
+            durability=durability,
+            lock_timeout=lock_timeout,
+        )
 
     @classmethod
     def from_generator(
@@ -139,7 +193,38 @@ class RaggedMmap(DatasetHandle[AnyArray]):
         durability: Durability | None = None,
         lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
     ) -> Self:
-        """As for all kinds; with a `dtype`, where the first sample does not say it, and the handle's `wrapper_fn`."""
+        """Store the samples of an iterable, batch by batch, and open the dataset.
+
+        An error in the iterable propagates; the batches before it stay committed, and `if_exists="resume"` goes on
+        after them.
+
+        Args:
+            out_dir: The dataset's directory; missing parents are made.
+            sample_generator: Any iterable of samples.
+            batch_size: Samples per commit, at most.
+            verbose: Whether to show a progress bar.
+            dtype: What is stored; None: the dtype of the first samples.
+            mode: That of the handle that is returned. None: reads need no write permission, and the first mutation asks
+                for it. "r": mutations raise. "c": they raise, too, and arrays are given out as writable copies.
+            wrapper_fn: Called with each sample that is given out, one by one or in lists; not for jagged and padded
+                batches. To survive pickling it must be importable.
+            copy_before_wrapper_fn: Whether `wrapper_fn` gets a writable copy; else the read-only view.
+            if_exists: What to do where there is a dataset already. "replace": build a new one beside it and switch to
+                it at the end; what others append to the old one meanwhile goes with it. "error": raise. "append": add
+                to it. "resume": go on with an interrupted build, for which the samples start again from the first one;
+                a finished dataset is returned as it is.
+            total: Number of samples, for the progress bar, where the iterable has no length.
+            metadata: What the property of this name gives back: a dict that JSON can hold.
+            durability: None: safe against power loss when this returns. "process": without any wait, where no dataset
+                is replaced; until a `flush`, each open after a reboot, or of a copy, then checks all that was written.
+                "machine": safe after every batch.
+            lock_timeout: Seconds to wait for other processes' commits.
+
+        Raises:
+            FileExistsError: if there is a dataset and `if_exists="error"`.
+            NotADatasetError: if the path is a file, or a directory with files that are no dataset's.
+            TypeError: if a sample is of another type; the batches before it stay.
+        """
         options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
         configuration = {"wrapper_fn": wrapper_fn, "copy_before_wrapper_fn": copy_before_wrapper_fn}
         source: sources.Source[Any] = sources.Iterated(sample_generator, total)
@@ -163,7 +248,42 @@ class RaggedMmap(DatasetHandle[AnyArray]):
         durability: Durability | None = None,
         lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
     ) -> Self:
-        """As for all kinds; with a `dtype`, where the first sample does not say it, and the handle's `wrapper_fn`."""
+        """Store the samples `indexable[0], indexable[1], ...`, and open the dataset.
+
+        Where it has no `len`, its first IndexError ends it; all its other errors propagate, with a note that names the
+        index, and leave what is committed. An interrupted build is resumed at the first missing sample.
+
+        Args:
+            out_dir: The dataset's directory; missing parents are made.
+            indexable: Samples by position, or a function that gives the sample at a position.
+            batch_size: Samples per commit, at most.
+            n_jobs: How many worker processes read and encode samples, ahead of this one, which stores them in order:
+                None is 1, -1 all CPUs, -2 all but one. The source is sent to each worker once, by cloudpickle, before
+                its first sample is read; the work moves there when the measured cost of a sample makes it worthwhile, a
+                chunk of samples at a time, and each chunk is one commit. An error leaves all samples before it
+                committed.
+            verbose: Whether to show a progress bar.
+            dtype: What is stored; None: the dtype of the first samples.
+            mode: That of the handle that is returned. None: reads need no write permission, and the first mutation asks
+                for it. "r": mutations raise. "c": they raise, too, and arrays are given out as writable copies.
+            wrapper_fn: Called with each sample that is given out, one by one or in lists; not for jagged and padded
+                batches. To survive pickling it must be importable.
+            copy_before_wrapper_fn: Whether `wrapper_fn` gets a writable copy; else the read-only view.
+            if_exists: What to do where there is a dataset already. "replace": build a new one beside it and switch to
+                it at the end; what others append to the old one meanwhile goes with it. "error": raise. "append": add
+                to it. "resume": go on with an interrupted build, for which the samples start again from the first one;
+                a finished dataset is returned as it is.
+            metadata: What the property of this name gives back: a dict that JSON can hold.
+            durability: None: safe against power loss when this returns. "process": without any wait, where no dataset
+                is replaced; until a `flush`, each open after a reboot, or of a copy, then checks all that was written.
+                "machine": safe after every batch.
+            lock_timeout: Seconds to wait for other processes' commits.
+
+        Raises:
+            ImportError: if workers are asked for and cloudpickle is missing: `pip install "mmap_ninja[parallel]"`.
+            TypeError: if the source cannot be sent to workers, or a sample is of another type.
+            WorkerError: if a worker process dies, or its source raises what cannot be sent back.
+        """
         options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
         configuration = {"wrapper_fn": wrapper_fn, "copy_before_wrapper_fn": copy_before_wrapper_fn}
         source: Any = paced.indexed(indexable, n_jobs, options)
@@ -234,7 +354,7 @@ class RaggedMmap(DatasetHandle[AnyArray]):
         """Many samples back to back, without an array for each.
 
         Args:
-            indices: As for `take`.
+            indices: Integers in any order and number, negative ones counted from the end; a boolean mask; a slice.
 
         Returns:
             `(values, offsets)`: `[total, ...]` of this dtype and int64 `[len(indices) + 1]`, both owned and writable.
@@ -260,11 +380,12 @@ class RaggedMmap(DatasetHandle[AnyArray]):
         """Many samples as one array, each in the corner of its own box, and the rest filled.
 
         Args:
-            indices: As for `take`.
+            indices: Integers in any order and number, negative ones counted from the end; a boolean mask; a slice.
             value: What to fill with; 0 is zero of any dtype, the empty text of texts.
-            length: Size of the boxes: a number for the first dimension, or one for each dimension, None where it is
-                as large as the batch needs. What a sample has beyond it is cut off.
-            multiple_of: What the size is rounded up to a multiple of, likewise.
+            length: Size of the boxes: a number for the first dimension, or one for each dimension, None where it is as
+                large as the batch needs. What a sample has beyond it is cut off.
+            multiple_of: What the size is rounded up to a multiple of: a number for the first dimension, or one for each
+                dimension, None where it is not.
             out: Where to put the samples: an array of the right shape and this dtype.
 
         Returns:

@@ -64,11 +64,14 @@ class RecordsMmap(DatasetHandle[Record]):
 
     Args:
         out_dir: The dataset's directory. If it is missing, the handle is empty, and its first sample makes the columns.
-        mode: None: reads need no write permission, and the first mutation asks for it. "r": mutations raise. "c":
-            arrays are writable copies.
-        durability: As for `StringsMmap`.
+        mode: None: reads need no write permission, and the first mutation asks for it. "r": mutations raise. "c": they
+            raise, too, and arrays are given out as writable copies.
+        durability: "process": a commit survives a crash of the process at once, a power loss from the next `flush` or
+            `close` on. "machine": every commit waits until it survives both.
         lock_timeout: Seconds to wait for other processes' commits.
-        read_mode: As for `StringsMmap`.
+        read_mode: "mmap": samples are read over maps of the files. "pread": by system calls, so that a file that is cut
+            while it is read, or a medium that goes away, is an error, not the end of the process; arrays are in memory
+            of their own then. None: "pread" on network filesystems and FUSE, else "mmap".
 
     Example:
         >>> import mmap_ninja as mn
@@ -113,15 +116,21 @@ class RecordsMmap(DatasetHandle[Record]):
         durability: Durability | None = None,
         lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
     ) -> Self:
-        """Make an empty dataset with these columns, and open it.
+        """Make an empty dataset with these columns, and open it; nothing is written over unless it is told to be.
 
         Args:
             out_dir: The dataset's directory; missing parents are made.
             columns: What each column holds, by its name; a nested dict for nested columns.
-            mode: The mode of the handle that is returned.
-            if_exists: As for `from_generator`; here nothing is written over unless it is told to be.
-            metadata: A dict that JSON can hold.
-            durability: None, "process" or "machine".
+            mode: That of the handle that is returned. None: reads need no write permission, and the first mutation asks
+                for it. "r": mutations raise. "c": they raise, too, and arrays are given out as writable copies.
+            if_exists: What to do where there is a dataset already. "replace": build a new one beside it and switch to
+                it at the end; what others append to the old one meanwhile goes with it. "error": raise. "append": add
+                to it. "resume": go on with an interrupted build, for which the samples start again from the first one;
+                a finished dataset is returned as it is.
+            metadata: What the property of this name gives back: a dict that JSON can hold.
+            durability: None: safe against power loss when this returns. "process": without any wait, where no dataset
+                is replaced; until a `flush`, each open after a reboot, or of a copy, then checks all that was written.
+                "machine": safe after every batch.
             lock_timeout: Seconds to wait for other processes' commits.
 
         Raises:
@@ -156,11 +165,38 @@ class RecordsMmap(DatasetHandle[Record]):
         durability: Durability | None = None,
         lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
     ) -> Self:
-        """As for all kinds; without `columns`, the first sample makes them.
+        """Store the samples of an iterable, batch by batch, and open the dataset.
 
-        A str makes `Text`, bytes `Bytes`, a number `Scalar`, an array or a list of numbers `Ragged`, a dict nested
-        columns, any other list `Json`; of an empty list, the next samples of the first batch tell what it holds.
-        Samples are dicts, dataclasses or named tuples.
+        An error in the iterable propagates; the batches before it stay committed, and `if_exists="resume"` goes on
+        after them.
+
+        Without `columns`, the first sample makes them: a str makes `Text`, bytes `Bytes`, a number `Scalar`, an array
+        or a list of numbers `Ragged`, a dict nested columns, any other list `Json`; of an empty list, the next samples
+        of the first batch tell what it holds. Samples are dicts, dataclasses or named tuples.
+
+        Args:
+            out_dir: The dataset's directory; missing parents are made.
+            sample_generator: Any iterable of samples.
+            batch_size: Samples per commit, at most.
+            verbose: Whether to show a progress bar.
+            columns: What each column holds, by its name; a nested dict for nested columns. None: the samples tell.
+            mode: That of the handle that is returned. None: reads need no write permission, and the first mutation asks
+                for it. "r": mutations raise. "c": they raise, too, and arrays are given out as writable copies.
+            if_exists: What to do where there is a dataset already. "replace": build a new one beside it and switch to
+                it at the end; what others append to the old one meanwhile goes with it. "error": raise. "append": add
+                to it. "resume": go on with an interrupted build, for which the samples start again from the first one;
+                a finished dataset is returned as it is.
+            total: Number of samples, for the progress bar, where the iterable has no length.
+            metadata: What the property of this name gives back: a dict that JSON can hold.
+            durability: None: safe against power loss when this returns. "process": without any wait, where no dataset
+                is replaced; until a `flush`, each open after a reboot, or of a copy, then checks all that was written.
+                "machine": safe after every batch.
+            lock_timeout: Seconds to wait for other processes' commits.
+
+        Raises:
+            FileExistsError: if there is a dataset and `if_exists="error"`.
+            NotADatasetError: if the path is a file, or a directory with files that are no dataset's.
+            TypeError: if a sample is of another type; the batches before it stay.
         """
         options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
         source: sources.Source[Any] = sources.Iterated(sample_generator, total)
@@ -182,7 +218,43 @@ class RecordsMmap(DatasetHandle[Record]):
         durability: Durability | None = None,
         lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
     ) -> Self:
-        """As for all kinds; without `columns`, the first sample makes them, as in `from_generator`."""
+        """Store the samples `indexable[0], indexable[1], ...`, and open the dataset.
+
+        Where it has no `len`, its first IndexError ends it; all its other errors propagate, with a note that names the
+        index, and leave what is committed. An interrupted build is resumed at the first missing sample.
+
+        Without `columns`, the first sample makes them: a str makes `Text`, bytes `Bytes`, a number `Scalar`, an array
+        or a list of numbers `Ragged`, a dict nested columns, any other list `Json`; of an empty list, the next samples
+        of the first batch tell what it holds. Samples are dicts, dataclasses or named tuples.
+
+        Args:
+            out_dir: The dataset's directory; missing parents are made.
+            indexable: Samples by position, or a function that gives the sample at a position.
+            batch_size: Samples per commit, at most.
+            n_jobs: How many worker processes read and encode samples, ahead of this one, which stores them in order:
+                None is 1, -1 all CPUs, -2 all but one. The source is sent to each worker once, by cloudpickle, before
+                its first sample is read; the work moves there when the measured cost of a sample makes it worthwhile, a
+                chunk of samples at a time, and each chunk is one commit. An error leaves all samples before it
+                committed.
+            verbose: Whether to show a progress bar.
+            columns: What each column holds, by its name; a nested dict for nested columns. None: the samples tell.
+            mode: That of the handle that is returned. None: reads need no write permission, and the first mutation asks
+                for it. "r": mutations raise. "c": they raise, too, and arrays are given out as writable copies.
+            if_exists: What to do where there is a dataset already. "replace": build a new one beside it and switch to
+                it at the end; what others append to the old one meanwhile goes with it. "error": raise. "append": add
+                to it. "resume": go on with an interrupted build, for which the samples start again from the first one;
+                a finished dataset is returned as it is.
+            metadata: What the property of this name gives back: a dict that JSON can hold.
+            durability: None: safe against power loss when this returns. "process": without any wait, where no dataset
+                is replaced; until a `flush`, each open after a reboot, or of a copy, then checks all that was written.
+                "machine": safe after every batch.
+            lock_timeout: Seconds to wait for other processes' commits.
+
+        Raises:
+            ImportError: if workers are asked for and cloudpickle is missing: `pip install "mmap_ninja[parallel]"`.
+            TypeError: if the source cannot be sent to workers, or a sample is of another type.
+            WorkerError: if a worker process dies, or its source raises what cannot be sent back.
+        """
         options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
         source: Any = paced.indexed(indexable, n_jobs, options)
         return cls._build(out_dir, source, mode, options, specs.columns_of(columns or {}))
@@ -208,13 +280,19 @@ class RecordsMmap(DatasetHandle[Record]):
             out_dir: The dataset's directory; missing parents are made.
             values: A sequence for each column, all of one length; nested as the samples are, or with dotted names. An
                 array makes an `Array` or `Scalar` column.
-            batch_size: Samples per commit.
+            batch_size: Samples per commit, at most.
             verbose: Whether to show a progress bar.
-            columns: As for `from_generator`, like what follows.
-            mode: The mode of the handle that is returned.
-            if_exists: What to do where there is a dataset already.
-            metadata: A dict that JSON can hold.
-            durability: None, "process" or "machine".
+            columns: What each column holds, by its name; a nested dict for nested columns. None: the samples tell.
+            mode: That of the handle that is returned. None: reads need no write permission, and the first mutation asks
+                for it. "r": mutations raise. "c": they raise, too, and arrays are given out as writable copies.
+            if_exists: What to do where there is a dataset already. "replace": build a new one beside it and switch to
+                it at the end; what others append to the old one meanwhile goes with it. "error": raise. "append": add
+                to it. "resume": go on with an interrupted build, for which the samples start again from the first one;
+                a finished dataset is returned as it is.
+            metadata: What the property of this name gives back: a dict that JSON can hold.
+            durability: None: safe against power loss when this returns. "process": without any wait, where no dataset
+                is replaced; until a `flush`, each open after a reboot, or of a copy, then checks all that was written.
+                "machine": safe after every batch.
             lock_timeout: Seconds to wait for other processes' commits.
 
         Raises:
@@ -239,10 +317,35 @@ class RecordsMmap(DatasetHandle[Record]):
         durability: Durability | None = None,
         lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
     ) -> Self:
-        """As for all kinds; a new dataset has the `columns` given, or else those that the table's schema makes.
+        """Store a table of pyarrow, Polars, DuckDB, or whatever else speaks the Arrow PyCapsule protocol.
 
-        A struct makes nested columns, a list of numbers `Ragged`, any other list `Json`. Nullable are the columns
-        with nulls in the table's first batch that is not empty: give `columns` where some have them only later.
+        It is read batch by batch. Without `columns`, a new dataset has those that the table's schema makes: a struct
+        makes nested columns, a list of numbers `Ragged`, any other list `Json`. Nullable are the columns with nulls in
+        the table's first batch that is not empty: give `columns` where some have them only later.
+
+        Args:
+            out_dir: The dataset's directory; missing parents are made.
+            data: A table with one column, or the values of one, which are the samples; for records, a table with a
+                column for each of theirs.
+            batch_size: Samples per commit, at most.
+            verbose: Whether to show a progress bar.
+            columns: What each column holds, by its name; a nested dict for nested columns. None: the samples tell.
+            mode: That of the handle that is returned. None: reads need no write permission, and the first mutation asks
+                for it. "r": mutations raise. "c": they raise, too, and arrays are given out as writable copies.
+            if_exists: What to do where there is a dataset already. "replace": build a new one beside it and switch to
+                it at the end; what others append to the old one meanwhile goes with it. "error": raise. "append": add
+                to it. "resume": go on with an interrupted build, for which the samples start again from the first one;
+                a finished dataset is returned as it is.
+            metadata: What the property of this name gives back: a dict that JSON can hold.
+            durability: None: safe against power loss when this returns. "process": without any wait, where no dataset
+                is replaced; until a `flush`, each open after a reboot, or of a copy, then checks all that was written.
+                "machine": safe after every batch.
+            lock_timeout: Seconds to wait for other processes' commits.
+
+        Raises:
+            ImportError: if `pip install "mmap_ninja[arrow]"` is still to be done.
+            TypeError: if `data` is no table, or its values are no samples of this kind.
+            ValueError: if its data is not valid.
         """
         options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
         source: Any = ingest.Batches(data, str(out_dir), named=True)
@@ -409,6 +512,9 @@ class RecordsMmap(DatasetHandle[Record]):
     def drop_column(self, name: str) -> None:
         """Remove a column and its files, in one step; readers keep what they see until their next `refresh`.
 
+        Args:
+            name: The column's; nested columns have dots.
+
         Raises:
             KeyError: if there is no such column.
             ValueError: if it is the only one.
@@ -417,6 +523,10 @@ class RecordsMmap(DatasetHandle[Record]):
 
     def rename_column(self, name: str, new_name: str) -> None:
         """Give a column another name, in one step; its files stay as they are.
+
+        Args:
+            name: The column's; nested columns have dots.
+            new_name: What to call it.
 
         Raises:
             KeyError: if there is no such column.
@@ -496,7 +606,7 @@ class RecordsMmap(DatasetHandle[Record]):
 
         Args:
             samples: Any iterable of samples; or a dict of columns, each a sequence, as `from_columns` takes it.
-            verbose: Whether to show a progress bar over the iterable.
+            verbose: Whether to show a progress bar.
 
         Raises:
             TypeError: if a sample is of another type; nothing is stored then.

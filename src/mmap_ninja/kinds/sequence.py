@@ -56,7 +56,11 @@ class SampleSequence(_kernel.Samples, Generic[T]):
         return self.take(indices)
 
     def prefetch(self, indices: Indices) -> None:
-        """Start reading the samples at these positions from disk, for a `take` that follows; returns at once."""
+        """Start reading the samples at these positions from disk, for a `take` that follows; returns at once.
+
+        Args:
+            indices: Integers in any order and number, negative ones counted from the end; a boolean mask; a slice.
+        """
         self._prefetch(indices)
 
     def _matches(self, value: object, start: int, stop: int) -> Iterator[int]:
@@ -76,6 +80,11 @@ class SampleSequence(_kernel.Samples, Generic[T]):
     def index(self, value: object, start: int = 0, stop: int | None = None) -> int:
         """Position of the first sample equal to `value`, between `start` and `stop`.
 
+        Args:
+            value: What to look for.
+            start: The first position to look at; negative ones count from the end.
+            stop: The position to stop before; None: at the end.
+
         Raises:
             ValueError: if there is none.
         """
@@ -88,7 +97,11 @@ class SampleSequence(_kernel.Samples, Generic[T]):
         return any(True for _ in self._found(value, 0, len(self)))
 
     def count(self, value: object) -> int:
-        """How many samples are equal to `value`."""
+        """How many samples are equal to `value`.
+
+        Args:
+            value: What to look for.
+        """
         return sum(1 for _ in self._found(value, 0, len(self)))
 
     def __reversed__(self) -> Iterator[T]:
@@ -98,7 +111,7 @@ class SampleSequence(_kernel.Samples, Generic[T]):
         """A read-only view of some of the samples, on the snapshot that this handle sees now; nothing is read.
 
         Args:
-            indices: A slice, indices in any order and number, or a boolean mask.
+            indices: Integers in any order and number, negative ones counted from the end; a boolean mask; a slice.
         """
         raise NotImplementedError
 
@@ -107,9 +120,9 @@ class SampleSequence(_kernel.Samples, Generic[T]):
 
         Args:
             fractions: How large a part of the samples each has: numbers from 0 on that add up to at most 1.
-            seed: None: each part is a run of samples. A number: chosen at random, the same ones for the same number
-                and as many samples, now and with later versions. In a part the samples keep their order, so that
-                neighbours on disk stay neighbours: shuffle when you read.
+            seed: None: each part is a run of samples. A number: chosen at random, the same ones for the same number and
+                as many samples, now and with later versions. In a part the samples keep their order, so that neighbours
+                on disk stay neighbours: shuffle when you read.
 
         Raises:
             ValueError: for other fractions.

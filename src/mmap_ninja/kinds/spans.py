@@ -57,27 +57,39 @@ class SpansHandle(DatasetHandle[T]):
         durability: Durability | None = None,
         lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
     ) -> Self:
-        """As for all kinds; and compressed, if a level is given, which needs the extra `zstd`.
+        """Store the samples of an iterable, batch by batch, and open the dataset.
 
-        What is appended later is compressed in the same way.
+        An error in the iterable propagates; the batches before it stay committed, and `if_exists="resume"` goes on
+        after them.
+
+        The samples are compressed if a level is given, and so is what is appended later.
 
         Args:
             out_dir: The dataset's directory; missing parents are made.
             sample_generator: Any iterable of samples.
-            batch_size: Samples per commit.
+            batch_size: Samples per commit, at most.
             verbose: Whether to show a progress bar.
-            mode: The mode of the handle that is returned.
-            zstd_level: How hard zstd tries: 1 to 22, 3 is usual; negative ones are faster. None: samples are stored
-                as they are, or as those before them where a build is resumed or added to.
+            mode: That of the handle that is returned. None: reads need no write permission, and the first mutation asks
+                for it. "r": mutations raise. "c": they raise, too, and arrays are given out as writable copies.
+            zstd_level: How hard zstd tries: 1 to 22, 3 is usual; negative ones are faster. None: samples are stored as
+                they are, or as those before them where a build is resumed or added to.
             zstd_train_dictionary_size: Bytes, at most, of a dictionary that is trained on the first batch. Samples of
                 up to a few kB become smaller with one, and are read faster; 112640 is usual.
-            if_exists: As for all kinds, like what follows.
-            total: Number of samples, for the progress bar.
-            metadata: A dict that JSON can hold.
-            durability: None, "process" or "machine".
+            if_exists: What to do where there is a dataset already. "replace": build a new one beside it and switch to
+                it at the end; what others append to the old one meanwhile goes with it. "error": raise. "append": add
+                to it. "resume": go on with an interrupted build, for which the samples start again from the first one;
+                a finished dataset is returned as it is.
+            total: Number of samples, for the progress bar, where the iterable has no length.
+            metadata: What the property of this name gives back: a dict that JSON can hold.
+            durability: None: safe against power loss when this returns. "process": without any wait, where no dataset
+                is replaced; until a `flush`, each open after a reboot, or of a copy, then checks all that was written.
+                "machine": safe after every batch.
             lock_timeout: Seconds to wait for other processes' commits.
 
         Raises:
+            FileExistsError: if there is a dataset and `if_exists="error"`.
+            NotADatasetError: if the path is a file, or a directory with files that are no dataset's.
+            TypeError: if a sample is of another type; the batches before it stay.
             ImportError: if a level is given, and `pip install "mmap_ninja[zstd]"` is still to be done.
             ValueError: if the first batch is too small for a dictionary, or the dataset is compressed otherwise.
         """
@@ -102,7 +114,46 @@ class SpansHandle(DatasetHandle[T]):
         durability: Durability | None = None,
         lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
     ) -> Self:
-        """As for all kinds; and compressed, as `from_generator` does."""
+        """Store the samples `indexable[0], indexable[1], ...`, and open the dataset.
+
+        Where it has no `len`, its first IndexError ends it; all its other errors propagate, with a note that names the
+        index, and leave what is committed. An interrupted build is resumed at the first missing sample.
+
+        The samples are compressed if a level is given, and so is what is appended later.
+
+        Args:
+            out_dir: The dataset's directory; missing parents are made.
+            indexable: Samples by position, or a function that gives the sample at a position.
+            batch_size: Samples per commit, at most.
+            n_jobs: How many worker processes read and encode samples, ahead of this one, which stores them in order:
+                None is 1, -1 all CPUs, -2 all but one. The source is sent to each worker once, by cloudpickle, before
+                its first sample is read; the work moves there when the measured cost of a sample makes it worthwhile, a
+                chunk of samples at a time, and each chunk is one commit. An error leaves all samples before it
+                committed.
+            verbose: Whether to show a progress bar.
+            mode: That of the handle that is returned. None: reads need no write permission, and the first mutation asks
+                for it. "r": mutations raise. "c": they raise, too, and arrays are given out as writable copies.
+            zstd_level: How hard zstd tries: 1 to 22, 3 is usual; negative ones are faster. None: samples are stored as
+                they are, or as those before them where a build is resumed or added to.
+            zstd_train_dictionary_size: Bytes, at most, of a dictionary that is trained on the first batch. Samples of
+                up to a few kB become smaller with one, and are read faster; 112640 is usual.
+            if_exists: What to do where there is a dataset already. "replace": build a new one beside it and switch to
+                it at the end; what others append to the old one meanwhile goes with it. "error": raise. "append": add
+                to it. "resume": go on with an interrupted build, for which the samples start again from the first one;
+                a finished dataset is returned as it is.
+            metadata: What the property of this name gives back: a dict that JSON can hold.
+            durability: None: safe against power loss when this returns. "process": without any wait, where no dataset
+                is replaced; until a `flush`, each open after a reboot, or of a copy, then checks all that was written.
+                "machine": safe after every batch.
+            lock_timeout: Seconds to wait for other processes' commits.
+
+        Raises:
+            ImportError: if workers are asked for and cloudpickle is missing: `pip install "mmap_ninja[parallel]"`; or
+                a level is given and `pip install "mmap_ninja[zstd]"` is still to be done.
+            TypeError: if the source cannot be sent to workers, or a sample is of another type.
+            ValueError: if the first batch is too small for a dictionary, or the dataset is compressed otherwise.
+            WorkerError: if a worker process dies, or its source raises what cannot be sent back.
+        """
         options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
         column = cls._column(zstd_level, zstd_train_dictionary_size)
         return cls._build(out_dir, paced.indexed(indexable, n_jobs, options), mode, options, one_column(column))
@@ -130,7 +181,7 @@ class SpansHandle(DatasetHandle[T]):
         """The bytes of many samples back to back, without an object for each: what a tokenizer wants.
 
         Args:
-            indices: As for `take`.
+            indices: Integers in any order and number, negative ones counted from the end; a boolean mask; a slice.
 
         Returns:
             `(values, offsets)`: uint8 `[total]` and int64 `[len(indices) + 1]`, both owned and writable. Sample k is

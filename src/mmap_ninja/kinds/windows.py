@@ -19,6 +19,13 @@ from mmap_ninja.kinds.sequence import Indices
 class Windows(Sequence[AnyArray]):
     """What `RaggedMmap.windows` gives: read-only views `[length]`, on the snapshot that the dataset had then.
 
+    Args:
+        samples: The dataset, or a view of it.
+        length: Elements of a window.
+        stride: Elements from one window to the next.
+        within_samples: Whether no window crosses from a sample into the next. Else the samples count as one sequence of
+            tokens.
+
     Example:
         >>> from mmap_ninja import RaggedMmap
         >>> rows = RaggedMmap.from_lists("rows", [[1, 2, 3], [4, 5]])

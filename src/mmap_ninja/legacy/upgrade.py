@@ -47,10 +47,10 @@ def upgrade(
 
     Args:
         path: The dataset's directory. No 0.x process may write to it meanwhile.
-        starts_key: The name of an index folder, like the next three, if it is not the usual one.
-        ends_key: As before.
-        shapes_key: As before.
-        flattened_shapes_key: As before.
+        starts_key: The folder of starts in a directory of 0.x, where it has another name.
+        ends_key: The folder of ends in a directory of 0.x, where it has another name.
+        shapes_key: The folder of shapes in a directory of 0.x, where it has another name.
+        flattened_shapes_key: The folder of flattened shapes in a directory of 0.x, where it has another name.
         lock_timeout: Seconds to wait for other processes' commits.
 
     Raises:

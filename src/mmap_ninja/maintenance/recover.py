@@ -62,10 +62,10 @@ def recover(
         out_dir: Where to make the recovered dataset; None: in the same directory, whose old files are removed at the
             end, if anything is wrong with them.
         keep: "prefix": the samples before the first one that is hit by damage. "intact": all that are not hit.
-            "readable": also those that can be read, but do not match their checksums, and may hold wrong bytes.
-            What has no checksum any more, as the file of checksums or the commit file is lost, is not hit; lost edits
-            are undone. The report tells of both.
-        verbose: Whether to show progress bars.
+            "readable": also those that can be read, but do not match their checksums, and may hold wrong bytes. What
+            has no checksum any more, as the file of checksums or the commit file is lost, is not hit; lost edits are
+            undone. The report tells of both.
+        verbose: Whether to show a progress bar.
         lock_timeout: Seconds to wait for other processes' commits.
 
     Raises:

@@ -108,10 +108,10 @@ def verify(path: str | os.PathLike[str], level: Level = "sums", verbose: bool = 
 
     Args:
         path: The dataset's directory.
-        level: "quick": the commit file, the meta file, the lengths of all files, and the edits, in no time.
-            "sums": also every byte, by the checksums of its block: finds all damage that the disk, a copy or another
-            program has done. "full": also each sample: offsets, shapes, UTF-8, JSON, compressed frames: finds what was
-            wrong before it was written, and what matters in files of unknown origin.
+        level: "quick": the commit file, the meta file, the lengths of all files, and the edits, in no time. "sums":
+            also every byte, by the checksums of its block: finds all damage that the disk, a copy or another program
+            has done. "full": also each sample: offsets, shapes, UTF-8, JSON, compressed frames: finds what was wrong
+            before it was written, and what matters in files of unknown origin.
         verbose: Whether to show a progress bar.
 
     Raises:

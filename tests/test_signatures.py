@@ -1,0 +1,113 @@
+"""Whoever hovers over a public name sees every parameter explained, and the same words for the same thing."""
+
+import inspect
+import re
+from collections import defaultdict
+
+import mmap_ninja
+
+BUILDS = r".*\.(from_\w+|create)|np_from_\w+"
+NO_OTHER_KEY = {"StringsMmap.from_strings|RaggedMmap.from_lists": "inherited: a new dataset has no such folder"}
+
+# Where a parameter is explained in other words than elsewhere, and why: a pattern of names, which share theirs.
+APART = {
+    "arr": {"np_append": "one sample"},
+    "columns": {"RecordsMmap.create": "there are no samples that could tell"},
+    "copy_before_wrapper_fn": {"Wrapped": "copies samples of any type"},
+    "data": {"Wrapped": "a list, no table"},
+    "dtype": {"Scalar|Array|Ragged": "a declaration, so not None"},
+    "durability": {BUILDS: "of a build as a whole"},
+    "ends_key": NO_OTHER_KEY,
+    "flattened_shapes_key": NO_OTHER_KEY,
+    "if_exists": {"merge": "knows fewer"},
+    "length": {"RaggedMmap.windows": "of windows, not of boxes"},
+    "level": {"Report": "that which was asked for"},
+    "metadata": {"merge": "None: that of the first dataset"},
+    "mode": {
+        BUILDS: "of the handle that is returned",
+        "np_open_existing": "of a memmap",
+        "open_existing": "only of some of what it returns",
+    },
+    "nullable": {"Scalar|Array": "batches are arrays", "Json": "has a null of its own"},
+    "out": {"RaggedMmap.take_padded": "its shape depends on the samples"},
+    "out_dir": {
+        BUILDS: "it is made",
+        "np_.*|open_existing": "it must be there",
+        "RecordsMmap": "what makes the columns",
+        "merge": "one of several directories",
+        "recover": "one of several directories",
+    },
+    "path": {"upgrade": "who else may write to it", "Recovery": "one of several directories"},
+    "sample_generator": {"np_from_generator": "of arrays of one shape only"},
+    "samples": {
+        "ArrayMmap.extend": "also an array",
+        "RecordsMmap.extend": "also a dict of columns",
+        "BytesMmap.from_bytes": "in memory already",
+        "Problem": "ranges",
+        "Recovery": "a number",
+        "Report": "a number",
+    },
+    "shapes_key": NO_OTHER_KEY,
+    "starts_key": NO_OTHER_KEY,
+    "value": {"RaggedMmap.take_padded": "to fill with"},
+    "values": {"RecordsMmap.from_columns": "of all columns"},
+    "wrapper_fn": {"Wrapped": "gets slices as a whole", "open_existing": "decides what is returned"},
+}
+
+
+def public():
+    """All that is public and can be called, by its name."""
+    for name in mmap_ninja.__all__:
+        named = getattr(mmap_ninja, name)
+        if not callable(named) or (inspect.isclass(named) and issubclass(named, Exception)):
+            continue
+        yield name, named
+        for member, of in inspect.getmembers(named) if inspect.isclass(named) else ():
+            if not member.startswith("_") and (inspect.isfunction(of) or inspect.ismethod(of)):
+                yield f"{name}.{member}", of
+
+
+def explained(docstring):
+    """The paragraphs of the section Args, by the parameters' names."""
+    section = re.search(r"^Args:\n((?: +.*\n?)+)", inspect.cleandoc(docstring), re.MULTILINE)
+    found = re.findall(r"^    (\w+): ((?:.|\n {8})*)", section[1] if section else "", re.MULTILINE)
+    return {name: " ".join(paragraph.split()) for name, paragraph in found}
+
+
+def parameters(called):
+    return [
+        parameter.name
+        for parameter in inspect.signature(called).parameters.values()
+        if parameter.name != "self" and not parameter.name.startswith("_")
+    ]
+
+
+def test_every_parameter_is_explained_in_the_order_of_the_signature():
+    for name, called in public():
+        assert list(explained(called.__doc__)) == parameters(called), name
+
+
+def test_no_parameters_are_passed_through():
+    for name, called in public():
+        for parameter in inspect.signature(called).parameters.values():
+            is_open = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+            assert not is_open or parameter.name == "_", name
+
+
+def test_a_parameter_is_explained_in_the_same_words_everywhere():
+    texts = defaultdict(lambda: defaultdict(set))
+    for name, called in public():
+        for parameter, text in explained(called.__doc__).items():
+            pattern = next((p for p in APART.get(parameter, ()) if re.fullmatch(p, name)), None)
+            texts[parameter][pattern].add(text)
+
+    for parameter, found in texts.items():
+        assert {pattern: texts for pattern, texts in found.items() if len(texts) > 1} == {}, parameter
+        assert set(APART.get(parameter, ())) == set(found) - {None}, parameter
+        assert all(words != found[None] for pattern, words in found.items() if pattern), parameter
+    assert set(APART) <= set(texts)
+
+
+def test_no_docstring_sends_the_reader_elsewhere():
+    for name, called in public():
+        assert not re.search(r"\b(As (for|before|above)|Likewise|those of)\b", called.__doc__), name
