@@ -41,7 +41,7 @@ from mmap_ninja import (
     StringsMmap,
     _kernel,
 )
-from mmap_ninja.engine.generation import read_commit
+from mmap_ninja.engine.commit_file import read_commit
 
 SAMPLES = ["first", "größer", "", "the fourth", "日本"]
 READS = {

@@ -8,7 +8,7 @@ import pytest
 
 import mmap_ninja as mn
 from mmap_ninja import BytesMmap, NotADatasetError, StaleHandleError, StringsMmap, _kernel
-from mmap_ninja.engine import files, generation
+from mmap_ninja.engine import commit_file, files
 
 TEXTS = ["zero", "one", "two"]
 
@@ -20,7 +20,7 @@ def path(tmp_path):
 
 
 def newest_slot(path):
-    return generation.read_commit(path).slots[0][1]
+    return commit_file.read_commit(path).slots[0][1]
 
 
 def test_constructor_on_missing_path_touches_the_disk_at_the_first_append_only(tmp_path):
@@ -209,7 +209,7 @@ def test_flush_makes_commits_durable(path):
 
     dataset.flush()
 
-    slots = [slot for _, slot in generation.read_commit(path).slots if slot.durable]
+    slots = [slot for _, slot in commit_file.read_commit(path).slots if slot.durable]
     assert (slots[0].rows, slots[0].durable_rows) == (4, 4)
 
 
@@ -376,9 +376,9 @@ def test_slots_are_written_in_turn_and_numbered(path):
     dataset = StringsMmap(path)
 
     for _ in range(3):
-        before = {place: slot.seq for place, slot in generation.read_commit(path).slots}
+        before = {place: slot.seq for place, slot in commit_file.read_commit(path).slots}
         dataset.append("x")
-        after = {place: slot.seq for place, slot in generation.read_commit(path).slots}
+        after = {place: slot.seq for place, slot in commit_file.read_commit(path).slots}
         changed = [place for place in range(4) if before[place] != after[place]]
         assert changed == [min((0, 1), key=lambda place: before[place])]
         assert after[changed[0]] == max(before.values()) + 1

@@ -44,7 +44,7 @@ from mmap_ninja import (
     _kernel,
 )
 from mmap_ninja.engine import files
-from mmap_ninja.engine.generation import read_commit
+from mmap_ninja.engine.commit_file import read_commit
 
 CODES = [errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM, errno.EMFILE]
 # These sync nothing, or only what nobody can see yet: a sync that fails is an error like others.

@@ -79,7 +79,8 @@ else:
         "maintenance.verify": ("Problem", "Report", "verify"),
     }  # fmt: skip
     _PICKLED = {  # what pickles name, and users do not
-        "engine.generation": ("Identity", "Told"),
+        "engine.commit_file": ("Told",),
+        "engine.generation": ("Identity",),
         "kinds.handle": ("reopen",),
         "kinds.ragged": ("Shapes",),
         "kinds.windows": ("Windows",),

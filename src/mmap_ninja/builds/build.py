@@ -15,9 +15,9 @@ from typing import Any, Literal, Self, TypeVar, get_args
 from mmap_ninja import _kernel
 from mmap_ninja.columns.batch import Batch, Parts
 from mmap_ninja.columns.types import Binary, Column, ColumnType, Json, Text, Zstd
-from mmap_ninja.engine import copying, directory, files, upgrade_marks
+from mmap_ninja.engine import copying, directory, files, publish, upgrade_marks
+from mmap_ninja.engine.commit_file import read_commit
 from mmap_ninja.engine.dataset import Columns, Dataset, Durability, Encode
-from mmap_ninja.engine.generation import read_commit
 from mmap_ninja.engine.log import locked
 from mmap_ninja.errors import CorruptDatasetError
 from mmap_ninja.format.meta import Kind, Meta, check_metadata
@@ -84,7 +84,7 @@ class Build:
     def fill(self, contents: copying.Contents, rows: int) -> None:
         """Commit all samples of a hidden build at once: what its files hold."""
         assert self._build is not None  # noqa: S101 - a hidden build has one
-        directory.fill(self.dataset.seen.generation, contents, rows, self._build)
+        publish.fill(self.dataset.seen.generation, contents, rows, self._build)
         self.dataset.refresh()
 
     def finish(self) -> None:

@@ -8,8 +8,8 @@ import numpy.typing as npt
 
 from mmap_ninja.columns.types import Array
 from mmap_ninja.engine import copying
+from mmap_ninja.engine.change import Change
 from mmap_ninja.engine.dataset import Columns, Dataset
-from mmap_ninja.engine.directory import Change
 from mmap_ninja.engine.generation import Identity
 from mmap_ninja.errors import StaleHandleError
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from mmap_ninja import _kernel
 from mmap_ninja.engine import files
-from mmap_ninja.engine.generation import CommitFile, Generation
-from mmap_ninja.errors import CommitUncertainError, NotADatasetError, StaleHandleError
+from mmap_ninja.engine.generation import Generation
+from mmap_ninja.errors import NotADatasetError, StaleHandleError
 from mmap_ninja.format.names import COMMIT, LOCK, meta_name
 
 
@@ -61,17 +61,3 @@ def open_log(
         return _kernel.Log(
             str(path), rules, commit_file, lock, of_meta, (str(path), *names), slot, next_seq, sync_often
         )
-
-
-def drop_rejected(commit_path: Path, commit: CommitFile, accepted: _kernel.Slot) -> None:
-    """Zero the slots that are newer than the accepted one: their data did not survive. Under the lock."""
-    if commit.suspect:
-        raise CommitUncertainError(
-            f"{commit_path}: a sync of this dataset failed before, so its last commits may be lost; it can be read but "
-            "not appended to: see mmap_ninja.recover, or rebuild it from its source"
-        )
-    rejected = [place for place, slot in commit.slots if slot.seq > accepted.seq]
-    if rejected:
-        with files.open_write(commit_path) as file:
-            for place in rejected:
-                files.write(file, bytes(_kernel.SLOT_SIZE), place * _kernel.SLOT_STRIDE, commit_path)

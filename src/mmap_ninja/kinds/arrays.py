@@ -12,7 +12,8 @@ from mmap_ninja.builds.build import IfExists
 from mmap_ninja.columns.batch import Batch
 from mmap_ninja.columns.casting import AnyArray, as_array, checked_dtype
 from mmap_ninja.columns.types import Array
-from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT, Durability, Seen
+from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT, Durability
+from mmap_ninja.engine.seen import Seen
 from mmap_ninja.exported import exported
 from mmap_ninja.format.meta import one_column
 from mmap_ninja.kinds.handle import DatasetHandle, Mode, PathLike, ReadMode

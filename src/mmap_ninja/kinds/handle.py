@@ -25,19 +25,20 @@ from mmap_ninja.columns import encoding
 from mmap_ninja.columns.batch import Batch, Parts, Values
 from mmap_ninja.columns.types import Column, Role
 from mmap_ninja.engine import compaction, files, open_column
+from mmap_ninja.engine.change import Change
+from mmap_ninja.engine.commit_file import Told
 from mmap_ninja.engine.dataset import (
     DEFAULT_LOCK_TIMEOUT,
     Columns,
     Dataset,
     Durability,
     Encode,
-    Seen,
-    Snapshot,
     nothing,
 )
-from mmap_ninja.engine.directory import Change, create, is_vacant
+from mmap_ninja.engine.directory import create, is_vacant
 from mmap_ninja.engine.edits import Edit
-from mmap_ninja.engine.generation import Identity, Told
+from mmap_ninja.engine.generation import Identity
+from mmap_ninja.engine.seen import Seen, Snapshot
 from mmap_ninja.errors import IncompleteDatasetWarning, MmapNinjaError, ReadOnlyError, StaleHandleError
 from mmap_ninja.exported import exported
 from mmap_ninja.format.meta import Kind, first_columns

@@ -17,8 +17,10 @@ from mmap_ninja.columns.specs import Spec, Specs
 from mmap_ninja.columns.types import Array, Binary, Column, ColumnType, Json, Ragged, Text
 from mmap_ninja.engine import files, open_column
 from mmap_ninja.engine.added_column import AddedColumn
-from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT, Columns, Durability, Seen, Snapshot
-from mmap_ninja.engine.directory import Change, is_vacant
+from mmap_ninja.engine.change import Change
+from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT, Columns, Durability
+from mmap_ninja.engine.directory import is_vacant
+from mmap_ninja.engine.seen import Seen, Snapshot
 from mmap_ninja.errors import MmapNinjaError, StaleHandleError
 from mmap_ninja.exported import exported
 from mmap_ninja.kinds.arrays import ArrayMmap

@@ -7,8 +7,10 @@ from mmap_ninja import _kernel
 from mmap_ninja.columns import codec
 from mmap_ninja.columns.types import DICTIONARY_SIZES, Array, Column, ColumnType, Ragged, Text, Zstd
 from mmap_ninja.engine import files
-from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT, Dataset, Durability, Snapshot, check_kind
-from mmap_ninja.engine.generation import Identity, Told
+from mmap_ninja.engine.commit_file import Told
+from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT, Dataset, Durability, check_kind
+from mmap_ninja.engine.generation import Identity
+from mmap_ninja.engine.seen import Snapshot
 from mmap_ninja.engine.upgrade_marks import detect
 from mmap_ninja.errors import CorruptDatasetError, StaleHandleError
 from mmap_ninja.format.meta import Kind, Meta

@@ -11,7 +11,7 @@ import numpy as np
 
 from mmap_ninja import _kernel
 from mmap_ninja.columns.types import MOST_DIMENSIONS, Array, Column, ColumnType, Ragged, Role, ShapeForm, Text
-from mmap_ninja.engine import copying, directory, files, upgrade_marks
+from mmap_ninja.engine import copying, directory, files, publish, upgrade_marks
 from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT
 from mmap_ninja.engine.generation import newest
 from mmap_ninja.engine.log import locked
@@ -110,7 +110,7 @@ def adopt(path: Path, keys: Keys, lock_timeout: float) -> None:
         size = dataset.layout.payload.size_bytes
         with files.Scope() as scope:
             flags = _kernel.COMPLETE
-            directory.publish(path, meta, contents, dataset.rows, COMMIT, flags, scope, adopted_size=size)
+            publish.publish(path, meta, contents, dataset.rows, COMMIT, flags, scope, adopted_size=size)
         directory.finish_upgrade(path)
 
 

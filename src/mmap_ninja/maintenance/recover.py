@@ -10,7 +10,7 @@ import numpy as np
 
 from mmap_ninja import _kernel
 from mmap_ninja.builds import build
-from mmap_ninja.engine import copying, directory, files, upgrade_marks
+from mmap_ninja.engine import copying, directory, files, publish, upgrade_marks
 from mmap_ninja.engine.compaction import sealed
 from mmap_ninja.engine.copying import Contents, Source
 from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT
@@ -164,7 +164,7 @@ def _write_anew(found: Found, kept: _Kept, contents: Contents, lock: _kernel.Fil
     directory.drop_ended_build(path, old.generation)
     try:
         with files.Scope() as scope:
-            directory.publish(path, meta, contents, kept.samples, COMMIT, flags, scope)
+            publish.publish(path, meta, contents, kept.samples, COMMIT, flags, scope)
     except BaseException:
         with suppress(OSError, MmapNinjaError):  # what else went wrong is to be raised
             lock.check_writer(str(path))

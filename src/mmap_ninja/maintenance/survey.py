@@ -14,7 +14,8 @@ import numpy as np
 from mmap_ninja import _kernel
 from mmap_ninja.columns.types import Rule
 from mmap_ninja.engine import files
-from mmap_ninja.engine.generation import MOST_ROWS, CommitFile, Generation, check_features, read_commit, read_meta
+from mmap_ninja.engine.commit_file import CommitFile, check_features, read_commit
+from mmap_ninja.engine.generation import MOST_ROWS, Generation, read_meta
 from mmap_ninja.errors import CorruptDatasetError, FormatVersionError, NotADatasetError
 from mmap_ninja.format.meta import META_SIZE_LIMIT, Meta, decode_meta
 from mmap_ninja.format.names import BUILD, COMMIT, generation_of, meta_name

@@ -1,0 +1,141 @@
+"""What a handle sees: one commit, and the open files that hold it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from mmap_ninja import _kernel
+from mmap_ninja.engine.commit_file import Look
+from mmap_ninja.engine.edits import unneeded
+from mmap_ninja.engine.generation import Generation, Identity
+from mmap_ninja.errors import StaleHandleError
+from mmap_ninja.format.meta import Meta
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a handle saw at one moment, beside its samples.
+
+    Args:
+        identity: The commit; None where there is no dataset yet.
+        metadata: The user's.
+        complete: Whether the build that made the dataset has ended.
+        look: What was found out about the commit file; None where nothing rests on that.
+    """
+
+    identity: Identity | None
+    metadata: dict[str, Any]
+    complete: bool
+    look: Look | None = None
+
+
+class Seen:
+    """One commit, and the open files that hold it; never changed."""
+
+    __slots__ = ("_content", "column_handles", "edits", "extents", "generation", "num_edits", "rows", "seq", "slot")
+
+    def __init__(
+        self,
+        slot: _kernel.Slot,
+        generation: Generation,
+        extents: list[int],
+        edits: _kernel.Edits | None = None,
+        place: tuple[int, int, int, int | None] | None = None,
+    ) -> None:
+        self.slot = slot
+        # Asked for at every commit; None: an older writer left the content out.
+        self.seq, self.rows, self.num_edits, self._content = place or slot.place
+        self.generation = generation
+        self.extents = extents
+        if edits is None:
+            edits = _kernel.Edits().apply(generation.edit_log(0, slot.edits), slot.rows, str(generation.path), 0)
+        self.edits = edits
+        self.column_handles: Any = None  # of records: what the handle that shows this makes once, and lets go with it
+
+    @property
+    def meta(self) -> Meta:
+        """The meta of the generation."""
+        return self.generation.meta
+
+    @property
+    def num_samples(self) -> int:
+        """Rows that no edit hides."""
+        return self.slot.rows - self.edits.hidden
+
+    @property
+    def content(self) -> int:
+        """The sum of the hashes of all blocks."""
+        content = self._content
+        if content is None:
+            content = self._content = self.generation.content_sum(self.slot, self.extents)
+        return content
+
+    @property
+    def base(self) -> _kernel.Slot:
+        """For the log to go on from: the slot, with its content in any case."""
+        if self.slot.carries & _kernel.SUMS:
+            return self.slot
+        slot = self.slot.copy()
+        slot.content = self.content
+        return slot
+
+    @property
+    def identity(self) -> Identity:
+        """What no other commit has, of this dataset or another."""
+        slot = self.slot
+        return Identity(slot.uuid, slot.generation, slot.meta_digest, slot.rows, slot.edits, self.content)
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """For a view to keep, and a pickle to come back to."""
+        look = self.generation.commit.looked if self.generation.commit is not None else None
+        complete = bool(self.slot.flags & _kernel.COMPLETE)
+        return Snapshot(self.identity, self.meta.metadata, complete, None if self.slot.durable else look)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the samples as they are stored."""
+        sizes = zip(self.meta.files, self.extents, unneeded(self.generation, self.edits), strict=True)
+        return sum(extent - unused for file, extent, unused in sizes if file.role == "data")
+
+    @property
+    def garbage(self) -> int:
+        """Bytes of the files that no sample needs any more."""
+        return sum(unneeded(self.generation, self.edits)) + self.extents[self.meta.edits_index]
+
+    def goes_on_from(self, identity: Identity) -> bool:
+        """Whether all that another commit of this generation held is here, before what was added since."""
+        own = self.slot
+        if identity == Identity.of_0x(own.uuid, own.generation, identity.rows):  # before it was upgraded
+            return identity.rows <= own.rows
+        if identity[:3] != (own.uuid, own.generation, own.meta_digest):
+            return False
+        if (identity.rows, identity.edits) == (own.rows, own.edits):
+            return identity.content == self.content
+        if identity.rows > own.rows or identity.edits > own.edits:
+            return False
+        earlier = self.generation.extents(identity.rows, identity.edits)
+        if any(before > now for before, now in zip(earlier, self.extents, strict=True)):
+            return False
+        return identity.content == self.generation.content_before(self.content, self.extents, earlier)
+
+    def at(self, identity: Identity) -> "Seen":
+        """An earlier commit of the same generation.
+
+        Raises:
+            StaleHandleError: if the dataset no longer holds it.
+        """
+        own = self.slot
+        if not self.goes_on_from(identity):
+            raise StaleHandleError(
+                f"{self.generation.path}: holds generation {own.generation} with {own.rows} samples, where generation "
+                f"{identity.generation} with {identity.rows} was expected: it was replaced or rolled back; open the "
+                "path again"
+            )
+        if (identity.rows, identity.edits) == (own.rows, own.edits):
+            return self
+        slot = own.copy()
+        slot.rows, slot.edits = identity.rows, identity.edits
+        extents = self.generation.extents(slot.rows, slot.edits)
+        slot.content = self.generation.content_before(self.content, self.extents, extents)
+        slot.carries |= _kernel.SUMS
+        return Seen(slot, self.generation, extents)
