@@ -2,6 +2,9 @@
 
 #include <string.h>
 
+#include <algorithm>
+#include <string_view>
+
 namespace mmap_ninja {
 namespace {
 
@@ -17,6 +20,111 @@ PyObject* errors = nullptr;
   throw nb::python_error();
 }
 
+// What is raised for a code: a class of mmap_ninja.errors, or a builtin one. In the text, {path} and the
+// fields of the status stand for themselves, {index} for a signed `found`, {samples} for `what`, or
+// "samples".
+struct Message {
+  Code code;
+  const char* type;
+  PyObject** builtin;
+  const char* text;
+};
+
+constexpr Message ours(Code code, const char* type, const char* text) { return {code, type, nullptr, text}; }
+constexpr Message builtin(Code code, PyObject** type, const char* text) {
+  return {code, nullptr, type, text};
+}
+
+const Message kMessages[] = {
+    ours(Code::uncertain, "CommitUncertainError",
+         "{path}: {what} failed ({error}): whether the commits since the last durable one survive a power "
+         "loss is unknown; this handle writes no more: check the disk and the system log, then see "
+         "mmap_ninja.recover, or rebuild the dataset from its source"),
+    ours(Code::suspect, "CommitUncertainError",
+         "{path}: a sync of this dataset failed before, so its last commits may be lost at a power loss; it "
+         "can be read but not appended to: see mmap_ninja.recover, or rebuild it from its source"),
+    ours(Code::bad_digest, "CorruptDatasetError",
+         "{path}: the last bytes of its files are not those that its durable commit was made of; nothing "
+         "was written: restore it from a copy"),
+    ours(Code::bad_offsets, "CorruptDatasetError",
+         "{path}: sample {row} is said to lie at {found} to {expected}, which are not in its payload; the "
+         "offsets file is damaged: restore it from a copy"),
+    ours(Code::bad_shape, "CorruptDatasetError",
+         "{path}: sample {row} has a shape that its {found} elements do not fit; the shapes file is "
+         "damaged: restore it from a copy"),
+    ours(Code::bad_text, "CorruptDatasetError",
+         "{path}: sample {row} is no valid UTF-8 from its byte {found} on; the payload is damaged: restore "
+         "it from a copy"),
+    ours(Code::short_file, "DatasetTruncatedError",
+         "{path}: its {what} file holds {found} bytes where the commit needs {expected}; it was truncated: "
+         "restore it from a copy"),
+    ours(Code::conflict, "StaleHandleError",
+         "{path}: holds {found} samples where this writer expected {expected}: another process appended "
+         "meanwhile; nothing was written"),
+    // The engine looks at the edits of others, and tries again.
+    ours(Code::edited, "EditsMovedError", "{path}: "),
+    ours(Code::bad_edit, "CorruptDatasetError",
+         "{path}: line {row} of its edits speaks of row {found}, which is not among the {expected} rows of "
+         "the commit; the edits file is damaged: restore it from a copy"),
+    ours(Code::irregular, "CorruptDatasetError",
+         "{path}: is no regular file (a symbolic link, a directory, a pipe or a device), as a dataset's own "
+         "files must be; restore it from a copy"),
+    ours(Code::deleted, "StaleHandleError",
+         "{path}: the dataset was deleted or replaced by another one; open the path again; nothing was "
+         "written"),
+    ours(Code::forked, "ForkedHandleError",
+         "{path}: this handle writes for process {expected}, from which this one was forked; open the "
+         "dataset again here"),
+    // The engine knows who holds the lock, and how to go on.
+    ours(Code::timed_out, "LockTimeoutError", "{path}: "),
+    ours(Code::moved, "GenerationMovedError", "{path}: "),
+    builtin(Code::closed, &PyExc_ValueError, "{path}: the dataset is closed; open it again to read it"),
+    builtin(Code::row_range, &PyExc_IndexError, "index {index} is out of range for {expected} {samples}"),
+    builtin(Code::bad_batch, &PyExc_ValueError,
+            "{path}: the batch's {what} do not fit its number of samples"),
+    builtin(Code::overflow, &PyExc_OverflowError, "{path}: the {what} would pass 2^63 bytes"),
+    ours(Code::bad_frame, "CorruptDatasetError",
+         "{path}: sample {row} cannot be decompressed ({what}); the payload, its offsets or its sizes are "
+         "damaged: restore it from a copy"),
+    builtin(Code::too_large, &PyExc_ValueError,
+            "{path}: sample {row} has {found} bytes where at most {expected} can be compressed; nothing of "
+            "this batch was stored: store it without zstd_level"),
+    builtin(Code::untrained, &PyExc_ValueError,
+            "{path}: no dictionary can be trained on the first batch ({what}); give more or longer samples "
+            "at first, a smaller zstd_train_dictionary_size, or none"),
+    builtin(Code::bad_codec, &PyExc_ValueError, "{path}: zstd refuses ({what})"),
+    builtin(Code::no_library, &PyExc_ImportError,
+            "{path}: is no shared library with the functions of libzstd"),
+    builtin(Code::no_memory, &PyExc_MemoryError, "{path}: no memory to decompress a sample"),
+};
+constexpr Message kUnknown = builtin(Code::ok, &PyExc_SystemError, "{path}: ");
+
+const Message& message_of(Code code) {
+  for (const Message& message : kMessages)
+    if (message.code == code) return message;
+  return kUnknown;
+}
+
+std::string filled(std::string_view text, const Status& status, const std::string& path) {
+  std::string result;
+  for (size_t at = 0; at < text.size();) {
+    size_t open = std::min(text.find('{', at), text.size());
+    result += text.substr(at, open - at);
+    size_t close = std::min(text.find('}', open), text.size());
+    std::string_view name = text.substr(open, close - open);
+    if (name == "{path") result += path;
+    if (name == "{what") result += status.what;
+    if (name == "{samples") result += *status.what ? status.what : "samples";
+    if (name == "{error") result += strerror(status.error);
+    if (name == "{row") result += std::to_string(status.row);
+    if (name == "{found") result += std::to_string(status.found);
+    if (name == "{expected") result += std::to_string(status.expected);
+    if (name == "{index") result += std::to_string(static_cast<int64_t>(status.found));
+    at = close + 1;
+  }
+  return result;
+}
+
 }  // namespace
 
 nb::object error_class(const char* name) {
@@ -29,142 +137,10 @@ nb::object error_class(const char* name) {
 }
 
 [[noreturn]] void raise(const Status& status, const std::string& path) {
-  const std::string what = status.what, row = "sample " + std::to_string(status.row);
-  const std::string found = std::to_string(status.found), expected = std::to_string(status.expected);
-  const char* type = nullptr;  // one of mmap_ninja.errors, or else
-  PyObject* builtin = PyExc_SystemError;
-  std::string text = path + ": ";
-  switch (status.code) {
-    case Code::system:
-      raise_os_error(status.error, what, path);
-    case Code::uncertain:
-      type = "CommitUncertainError";
-      text +=
-          what + " failed (" + strerror(status.error) + "): whether the commits since the last durable one ";
-      text +=
-          "survive a power loss is unknown; this handle writes no more: check the disk and the system log, ";
-      text += "then see mmap_ninja.recover, or rebuild the dataset from its source";
-      break;
-    case Code::suspect:
-      type = "CommitUncertainError";
-      text +=
-          "a sync of this dataset failed before, so its last commits may be lost at a power loss; it can be ";
-      text += "read but not appended to: see mmap_ninja.recover, or rebuild it from its source";
-      break;
-    case Code::bad_digest:
-      type = "CorruptDatasetError";
-      text += "the last bytes of its files are not those that its durable commit was made of; nothing was ";
-      text += "written: restore it from a copy";
-      break;
-    case Code::bad_offsets:
-      type = "CorruptDatasetError";
-      text += row + " is said to lie at " + found + " to " + expected + ", which are not in its payload; ";
-      text += "the offsets file is damaged: restore it from a copy";
-      break;
-    case Code::bad_shape:
-      type = "CorruptDatasetError";
-      text += row + " has a shape that its " + found + " elements do not fit; the shapes file is damaged: ";
-      text += "restore it from a copy";
-      break;
-    case Code::bad_text:
-      type = "CorruptDatasetError";
-      text +=
-          row + " is no valid UTF-8 from its byte " + found + " on; the payload is damaged: restore it from ";
-      text += "a copy";
-      break;
-    case Code::short_file:
-      type = "DatasetTruncatedError";
-      text +=
-          "its " + what + " file holds " + found + " bytes where the commit needs " + expected + "; it was ";
-      text += "truncated: restore it from a copy";
-      break;
-    case Code::conflict:
-      type = "StaleHandleError";
-      text += "holds " + found + " samples where this writer expected " + expected +
-              ": another process appended ";
-      text += "meanwhile; nothing was written";
-      break;
-    case Code::edited:  // the engine looks at them, and tries again
-      type = "EditsMovedError";
-      break;
-    case Code::bad_edit:
-      type = "CorruptDatasetError";
-      text += "line " + std::to_string(status.row) + " of its edits speaks of row " + found +
-              ", which is not among ";
-      text += "the " + expected + " rows of the commit; the edits file is damaged: restore it from a copy";
-      break;
-    case Code::irregular:
-      type = "CorruptDatasetError";
-      text +=
-          "is no regular file (a symbolic link, a directory, a pipe or a device), as a dataset's own files ";
-      text += "must be; restore it from a copy";
-      break;
-    case Code::deleted:
-      type = "StaleHandleError";
-      text += "the dataset was deleted or replaced by another one; open the path again; nothing was written";
-      break;
-    case Code::forked:
-      type = "ForkedHandleError";
-      text += "this handle writes for process " + expected +
-              ", from which this one was forked; open the dataset ";
-      text += "again here";
-      break;
-    case Code::timed_out:  // the engine knows who holds the lock, and how to go on
-      type = "LockTimeoutError";
-      break;
-    case Code::moved:
-      type = "GenerationMovedError";
-      break;
-    case Code::closed:
-      builtin = PyExc_ValueError;
-      text += "the dataset is closed; open it again to read it";
-      break;
-    case Code::row_range:
-      builtin = PyExc_IndexError;
-      text =
-          "index " + std::to_string(static_cast<int64_t>(status.found)) + " is out of range for " + expected;
-      text += " " + (what.empty() ? "samples" : what);
-      break;
-    case Code::bad_batch:
-      builtin = PyExc_ValueError;
-      text += "the batch's " + what + " do not fit its number of samples";
-      break;
-    case Code::overflow:
-      builtin = PyExc_OverflowError;
-      text += "the " + what + " would pass 2^63 bytes";
-      break;
-    case Code::bad_frame:
-      type = "CorruptDatasetError";
-      text += row + " cannot be decompressed (" + what + "); the payload, its offsets or its sizes are ";
-      text += "damaged: restore it from a copy";
-      break;
-    case Code::too_large:
-      builtin = PyExc_ValueError;
-      text += row + " has " + found + " bytes where at most " + expected + " can be compressed; nothing of ";
-      text += "this batch was stored: store it without zstd_level";
-      break;
-    case Code::untrained:
-      builtin = PyExc_ValueError;
-      text +=
-          "no dictionary can be trained on the first batch (" + what + "); give more or longer samples at ";
-      text += "first, a smaller zstd_train_dictionary_size, or none";
-      break;
-    case Code::bad_codec:
-      builtin = PyExc_ValueError;
-      text += "zstd refuses (" + what + ")";
-      break;
-    case Code::no_library:
-      builtin = PyExc_ImportError;
-      text += "is no shared library with the functions of libzstd";
-      break;
-    case Code::no_memory:
-      builtin = PyExc_MemoryError;
-      text += "no memory to decompress a sample";
-      break;
-    case Code::ok:
-      break;
-  }
-  raise(type ? error_class(type) : nb::borrow(builtin), text);
+  if (status.code == Code::system) raise_os_error(status.error, status.what, path);
+  const Message& message = message_of(status.code);
+  std::string text = filled(message.text, status, path);
+  raise(message.type ? error_class(message.type) : nb::borrow(*message.builtin), text);
 }
 
 void set_error(const Status& status, const std::string& path) {
