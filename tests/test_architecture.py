@@ -13,7 +13,7 @@ PACKAGE = Path(mmap_ninja.__file__).parent
 
 # Lower folders first. Within one, modules import each other as they need.
 FOLDERS = ["columns", "format", "engine", "legacy", "builds", "arrow", "maintenance", "kinds"]
-BELOW_ALL = ["_kernel", "exported", "errors"]
+BELOW_ALL = ["_kernel", "exported", "errors", "progress"]
 INHERITED = ["string", "ragged", "numpy", "generic", "base", "parallel"]
 RANKS = {name: rank for rank, name in enumerate([*BELOW_ALL, *FOLDERS])}
 RANKS |= dict.fromkeys(INHERITED, len(RANKS)) | {"__init__": len(RANKS) + 1}
@@ -57,6 +57,10 @@ def test_format_does_no_io(path):
     _, others = imports(path)
 
     assert others.isdisjoint({"os", "pathlib", "io", "mmap", "shutil"})
+
+
+def test_only_progress_imports_tqdm():
+    assert [name_of(path) for path in MODULES if "tqdm" in imports(path)[1]] == ["progress"]
 
 
 def test_only_files_calls_the_kernels_system_calls():

@@ -7,12 +7,12 @@ commits to BUILD, beside the old data, and becomes the dataset with one switch a
 import functools
 import operator
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar, get_args
 
-from mmap_ninja import _kernel
+from mmap_ninja import _kernel, progress
 from mmap_ninja.columns.batch import Batch, Parts
 from mmap_ninja.columns.types import Binary, Column, ColumnType, Json, Text, Zstd
 from mmap_ninja.engine import copying, directory, files, publish, upgrade_marks
@@ -262,16 +262,9 @@ def _take_build(path: Path, options: Options, scope: files.Scope, lock: _kernel.
     return None
 
 
-@contextmanager
-def progress_bar(build: Build, total: int | None, options: Options) -> Iterator[Callable[[int], object]]:
+def progress_bar(build: Build, total: int | None, options: Options) -> AbstractContextManager[Callable[[int], object]]:
     """Samples, rate and time left, for those who want to see them; gives what is told of more samples."""
-    if not options.verbose:  # tqdm has a lock that forked processes share, which one that is killed may keep
-        yield lambda _: None
-        return
-    from tqdm.auto import tqdm  # noqa: PLC0415 - here, for opening a dataset and starting a worker to be quick
-
-    with tqdm(total=total, initial=build.skip, unit=" samples") as bar:
-        yield bar.update
+    return progress.bar(total, " samples", shown=options.verbose, initial=build.skip)
 
 
 def run(

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from mmap_ninja import _kernel
+from mmap_ninja import _kernel, progress
 from mmap_ninja.columns.types import Column, Ragged, Role, Rule
 from mmap_ninja.engine import files
 from mmap_ninja.engine.files import Content
@@ -91,20 +91,18 @@ def shown(contents: Contents, sources: Sequence[Source], *, verbose: bool) -> It
     if not verbose:
         yield contents
         return
-    from tqdm.auto import tqdm  # noqa: PLC0415 - a tenth of a second, for those who see it
-
     total = sum(
         source.generation.size_of(index, source.runs)
         for source in sources
         for index, file in enumerate(source.generation.meta.files)
         if file.column is not None
     )
-    with tqdm(total=total, unit="B", unit_scale=True) as bar:
+    with progress.bar(total, "B", shown=True, scaled=True) as tell:
 
         def through(parts: Iterable[Content]) -> Iterator[Content]:
             for part in parts:
                 yield part
-                bar.update(part.size if isinstance(part, files.Range) else len(part))
+                tell(part.size if isinstance(part, files.Range) else len(part))
 
         yield {key: through(parts) for key, parts in contents.items()}
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NoReturn, Self,
 import numpy as np
 import numpy.typing as npt
 
-from mmap_ninja import _kernel
+from mmap_ninja import _kernel, progress
 from mmap_ninja.arrow import export, ingest
 from mmap_ninja.builds import build, paced, sources
 from mmap_ninja.builds.build import IfExists
@@ -276,9 +276,7 @@ class DatasetHandle(SampleSequence[T]):
             ReadOnlyError: if the handle, the permissions or the medium do not allow it.
         """
         if verbose:
-            from tqdm.auto import tqdm  # noqa: PLC0415 - here, for opening a dataset to be quick
-
-            samples = tqdm(samples, unit=" samples")
+            samples = progress.through(samples, " samples")
         self._commit(list(samples))
 
     def __iadd__(self, samples: Iterable[T]) -> Self:

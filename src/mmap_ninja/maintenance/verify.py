@@ -5,15 +5,14 @@ import itertools
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, cast, get_args
+from typing import Final, Literal, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from mmap_ninja import _kernel
+from mmap_ninja import _kernel, progress
 from mmap_ninja.columns.types import Array, Rule
 from mmap_ninja.engine import files, open_column
 from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT
@@ -26,9 +25,6 @@ from mmap_ninja.format.slots import EDIT_SIZE
 from mmap_ninja.legacy.dataset import LegacyDataset
 from mmap_ninja.legacy.layout import Keys
 from mmap_ninja.maintenance.survey import Finding, Found, Rows, find, keep_edits
-
-if TYPE_CHECKING:
-    from tqdm import tqdm
 
 Level = Literal["quick", "sums", "full"]
 
@@ -205,13 +201,12 @@ def _verify_sums(found: Found, *, verbose: bool) -> None:
     stored = _stored_sums(found, extents)
     bad_edits: int | None = None
     total = sum(len(of.sums) for of in stored.values()) * _kernel.BLOCK
-    with _bar(total, "B", verbose=verbose) as bar:
+    with progress.bar(total, "B", shown=verbose, scaled=True) as tell:
         for index, of in stored.items():
             bad: list[int] = []
             for first, sums in of.pieces():
                 bad += _kernel.bad_blocks(meta.files[index].id, generation.opened[index].fileno(), first, sums)
-                if bar is not None:
-                    bar.update(len(sums) * _kernel.BLOCK)
+                tell(len(sums) * _kernel.BLOCK)
             if bad and meta.files[index].role == "edits":
                 bad_edits = bad[0]
             for start, stop in _runs(bad):
@@ -361,7 +356,7 @@ def _verify_samples(found: Found, *, verbose: bool) -> None:
 def _read_all(samples: _kernel.Samples, name: str, found: Found, *, verbose: bool) -> None:
     count, bad, first_error = len(samples), [], ""
     iterator = cast(_kernel.SamplesIterator, iter(samples))
-    with _bar(count, " samples", verbose=verbose) as bar:
+    with progress.bar(count, " samples", shown=verbose, scaled=True) as tell:
         while left := iterator.__length_hint__():
             try:
                 deque(itertools.islice(iterator, _SAMPLES_AT_ONCE), maxlen=0)
@@ -371,8 +366,7 @@ def _read_all(samples: _kernel.Samples, name: str, found: Found, *, verbose: boo
             except CorruptDatasetError as error:
                 bad.append(count - iterator.__length_hint__() - 1)
                 first_error = first_error or str(error)
-            if bar is not None:
-                bar.update(left - iterator.__length_hint__())
+            tell(left - iterator.__length_hint__())
     for start, stop in _runs(bad):
         message = first_error if start == bad[0] else "so are these"
         found.findings.append(Finding(name, message, ((start, stop),)))
@@ -396,14 +390,3 @@ def _examine_legacy(path: Path, level: Level, keys: Keys, *, verbose: bool) -> R
             Problem(of.file, of.message, None, tuple(range(*rows) for rows in of.rows)) for of in found.findings
         )
     return Report(path, level, dataset.rows, problems, (note,))
-
-
-@contextmanager
-def _bar(total: int, unit: str, *, verbose: bool) -> "Iterator[tqdm[Any] | None]":
-    if not verbose:
-        yield None
-        return
-    from tqdm.auto import tqdm  # noqa: PLC0415 - a tenth of a second, for those who see it
-
-    with tqdm(total=total, unit=unit, unit_scale=True) as bar:
-        yield bar
