@@ -7,7 +7,7 @@ import mmap_ninja as mn
 from mmap_ninja import ArrayMmap, BytesMmap, DatasetTruncatedError, RaggedMmap, RecordsMmap, StringsMmap
 from mmap_ninja.columns.types import Ragged
 from mmap_ninja.engine import copying, files
-from mmap_ninja.engine.copying import Source
+from mmap_ninja.engine.copying import CopiedRows
 from mmap_ninja.engine.dataset import Dataset
 
 KINDS = {
@@ -42,7 +42,7 @@ def _records(path):
 def source_of(path, runs):
     """Some rows of the dataset at a path."""
     seen = Dataset(path, None, "process", 60).seen
-    return Source(seen.generation, seen.extents, np.array(runs, np.int64).reshape(-1, 2))
+    return CopiedRows(seen.generation, seen.extents, np.array(runs, np.int64).reshape(-1, 2))
 
 
 def written(parts):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mmap_ninja.engine.upgrade_marks import detect
 from mmap_ninja.errors import CorruptDatasetError, NotADatasetError
-from mmap_ninja.legacy.layout import Compression, FlatShapes, Layout, LayoutFile, NestedShapes
+from mmap_ninja.legacy.layout import Compression, FlatShapes, LayoutFile, LegacyLayout, NestedShapes
 from mmap_ninja.legacy.read import read_layout
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -115,7 +115,7 @@ def test_golden_directories_are_all_expected():
 def test_layout_of_ragged_names_its_files():
     layout = golden("0.9.0-ragged-keys")
 
-    assert layout == Layout(
+    assert layout == LegacyLayout(
         kind="ragged",
         rows=4,
         dtype=np.dtype("float64"),

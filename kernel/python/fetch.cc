@@ -23,8 +23,8 @@ Status sizes_of_files(const Column& column) {
   return status.ok() && column.nulls ? column.nulls->check_size(rows) : status;
 }
 
-// A column, or one of a record's, of which rows are fetched.
-struct Source {
+// A column, or one of a record's, of which rows are wanted.
+struct Wanted {
   const Column& column;
   const std::string& path;
   std::vector<Range> ranges{};
@@ -32,7 +32,7 @@ struct Source {
   std::shared_ptr<Column> fetch(const std::vector<uint64_t>& rows, const FetchOptions& options) const;
 };
 
-std::shared_ptr<Column> Source::fetch(const std::vector<uint64_t>& rows, const FetchOptions& options) const {
+std::shared_ptr<Column> Wanted::fetch(const std::vector<uint64_t>& rows, const FetchOptions& options) const {
   auto fetched = std::make_shared<Column>();
   uint64_t count = rows.size();
   fetched->rows = RowMap(count);
@@ -94,36 +94,36 @@ void check_sizes(const Column& column, const std::string& path) {
 
 std::shared_ptr<const Column> fetch(const Column& column, const std::vector<uint64_t>& asked,
                                     const FetchOptions& options, const std::string& path) {
-  std::vector<Source> sources;
+  std::vector<Wanted> wanted;
   if (column.fields) {
     for (const Fields::Field& field : column.fields->fields)
-      sources.push_back({*field.samples.column, field.samples.path});
+      wanted.push_back({*field.samples.column, field.samples.path});
   } else {
-    sources.push_back({column, path});
+    wanted.push_back({column, path});
   }
-  for (Source& source : sources) {
-    source.ranges.resize(asked.size());
+  for (Wanted& from : wanted) {
+    from.ranges.resize(asked.size());
     Status status;
     {
       GilReleased release;
-      status = locate(source.column.spans, asked.data(), asked.size(), source.ranges.data());
+      status = locate(from.column.spans, asked.data(), asked.size(), from.ranges.data());
     }
-    check(status, source.path);
+    check(status, from.path);
   }
   uint64_t bytes = 0;
   size_t count = 0;
   for (; count < asked.size(); ++count) {
-    for (const Source& source : sources)
-      if (__builtin_add_overflow(bytes, source.ranges[count].size, &bytes))
+    for (const Wanted& from : wanted)
+      if (__builtin_add_overflow(bytes, from.ranges[count].size, &bytes))
         raise({.code = Code::overflow, .what = "batch"}, path);
     if (count && bytes > options.most_bytes) break;
   }
   std::vector<uint64_t> rows(asked.begin(), asked.begin() + static_cast<std::ptrdiff_t>(count));
-  if (!column.fields) return sources[0].fetch(rows, options);
+  if (!column.fields) return wanted[0].fetch(rows, options);
   auto fields = std::make_shared<Fields>(*column.fields);
-  for (size_t k = 0; k < sources.size(); ++k) {
+  for (size_t k = 0; k < wanted.size(); ++k) {
     Samples& samples = fields->fields[k].samples;
-    std::shared_ptr<Column> fetched = sources[k].fetch(rows, options);
+    std::shared_ptr<Column> fetched = wanted[k].fetch(rows, options);
     fetched->is_frozen = options.one_by_one && !samples.copies;
     samples.copies |= options.one_by_one;
     samples.column = std::move(fetched);

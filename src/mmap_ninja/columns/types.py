@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from mmap_ninja.columns.dtypes import DType, decode_dtype, encode_dtype
 
-Rows = npt.NDArray[np.uint64]
+ShapeRows = npt.NDArray[np.uint64]
 Role = Literal["data", "offsets", "sizes", "shapes", "nulls", "edits", "sums"]
 
 MOST_DIMENSIONS: Final = 32  # of a sample: a batch has one more, and NumPy 1 allows no more than 32 + 0
@@ -208,7 +208,7 @@ class Ragged(_OfArrays):
             return self
         return replace(self, ranks=(min(least, self.ranks[0]), max(greatest, self.ranks[1])))
 
-    def widened(self, old: "Ragged", stored: Rows, lengths: Rows) -> Rows:
+    def widened(self, old: "Ragged", stored: ShapeRows, lengths: ShapeRows) -> ShapeRows:
         """The shape rows `[n, width]` of samples that `old` describes; `lengths`: their elements."""
         rows = np.zeros((len(lengths), self.shape_width), np.uint64)
         lead = 1 if self.shape_form is ShapeForm.RANKED else 0

@@ -30,7 +30,7 @@ def compact(dataset: Dataset, order: npt.NDArray[np.int64] | None, identity: Ide
         runs = seen.edits.runs(seen.rows)
         if order is not None:
             runs = copying.collected(copying.expanded(runs)[order])
-        rows = [copying.Source(seen.generation, seen.extents, runs)]
+        rows = [copying.CopiedRows(seen.generation, seen.extents, runs)]
         contents = stack.enter_context(copying.shown(copying.contents(columns, rows), rows, verbose=verbose))
         return Change(columns, contents, seen.num_samples)
 

@@ -29,7 +29,7 @@ _SHAPE: Final = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Source:
+class CopiedRows:
     """Rows of a generation, in the order in which they are copied, and how long its files are."""
 
     generation: Generation
@@ -61,12 +61,12 @@ class Source:
         return self.generation.meta.index(role, self.generation.meta.columns[place].id)
 
 
-def whole(generation: Generation, rows: int) -> Source:
+def whole(generation: Generation, rows: int) -> CopiedRows:
     """All rows of a generation in their order; its files are known to be long enough."""
-    return Source(generation, generation.extents(rows, 0), np.array([[0, rows]], np.int64))
+    return CopiedRows(generation, generation.extents(rows, 0), np.array([[0, rows]], np.int64))
 
 
-def contents(columns: Sequence[Column], sources: Sequence[Source]) -> Contents:
+def contents(columns: Sequence[Column], sources: Sequence[CopiedRows]) -> Contents:
     """What the files of a generation with these columns hold when it is made of the rows of others.
 
     The sources have as many columns, in the same order, that hold what these do; only their ranks may be less.
@@ -86,7 +86,7 @@ def contents(columns: Sequence[Column], sources: Sequence[Source]) -> Contents:
 
 
 @contextmanager
-def shown(contents: Contents, sources: Sequence[Source], *, verbose: bool) -> Iterator[Contents]:
+def shown(contents: Contents, sources: Sequence[CopiedRows], *, verbose: bool) -> Iterator[Contents]:
     """The same contents, of which a progress bar tells as they are read, for those who want to see it."""
     if not verbose:
         yield contents
@@ -119,7 +119,7 @@ def collected(rows: npt.NDArray[np.int64]) -> Runs:
     return np.column_stack([rows[starts], np.diff(starts, append=len(rows))])
 
 
-def shapes(source: Source, place: int, column: Column) -> Iterator[bytes]:
+def shapes(source: CopiedRows, place: int, column: Column) -> Iterator[bytes]:
     """The rows of a column's shapes file, made of a source's that has other ranks."""
     old, new = source.generation.meta.columns[place].type, column.type
     assert isinstance(old, Ragged) and isinstance(new, Ragged)  # noqa: S101, PT018 - no other type has shapes
@@ -133,7 +133,7 @@ def shapes(source: Source, place: int, column: Column) -> Iterator[bytes]:
         yield new.widened(old, stored, lengths.astype(np.uint64)).tobytes()
 
 
-def _offsets(sources: Sequence[Source], place: int) -> Iterator[bytes]:
+def _offsets(sources: Sequence[CopiedRows], place: int) -> Iterator[bytes]:
     end = 0
     yield FIRST_OFFSET
     for source in sources:
@@ -143,7 +143,7 @@ def _offsets(sources: Sequence[Source], place: int) -> Iterator[bytes]:
             yield ends.astype(np.uint64).tobytes()
 
 
-def _lengths(source: Source, place: int, runs: Runs) -> Sizes:
+def _lengths(source: CopiedRows, place: int, runs: Runs) -> Sizes:
     """How long the rows of some runs are, in the units of their offsets."""
     offsets, rows = source.offsets(place), expanded(runs)
     lengths = (offsets[rows + 1] - offsets[rows]).astype(np.int64)
@@ -155,7 +155,7 @@ def _lengths(source: Source, place: int, runs: Runs) -> Sizes:
     return lengths
 
 
-def _payload(sources: Sequence[Source], place: int, unit: int) -> Iterator[Content]:
+def _payload(sources: Sequence[CopiedRows], place: int, unit: int) -> Iterator[Content]:
     for source in sources:
         offsets = source.offsets(place)
         for runs in source.slices():
@@ -165,13 +165,13 @@ def _payload(sources: Sequence[Source], place: int, unit: int) -> Iterator[Conte
             yield from _ranges(source, source.index("data", place), np.column_stack([starts, sizes]))
 
 
-def _rows(sources: Sequence[Source], role: Role, place: int, unit: int) -> Iterator[Content]:
+def _rows(sources: Sequence[CopiedRows], role: Role, place: int, unit: int) -> Iterator[Content]:
     for source in sources:
         for runs in source.slices():
             yield from _ranges(source, source.index(role, place), runs * unit)
 
 
-def _shapes(sources: Sequence[Source], place: int, column: Column) -> Iterator[Content]:
+def _shapes(sources: Sequence[CopiedRows], place: int, column: Column) -> Iterator[Content]:
     for source in sources:
         old, new = source.generation.meta.columns[place].type, column.type
         assert isinstance(old, Ragged) and isinstance(new, Ragged)  # noqa: S101, PT018 - no other type has shapes
@@ -181,7 +181,7 @@ def _shapes(sources: Sequence[Source], place: int, column: Column) -> Iterator[C
             yield from shapes(source, place, column)
 
 
-def _ranges(source: Source, index: int, ranges: Runs) -> Iterator[Content]:
+def _ranges(source: CopiedRows, index: int, ranges: Runs) -> Iterator[Content]:
     """Bytes of one file: long ranges as they are, short ones together."""
     ranges = ranges[ranges[:, 1] != 0]
     sizes = ranges[:, 1]
@@ -202,7 +202,7 @@ def _ranges(source: Source, index: int, ranges: Runs) -> Iterator[Content]:
             yield _read(source, index, group)
 
 
-def _read(source: Source, index: int, ranges: Runs) -> bytes:
+def _read(source: CopiedRows, index: int, ranges: Runs) -> bytes:
     path = source.generation.path / source.generation.meta.files[index].name
     starts, sizes = np.ascontiguousarray(ranges[:, 0]), np.ascontiguousarray(ranges[:, 1])
     return _kernel.read_ranges(

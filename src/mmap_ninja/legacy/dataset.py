@@ -14,7 +14,7 @@ from mmap_ninja.engine.seen import Snapshot
 from mmap_ninja.engine.upgrade_marks import detect
 from mmap_ninja.errors import CorruptDatasetError, StaleHandleError
 from mmap_ninja.format.meta import Kind, Meta
-from mmap_ninja.legacy.layout import FlatShapes, Keys, Layout, LayoutFile, NestedShapes
+from mmap_ninja.legacy.layout import FlatShapes, Keys, LayoutFile, LegacyLayout, NestedShapes
 from mmap_ninja.legacy.read import read_layout
 
 GENERATION = 1  # which an upgrade makes of it
@@ -149,7 +149,7 @@ def open_dataset(
     return Dataset(path, kind, durability, lock_timeout, told=told)
 
 
-def _column_type(layout: Layout) -> ColumnType:
+def _column_type(layout: LegacyLayout) -> ColumnType:
     if layout.kind == "strings":
         if layout.compression is None:
             return Text()
@@ -161,7 +161,7 @@ def _column_type(layout: Layout) -> ColumnType:
     return Ragged(layout.dtype)  # the ranks are known when all shapes have been read
 
 
-def _files(layout: Layout) -> list[LayoutFile]:
+def _files(layout: LegacyLayout) -> list[LayoutFile]:
     found = [layout.payload, layout.starts, layout.ends]
     match layout.shapes:
         case FlatShapes(file, _):

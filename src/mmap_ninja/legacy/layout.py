@@ -46,7 +46,7 @@ class Compression:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class LegacyLayout:
     """What a directory of 0.x holds and where, so that it can be mapped.
 
     Sample i of strings is the bytes `starts[i]:ends[i]` of the payload, of ragged ones these elements; both are native

@@ -29,7 +29,7 @@ Some things such a directory does not tell; it is then read as 0.9 read it:
 * That an array in F order was extended. The new samples were appended in their own F order, which garbles all samples
   without any sign: the sizes agree.
 * That samples were added after an append had been interrupted. Their offsets do not count the bytes that it had left,
-  so they are garbled. These bytes stay for good: `Layout.leftovers` names the files that have such.
+  so they are garbled. These bytes stay for good: `LegacyLayout.leftovers` names the files that have such.
 """
 
 import math
@@ -44,7 +44,7 @@ import numpy as np
 from mmap_ninja.engine import files, upgrade_marks
 from mmap_ninja.errors import CorruptDatasetError, NotADatasetError
 from mmap_ninja.format.names import COMMIT
-from mmap_ninja.legacy.layout import Compression, FlatShapes, Keys, Kind, Layout, LayoutFile, NestedShapes, Order
+from mmap_ninja.legacy.layout import Compression, FlatShapes, Keys, Kind, LayoutFile, LegacyLayout, NestedShapes, Order
 
 _DATA: Final = "data.ninja"
 _DTYPE: Final = "dtype.ninja"
@@ -74,7 +74,7 @@ def read_layout(
     ends_key: str = "ends",
     shapes_key: str = "shapes",
     flattened_shapes_key: str = "flattened_shapes",
-) -> Layout:
+) -> LegacyLayout:
     """Find out what a directory of 0.x holds; reads and checks as much for ten samples as for 10^9.
 
     Raises:
@@ -173,9 +173,9 @@ def _array_or_ragged(path: Path, keys: Keys) -> Kind:
     return "ragged"
 
 
-def _read_array(path: Path) -> Layout:
+def _read_array(path: Path) -> LegacyLayout:
     array = _open_array(path)
-    return Layout(
+    return LegacyLayout(
         kind="array",
         rows=array.shape[0],
         dtype=array.dtype,
@@ -190,7 +190,7 @@ def _read_array(path: Path) -> Layout:
     )
 
 
-def _read_strings(path: Path, keys: Keys) -> Layout:
+def _read_strings(path: Path, keys: Keys) -> LegacyLayout:
     starts, ends = _open_offsets(path, keys)
     size, head = _open_data(path / _DATA)
     if size < ends.last:
@@ -204,7 +204,7 @@ def _read_strings(path: Path, keys: Keys) -> Layout:
     compression = _compression(path)
     _check_first_string(path, head if starts.rows else None, compression)
     leftovers = [_DATA] if size > ends.last else []
-    return Layout(
+    return LegacyLayout(
         kind="strings",
         rows=starts.rows,
         dtype=None,
@@ -219,7 +219,7 @@ def _read_strings(path: Path, keys: Keys) -> Layout:
     )
 
 
-def _read_ragged(path: Path, keys: Keys) -> Layout:
+def _read_ragged(path: Path, keys: Keys) -> LegacyLayout:
     payload, starts, ends = _open_ragged(path, keys)
     shapes_path = path / keys.shapes
     shapes: FlatShapes | NestedShapes
@@ -241,7 +241,7 @@ def _read_ragged(path: Path, keys: Keys) -> Layout:
         )
     needed = ends.last * payload.dtype.itemsize
     leftovers = [_DATA] if _has_leftovers(payload.size, needed) else []
-    return Layout(
+    return LegacyLayout(
         kind="ragged",
         rows=starts.rows,
         dtype=payload.dtype,

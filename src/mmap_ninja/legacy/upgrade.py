@@ -22,7 +22,7 @@ from mmap_ninja.format.names import COMMIT, FIRST_OFFSET, LEGACY_DATA, UPGRADE
 from mmap_ninja.legacy.dataset import GENERATION, LegacyDataset
 from mmap_ninja.legacy.layout import Keys, Kind
 
-Runs = Callable[[], Iterator[_kernel.Samples]]
+Slices = Callable[[], Iterator[_kernel.Samples]]
 
 _KERNEL_KINDS: Final[dict[Kind, str]] = {"strings": "text", "array": "array", "ragged": "ragged"}
 _ROWS_AT_ONCE: Final = 1 << 16
@@ -120,62 +120,62 @@ def _contents(dataset: LegacyDataset, samples: _kernel.Samples) -> tuple[ColumnT
     if isinstance(column, Array):
         strided = bool(dataset.layout.strides)
         return column, {("data", 0): _in_c_order(samples, column)} if strided else {}, not strided
-    runs = partial(_runs, samples, str(dataset.path))
-    contiguous = _are_contiguous(runs)
-    contents: dict[tuple[Role, int | None], Iterable[bytes]] = {("offsets", 0): _offsets(runs)}
+    slices = partial(_slices, samples, str(dataset.path))
+    contiguous = _are_contiguous(slices)
+    contents: dict[tuple[Role, int | None], Iterable[bytes]] = {("offsets", 0): _offsets(slices)}
     if not contiguous:
         contents["data", 0] = _back_to_back(dataset)
     if isinstance(column, Text) and column.codec is not None:
-        contents["sizes", 0] = (run._sizes().astype(np.uint32).tobytes() for run in runs())
+        contents["sizes", 0] = (part._sizes().astype(np.uint32).tobytes() for part in slices())
     if isinstance(column, Ragged):
-        column = _with_ranks(column, runs, dataset.path)
+        column = _with_ranks(column, slices, dataset.path)
         if column.shape_width:
-            contents["shapes", 0] = _shape_rows(column, runs)
+            contents["shapes", 0] = _shape_rows(column, slices)
     return column, contents, contiguous
 
 
-def _runs(samples: _kernel.Samples, path: str) -> Iterator[_kernel.Samples]:
+def _slices(samples: _kernel.Samples, path: str) -> Iterator[_kernel.Samples]:
     """Views of some samples at a time."""
     for first in range(0, len(samples), _ROWS_AT_ONCE):
-        run = _kernel.Samples("ragged", path)
-        run._select_range(samples, first, 1, min(_ROWS_AT_ONCE, len(samples) - first))
-        yield run
+        part = _kernel.Samples("ragged", path)
+        part._select_range(samples, first, 1, min(_ROWS_AT_ONCE, len(samples) - first))
+        yield part
 
 
-def _are_contiguous(runs: Runs) -> bool:
+def _are_contiguous(slices: Slices) -> bool:
     """Whether each sample starts where the one before ends, as today's offsets say; checks each on the way."""
     contiguous, before = True, 0
-    for run in runs():
-        run._sizes()
-        starts, ends = run._bounds()
+    for part in slices():
+        part._sizes()
+        starts, ends = part._bounds()
         contiguous &= int(starts[0]) == before and bool((starts[1:] == ends[:-1]).all())
         before = int(ends[-1])
     return contiguous
 
 
-def _offsets(runs: Runs) -> Iterator[bytes]:
+def _offsets(slices: Slices) -> Iterator[bytes]:
     end = 0
     yield FIRST_OFFSET
-    for run in runs():
-        ends = end + np.cumsum(run._stored_sizes())
+    for part in slices():
+        ends = end + np.cumsum(part._stored_sizes())
         end = int(ends[-1])
         yield ends.astype(np.uint64).tobytes()
 
 
-def _with_ranks(column: Ragged, runs: Runs, path: Path) -> Ragged:
-    for run in runs():
-        ranks = run._shape_table(0)
+def _with_ranks(column: Ragged, slices: Slices, path: Path) -> Ragged:
+    for part in slices():
+        ranks = part._shape_table(0)
         column = column.with_ranks(int(ranks.min()), int(ranks.max()))
     if column.ranks is not None and column.ranks[1] > MOST_DIMENSIONS:
         raise ValueError(f"{path}: a sample has {column.ranks[1]} dimensions; expected at most {MOST_DIMENSIONS}")
     return column
 
 
-def _shape_rows(column: Ragged, runs: Runs) -> Iterator[bytes]:
+def _shape_rows(column: Ragged, slices: Slices) -> Iterator[bytes]:
     ranked = column.shape_form is ShapeForm.RANKED
-    for run in runs():
-        extents = np.maximum(run._shape_table(column.shape_width - ranked), 0)  # -1: it has fewer dimensions
-        rows = np.hstack([run._shape_table(0), extents]) if ranked else extents
+    for part in slices():
+        extents = np.maximum(part._shape_table(column.shape_width - ranked), 0)  # -1: it has fewer dimensions
+        rows = np.hstack([part._shape_table(0), extents]) if ranked else extents
         yield rows.astype(np.uint64).tobytes()
 
 

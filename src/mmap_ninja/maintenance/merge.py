@@ -12,13 +12,13 @@ from mmap_ninja.builds import build
 from mmap_ninja.columns.types import Array, Binary, Column, ColumnType, Json, Ragged, Text, Zstd
 from mmap_ninja.engine import copying, files, upgrade_marks
 from mmap_ninja.engine.compaction import sealed
-from mmap_ninja.engine.copying import Source
+from mmap_ninja.engine.copying import CopiedRows
 from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT, Dataset
 from mmap_ninja.errors import IncompleteDatasetWarning
 from mmap_ninja.exported import exported
 from mmap_ninja.format.meta import check_metadata
 
-IfExists = Literal["error", "replace"]
+ErrorOrReplace = Literal["error", "replace"]
 
 _REFUSED: Final = "nothing was written"
 _Spans = Text | Binary | Json
@@ -29,7 +29,7 @@ def merge(
     paths: Iterable[str | os.PathLike[str]],
     out_dir: str | os.PathLike[str],
     *,
-    if_exists: IfExists = "error",
+    if_exists: ErrorOrReplace = "error",
     metadata: dict[str, Any] | None = None,
     verbose: bool = False,
     lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
@@ -62,8 +62,8 @@ def merge(
         >>> list(mmap_ninja.open("both"))
         ['one', 'two', 'three']
     """
-    if if_exists not in get_args(IfExists):
-        raise ValueError(f"if_exists {if_exists!r} is unknown (expected one of {get_args(IfExists)})")
+    if if_exists not in get_args(ErrorOrReplace):
+        raise ValueError(f"if_exists {if_exists!r} is unknown (expected one of {get_args(ErrorOrReplace)})")
     if isinstance(paths, str | os.PathLike):
         raise TypeError(f"paths {str(paths)!r}: expected several paths, got one; give a list; {_REFUSED}")
     out = files.absolute(out_dir)
@@ -83,7 +83,7 @@ def merge(
     check_metadata(metadata)
     options = build.Options(1, verbose, if_exists, metadata, None, lock_timeout)
     full = [dataset.seen for dataset in datasets if dataset.seen.num_samples]
-    rows = [Source(seen.generation, seen.extents, seen.edits.runs(seen.rows)) for seen in full]
+    rows = [CopiedRows(seen.generation, seen.extents, seen.edits.runs(seen.rows)) for seen in full]
     with files.Scope() as scope, build.begin_hidden(out, datasets[0].meta.kind, columns, options, scope) as started:
         with copying.shown(copying.contents(columns, rows), rows, verbose=verbose) as contents:
             started.fill(contents, sum(seen.num_samples for seen in full))

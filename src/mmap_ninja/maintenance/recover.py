@@ -12,7 +12,7 @@ from mmap_ninja import _kernel
 from mmap_ninja.builds import build
 from mmap_ninja.engine import copying, directory, files, publish, upgrade_marks
 from mmap_ninja.engine.compaction import sealed
-from mmap_ninja.engine.copying import Contents, Source
+from mmap_ninja.engine.copying import Contents, CopiedRows
 from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT
 from mmap_ninja.errors import CorruptDatasetError, MmapNinjaError
 from mmap_ninja.exported import exported
@@ -130,7 +130,7 @@ class _Kept:
                 "copy; nothing was changed"
             )
         self.columns = sealed(found.generation.meta.columns)
-        self.sources = [Source(found.generation, found.extents(), self._runs())] if self.samples else []
+        self.sources = [CopiedRows(found.generation, found.extents(), self._runs())] if self.samples else []
 
     def contents(self) -> Contents:
         """What the files of the recovered dataset hold."""

@@ -21,7 +21,7 @@ from mmap_ninja.format.meta import META_SIZE_LIMIT, Meta, decode_meta
 from mmap_ninja.format.names import BUILD, COMMIT, generation_of, meta_name
 from mmap_ninja.format.slots import EDIT_SIZE
 
-Rows = tuple[int, int]  # from the first to before the second
+RowRange = tuple[int, int]  # from the first to before the second
 
 _ATTEMPTS: Final = 10  # a generation can be switched under a look; twice in a row is rare
 _U64: Final = 8
@@ -44,7 +44,7 @@ class Finding:
 
     file: str
     message: str
-    rows: tuple[Rows, ...] = ()
+    rows: tuple[RowRange, ...] = ()
     blocks: range | None = None
     readable: bool = False
 

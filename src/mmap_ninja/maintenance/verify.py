@@ -24,7 +24,7 @@ from mmap_ninja.format.names import COMMIT
 from mmap_ninja.format.slots import EDIT_SIZE
 from mmap_ninja.legacy.dataset import LegacyDataset
 from mmap_ninja.legacy.layout import Keys
-from mmap_ninja.maintenance.survey import Finding, Found, Rows, find, keep_edits
+from mmap_ninja.maintenance.survey import Finding, Found, RowRange, find, keep_edits
 
 Level = Literal["quick", "sums", "full"]
 
@@ -152,7 +152,7 @@ class Places:
         self._first = runs[order, 0]
         self._end = self._first + runs[order, 1]
 
-    def between(self, rows: Iterable[Rows]) -> tuple[range, ...]:
+    def between(self, rows: Iterable[RowRange]) -> tuple[range, ...]:
         """The samples that are stored in some rows, as ranges in their order."""
         parts: list[tuple[int, int]] = []
         for start, stop in rows:
@@ -261,7 +261,7 @@ def _verify_tail(found: Found, stored: dict[int, _Sums]) -> None:
             vouched = dict(enumerate(generation.extents(earlier.rows, earlier.edits, sums=False)))
             break
     ends = found.extents()
-    rows: list[Rows] = []
+    rows: list[RowRange] = []
     names: list[str] = []
     for index in stored:
         if index == generation.meta.edits_index and slot.carries & _kernel.SUMS:
@@ -313,7 +313,7 @@ def _vouches(found: Found, slot: _kernel.Slot, stored: dict[int, _Sums]) -> bool
     return digest % 2**64 == slot.digest
 
 
-def _rows_between(found: Found, index: int, start: int, stop: int) -> tuple[Rows, ...]:
+def _rows_between(found: Found, index: int, start: int, stop: int) -> tuple[RowRange, ...]:
     """The rows that some bytes of a file belong to."""
     rule = found.generation.meta.extents()[index]
     first, last = start // rule.unit, -(-stop // rule.unit)
