@@ -212,13 +212,13 @@ Status Log::check_base(const Base& base) {
         base == Base{slot.rows, slot.edits, slot.content})
       return {};
   }
+  std::vector<uint64_t> extents;
+  if (Status status = committed_extents(base.rows, base.edits, &extents); !status.ok()) return status;
   uint64_t partial_sums = 0, lines = 0, lines_since = 0;
   for (size_t k = 0; k < rules_.size(); ++k) {
-    uint64_t extent = 0;
-    if (rules_[k].extent == Extent::sums || !rules_[k].sealed) continue;
-    if (Status status = committed_extent(k, base.rows, base.edits, &extent); !status.ok()) return status;
-    Tail tail(rules_[k].id, extent);
-    if (Status status = Tail::read(rules_[k].id, rules_[k].fd, extent, true, &tail); !status.ok())
+    if (!rules_[k].sealed) continue;
+    Tail tail(rules_[k].id, extents[k]);
+    if (Status status = Tail::read(rules_[k].id, rules_[k].fd, extents[k], true, &tail); !status.ok())
       return status;
     partial_sums += tail.digest();
     lines += tail.blocks();
@@ -236,7 +236,7 @@ Status Log::sum_lines(uint64_t from, uint64_t to, uint64_t* total) const {
   if (from > to) return {.code = Code::moved};
   int fd = -1;
   for (const FileRule& rule : rules_)
-    if (rule.extent == Extent::sums) fd = rule.fd;
+    if (rule.length == LengthRule::sums) fd = rule.fd;
   std::vector<BlockSum> lines(std::min(kAtOnce, to - from));
   while (from < to) {
     uint64_t count = std::min<uint64_t>(lines.size(), to - from);
@@ -249,46 +249,47 @@ Status Log::sum_lines(uint64_t from, uint64_t to, uint64_t* total) const {
   return {};
 }
 
-Status Log::committed_extent(size_t file, uint64_t rows, uint64_t edits, uint64_t* extent) const {
-  const FileRule& rule = rules_[file];
-  uint64_t units = rows;
-  if (rule.extent == Extent::edits) units = edits;
-  if (rule.extent == Extent::offsets && __builtin_add_overflow(units, 1, &units)) return too_large();
-  if (rule.extent == Extent::payload) {
-    int fd = rules_[rule.offsets].fd;
-    if (rows > INT64_MAX / 8) return too_large();
-    if (Status status = io::read_at(fd, &units, sizeof units, rows * 8); !status.ok()) {
+// How many bytes of each file belong to a commit, all of which are there but the sums, which are read as they
+// are asked for.
+Status Log::committed_extents(uint64_t rows, uint64_t edits, std::vector<uint64_t>* found) const {
+  std::vector<uint64_t> ends(rules_.size());
+  for (size_t k = 0; k < rules_.size(); ++k) {
+    if (rules_[k].length != LengthRule::payload) continue;
+    if (rows > INT64_MAX / sizeof ends[k]) return too_large();
+    int fd = rules_[rules_[k].offsets].fd;
+    if (Status status = io::read_at(fd, &ends[k], sizeof ends[k], rows * sizeof ends[k]); !status.ok()) {
       if (status.code == Code::short_file) status.what = "offsets";
       return status;
     }
   }
-  if (__builtin_mul_overflow(units, rule.unit, extent) || *extent > INT64_MAX) return too_large();
-  uint64_t size;
-  if (Status status = file_size(rule.fd, &size); !status.ok()) return status;
-  if (size < *extent)
-    return {.code = Code::short_file, .what = extent_name(rule.extent), .found = size, .expected = *extent};
+  if (Status status = extents(rules_, rows, edits, ends, found); !status.ok()) return status;
+  for (size_t k = 0; k < rules_.size(); ++k) {
+    if (rules_[k].length == LengthRule::sums) continue;
+    uint64_t size;
+    if (Status status = file_size(rules_[k].fd, &size); !status.ok()) return status;
+    if (size < (*found)[k])
+      return {.code = Code::short_file,
+              .what = name_of(rules_[k].length),
+              .found = size,
+              .expected = (*found)[k]};
+  }
   return {};
 }
 
 Status Log::load(const Slot& slot) {
   // More durable than committed: the commits on top of it would come to be taken for durable ones.
   if (slot.durable_rows > slot.rows || slot.durable_edits > slot.edits) return {.code = Code::bad_digest};
+  std::vector<uint64_t> extents, durable_extents;
+  Status status = committed_extents(slot.rows, slot.edits, &extents);
+  if (status.ok()) status = committed_extents(slot.durable_rows, slot.durable_edits, &durable_extents);
+  if (!status.ok()) return status;
   std::vector<Tail> tails;
-  std::vector<uint64_t> durable_extents;
-  uint64_t partial_sums = 0, durable_blocks = 0;
+  uint64_t partial_sums = 0;
   for (size_t k = 0; k < rules_.size(); ++k) {
-    uint64_t extent = 0, durable = 0;
-    if (rules_[k].extent != Extent::sums) {
-      Status status = committed_extent(k, slot.rows, slot.edits, &extent);
-      if (status.ok()) status = committed_extent(k, slot.durable_rows, slot.durable_edits, &durable);
-      if (!status.ok()) return status;
-      if (durable > extent) return {.code = Code::bad_digest};
-    }
+    if (durable_extents[k] > extents[k]) return {.code = Code::bad_digest};
+    uint64_t extent = rules_[k].length == LengthRule::sums ? 0 : extents[k];  // its tail stays empty
     tails.emplace_back(rules_[k].id, extent);
-    durable_extents.push_back(durable);
-    if (rules_[k].sealed) durable_blocks += durable / kBlock;
-    if (rules_[k].extent == Extent::sums) durable_extents.back() = durable_blocks * sizeof(BlockSum);
-    Status status = Tail::read(rules_[k].id, rules_[k].fd, extent, rules_[k].sealed, &tails[k]);
+    status = Tail::read(rules_[k].id, rules_[k].fd, extent, rules_[k].sealed, &tails[k]);
     if (!status.ok()) return status;
     partial_sums += tails[k].digest();
   }
@@ -348,25 +349,25 @@ Status Log::append(const CommitRequest& request) {
   Status status;
   for (size_t k = 0; k < rules_.size(); ++k) {
     Part part = k < request.parts.size() ? request.parts[k] : Part{nullptr, 0};
-    if (rules_[k].extent == Extent::sums) part = {sums.data(), sums.size() * sizeof(BlockSum)};
-    if (rules_[k].extent == Extent::offsets && part.size != request.rows * sizeof(uint64_t))
+    if (rules_[k].length == LengthRule::sums) part = {sums.data(), sums.size() * sizeof(BlockSum)};
+    if (rules_[k].length == LengthRule::offsets && part.size != request.rows * sizeof(uint64_t))
       return {.code = Code::bad_batch, .what = "offsets"};
     uint64_t fixed = 0;
-    if (rules_[k].extent == Extent::rows &&
+    if (rules_[k].length == LengthRule::rows &&
         (__builtin_mul_overflow(request.rows, rules_[k].unit, &fixed) || part.size != fixed))
       return {.code = Code::bad_batch, .what = "rows"};
-    if (rules_[k].extent == Extent::edits &&
+    if (rules_[k].length == LengthRule::edits &&
         (__builtin_mul_overflow(request.edits, sizeof(Edit), &fixed) || part.size != fixed))
       return {.code = Code::bad_batch, .what = "edits"};
     if (part.size == 0) continue;
-    if (rules_[k].extent == Extent::edits) {
+    if (rules_[k].length == LengthRule::edits) {
       shifted_edits_.resize(request.edits);
       memcpy(shifted_edits_.data(), part.data, part.size);
       for (Edit& edit : shifted_edits_)
         if (edit.op == kReplace) edit.new_row += state_.rows;
       part.data = shifted_edits_.data();
     }
-    if (rules_[k].extent == Extent::offsets) {
+    if (rules_[k].length == LengthRule::offsets) {
       shifted_.resize(part.size / sizeof(uint64_t));
       memcpy(shifted_.data(), part.data, shifted_.size() * sizeof(uint64_t));
       uint64_t base = last_offset(k);
@@ -378,7 +379,7 @@ Status Log::append(const CommitRequest& request) {
     if (status.ok()) status = io::write_at(rules_[k].fd, part.data, part.size, at);
     if (!status.ok()) break;
     if (sync_often_ && part.size >= kBlock) io::start_writeback(rules_[k].fd, at, part.size);
-    if (rules_[k].extent != Extent::sums) tails[k].append(part.data, part.size, &sums);
+    if (rules_[k].length != LengthRule::sums) tails[k].append(part.data, part.size, &sums);
   }
   if (!status.ok()) {
     give_back_space();
@@ -457,7 +458,7 @@ std::vector<int> Log::descriptors() const {
 
 uint64_t Log::last_offset(size_t file) const {
   for (size_t k = 0; k < rules_.size(); ++k)
-    if (rules_[k].extent == Extent::payload && rules_[k].offsets == file)
+    if (rules_[k].length == LengthRule::payload && rules_[k].offsets == file)
       return tails_[k].extent() / rules_[k].unit;
   return 0;
 }
@@ -478,7 +479,7 @@ uint64_t Log::sums_extent() const {
 
 uint64_t Log::edits_end() const {
   for (size_t k = 0; k < rules_.size(); ++k)
-    if (rules_[k].extent == Extent::edits) return tails_[k].digest();
+    if (rules_[k].length == LengthRule::edits) return tails_[k].digest();
   return 0;
 }
 
@@ -486,22 +487,6 @@ uint64_t Log::undurable_bytes() const {
   uint64_t bytes = 0;
   for (size_t k = 0; k < tails_.size(); ++k) bytes += extent(k) - durable_extents_[k];
   return bytes;
-}
-
-const char* extent_name(Extent extent) {
-  switch (extent) {
-    case Extent::rows:
-      return "rows";
-    case Extent::offsets:
-      return "offsets";
-    case Extent::payload:
-      return "data";
-    case Extent::edits:
-      return "edits";
-    case Extent::sums:
-      return "sums";
-  }
-  return "";
 }
 
 }  // namespace mmap_ninja

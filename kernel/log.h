@@ -10,32 +10,13 @@
 #include "edits.h"
 #include "forks.h"
 #include "io.h"
+#include "lengths.h"
 #include "mapping.h"
 #include "slot.h"
 #include "status.h"
 #include "sums.h"
 
 namespace mmap_ninja {
-
-// How long a file is, as a function of a commit's rows and edits.
-enum class Extent : uint8_t {
-  rows,     // rows * unit
-  offsets,  // (rows + 1) * 8: u64 ends with a leading zero
-  payload,  // offsets[rows] * unit, offsets being the file at index `offsets`
-  edits,    // edits * unit
-  sums,     // one BlockSum per complete block of the files above
-};
-
-const char* extent_name(Extent extent);
-
-struct FileRule {
-  uint64_t id;  // names the file in sums and digest
-  Extent extent;
-  uint64_t unit;
-  uint32_t offsets;
-  bool sealed;  // its blocks have sums, and its end is in the digest
-  int fd;       // owned by the log from `Log::open` on
-};
 
 // What one commit appends to one file. For an offsets file: u64 ends that count from the batch's own start;
 // for the edits file: lines whose new rows do.
@@ -106,7 +87,7 @@ class Log : private Inherited {
   size_t files() const { return rules_.size(); }
   // Committed bytes of a file.
   uint64_t extent(size_t file) const {
-    return rules_[file].extent == Extent::sums ? sums_extent() : tails_[file].extent();
+    return rules_[file].length == LengthRule::sums ? sums_extent() : tails_[file].extent();
   }
 
  private:
@@ -125,7 +106,7 @@ class Log : private Inherited {
   Status publish_durable(const Slot& next);
   Status poison(Status status, const Slot& failed);
   std::vector<int> descriptors() const;
-  Status committed_extent(size_t file, uint64_t rows, uint64_t edits, uint64_t* extent) const;
+  Status committed_extents(uint64_t rows, uint64_t edits, std::vector<uint64_t>* found) const;
   uint64_t last_offset(size_t file) const;
   uint64_t sums_extent() const;
   uint64_t edits_end() const;

@@ -11,6 +11,7 @@
 #include "commit_file.h"
 #include "files.h"
 #include "io.h"
+#include "lengths.h"
 #include "log.h"
 #include "python.h"
 #include "slot.h"
@@ -53,10 +54,10 @@ void open_log(PyLog* self, const std::string& path, nb::list rules, const PyFile
   std::vector<FileRule> file_rules;
   std::vector<std::shared_ptr<File>> files;
   for (nb::handle rule : rules) {
-    auto [id, extent, unit, offsets, sealed, file] =
+    auto [id, length, unit, offsets, sealed, file] =
         nb::cast<std::tuple<uint64_t, int, uint64_t, uint32_t, bool, nb::object>>(rule);
     files.push_back(nb::cast<PyFile&>(file).file);
-    file_rules.push_back({id, static_cast<Extent>(extent), unit, offsets, sealed, -1});
+    file_rules.push_back({id, static_cast<LengthRule>(length), unit, offsets, sealed, -1});
   }
   LogPaths log_paths{nb::cast<std::string>(paths[0]), nb::cast<std::string>(paths[1]),
                      nb::cast<std::string>(paths[2])};
@@ -69,6 +70,21 @@ void open_log(PyLog* self, const std::string& path, nb::list rules, const PyFile
                        std::move(log_paths), state, next_seq, sync_often),
         path);
   self->published = self->log.state();
+}
+
+// For a test, which holds it against the rule in Python. `rules`: length, unit and sealed of each file.
+nb::list lengths_of(nb::list rules, uint64_t rows, uint64_t edits, nb::list ends) {
+  std::vector<FileRule> file_rules;
+  std::vector<uint64_t> last_ends, found;
+  for (nb::handle rule : rules) {
+    auto [length, unit, sealed] = nb::cast<std::tuple<int, uint64_t, bool>>(rule);
+    file_rules.push_back({0, static_cast<LengthRule>(length), unit, 0, sealed, -1});
+  }
+  for (nb::handle end : ends) last_ends.push_back(nb::cast<uint64_t>(end));
+  check(extents(file_rules, rows, edits, last_ends, &found), "");
+  nb::list result;
+  for (uint64_t extent : found) result.append(extent);
+  return result;
 }
 
 // What is asked of a slot at every commit.
@@ -374,6 +390,7 @@ void define_log(nb::module_& m) {
     return blocks;
   });
   m.def("read_ranges", &read_ranges);
+  m.def("extents", &lengths_of, "rules"_a, "rows"_a, "edits"_a, "ends"_a);
   nb::class_<PyLog>(m, "Log")
       .def("__init__", &open_log, "path"_a, "rules"_a, "commit_file"_a, "lock"_a.none(), "meta"_a, "paths"_a,
            "state"_a, "next_seq"_a, "sync_often"_a)

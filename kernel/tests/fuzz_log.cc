@@ -66,11 +66,11 @@ class Files {
 };
 
 Status open_log(const Files& files, const Slot& state, uint64_t unit, Log* log) {
-  std::vector<FileRule> rules{{1, Extent::payload, unit, 1, true, files.open(0)},
-                              {2, Extent::offsets, 8, 0, true, files.open(1)},
-                              {3, Extent::rows, 4, 0, true, files.open(2)},
-                              {4, Extent::edits, 32, 0, true, files.open(3)},
-                              {5, Extent::sums, 24, 0, false, files.open(4)}};
+  std::vector<FileRule> rules{{1, LengthRule::payload, unit, 1, true, files.open(0)},
+                              {2, LengthRule::offsets, 8, 0, true, files.open(1)},
+                              {3, LengthRule::rows, 4, 0, true, files.open(2)},
+                              {4, LengthRule::edits, 32, 0, true, files.open(3)},
+                              {5, LengthRule::sums, 24, 0, false, files.open(4)}};
   return log->open(std::move(rules), files.open(kFiles), -1, -1, {}, state, state.seq + 1, true);
 }
 

@@ -101,10 +101,10 @@ struct Files {
   }
 
   Status start(Log* log) const {
-    std::vector<FileRule> rules{{1, Extent::payload, 1, 1, true, open("data")},
-                                {2, Extent::offsets, 8, 0, true, open("offsets")},
-                                {3, Extent::edits, 32, 0, true, open("edits")},
-                                {4, Extent::sums, 24, 0, false, open("sums")}};
+    std::vector<FileRule> rules{{1, LengthRule::payload, 1, 1, true, open("data")},
+                                {2, LengthRule::offsets, 8, 0, true, open("offsets")},
+                                {3, LengthRule::edits, 32, 0, true, open("edits")},
+                                {4, LengthRule::sums, 24, 0, false, open("sums")}};
     Slot state = newest();
     LogPaths paths{directory, directory + "/LOCK", directory + "/COMMIT"};
     return log->open(std::move(rules), open("COMMIT"), open("LOCK"), -1, paths, state, state.seq + 1, true);
