@@ -19,8 +19,8 @@ LEVELS: Final = (-(1 << 17), 22)  # that zstd has
 DICTIONARY_SIZES: Final = (256, 4 << 20)  # zstd asks for the least; the meta file holds the greatest
 
 
-class Rule(IntEnum):
-    """How a file's length follows from a commit's rows and edits: the kernel's `Extent`, in its order."""
+class LengthRule(IntEnum):
+    """How a file's length follows from a commit's rows and edits: the kernel's enum of this name, in its order."""
 
     ROWS = 0  # rows * unit
     OFFSETS = 1  # (rows + 1) * unit
@@ -29,8 +29,11 @@ class Rule(IntEnum):
     SUMS = 4  # unit for each complete block of the files above
 
 
+_NULLS: Final = (LengthRule.ROWS, 1)
+
+
 class ShapeForm(IntEnum):
-    """How the shapes of ragged samples are stored: the kernel's `ShapeForm`, in its order."""
+    """How the shapes of ragged samples are stored: the kernel's enum of this name, in its order."""
 
     SCALAR = 0  # not at all: one element each
     FLAT = 1  # not at all: as long as the offsets say
@@ -71,12 +74,17 @@ class _Spans:
     codec: Zstd | None = None
     nullable: bool = False  # a sample may be missing
 
-    def files(self) -> dict[Role, tuple[Rule, int]]:
+    def files(self) -> dict[Role, tuple[LengthRule, int]]:
         """The column's files in the order of writing: length rule and unit, in bytes, of each."""
-        files: dict[Role, tuple[Rule, int]] = {"data": (Rule.PAYLOAD, 1), "offsets": (Rule.OFFSETS, _U64)}
+        files: dict[Role, tuple[LengthRule, int]] = {
+            "data": (LengthRule.PAYLOAD, 1),
+            "offsets": (LengthRule.OFFSETS, _U64),
+        }
         if self.codec is not None:
-            files["sizes"] = (Rule.ROWS, _U32)
-        return _with_nulls(files, self.nullable)
+            files["sizes"] = (LengthRule.ROWS, _U32)
+        if self.nullable:
+            files["nulls"] = _NULLS
+        return files
 
     def to_json(self) -> dict[str, Any]:
         """What the meta file says beside the name of the type."""
@@ -153,9 +161,12 @@ class Array(_OfArrays):
             size *= max(extent, 1)
         return size < 1 << 63
 
-    def files(self) -> dict[Role, tuple[Rule, int]]:
+    def files(self) -> dict[Role, tuple[LengthRule, int]]:
         """As for `Text`."""
-        return _with_nulls({"data": (Rule.ROWS, self.row_size)}, self.nullable)
+        files: dict[Role, tuple[LengthRule, int]] = {"data": (LengthRule.ROWS, self.row_size)}
+        if self.nullable:
+            files["nulls"] = _NULLS
+        return files
 
     def to_json(self) -> dict[str, Any]:
         """As for `Text`."""
@@ -220,13 +231,18 @@ class Ragged(_OfArrays):
             rows[:, 1 : 1 + extents.shape[1]] = extents
         return rows
 
-    def files(self) -> dict[Role, tuple[Rule, int]]:
+    def files(self) -> dict[Role, tuple[LengthRule, int]]:
         """As for `Text`."""
         unit = self.dtype.itemsize if self.dtype is not None else 1
-        files: dict[Role, tuple[Rule, int]] = {"data": (Rule.PAYLOAD, unit), "offsets": (Rule.OFFSETS, _U64)}
+        files: dict[Role, tuple[LengthRule, int]] = {
+            "data": (LengthRule.PAYLOAD, unit),
+            "offsets": (LengthRule.OFFSETS, _U64),
+        }
         if self.shape_width:
-            files["shapes"] = (Rule.ROWS, self.shape_width * _U64)
-        return _with_nulls(files, self.nullable)
+            files["shapes"] = (LengthRule.ROWS, self.shape_width * _U64)
+        if self.nullable:
+            files["nulls"] = _NULLS
+        return files
 
     def to_json(self) -> dict[str, Any]:
         """As for `Text`."""
@@ -267,10 +283,6 @@ def decode_type(document: dict[str, Any]) -> ColumnType:
             raise ValueError(f"ranks {ranks} of dtype {ragged.dtype}, ndim {ndim}")
         return ragged
     raise ValueError(f"column {document!r:.80}")
-
-
-def _with_nulls(files: dict[Role, tuple[Rule, int]], nullable: bool) -> dict[Role, tuple[Rule, int]]:
-    return {**files, "nulls": (Rule.ROWS, 1)} if nullable else files
 
 
 def _nullable_json(nullable: bool) -> dict[str, Any]:

@@ -9,10 +9,10 @@ from mmap_ninja.columns.types import Column
 from mmap_ninja.engine import copying, files
 from mmap_ninja.engine.directory import drop_ended_build, next_generation, remove_unnamed
 from mmap_ninja.engine.generation import Generation, block_sums
-from mmap_ninja.engine.publish import Ends, check_place, initial, is_linked, switch, write_file
+from mmap_ninja.engine.publish import GenerationWriter, check_place, is_linked, switch
 from mmap_ninja.errors import MmapNinjaError
 from mmap_ninja.format.meta import FileEntry, Meta, new_meta
-from mmap_ninja.format.names import COMMIT, LOCK, meta_name
+from mmap_ninja.format.names import COMMIT, LOCK
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,41 +57,30 @@ def evolve(
     kept = () if is_linked(commit_file) else _kept(old, change)
     meta = new_meta(old.kind, number, old.uuid, change.columns, old.metadata, kept)
     # Sums of files that are no longer there, or may change in place now, go; those of new files come.
-    sealed = {file for file, rule in zip(meta.files, meta.extents(), strict=True) if rule.sealed}
-    ids = {file.id for file in sealed.intersection(kept)}
-    ends = Ends(b"".join(entry for entry in block_sums(stored) if int.from_bytes(entry[:8], "little") in ids))
+    ids = {file.id for file, rule in zip(meta.files, meta.rules, strict=True) if rule.sealed and file in kept}
+    sums = b"".join(entry for entry in block_sums(stored) if int.from_bytes(entry[:8], "little") in ids)
+    writer = GenerationWriter(path, meta, commit_file, sums)
     copied = {(file.role, file.column): file for file in _kept(old, change) if file not in kept}
     try:
         for file in meta.files[:-1]:
-            start = sizes[file] if file in kept else 0
-            if file not in kept:
-                source = copied.get((file.role, file.column))
-                content = (
-                    _contents_of(file, generation, slot.rows, change)
-                    if source is None
-                    else [files.Range(opened[source].fileno(), 0, sizes[source])]
-                )
-                sizes[file] = write_file(path / file.name, content, commit_file)
-                opened[file] = files.open_read(path / file.name)
-            if file in sealed:
-                ends.add(file, opened[file].fileno(), start, sizes[file], path / file.name)
-        if meta.files[-1] not in kept or ends.sums != stored:
-            meta = new_meta(old.kind, number, old.uuid, change.columns, old.metadata, meta.files[:-1])
-            write_file(path / meta.files[-1].name, [ends.sums], commit_file)
-        encoded = meta.encode()
-        write_file(path / meta_name(number), [encoded], commit_file)
-        files.sync_directory(path)
-        slot.generation, slot.meta_digest = number, _kernel.xxh64(encoded)
-        slot.durable_rows, slot.durable_edits = slot.rows, slot.edits
-        ends.put_into(slot)
+            source = copied.get((file.role, file.column))
+            if file in kept:
+                writer.share(file, opened[file], sizes[file])
+            elif source is not None:
+                writer.create(file, [files.Range(opened[source].fileno(), 0, sizes[source])])
+            else:
+                writer.create(file, _contents_of(file, generation, slot.rows, change))
+        writer.create_sums(stored if meta.files[-1] in kept else None)
+        writer.create_meta()
+        writer.describe(slot, slot.rows, slot.edits)
         made = Generation.open(path, slot, generation.commit)
         made.extents(slot.rows, slot.edits)  # nobody shall see a file that is too short
-        check_place(commit_file, path / commit_name)
-        check_place(lock, path / LOCK)
+        check_place(commit_file, path, commit_name)
+        check_place(lock, path, LOCK)
         switch(commit_file, path, commit_name, slot, generation.descriptors, lock, before)
     finally:
         with suppress(OSError, MmapNinjaError):  # what else went wrong is to be raised
-            if lock.is_at(str(path / LOCK)):  # neither a forked child's, nor that of a directory that was moved
+            if lock.is_at(f"{path}/{LOCK}"):  # neither a forked child's, nor that of a directory that was moved
                 remove_unnamed(path)
 
 
@@ -112,8 +101,8 @@ def _kept(old: Meta, change: Change) -> tuple[FileEntry, ...]:
     return tuple(filter(fits, old.files))
 
 
-def _contents_of(file: FileEntry, generation: Generation, rows: int, change: Change) -> Iterable[files.Content]:
-    """What a file of the next generation holds that it does not share."""
+def _contents_of(file: FileEntry, generation: Generation, rows: int, change: Change) -> Iterable[files.Content] | None:
+    """What a file of the next generation holds that it does not share; None: it has no rows."""
     key = file.role, file.column
     if key in change.contents:
         return change.contents[key]
@@ -121,4 +110,4 @@ def _contents_of(file: FileEntry, generation: Generation, rows: int, change: Cha
         place = next(place for place, column in enumerate(generation.meta.columns) if column.id == file.column)
         column = next(column for column in change.columns if column.id == file.column)
         return copying.shapes(copying.whole(generation, rows), place, column)
-    return initial(file)
+    return None

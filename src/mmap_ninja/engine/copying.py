@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmap_ninja import _kernel, progress
-from mmap_ninja.columns.types import Column, Ragged, Role, Rule
+from mmap_ninja.columns.types import Column, LengthRule, Ragged, Role
 from mmap_ninja.engine import files
 from mmap_ninja.engine.files import Content
 from mmap_ninja.engine.generation import Generation
@@ -74,9 +74,9 @@ def contents(columns: Sequence[Column], sources: Sequence[CopiedRows]) -> Conten
     made: dict[tuple[Role, int | None], Iterable[Content]] = {}
     for place, column in enumerate(columns):
         for role, (rule, unit) in column.type.files().items():
-            if rule is Rule.OFFSETS:
+            if rule is LengthRule.OFFSETS:
                 made[role, column.id] = _offsets(sources, place)
-            elif rule is Rule.PAYLOAD:
+            elif rule is LengthRule.PAYLOAD:
                 made[role, column.id] = _payload(sources, place, unit)
             elif role == "shapes":
                 made[role, column.id] = _shapes(sources, place, column)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
@@ -10,15 +11,14 @@ from mmap_ninja.columns.batch import Parts
 from mmap_ninja.columns.types import Column
 from mmap_ninja.engine import directory, files
 from mmap_ninja.engine.change import Change, evolve
-from mmap_ninja.engine.commit_file import Look, Told, drop_rejected, read_commit
+from mmap_ninja.engine.commit_file import CommitFile, Look, Told, drop_rejected, read_commit
 from mmap_ninja.engine.edits import Edit
-from mmap_ninja.engine.generation import Generation, Identity, newest
-from mmap_ninja.engine.log import locked, open_log
+from mmap_ninja.engine.generation import Generation, Identity, Newest, newest
+from mmap_ninja.engine.log import Logs, locked, open_log
 from mmap_ninja.engine.seen import Seen, Snapshot
 from mmap_ninja.errors import (
     CommitUncertainError,
     EditsMovedError,
-    ForkedHandleError,
     GenerationMovedError,
     LockTimeoutError,
     MmapNinjaError,
@@ -72,32 +72,28 @@ class Dataset:
         self._build = build
         self._name = COMMIT if build is None else BUILD
         self._sync_often = sync_often
-        self._log: _kernel.Log | None = None
-        self._owing: tuple[_kernel.Log, ...] = ()  # earlier logs, whose commits are not durable
+        self._logs = Logs(path, self._name, lock_timeout, partial(_flush, path, durability, lock_timeout))
         self._is_behind = False  # whether a commit was made that is not seen yet
-        self._seen = self._checked(Seen(*newest(path, self._name, look=told)))
+        self._seen = self._checked(newest(path, self._name, look=told))
 
-    def _checked(self, seen: Seen) -> Seen:
+    def _checked(self, found: Newest) -> Seen:
         # A replace may change the kind: nothing of the old one may be read as, or appended to, the new.
-        check_kind(self.path, seen.meta.kind, self.kind)
-        self.kind = seen.meta.kind
-        return seen
+        kind = found.generation.meta.kind
+        check_kind(self.path, kind, self.kind)
+        self.kind = kind
+        return Seen(found.slot, found.generation, found.extents)
 
     @property
     def seen(self) -> Seen:
         """The commit that this is at: the one that it made last, or has moved to."""
         if self._is_behind:
             self.refresh()
-        log = self._log
-        if log is not None and log.seq > self._seen.seq:
-            self._seen = self._following(self._seen, log)
-        return self._seen
-
-    def _following(self, seen: Seen, log: _kernel.Log) -> Seen:
-        """What the log has made of a commit, or moved to from it."""
-        slot, extents, place = log.made
-        edits = seen.edits if place[2] == seen.num_edits else self._edits_after(seen, slot)
-        return Seen(slot, seen.generation, extents, edits, place)
+        log, seen = self._logs.current, self._seen
+        if log is not None and log.seq > seen.seq:  # it has made a commit, or moved to another's
+            slot, extents, place = log.made
+            edits = seen.edits if place[2] == seen.num_edits else self._edits_after(seen, slot)
+            seen = self._seen = Seen(slot, seen.generation, extents, edits, place)
+        return seen
 
     def _edits_after(self, seen: Seen, slot: _kernel.Slot) -> _kernel.Edits:
         """The edits of a commit that goes on from another one: those that are not known yet are read."""
@@ -122,25 +118,30 @@ class Dataset:
         """What this is at."""
         return self.seen.snapshot
 
-    def refresh(self) -> None:
-        """Move to the newest commit."""
+    def refresh(self) -> CommitFile:
+        """Move to the newest commit; gives the commit file that it was found in."""
         before = self._seen
         look = before.generation.commit.looked if before.generation.commit is not None else None
         found = newest(self.path, self._name, before.generation, look)
         seen: Seen | None = None
-        if found[1] is before.generation:
-            slot = found[0]
+        if found.generation is before.generation:
+            slot, extents = found.slot, found.extents
             if slot.is_same(before.slot):
                 seen = before
-            elif self._has_kept(before, slot) or Seen(*found, before.edits).goes_on_from(before.identity):
-                seen = Seen(*found, self._edits_after(before, slot))
+            elif self._has_kept(before, slot) or self._goes_on(before, found):
+                seen = Seen(slot, before.generation, extents, self._edits_after(before, slot))
             else:  # a backup was restored in place
                 found = newest(self.path, self._name, look=look)
         if seen is None:
-            self.drop_log()
-            seen = self._checked(Seen(*found))
+            self._logs.drop()
+            seen = self._checked(found)
         self._is_behind = False
         self._seen = seen
+        return found.commit
+
+    def _goes_on(self, seen: Seen, found: Newest) -> bool:
+        """Whether a newer commit of the same generation goes on from one, as the sums of the files tell."""
+        return Seen(found.slot, found.generation, found.extents, seen.edits).goes_on_from(seen.identity)
 
     def _has_kept(self, seen: Seen, newer: _kernel.Slot) -> bool:
         """Whether the commit file still has the slot of a commit, so that a newer one goes on from it."""
@@ -187,9 +188,11 @@ class Dataset:
         """
         durable |= self.durability == "machine"
         begun = self.seen if alone else None
-        lines = edit.lines() if edit else b""
+        expected_rows = None if begun is None else begun.rows
         expected_edits: int | None = None
+        lines = edit.lines() if edit else b""
         encoded: tuple[Columns, Parts] | None = None
+        # Each step that finds that others have come in between, or that makes way for the commit, begins anew.
         for _ in range(_SWITCHES):
             seen = self.seen
             if begun is not None and seen.meta.uuid != begun.meta.uuid:
@@ -202,36 +205,56 @@ class Dataset:
                 try:
                     encoded = encode(columns)
                 except (TypeError, ValueError):
-                    with suppress(MmapNinjaError):  # the batch is what is wrong
-                        self.refresh()
-                    if self.meta.columns == columns:
-                        raise
-                    continue  # others have changed them
+                    if self._have_changed(columns):
+                        continue
+                    raise
+            log = self._logs.current
             if encoded[0] != columns:
                 self.change_columns(encoded[0])
-                continue
-            log = self._log
-            if log is None:
+            elif log is None:
                 self._start_writing()
-                continue  # with a look at what was found under the lock
-            parts = _with_lines(encoded[1], lines, seen.meta) if lines else encoded[1]
-            num_edits = len(lines) // EDIT_SIZE
-            expected_rows = None if begun is None else begun.rows
-            base, timeout = seen.base, self.lock_timeout
-            try:
-                log.commit(parts, rows, num_edits, flags, durable, expected_rows, expected_edits, base, False, timeout)
-            except LockTimeoutError:
-                raise files.lock_timeout(self.path / LOCK, self.lock_timeout) from None
-            except GenerationMovedError:
-                self.drop_log()
-            except EditsMovedError:
-                self.refresh()
-            except StaleHandleError:  # what is at the path is another one, or others came in between
-                self.drop_log()
-                raise
             else:
-                return
+                parts = _with_lines(encoded[1], lines, seen.meta) if lines else encoded[1]
+                expected = expected_rows, expected_edits
+                if self._append(log, seen, parts, rows, len(lines) // EDIT_SIZE, flags, durable, *expected):
+                    return
         raise StaleHandleError(f"{self.path}: was changed {_SWITCHES} times during one commit; nothing was written")
+
+    def _have_changed(self, columns: Columns) -> bool:
+        """Whether others have changed the columns that a batch does not fit."""
+        with suppress(MmapNinjaError):  # the batch is what is wrong
+            self.refresh()
+        return self.meta.columns != columns
+
+    def _append(
+        self,
+        log: _kernel.Log,
+        seen: Seen,
+        parts: Parts,
+        rows: int,
+        edits: int,
+        flags: int,
+        durable: bool,
+        expected_rows: int | None,
+        expected_edits: int | None,
+    ) -> bool:
+        """Commit by the log, on top of what was seen; False where others were faster, to whose commit this moves."""
+        try:
+            log.commit(
+                parts, rows, edits, flags, durable, expected_rows, expected_edits, seen.base, False, self.lock_timeout
+            )
+        except LockTimeoutError:
+            raise files.lock_timeout(self.path / LOCK, self.lock_timeout) from None
+        except GenerationMovedError:
+            self._logs.drop()
+        except EditsMovedError:
+            self.refresh()
+        except StaleHandleError:  # what is at the path is another one, or others came in between
+            self._logs.drop()
+            raise
+        else:
+            return True
+        return False
 
     def _check_edit(self, edit: Edit, looked_in: Seen | None, seen: Seen) -> None:
         if looked_in is None or looked_in is seen or looked_in.slot.generation != seen.slot.generation:
@@ -271,7 +294,7 @@ class Dataset:
                 with self._commit_file() as commit_file:
                     if not lock.is_at(str(self.path / LOCK)):
                         continue  # another directory has taken the place of the one that is locked
-                    drop_rejected(self.path / self._name, read_commit(self.path, self._name), slot)
+                    drop_rejected(read_commit(self.path, self._name), slot)
                     evolve(seen.generation, slot, changed, commit_file, self._name, lock)
                 self._is_behind = True  # what fails from here on is no error of the change
                 return
@@ -284,7 +307,7 @@ class Dataset:
         except ReadOnlyError:
             if not self.acknowledge():
                 raise
-        self._pay()
+        self._logs.pay()
 
     def acknowledge(self) -> bool:
         """Wait until the newest commit is on the medium, writing nothing; False if it is not durable.
@@ -302,74 +325,27 @@ class Dataset:
             return False
         with files.open_read(self.path / meta_name(seen.meta.generation)) as meta:
             descriptors = [*seen.generation.descriptors, meta.fileno()]
-            _kernel.settle(commit.file, str(commit.path), str(self.path), descriptors)
+            _kernel.settle(commit.file, commit.path, str(self.path), descriptors)
         return True
 
-    def drop_log(self) -> None:
-        """Let go of the log, as it is; `close` makes durable what it owes."""
-        log = self._log
-        if log is not None:
-            if log.owes:
-                self._owing = (*self._owing, log)
-            self._log = None
-            if not log.owes:
-                log.close()
-
     def abandon(self) -> None:
-        """Let go of the log, and of a lock that it holds, whatever it owes."""
-        logs, self._log, self._owing = (*self._owing, self._log), None, ()
-        for log in logs:
-            if log is not None:
-                log.close()
-
-    def _pay(self) -> None:
-        """Make durable what earlier logs of this handle have committed."""
-        for log in self._owing:
-            self._make_durable(log)
-            self._owing = tuple(other for other in self._owing if other is not log)
-            log.close()
-
-    def _make_durable(self, log: _kernel.Log) -> None:
-        """Make durable what a log has committed, wherever its files are now."""
-        if not log.owes:
-            return
-        nothing_more: Parts = ()
-        for anywhere in (False, True):
-            try:
-                log.commit(nothing_more, 0, 0, 0, True, None, None, None, anywhere, self.lock_timeout)
-            except LockTimeoutError:
-                raise files.lock_timeout(self.path / LOCK, self.lock_timeout) from None
-            except ForkedHandleError:
-                return  # they are the parent's commits, and its to flush
-            except (GenerationMovedError, StaleHandleError):
-                # Whoever replaced them, their LOCK or their commit file may have died before that was durable.
-                names = {log.writes_to: self._name, log.locks: LOCK}
-                if any(is_at(str(self.path / name)) for is_at, name in names.items()):
-                    Dataset(self.path, None, self.durability, self.lock_timeout).flush()
-                    return
-            else:
-                return
+        """Let go of the logs, and of a lock that they hold, whatever they owe."""
+        self._logs.abandon()
 
     def close(self) -> None:
-        """Make this handle's commits durable, and let go of the log."""
-        self.drop_log()
-        try:
-            self._pay()
-        except (OSError, MmapNinjaError):
-            self.abandon()
-            raise  # but after an interrupt, the debts are for whoever closes again
+        """Make this handle's commits durable, and let go of the logs."""
+        self._logs.close()
 
     def _commit_file(self) -> AbstractContextManager[_kernel.File]:
         """The open commit file, while whoever asks holds the lock."""
-        return nullcontext(self._build) if self._build is not None else files.open_write(self.path / self._name)
+        return nullcontext(self._build) if self._build is not None else files.open_write(f"{self.path}/{self._name}")
 
     def _start_writing(self) -> None:
+        """Open a log to append by, with a look at what is the newest commit under the lock."""
         with locked(self.path, self.lock_timeout) as lock:
             directory.finish_upgrade(self.path)
-            self.refresh()
-            seen = self.seen
-            commit = read_commit(self.path, self._name)
-            drop_rejected(self.path / self._name, commit, seen.slot)
+            commit, seen = self.refresh(), self._seen
+            drop_rejected(commit, seen.slot)
             with self._commit_file() as commit_file:
                 log = open_log(
                     seen.generation,
@@ -383,21 +359,13 @@ class Dataset:
                     # Those that are open were opened before there was a writer.
                     generation = Generation.open(self.path, seen.slot, commit)
                     accepted = seen.slot.seq, seen.slot.digest
-                    commit.looked = Look(commit.file, commit.path, commit.slots[0][1].seq, accepted, commit.slots)
+                    commit.looked = Look(commit, commit.slots[0][1].seq, accepted, commit.slots)
                     self._seen = Seen(seen.slot, generation, seen.extents, seen.edits)
-                self._begin(log)
+                self._logs.begin(log)
 
-    def _begin(self, log: _kernel.Log) -> None:
-        """Write by a new log, and let it owe what earlier ones have committed to the same file, which it goes on from.
 
-        Their files need not stay open, then, of which there would be more with every generation.
-        """
-        paid = tuple(other for other in self._owing if other.writes_to(str(self.path / self._name)))
-        log.owes = log.owes or bool(paid)
-        self._log = log
-        self._owing = tuple(other for other in self._owing if other not in paid)
-        for other in paid:
-            other.close()
+def _flush(path: Path, durability: Durability, lock_timeout: float) -> None:
+    Dataset(path, None, durability, lock_timeout).flush()
 
 
 def _with_lines(parts: Parts, lines: bytes, meta: Meta) -> Parts:

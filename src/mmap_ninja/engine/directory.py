@@ -1,7 +1,7 @@
 """The directory of a dataset: made, replaced as a whole, and cleaned of what no commit names."""
 
 import uuid
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -10,7 +10,7 @@ from mmap_ninja.columns.types import Column
 from mmap_ninja.engine import copying, files, upgrade_marks
 from mmap_ninja.engine.commit_file import CommitFile, read_commit
 from mmap_ninja.engine.log import locked
-from mmap_ninja.engine.publish import check_place, make_commit_file, model, publish, slot_of, switch, write_slot
+from mmap_ninja.engine.publish import check_place, describe_empty, make_commit_file, model, publish, switch, write_slot
 from mmap_ninja.errors import (
     CommitUncertainError,
     CorruptDatasetError,
@@ -66,33 +66,35 @@ def create(
     Raises:
         NotADatasetError: if the directory holds files that are no dataset's.
     """
-    if (path / COMMIT).exists():
+    if files.exists(f"{path}/{COMMIT}"):
         return False
     files.make_directories(path)
     refuse_foreign(path)
     with files.Scope() as scope, make_lock(path, timeout) as lock:
-        if (path / COMMIT).exists():
+        if files.exists(f"{path}/{COMMIT}"):
             return False
         refuse_orphans(path)
         take_build(path, scope)
         drop_build(path)  # the files of a creation that was interrupted
-        files.remove(path / UPGRADE)
+        files.remove(f"{path}/{UPGRADE}")
+        like = model(path, scope)
         meta = new_meta(kind, next_generation(path), uuid.uuid4().bytes, columns, metadata)
         flags = _kernel.COMPLETE if complete else 0
         if rows:  # samples without a commit file would be taken for what is left of a dataset
-            with ExitStack() as stack:
-                make_commit_file(path, slot_of(meta, 0), BUILD, model(path, stack), scope)
+            slot = _kernel.Slot()
+            describe_empty(slot, meta)
+            make_commit_file(path, slot, BUILD, like, scope)
         try:
-            publish(path, meta, contents or {}, rows, COMMIT, flags, scope)
+            publish(path, meta, contents or {}, rows, COMMIT, flags, scope, like)
         except BaseException:
             with suppress(OSError, MmapNinjaError):  # what else went wrong is to be raised
                 lock.check_writer(str(path))
-                if not (path / COMMIT).exists():
+                if not files.exists(f"{path}/{COMMIT}"):
                     for name in (meta_name(meta.generation), *(file.name for file in meta.files), BUILD):
-                        files.remove(path / name)
+                        files.remove(f"{path}/{name}")
             raise
         with suppress(OSError):  # it has succeeded
-            files.remove(path / BUILD)
+            files.remove(f"{path}/{BUILD}")
     return True
 
 
@@ -102,7 +104,7 @@ def take_build(path: Path, scope: files.Scope) -> _kernel.File | None:
     Raises:
         LockTimeoutError: if somebody does.
     """
-    build_path = path / BUILD
+    build_path = f"{path}/{BUILD}"
     try:
         taken = scope.hold(files.lock(build_path, 0.0) or _refuse_build(build_path))
     except FileNotFoundError:
@@ -110,7 +112,7 @@ def take_build(path: Path, scope: files.Scope) -> _kernel.File | None:
     return taken
 
 
-def _refuse_build(build_path: Path) -> _kernel.File:
+def _refuse_build(build_path: str) -> _kernel.File:
     holder = files.lock_holder(build_path)
     raise LockTimeoutError(f"{build_path}: {holder} is making this dataset right now; wait for it, or end it")
 
@@ -126,7 +128,7 @@ def refuse_orphans(path: Path) -> None:
 
 def _orphans(path: Path) -> list[str]:
     """The files with samples in a directory without commit file, which are not those of an interrupted merge either."""
-    if (path / COMMIT).exists():
+    if files.exists(f"{path}/{COMMIT}"):
         return []
     sizes: dict[str, int] = {}
     for name in files.names(path):
@@ -135,8 +137,8 @@ def _orphans(path: Path) -> list[str]:
     known = _named(path)  # after the look at the files: what names them is there before, and goes after them
     upgraded = sizes.get(LEGACY_DATA) and upgrade_marks.is_marked(path)
     orphans = [name for name, size in sizes.items() if holds_samples(name, size) and name not in known]
-    orphans = [name for name in [*orphans, *[LEGACY_DATA] * bool(upgraded)] if (path / name).exists()]
-    return [] if (path / COMMIT).exists() else orphans
+    orphans = [name for name in [*orphans, *[LEGACY_DATA] * bool(upgraded)] if files.exists(f"{path}/{name}")]
+    return [] if files.exists(f"{path}/{COMMIT}") else orphans
 
 
 def refuse_foreign(path: Path) -> None:
@@ -164,22 +166,22 @@ def start_generation(
     Returns the open commit file, whose lock is held until the scope ends.
     """
     meta = new_meta(kind, next_generation(path), uuid.uuid4().bytes, columns, metadata)
-    return publish(path, meta, {}, 0, commit_name, 0, scope)
+    return publish(path, meta, {}, 0, commit_name, 0, scope, model(path, scope))
 
 
 def replace(path: Path, slot: _kernel.Slot, build: _kernel.File, timeout: float) -> None:
     """Make the finished BUILD's commit the dataset's newest, durably, and remove what it replaces."""
     with files.Scope() as scope, locked(path, timeout) as lock:
         path = path.resolve()  # as in `evolve`
-        check_place(build, path / BUILD)
-        check_place(lock, path / LOCK)
+        check_place(build, path, BUILD)
+        check_place(lock, path, LOCK)
         if upgrade_marks.detect(path):
             upgrade_marks.announce(path, upgrade_marks.FOLDERS[0], list(upgrade_marks.FOLDERS))
             make_commit_file(path, slot, COMMIT, build, scope)
-        elif not (path / COMMIT).exists():
+        elif not files.exists(f"{path}/{COMMIT}"):
             make_commit_file(path, slot, COMMIT, build, scope)
         else:
-            with files.open_write(path / COMMIT) as commit_file:
+            with files.open_write(f"{path}/{COMMIT}") as commit_file:
                 switch(commit_file, path, COMMIT, slot, [], lock)
         with suppress(OSError, MmapNinjaError):  # it has succeeded; others clean up after it
             drop_build(path)
@@ -191,12 +193,12 @@ def finish_switch(path: Path, lock: _kernel.File) -> None:
     commit = read_commit(path)
     newest = commit.slots[0][1]
     place, slot = next(placed for placed in commit.slots if placed[1].durable)
-    with files.open_write(path / COMMIT) as commit_file:
+    with files.open_write(f"{path}/{COMMIT}") as commit_file:
         if not commit.suspect:
             # Written again, so that the sync has something to do: an earlier one may have failed, and its process died.
-            write_slot(commit_file, place, slot, path / COMMIT)
+            write_slot(commit_file, place, slot, f"{path}/{COMMIT}")
             try:
-                files.sync(commit_file, path / COMMIT)
+                files.sync(commit_file, f"{path}/{COMMIT}")
             except OSError as error:
                 _mark_suspect(commit_file, commit, path, error)
         elif newest.generation != slot.generation:  # a sync of the switch failed; all others were synced before
@@ -210,21 +212,24 @@ def _mark_suspect(commit_file: _kernel.File, commit: CommitFile, path: Path, err
     slot = commit.slots[0][1].copy()
     slot.seq, slot.flags = commit.next_seq(), slot.flags | _kernel.SUSPECT
     seqs = {place: other.seq for place, other in commit.slots}
-    write_slot(commit_file, min((0, 1), key=lambda place: seqs.get(place, 0)), slot, path / COMMIT)
+    write_slot(commit_file, min((0, 1), key=lambda place: seqs.get(place, 0)), slot, f"{path}/{COMMIT}")
     raise CommitUncertainError(
-        f"{path / COMMIT}: a sync failed ({error}): whether the last commits survive a power loss is unknown; "
+        f"{path}/{COMMIT}: a sync failed ({error}): whether the last commits survive a power loss is unknown; "
         "check the disk, then see mmap_ninja.recover, or build the dataset anew"
     ) from None
 
 
 def drop_build(path: Path) -> None:
     """Remove BUILD and the files that only it names; under the lock."""
-    if not (path / COMMIT).exists():
-        # Without BUILD, they would be taken for what is left of a dataset: they go first.
-        _remove_others(path, set())
-        files.sync_directory(path)
-    files.remove(path / BUILD)
-    remove_unnamed(path)
+    if files.exists(f"{path}/{COMMIT}"):
+        files.remove(f"{path}/{BUILD}")
+        remove_unnamed(path)
+        return
+    # Without BUILD, they would be taken for what is left of a dataset: they go first.
+    _remove_others(path, set())
+    files.sync_directory(path)
+    files.remove(f"{path}/{BUILD}")
+    upgrade_marks.retire_data(path)
 
 
 def drop_ended_build(path: Path, generation: int) -> None:
@@ -233,14 +238,14 @@ def drop_ended_build(path: Path, generation: int) -> None:
     Afterwards, nothing would tell it from one that is to be gone on with, and put in the place of all that came later.
     """
     with suppress(CorruptDatasetError, NotADatasetError):
-        if (path / BUILD).exists() and read_commit(path, BUILD).slots[0][1].generation == generation:
-            files.remove(path / BUILD)
+        if files.exists(f"{path}/{BUILD}") and read_commit(path, BUILD).slots[0][1].generation == generation:
+            files.remove(f"{path}/{BUILD}")
 
 
 def remove_unnamed(path: Path) -> None:
     """Unlink the files that no slot of COMMIT or BUILD names; under the lock."""
     path = path.resolve()  # as in `evolve`
-    if (path / COMMIT).exists() and read_commit(path).suspect:
+    if files.exists(f"{path}/{COMMIT}") and read_commit(path).suspect:
         return  # the medium may hold slots, or a commit file, that name others
     kept = _named(path)
     _remove_others(path, kept)
@@ -252,7 +257,7 @@ def _remove_others(path: Path, kept: set[str]) -> None:
     """Unlink the files of generations that are not among those to be kept."""
     for name in files.names(path):
         if generation_of(name) is not None and name not in kept:
-            files.remove(path / name)
+            files.remove(f"{path}/{name}")
 
 
 def remove_generation(path: Path, number: int) -> None:
@@ -267,12 +272,12 @@ def remove_generation(path: Path, number: int) -> None:
     if number not in named:
         for name in files.names(path):
             if generation_of(name) == number:
-                files.remove(path / name)
+                files.remove(f"{path}/{name}")
 
 
 def finish_upgrade(path: Path) -> None:
     """End an upgrade that has made its commit file, if there is one; under the lock."""
-    if (path / UPGRADE).exists() and (path / COMMIT).exists():
+    if files.exists(f"{path}/{UPGRADE}") and files.exists(f"{path}/{COMMIT}"):
         upgrade_marks.finish(path, keeps_data=LEGACY_DATA in _named(path))
 
 
@@ -280,11 +285,11 @@ def _named(path: Path) -> set[str]:
     """The files that the slots of COMMIT and BUILD name, with their metas."""
     kept = set()
     for commit_name in (COMMIT, BUILD):
-        if (path / commit_name).exists():
+        if files.exists(f"{path}/{commit_name}"):
             try:
                 slots = read_commit(path, commit_name).slots
             except NotADatasetError:
-                if (path / commit_name).exists():
+                if files.exists(f"{path}/{commit_name}"):
                     raise
                 continue  # who looks without the lock may find that it has just gone
             for generation in {slot.generation for _, slot in slots}:
@@ -309,7 +314,7 @@ def next_generation(path: Path) -> int:
 
 def make_lock(path: Path, timeout: float) -> _kernel.File:
     """A directory's LOCK, held as by `locked`; it is made if it is missing."""
-    if not (path / LOCK).exists():
-        with ExitStack() as stack, suppress(FileExistsError):
-            files.create(path / LOCK, model(path, stack)).close()
+    if not files.exists(f"{path}/{LOCK}"):
+        with files.Scope() as scope, suppress(FileExistsError):
+            files.create(f"{path}/{LOCK}", model(path, scope)).close()
     return locked(path, timeout)

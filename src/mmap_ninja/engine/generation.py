@@ -11,18 +11,19 @@ import numpy as np
 import numpy.typing as npt
 
 from mmap_ninja import _kernel
-from mmap_ninja.columns.types import Rule
+from mmap_ninja.columns.types import LengthRule
 from mmap_ninja.engine import files
 from mmap_ninja.engine.commit_file import CommitFile, Look, Told, check_features, read_commit
 from mmap_ninja.errors import CorruptDatasetError, DatasetTruncatedError
 from mmap_ninja.exported import exported
+from mmap_ninja.format import lengths
 from mmap_ninja.format.meta import META_SIZE_LIMIT, Meta, decode_meta
 from mmap_ninja.format.names import COMMIT, meta_name
-from mmap_ninja.format.slots import EDIT_SIZE
+from mmap_ninja.format.slots import EDIT_SIZE, SUM_SIZE
 
 _ATTEMPTS: Final = 10  # a slot can be torn under a reader, a generation can be switched; twice in a row is rare
 _U64: Final = 8
-_SUMS_AT_ONCE: Final = 24 << 16  # bytes of a sums file
+_SUMS_AT_ONCE: Final = SUM_SIZE << 16  # bytes of a sums file
 _COMMIT_ID: Final = re.compile("([0-9a-f]{16})-([0-9a-f]{1,16})-([0-9a-f]{1,16})-([0-9a-f]{16})")
 MOST_ROWS: Final = 2**60  # more would have offsets past 2^63 bytes
 
@@ -86,7 +87,7 @@ class Generation:
     @property
     def descriptors(self) -> list[int]:
         """Of the open files, which stay open as long as this."""
-        return [file.fileno() for file in self.opened]
+        return list(map(_kernel.File.fileno, self.opened))
 
     def edit_log(self, start: int, stop: int) -> bytes:
         """The lines of the edits file from `start` to `stop`, which are committed."""
@@ -96,9 +97,9 @@ class Generation:
 
     def size_of(self, index: int, ranges: npt.NDArray[np.int64]) -> int:
         """Bytes of one file that hold some rows; `ranges` `[k, 2]`: the first of each run, and how many."""
-        rule = self.meta.extents()[index]
+        rule = self.meta.rules[index]
         firsts, counts = ranges[:, 0], ranges[:, 1]
-        if rule.rule is not Rule.PAYLOAD or not len(ranges):
+        if rule.length is not LengthRule.PAYLOAD or not len(ranges):
             return int(counts.sum()) * rule.unit
         offsets = self.offsets(rule.offsets, (int((firsts + counts).max()) + 1) * _U64)
         return int((offsets[firsts + counts] - offsets[firsts]).sum()) * rule.unit
@@ -111,11 +112,13 @@ class Generation:
         Raises:
             DatasetTruncatedError: if the file is shorter than that.
         """
-        self._require(index, os.fstat(self.opened[index].fileno()).st_size >= size, size)
-        if not files.reads_by_map(self.opened[index].fileno()):
-            name = self.meta.files[index].name
-            return np.frombuffer(files.read_at(self.opened[index].fileno(), size, 0, self.path / name), np.uint64)
-        return np.frombuffer(mmap.mmap(self.opened[index].fileno(), size, access=mmap.ACCESS_READ), np.uint64)
+        fd = self.opened[index].fileno()
+        if os.fstat(fd).st_size < size:
+            raise self._too_short(index, size)
+        if not files.reads_by_map(fd):
+            path = self.path / self.meta.files[index].name
+            return np.frombuffer(files.read_at(fd, size, 0, path), np.uint64)
+        return np.frombuffer(mmap.mmap(fd, size, access=mmap.ACCESS_READ), np.uint64)
 
     def extents(self, rows: int, edits: int, *, sums: bool = True) -> list[int]:
         """How many bytes of each file belong to a commit of so many rows and edits.
@@ -130,42 +133,34 @@ class Generation:
         """
         if rows >= MOST_ROWS:
             raise CorruptDatasetError(f"{self.path}: its commit speaks of {rows} samples; restore it from a copy")
-        if rows and not (self.meta.columns and all(column.type.is_known for column in self.meta.columns)):
+        if rows and not self.meta.is_known:
             raise CorruptDatasetError(
                 f"{self.path}: its commit speaks of {rows} samples, of which its meta file tells no dtype or shape; "
                 "restore it from a copy"
             )
-        rules = self.meta.extents()
-        extents: list[int] = []
-        for index, rule in enumerate(rules):
-            match rule.rule:
-                case Rule.PAYLOAD:
-                    offset = os.pread(self.opened[rule.offsets].fileno(), _U64, rows * _U64)
-                    self._require(rule.offsets, len(offset) == _U64, (rows + 1) * _U64)
-                    units = int.from_bytes(offset, "little")
-                case Rule.OFFSETS:
-                    units = rows + 1
-                case Rule.EDITS:
-                    units = edits
-                case Rule.ROWS:
-                    units = rows
-                case _:
-                    summed = (extent for rule, extent in zip(rules, extents, strict=False) if rule.sealed)
-                    units = sum(extent // _kernel.BLOCK for extent in summed)
-            extents.append(units * rule.unit)
+        rules = self.meta.rules
+        ends = [0] * len(rules)
+        for index in self.payloads:
+            if rules[index].length is LengthRule.PAYLOAD:
+                offsets = rules[index].offsets
+                end = os.pread(self.opened[offsets].fileno(), _U64, rows * _U64)
+                if len(end) < _U64:
+                    raise self._too_short(offsets, (rows + 1) * _U64)
+                ends[index] = int.from_bytes(end, "little")
+        extents = lengths.extents(rules, rows, edits, ends)
+        for index, extent in enumerate(extents):
             size = os.fstat(self.opened[index].fileno()).st_size
-            if sums or rule.rule is not Rule.SUMS:
-                self._require(index, size >= extents[index], extents[index])
+            if size < extent and (sums or rules[index].length is not LengthRule.SUMS):
+                raise self._too_short(index, extent)
         return extents
 
-    def _require(self, index: int, holds: bool, expected: int) -> None:
-        if not holds:
-            path = self.path / self.meta.files[index].name
-            found = os.fstat(self.opened[index].fileno()).st_size
-            raise DatasetTruncatedError(
-                f"{path}: holds {found} bytes where the commit needs {expected}; it was truncated, or its offsets "
-                "are damaged: restore it from a copy"
-            )
+    def _too_short(self, index: int, expected: int) -> DatasetTruncatedError:
+        path = self.path / self.meta.files[index].name
+        found = os.fstat(self.opened[index].fileno()).st_size
+        return DatasetTruncatedError(
+            f"{path}: holds {found} bytes where the commit needs {expected}; it was truncated, or its offsets "
+            "are damaged: restore it from a copy"
+        )
 
     def content_sum(self, slot: _kernel.Slot, extents: list[int]) -> int:
         """The sum of the hashes of all blocks of a commit; read from the files where an older writer left it out."""
@@ -189,11 +184,43 @@ class Generation:
     def _ends(self, extents: list[int]) -> int:
         """The sum of the hashes of the last, partial blocks."""
         total = 0
-        for file, rule, of, extent in zip(self.meta.files, self.meta.extents(), self.opened, extents, strict=True):
+        for file, rule, of, extent in zip(self.meta.files, self.meta.rules, self.opened, extents, strict=True):
             if rule.sealed and extent % _kernel.BLOCK:
                 start = extent // _kernel.BLOCK * _kernel.BLOCK
                 total += _kernel.range_digest(file.id, of.fileno(), start, extent, str(self.path / file.name))[0]
         return total
+
+    def is_named_by(self, slot: _kernel.Slot, commit: CommitFile) -> bool:
+        """Whether a slot speaks of these files; a copy of a dataset can have the same uuid."""
+        return (
+            self.commit is not None
+            and self.commit.identity == commit.identity
+            and (self.meta.uuid, self.meta.generation) == (slot.uuid, slot.generation)
+            and files.stays_itself(commit.fd)
+        )
+
+    def has_all_of(self, slot: _kernel.Slot, commit: CommitFile, look: Look | Told | None) -> bool:
+        """Whether all that a commit speaks of is there.
+
+        It is where it was synced, and where it was written to this very file since this boot, and the file system has
+        been mounted all the time: as the mount and the medium tell, or a `look` that found an open descriptor, which
+        keeps it mounted somewhere. Else its digest tells.
+        """
+        if slot.durable:
+            return True
+        if look is not None and not look.is_of(commit):
+            look = None
+        if look is not None and look.accepted == (slot.seq, slot.digest) and not commit.suspect:
+            return True
+        boot = files.boot_id()
+        same_boot = slot.boot == boot != bytes(16) and not commit.suspect
+        if not same_boot or (slot.device, slot.inode) != commit.identity:
+            return self.verifies(slot)
+        if look is not None and slot.seq > look.latest:
+            return True
+        found = files.surroundings(commit.fd, commit.path)
+        known = zip((slot.mount, slot.disk), found, strict=True)
+        return all(0 in pair or pair[0] == pair[1] for pair in known) or self.verifies(slot, unsealed=True)
 
     def verifies(self, slot: _kernel.Slot, *, unsealed: bool = False) -> bool:
         """Whether everything appended since the durable commit is what the slot's digest says.
@@ -213,7 +240,7 @@ class Generation:
             return False  # offsets that did not survive
         digest = 0
         sums: set[bytes] = set()
-        rules = self.meta.extents()
+        rules = self.meta.rules
         for index, file in enumerate(self.meta.files):
             if not rules[index].sealed and file.role != "sums":
                 if extents[index] > durable[index] and not unsealed:
@@ -237,14 +264,14 @@ def read_meta(path: Path, slot: _kernel.Slot) -> Meta:
         FileNotFoundError: if it is gone, as after a switch of generation by another process.
         CorruptDatasetError: if it is not the one that the slot was written with.
     """
-    meta_path = path / meta_name(slot.generation)
+    meta_path = f"{path}/{meta_name(slot.generation)}"
     data = files.read(meta_path, META_SIZE_LIMIT)
     if _kernel.xxh64(data) != slot.meta_digest:
         raise CorruptDatasetError(
             f"{meta_path}: its checksum is {_kernel.xxh64(data):016x} where the commit says "
             f"{slot.meta_digest:016x}; restore the file from a copy"
         )
-    meta = decode_meta(data, str(meta_path))
+    meta = decode_meta(data, meta_path)
     if (meta.uuid, meta.generation) != (slot.uuid, slot.generation):
         raise CorruptDatasetError(
             f"{meta_path}: belongs to dataset {meta.uuid.hex()}, generation {meta.generation}, where the commit "
@@ -253,10 +280,24 @@ def read_meta(path: Path, slot: _kernel.Slot) -> Meta:
     return meta
 
 
-def newest(
-    path: Path, name: str = COMMIT, known: Generation | None = None, look: Look | Told | None = None
-) -> tuple[_kernel.Slot, Generation, list[int]]:
-    """The newest commit that can be trusted, the open files of its generation, and how long it says that they are.
+class Newest(NamedTuple):
+    """The newest commit that can be trusted.
+
+    Args:
+        slot: It.
+        generation: The open files that it speaks of.
+        extents: How many bytes of each belong to it.
+        commit: The commit file that it was read from.
+    """
+
+    slot: _kernel.Slot
+    generation: Generation
+    extents: list[int]
+    commit: CommitFile
+
+
+def newest(path: Path, name: str = COMMIT, known: Generation | None = None, look: Look | Told | None = None) -> Newest:
+    """The newest commit at a path that can be trusted.
 
     Where it is of the `known` generation, that one's files are used again. `look`: an earlier one at the commit file.
 
@@ -270,7 +311,7 @@ def newest(
         commit = read_commit(path, name)
         try:
             found = _chosen(path, commit, known, look)
-            if found[1] is known and found[0] is not commit.slots[0][1]:
+            if found.generation is known and found.slot is not commit.slots[0][1]:
                 found = _chosen(path, commit, None, look)  # a newer one may be of files that have replaced those
         except FileNotFoundError as error:
             failed = error
@@ -278,30 +319,32 @@ def newest(
             continue
         except CorruptDatasetError as error:
             failed = error
-            if known is None and commit.file.is_at(str(path / name)):
+            if known is None and commit.file.is_at(f"{path}/{name}"):
                 raise
             known = None
             continue
         # Another directory can be put at the path, or the dataset be made anew: all files must be of one.
-        if found[1] is known or commit.file.is_at(str(path / name)):
+        if found.generation is known or commit.file.is_at(f"{path}/{name}"):
             return found
     if isinstance(failed, CorruptDatasetError):
         raise failed
     raise CorruptDatasetError(f"{path}: its commit names a file that is missing ({failed}); restore it from a copy")
 
 
-def _chosen(
-    path: Path, commit: CommitFile, known: Generation | None, look: Look | Told | None
-) -> tuple[_kernel.Slot, Generation, list[int]]:
-    """The newest commit in a commit file that can be trusted, its files, and their extents."""
+def _chosen(path: Path, commit: CommitFile, known: Generation | None, look: Look | Told | None) -> Newest:
+    """The newest commit in a commit file that can be trusted."""
     for _, slot in commit.slots:
         check_features(path, slot)
-        generation = known if commit.is_of(known, slot) else Generation.open(path, slot, commit)
-        if commit.accepts(slot, generation, look):
-            held = generation.commit or commit
+        if known is not None and known.is_named_by(slot, commit):
+            generation = known
+        else:
+            generation = Generation.open(path, slot, commit)
+        if generation.has_all_of(slot, commit, look):
             latest = look.latest if look is not None and look.is_of(commit) else commit.slots[0][1].seq
-            held.looked = Look(held.file, held.path, latest, (slot.seq, slot.digest), commit.slots)
-            return slot, generation, generation.extents(slot.rows, slot.edits)
+            # By the file that stays open as long as the generation.
+            held = generation.commit or commit
+            held.looked = Look(held, latest, (slot.seq, slot.digest), commit.slots)
+            return Newest(slot, generation, generation.extents(slot.rows, slot.edits), commit)
     raise CorruptDatasetError(
         f"{path}: no durable commit is intact, and the data of the others does not match its digest; restore the "
         "dataset from a copy"
@@ -310,5 +353,4 @@ def _chosen(
 
 def block_sums(data: bytes) -> list[bytes]:
     """The entries of a sums file: `{u64 file, u64 block, u64 sum}` each."""
-    size = 24
-    return [data[at : at + size] for at in range(0, len(data), size)]
+    return [data[at : at + SUM_SIZE] for at in range(0, len(data), SUM_SIZE)]

@@ -38,16 +38,17 @@ _DEPTH: Final = 2  # the shapes of ragged samples can be a ragged directory
 def is_marked(folder: Path) -> bool:
     """Whether a directory of 0.x was upgraded, or is an index of one that was."""
     try:
-        return files.read(folder / _DTYPE, len(MARK)) == MARK
+        return files.read(f"{folder}/{_DTYPE}", len(MARK)) == MARK
     except OSError:
         return False
 
 
 def detect(path: Path) -> bool:
     """Whether a directory was written by 0.x, whole or in part; one with a commit file was not, or was upgraded."""
-    if os.path.lexists(path / COMMIT) or not any(os.path.lexists(path / name) for name in LEFT_BY_0X):
+    if os.path.lexists(f"{path}/{COMMIT}"):
         return False
-    return not is_marked(path)
+    left = [name for name in LEFT_BY_0X if os.path.lexists(f"{path}/{name}")]
+    return bool(left) and not is_marked(path)
 
 
 def owns(path: Path, name: str) -> bool:

@@ -4,15 +4,17 @@ The slots of the commit file are laid out by the kernel, which reads and writes 
 """
 
 import json
+import operator
 import re
-from dataclasses import dataclass
-from typing import Any, Final, Literal, NoReturn, cast
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, NoReturn
 
 from mmap_ninja.columns.nesting import check_names
-from mmap_ninja.columns.types import Array, Binary, Column, ColumnType, Ragged, Role, Rule, Text, decode_type
+from mmap_ninja.columns.types import Array, Binary, Column, ColumnType, Ragged, Role, Text, decode_type
 from mmap_ninja.errors import CorruptDatasetError, FormatVersionError
+from mmap_ninja.format.lengths import FileRule, file_rules
 from mmap_ninja.format.names import FILE_NAME, LEGACY_DATA
-from mmap_ninja.format.slots import EDIT_SIZE, FORMAT_VERSION
+from mmap_ninja.format.slots import FORMAT_VERSION
 
 META_SIZE_LIMIT: Final = 16 << 20
 META_DEPTH_LIMIT: Final = 32
@@ -21,6 +23,9 @@ FILE_ID_LIMIT: Final = 65_535  # it shares 64 bits with the block number in the 
 
 Kind = Literal["strings", "bytes", "array", "ragged", "records"]
 _KINDS: Final = ("strings", "bytes", "array", "ragged", "records")
+_KEYS: Final = {"format", "features", "uuid", "generation", "kind", "columns", "files", "metadata"}
+_IS_KNOWN: Final = operator.attrgetter("type.is_known")
+_UUID: Final = re.compile("[0-9a-f]{32}")
 _COLUMN_TYPES: Final[dict[str, type[ColumnType]]] = {
     "strings": Text,
     "bytes": Binary,
@@ -39,14 +44,8 @@ class FileEntry:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Extent:
-    """The length rule of one file."""
-
-    rule: Rule
-    unit: int
-    offsets: int  # index of the offsets file that a payload's length is read from
-    sealed: bool  # its complete blocks have sums, and its end is in the digest
+# The files that all columns share, after theirs.
+_SHARED: Final[tuple[tuple[Role, None], ...]] = (("edits", None), ("sums", None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +58,22 @@ class Meta:
     columns: tuple[Column, ...]
     files: tuple[FileEntry, ...]
     metadata: dict[str, Any]
+    # What follows from the rest.
+    rules: tuple[FileRule, ...] = field(init=False, repr=False, compare=False)  # of each of `files`
+    is_known: bool = field(init=False, repr=False, compare=False)  # whether its columns tell enough to have rows
+    _places: dict[tuple[Role, int | None], int] = field(init=False, repr=False, compare=False)
+    _encoded: bytes | None = field(default=None, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        places = {(file.role, file.column): place for place, file in enumerate(self.files)}
+        known = bool(self.columns) and all(map(_IS_KNOWN, self.columns))
+        object.__setattr__(self, "is_known", known)
+        object.__setattr__(self, "_places", places)
+        object.__setattr__(self, "rules", file_rules(self.columns))
 
     def index(self, role: Role, column: int | None = None) -> int:
         """Position in `files` of the file with this role."""
-        return next(k for k, file in enumerate(self.files) if (file.role, file.column) == (role, column))
+        return self._places[role, column]
 
     @property
     def edits_index(self) -> int:
@@ -74,25 +85,10 @@ class Meta:
         """What two generations share that number the same rows alike: then one's edits speak of the other's rows."""
         return self.uuid, self.files[-2].name
 
-    def extents(self) -> list[Extent]:
-        """The length rule of each of `files`, in their order."""
-        columns = {column.id: column.type for column in self.columns}
-        extents = []
-        for file in self.files:
-            if file.role == "edits":
-                extents.append(Extent(Rule.EDITS, EDIT_SIZE, 0, sealed=True))
-            elif file.role == "sums":
-                extents.append(Extent(Rule.SUMS, 24, 0, sealed=False))
-            else:
-                column = columns[cast(int, file.column)]
-                rule, unit = column.files()[file.role]
-                offsets = self.index("offsets", file.column) if rule is Rule.PAYLOAD else 0
-                unsealed = isinstance(column, Array) and not column.sealed
-                extents.append(Extent(rule, unit, offsets, sealed=not unsealed))
-        return extents
-
     def encode(self) -> bytes:
         """The content of the generation's meta file."""
+        if self._encoded is not None:
+            return self._encoded
         document = {
             "format": FORMAT_VERSION,
             "features": 0,
@@ -103,7 +99,9 @@ class Meta:
             "files": [{"id": f.id, "role": f.role, "column": f.column, "name": f.name} for f in self.files],
             "metadata": self.metadata,
         }
-        return json.dumps(document, ensure_ascii=False, allow_nan=False, indent=1).encode()
+        encoded = json.dumps(document, ensure_ascii=False, allow_nan=False, indent=1).encode()
+        object.__setattr__(self, "_encoded", encoded)  # asked for several times, and slow
+        return encoded
 
 
 def new_meta(
@@ -116,16 +114,15 @@ def new_meta(
 ) -> Meta:
     """The meta of a generation that goes on with the `kept` files of another, and has new ones for the rest."""
     # Payload before offsets before sums: the order in which a commit writes them.
-    roles: list[tuple[Role, int | None]] = [(role, column.id) for column in columns for role in column.type.files()]
+    order = [*[(role, column.id) for column in columns for role in column.type.files()], *_SHARED]
     entries = {(file.role, file.column): file for file in kept}
-    next_id = max((file.id for file in kept), default=0) + 1
-    for role, column in [*roles, ("edits", None), ("sums", None)]:
+    next_id = max([file.id for file in kept], default=0) + 1
+    for role, column in order:
         if (role, column) not in entries:
             stem = role if column is None else f"c{column}.{role}"
             entries[role, column] = FileEntry(next_id, role, column, f"{stem}-{generation}")
             next_id += 1
-    order = [*roles, ("edits", None), ("sums", None)]
-    return Meta(uuid, generation, kind, columns, tuple(entries[key] for key in order), metadata)
+    return Meta(uuid, generation, kind, columns, tuple([entries[key] for key in order]), metadata)
 
 
 def first_columns(kind: Kind) -> tuple[Column, ...]:
@@ -167,95 +164,123 @@ def decode_meta(data: bytes, where: str) -> Meta:
         CorruptDatasetError: if anything is missing, of a wrong type, or names a file outside the directory.
         FormatVersionError: if it is of a newer format.
     """
+    document = _decode_header(data, where)
+    kind = document["kind"]
+    columns = _decode_columns(document["columns"], kind, where)
+    files = _decode_files(document["files"], kind, columns, where)
+    metadata = _typed(document["metadata"], dict, "metadata", where)
+    try:
+        _check_depth(metadata, depth=1)  # all else has a fixed depth, and is checked
+    except ValueError as error:
+        raise _refusal(where, f"metadata {error}", "JSON of less depth") from None
+    generation = _unsigned(document["generation"], "generation", where)
+    return Meta(bytes.fromhex(document["uuid"]), generation, kind, columns, files, metadata)
 
-    def refuse(found: object, expected: str) -> NoReturn:
-        raise CorruptDatasetError(f"{where}: {found} where {expected} was expected; restore the file from a copy")
 
-    def typed(value: object, kind: type, name: str) -> Any:
-        if type(value) is not kind:
-            refuse(f"{name} is {value!r:.80}", kind.__name__)
-        return value
-
-    def unsigned(value: object, name: str) -> int:
-        number: int = typed(value, int, name)
-        if not 0 <= number < 1 << 63:
-            refuse(f"{name} is {number}", "a number below 2^63")
-        return number
-
+def _decode_header(data: bytes, where: str) -> dict[str, Any]:
+    """The document, of which all but its columns, files and metadata is checked."""
     if len(data) > META_SIZE_LIMIT:
-        refuse(f"{len(data)} bytes", f"at most {META_SIZE_LIMIT}")
+        raise _refusal(where, f"{len(data)} bytes", f"at most {META_SIZE_LIMIT}")
     try:
         document = json.loads(data.decode(), object_pairs_hook=_unique_keys, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        refuse(f"invalid JSON ({error})", "a JSON object")
+        raise _refusal(where, f"invalid JSON ({error})", "a JSON object") from None
     if type(document) is not dict:
-        refuse(type(document).__name__, "a JSON object")
+        raise _refusal(where, type(document).__name__, "a JSON object")
     version = document.get("format")
     if (type(version) is int and version > FORMAT_VERSION) or document.get("features"):
         raise FormatVersionError(
             f"{where}: format version {version}, features {document.get('features')!r}; this version of mmap_ninja "
             f"reads format {FORMAT_VERSION} without features: upgrade mmap_ninja"
         )
-    keys = {"format", "features", "uuid", "generation", "kind", "columns", "files", "metadata"}
-    if version != FORMAT_VERSION or set(document) != keys:
-        refuse(f"format {version!r} with keys {sorted(document)}", f"format {FORMAT_VERSION} with {sorted(keys)}")
-    uuid = typed(document["uuid"], str, "uuid")
-    if not re.fullmatch("[0-9a-f]{32}", uuid):
-        refuse(f"uuid {uuid!r:.80}", "32 hexadecimal digits")
-    kind = document["kind"]
+    if version != FORMAT_VERSION or document.keys() != _KEYS:
+        found = f"format {version!r} with keys {sorted(document)}"
+        raise _refusal(where, found, f"format {FORMAT_VERSION} with {sorted(_KEYS)}")
+    uuid, kind = _typed(document["uuid"], str, "uuid", where), document["kind"]
+    if not _UUID.fullmatch(uuid):
+        raise _refusal(where, f"uuid {uuid!r:.80}", "32 hexadecimal digits")
     if type(kind) is not str or kind not in _KINDS:
-        refuse(f"kind {kind!r:.80}", f"one of {sorted(_KINDS)}")
+        raise _refusal(where, f"kind {kind!r:.80}", f"one of {sorted(_KINDS)}")
+    return document
 
-    columns = []
-    for entry in typed(document["columns"], list, "columns"):
-        if not {"id", "name", "type"} <= set(typed(entry, dict, "column")):
-            refuse(f"column {entry!r:.80}", "id, name and type")
-        try:
-            column_type = decode_type(entry)
-        except (ValueError, TypeError, RecursionError) as error:
-            refuse(f"column {entry!r:.80} ({error})", "a type that this version knows")
-        except ImportError as error:
-            raise ImportError(f"{where}: its dtype needs a package that is not installed ({error})") from None
-        columns.append(Column(unsigned(entry["id"], "column id"), typed(entry["name"], str, "name"), column_type))
+
+def _decode_columns(entries: object, kind: Kind, where: str) -> tuple[Column, ...]:
+    columns = [_decode_column(entry, where) for entry in _typed(entries, list, "columns", where)]
     names, ids = [column.name for column in columns], [column.id for column in columns]
     if kind == "records":
         try:
             check_names(names)
         except ValueError as error:
-            refuse(f"columns {names!r:.200} ({error})", "names of columns")
+            raise _refusal(where, f"columns {names!r:.200} ({error})", "names of columns") from None
         if len(set(ids)) != len(ids) or max(ids, default=0) > FILE_ID_LIMIT:
-            refuse(f"columns with the ids {ids!r:.80}", f"different ones up to {FILE_ID_LIMIT}")
+            raise _refusal(where, f"columns with the ids {ids!r:.80}", f"different ones up to {FILE_ID_LIMIT}")
     elif names != [""] or not isinstance(columns[0].type, _COLUMN_TYPES[kind]) or columns[0].type.nullable:
-        refuse(f"columns {columns!r:.200}", f"one {_COLUMN_TYPES[kind].name} column without a name for kind {kind!r}")
+        expected = f"one {_COLUMN_TYPES[kind].name} column without a name for kind {kind!r}"
+        raise _refusal(where, f"columns {columns!r:.200}", expected)
+    return tuple(columns)
 
-    files = []
-    for entry in typed(document["files"], list, "files"):
-        if set(typed(entry, dict, "file")) != {"id", "role", "column", "name"}:
-            refuse(f"file {entry!r:.80}", "id, role, column and name")
-        name = typed(entry["name"], str, "file name")
-        match = FILE_NAME.fullmatch(name)
-        column = int(match["column"]) if match and match["column"] else None
-        role = match["of_column"] or match["shared"] if match else None
-        if name == LEGACY_DATA and kind != "records":
-            role, column = "data", columns[0].id
-        if role is None or role != entry["role"] or column != entry["column"]:
-            refuse(f"file {entry!r:.200}", "a name that says the file's role and column")
-        if not 1 <= unsigned(entry["id"], "file id") <= FILE_ID_LIMIT:
-            refuse(f"file id {entry['id']}", f"1 to {FILE_ID_LIMIT}")
-        files.append(FileEntry(entry["id"], cast(Role, role), column, name))
-    expected = [*((role, c.id) for c in columns for role in c.type.files()), ("edits", None), ("sums", None)]
+
+def _decode_column(entry: object, where: str) -> Column:
+    document: dict[str, Any] = _typed(entry, dict, "column", where)
+    if not {"id", "name", "type"} <= document.keys():
+        raise _refusal(where, f"column {document!r:.80}", "id, name and type")
+    try:
+        column_type = decode_type(document)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise _refusal(where, f"column {document!r:.80} ({error})", "a type that this version knows") from None
+    except ImportError as error:
+        raise ImportError(f"{where}: its dtype needs a package that is not installed ({error})") from None
+    number = _unsigned(document["id"], "column id", where)
+    return Column(number, _typed(document["name"], str, "name", where), column_type)
+
+
+def _decode_files(entries: object, kind: Kind, columns: tuple[Column, ...], where: str) -> tuple[FileEntry, ...]:
+    adopting = None if kind == "records" else columns[0].id
+    files = tuple([_decode_file(entry, adopting, where) for entry in _typed(entries, list, "files", where)])
+    expected = [*[(role, column.id) for column in columns for role in column.type.files()], *_SHARED]
     if [(file.role, file.column) for file in files] != expected or len({file.id for file in files}) != len(files):
-        refuse(
+        raise _refusal(
+            where,
             f"files {[file.name for file in files]!r:.200}",
             f"files of the roles {[role for role, _ in expected]}, in this order",
         )
-    metadata = typed(document["metadata"], dict, "metadata")
-    try:
-        _check_depth(metadata, depth=1)  # all else has a fixed depth, and is checked
-    except ValueError as error:
-        refuse(f"metadata {error}", "JSON of less depth")
-    generation = unsigned(document["generation"], "generation")
-    return Meta(bytes.fromhex(uuid), generation, cast(Kind, kind), tuple(columns), tuple(files), metadata)
+    return files
+
+
+def _decode_file(entry: object, adopting: int | None, where: str) -> FileEntry:
+    """One file; `adopting`: the column whose payload may be that of 0.x."""
+    if not isinstance(entry, dict) or entry.keys() != {"id", "role", "column", "name"}:
+        raise _refusal(where, f"file {entry!r:.80}", "id, role, column and name")
+    name = entry["name"]
+    match = FILE_NAME.fullmatch(name) if isinstance(name, str) else None
+    column = int(match["column"]) if match and match["column"] else None
+    role: Any = match["of_column"] or match["shared"] if match else None
+    if name == LEGACY_DATA and adopting is not None:
+        role, column = "data", adopting
+    if role is None or role != entry["role"] or column != entry["column"]:
+        raise _refusal(where, f"file {entry!r:.200}", "a name that says the file's role and column")
+    number = _unsigned(entry["id"], "file id", where)
+    if not 1 <= number <= FILE_ID_LIMIT:
+        raise _refusal(where, f"file id {number}", f"1 to {FILE_ID_LIMIT}")
+    return FileEntry(number, role, column, name)
+
+
+def _refusal(where: str, found: object, expected: str) -> CorruptDatasetError:
+    return CorruptDatasetError(f"{where}: {found} where {expected} was expected; restore the file from a copy")
+
+
+def _typed(value: object, kind: type, name: str, where: str) -> Any:
+    if type(value) is not kind:
+        raise _refusal(where, f"{name} is {value!r:.80}", kind.__name__)
+    return value
+
+
+def _unsigned(value: object, name: str, where: str) -> int:
+    if type(value) is not int:
+        raise _refusal(where, f"{name} is {value!r:.80}", "int")
+    if not 0 <= value < 1 << 63:
+        raise _refusal(where, f"{name} is {value}", "a number below 2^63")
+    return value
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

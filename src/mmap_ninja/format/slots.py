@@ -8,3 +8,4 @@ FORMAT_VERSION: Final = 1
 KNOWN_FEATURES: Final = 0
 COMMIT_SIZE: Final = _kernel.SLOTS * _kernel.SLOT_STRIDE
 EDIT_SIZE: Final = 32
+SUM_SIZE: Final = 24  # an entry of the sums file: file, block, sum

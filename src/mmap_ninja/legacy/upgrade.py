@@ -109,8 +109,8 @@ def adopt(path: Path, keys: Keys, lock_timeout: float) -> None:
         upgrade_marks.announce(path, keys.starts, list(folders))
         size = dataset.layout.payload.size_bytes
         with files.Scope() as scope:
-            flags = _kernel.COMPLETE
-            publish.publish(path, meta, contents, dataset.rows, COMMIT, flags, scope, adopted_size=size)
+            flags, like = _kernel.COMPLETE, publish.model(path, scope)
+            publish.publish(path, meta, contents, dataset.rows, COMMIT, flags, scope, like, adopted_size=size)
         directory.finish_upgrade(path)
 
 

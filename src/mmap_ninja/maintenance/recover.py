@@ -164,7 +164,7 @@ def _write_anew(found: Found, kept: _Kept, contents: Contents, lock: _kernel.Fil
     directory.drop_ended_build(path, old.generation)
     try:
         with files.Scope() as scope:
-            publish.publish(path, meta, contents, kept.samples, COMMIT, flags, scope)
+            publish.publish(path, meta, contents, kept.samples, COMMIT, flags, scope, publish.model(path, scope))
     except BaseException:
         with suppress(OSError, MmapNinjaError):  # what else went wrong is to be raised
             lock.check_writer(str(path))

@@ -12,14 +12,15 @@ from typing import Final, NamedTuple, overload
 import numpy as np
 
 from mmap_ninja import _kernel
-from mmap_ninja.columns.types import Rule
+from mmap_ninja.columns.types import LengthRule
 from mmap_ninja.engine import files
 from mmap_ninja.engine.commit_file import CommitFile, check_features, read_commit
 from mmap_ninja.engine.generation import MOST_ROWS, Generation, read_meta
 from mmap_ninja.errors import CorruptDatasetError, FormatVersionError, NotADatasetError
+from mmap_ninja.format import lengths
 from mmap_ninja.format.meta import META_SIZE_LIMIT, Meta, decode_meta
 from mmap_ninja.format.names import BUILD, COMMIT, generation_of, meta_name
-from mmap_ninja.format.slots import EDIT_SIZE
+from mmap_ninja.format.slots import EDIT_SIZE, SUM_SIZE
 
 RowRange = tuple[int, int]  # from the first to before the second
 
@@ -140,30 +141,25 @@ class Found:
     def ascents(self, index: int) -> Ascents:
         """What the offsets of the `whole` rows are like, of the payload at an index."""
         if index not in self._ascents:
-            rule = self.generation.meta.extents()[index]
+            rule = self.generation.meta.rules[index]
             self._ascents[index] = self.offsets(rule.offsets).ascents(self.sizes[index] // rule.unit)
         return self._ascents[index]
 
     def extents(self) -> list[int]:
         """How many bytes of each file belong to the `whole` rows, and to the edits that are there."""
-        rules = self.generation.meta.extents()
-        extents: list[int] = []
-        for index, rule in enumerate(rules):
-            size = self.sizes[index]
-            match rule.rule:
-                case Rule.PAYLOAD:
-                    extents.append(self.ascents(index).greatest * rule.unit if self.whole else 0)
-                case Rule.OFFSETS:
-                    extents.append(min((self.whole + 1) * rule.unit, size))
-                case Rule.ROWS:
-                    extents.append(self.whole * rule.unit)
-                case Rule.EDITS:
-                    committed = size if self.slot is None else self.slot.edits * rule.unit
-                    extents.append(min(committed, size) // rule.unit * rule.unit)
-                case _:
-                    sealed = (extent for rule, extent in zip(rules, extents, strict=False) if rule.sealed)
-                    summed = sum(extent // _kernel.BLOCK for extent in sealed)
-                    extents.append(min(summed * rule.unit, size) // rule.unit * rule.unit)
+        rules, sizes = self.generation.meta.rules, self.sizes
+        ends = [0] * len(rules)
+        if self.whole:
+            for index, rule in enumerate(rules):
+                if rule.length is LengthRule.PAYLOAD:
+                    ends[index] = self.ascents(index).greatest
+        edits = sizes[self.generation.meta.edits_index] // EDIT_SIZE
+        if self.slot is not None:
+            edits = min(self.slot.edits, edits)
+        extents = [
+            min(found, size) for found, size in zip(lengths.extents(rules, self.whole, edits, ends), sizes, strict=True)
+        ]
+        extents[-1] -= extents[-1] % SUM_SIZE
         return extents
 
 
@@ -281,7 +277,7 @@ def _contradict(rejected: list[_kernel.Slot], slot: _kernel.Slot) -> bool:
 
 def _accepts(commit: CommitFile, generation: Generation, slot: _kernel.Slot) -> bool:
     try:
-        return commit.accepts(slot, generation, None)
+        return generation.has_all_of(slot, commit, None)
     except (CorruptDatasetError, OSError):
         return False
 
@@ -347,13 +343,13 @@ def _uncommitted(path: Path, commit: CommitFile | None, findings: list[Finding])
 def _count_rows(found: Found) -> None:
     """Find out how many rows are committed, and how many the files are long enough for."""
     meta = found.generation.meta
-    rules = meta.extents()
-    known = bool(meta.columns) and all(column.type.is_known for column in meta.columns)
+    rules = meta.rules
+    known = meta.is_known
     room: dict[int, int] = {}
     for index, rule in enumerate(rules):
-        if rule.rule is Rule.OFFSETS:
+        if rule.length is LengthRule.OFFSETS:
             room[index] = max(found.sizes[index] // rule.unit - 1, 0)
-        elif rule.rule is Rule.ROWS and rule.unit:
+        elif rule.length is LengthRule.ROWS and rule.unit:
             room[index] = found.sizes[index] // rule.unit
     most = min(room.values(), default=0) if known else 0
     claimed = most if found.slot is None else found.slot.rows
@@ -364,9 +360,11 @@ def _count_rows(found: Found) -> None:
     found.whole = min(most, found.rows) if room else found.rows
     for index, rows in room.items():
         if rows < found.rows:
-            _report_short(found, index, (found.rows + (rules[index].rule is Rule.OFFSETS)) * rules[index].unit, rows)
+            _report_short(
+                found, index, (found.rows + (rules[index].length is LengthRule.OFFSETS)) * rules[index].unit, rows
+            )
     for index, rule in enumerate(rules):
-        if rule.rule is not Rule.PAYLOAD or not found.whole:
+        if rule.length is not LengthRule.PAYLOAD or not found.whole:
             continue
         offsets, units = found.offsets(rule.offsets), found.sizes[index] // rule.unit
         if offsets[found.whole] > units:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmap_ninja import _kernel, progress
-from mmap_ninja.columns.types import Array, Rule
+from mmap_ninja.columns.types import Array, LengthRule
 from mmap_ninja.engine import files, open_column
 from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT
 from mmap_ninja.engine.generation import Generation
@@ -21,7 +21,7 @@ from mmap_ninja.engine.upgrade_marks import detect
 from mmap_ninja.errors import CorruptDatasetError, DatasetTruncatedError
 from mmap_ninja.exported import exported
 from mmap_ninja.format.names import COMMIT
-from mmap_ninja.format.slots import EDIT_SIZE
+from mmap_ninja.format.slots import EDIT_SIZE, SUM_SIZE
 from mmap_ninja.legacy.dataset import LegacyDataset
 from mmap_ninja.legacy.layout import Keys
 from mmap_ninja.maintenance.survey import Finding, Found, RowRange, find, keep_edits
@@ -31,7 +31,6 @@ Level = Literal["quick", "sums", "full"]
 _U64: Final = 8
 _BLOCKS_AT_ONCE: Final = 256  # between two steps of the progress bar
 _SAMPLES_AT_ONCE: Final = 1 << 16
-_SUM: Final = 24
 
 
 @exported
@@ -197,7 +196,7 @@ class _Sums:
 def _verify_sums(found: Found, *, verbose: bool) -> None:
     """Compare each block with its checksum, and the ends of the files with the commit's digest."""
     generation, meta = found.generation, found.generation.meta
-    extents, rules = found.extents(), meta.extents()
+    extents, rules = found.extents(), meta.rules
     stored = _stored_sums(found, extents)
     bad_edits: int | None = None
     total = sum(len(of.sums) for of in stored.values()) * _kernel.BLOCK
@@ -230,9 +229,9 @@ def _stored_sums(found: Found, extents: list[int]) -> dict[int, _Sums]:
     generation, meta = found.generation, found.generation.meta
     name, size = meta.files[-1].name, extents[-1]
     data = files.read_at(generation.opened[-1].fileno(), size, 0, generation.path / name)
-    lines = np.frombuffer(data, np.uint64).reshape(-1, _SUM // _U64)
+    lines = np.frombuffer(data, np.uint64).reshape(-1, SUM_SIZE // _U64)
     stored, missing = {}, 0
-    for index, (rule, extent) in enumerate(zip(meta.extents(), extents, strict=True)):
+    for index, (rule, extent) in enumerate(zip(meta.rules, extents, strict=True)):
         if rule.sealed:
             complete = extent // _kernel.BLOCK
             own = lines[(lines[:, 0] == meta.files[index].id) & (lines[:, 1] < complete)]
@@ -315,11 +314,11 @@ def _vouches(found: Found, slot: _kernel.Slot, stored: dict[int, _Sums]) -> bool
 
 def _rows_between(found: Found, index: int, start: int, stop: int) -> tuple[RowRange, ...]:
     """The rows that some bytes of a file belong to."""
-    rule = found.generation.meta.extents()[index]
+    rule = found.generation.meta.rules[index]
     first, last = start // rule.unit, -(-stop // rule.unit)
-    if rule.rule is Rule.OFFSETS:
+    if rule.length is LengthRule.OFFSETS:
         first -= 1  # each ends one row and begins the next one
-    if rule.rule is not Rule.PAYLOAD:
+    if rule.length is not LengthRule.PAYLOAD:
         return ((max(first, 0), min(last, found.rows)),)
     offsets, rows = found.offsets(rule.offsets), []
     for part in found.ascents(index).parts:  # a search that meets a damaged offset would go astray
