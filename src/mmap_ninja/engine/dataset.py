@@ -91,17 +91,9 @@ class Dataset:
         log, seen = self._logs.current, self._seen
         if log is not None and log.seq > seen.seq:  # it has made a commit, or moved to another's
             slot, extents, place = log.made
-            edits = seen.edits if place[2] == seen.num_edits else self._edits_after(seen, slot)
+            edits = seen.edits if place[2] == seen.num_edits else seen.edits_of(slot)
             seen = self._seen = Seen(slot, seen.generation, extents, edits, place)
         return seen
-
-    def _edits_after(self, seen: Seen, slot: _kernel.Slot) -> _kernel.Edits:
-        """The edits of a commit that goes on from another one: those that are not known yet are read."""
-        known = seen.slot.edits
-        if known == slot.edits:
-            return seen.edits
-        lines = seen.generation.edit_log(known, slot.edits)
-        return seen.edits.apply(lines, slot.rows, str(self.path), known)
 
     @property
     def any_descriptor(self) -> int:
@@ -128,8 +120,8 @@ class Dataset:
             slot, extents = found.slot, found.extents
             if slot.is_same(before.slot):
                 seen = before
-            elif self._has_kept(before, slot) or self._goes_on(before, found):
-                seen = Seen(slot, before.generation, extents, self._edits_after(before, slot))
+            elif before.is_followed_by(found):
+                seen = Seen(slot, before.generation, extents, before.edits_of(slot))
             else:  # a backup was restored in place
                 found = newest(self.path, self._name, look=look)
         if seen is None:
@@ -138,17 +130,6 @@ class Dataset:
         self._is_behind = False
         self._seen = seen
         return found.commit
-
-    def _goes_on(self, seen: Seen, found: Newest) -> bool:
-        """Whether a newer commit of the same generation goes on from one, as the sums of the files tell."""
-        return Seen(found.slot, found.generation, found.extents, seen.edits).goes_on_from(seen.identity)
-
-    def _has_kept(self, seen: Seen, newer: _kernel.Slot) -> bool:
-        """Whether the commit file still has the slot of a commit, so that a newer one goes on from it."""
-        commit = seen.generation.commit
-        looked = commit.looked if commit is not None else None
-        kept = looked is not None and any(slot.is_same(seen.slot) for _, slot in looked.slots)
-        return kept and newer.seq > seen.slot.seq
 
     def pin(self, identity: Identity) -> None:
         """Go back to an earlier commit of the same generation.
@@ -199,7 +180,7 @@ class Dataset:
                 raise StaleHandleError(f"{self.path}: was replaced during this build, whose batches are gone")
             columns = seen.generation.meta.columns
             if edit is not None:  # with a look at the edits that others made since the caller's
-                self._check_edit(edit, looked_in, seen)
+                seen.check(edit, looked_in)
                 expected_edits = seen.num_edits
             if encoded is None or encoded[0] != columns:
                 try:
@@ -255,16 +236,6 @@ class Dataset:
         else:
             return True
         return False
-
-    def _check_edit(self, edit: Edit, looked_in: Seen | None, seen: Seen) -> None:
-        if looked_in is None or looked_in is seen or looked_in.slot.generation != seen.slot.generation:
-            return edit.check(seen.meta.numbering, seen.edits, str(self.path))
-        if not seen.goes_on_from(looked_in.identity):
-            raise StaleHandleError(
-                f"{self.path}: was rolled back since this handle looked, as by a backup that was restored in its "
-                "place; nothing was changed: call refresh() and look again"
-            )
-        return edit.check(seen.meta.numbering, seen.edits, str(self.path))
 
     def change_columns(self, columns: Columns) -> None:
         """Give the samples other columns, which their files fit.

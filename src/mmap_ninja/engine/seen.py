@@ -5,8 +5,8 @@ from typing import Any
 
 from mmap_ninja import _kernel
 from mmap_ninja.engine.commit_file import Look
-from mmap_ninja.engine.edits import unneeded
-from mmap_ninja.engine.generation import Generation, Identity
+from mmap_ninja.engine.edits import Edit, unneeded
+from mmap_ninja.engine.generation import Generation, Identity, Newest
 from mmap_ninja.errors import StaleHandleError
 from mmap_ninja.format.meta import Meta
 
@@ -101,6 +101,45 @@ class Seen:
     def garbage(self) -> int:
         """Bytes of the files that no sample needs any more."""
         return sum(unneeded(self.generation, self.edits)) + self.extents[self.meta.edits_index]
+
+    def edits_of(self, slot: _kernel.Slot) -> _kernel.Edits:
+        """The edits of a commit that goes on from this one: those that are not known yet are read."""
+        known = self.slot.edits
+        if known == slot.edits:
+            return self.edits
+        return self.edits.apply(
+            self.generation.edit_log(known, slot.edits), slot.rows, str(self.generation.path), known
+        )
+
+    def check(self, edit: Edit, looked_in: "Seen | None") -> None:
+        """Raise StaleHandleError if the samples that an edit is about are no longer there.
+
+        Args:
+            edit: The edit.
+            looked_in: The commit in which they were looked up, where that is known.
+        """
+        path = self.generation.path
+        if (
+            looked_in is not None
+            and looked_in is not self
+            and looked_in.slot.generation == self.slot.generation
+            and not self.goes_on_from(looked_in.identity)
+        ):
+            raise StaleHandleError(
+                f"{path}: was rolled back since this handle looked, as by a backup that was restored in its "
+                "place; nothing was changed: call refresh() and look again"
+            )
+        edit.check(self.meta.numbering, self.edits, str(path))
+
+    def is_followed_by(self, found: Newest) -> bool:
+        """Whether the newest commit, which is of the same generation, goes on from this one."""
+        commit = self.generation.commit
+        looked = commit.looked if commit is not None else None
+        kept = looked is not None and any(slot.is_same(self.slot) for _, slot in looked.slots)
+        if kept and found.slot.seq > self.slot.seq:
+            return True
+        # As the sums of the files tell.
+        return Seen(found.slot, found.generation, found.extents, self.edits).goes_on_from(self.identity)
 
     def goes_on_from(self, identity: Identity) -> bool:
         """Whether all that another commit of this generation held is here, before what was added since."""
