@@ -220,10 +220,9 @@ class Dataset:
         expected_edits: int | None,
     ) -> bool:
         """Commit by the log, on top of what was seen; False where others were faster, to whose commit this moves."""
+        base, timeout = seen.base, self.lock_timeout
         try:
-            log.commit(
-                parts, rows, edits, flags, durable, expected_rows, expected_edits, seen.base, False, self.lock_timeout
-            )
+            log.commit(parts, rows, edits, flags, durable, expected_rows, expected_edits, base, False, timeout)
         except LockTimeoutError:
             raise files.lock_timeout(self.path / LOCK, self.lock_timeout) from None
         except GenerationMovedError:

@@ -132,8 +132,10 @@ def _orphans(path: Path) -> list[str]:
         return []
     sizes: dict[str, int] = {}
     for name in files.names(path):
-        with suppress(FileNotFoundError):  # others may be at work here
-            sizes[name] = (path / name).stat().st_size
+        try:
+            sizes[name] = files.size(f"{path}/{name}")
+        except FileNotFoundError:  # others may be at work here
+            continue
     known = _named(path)  # after the look at the files: what names them is there before, and goes after them
     upgraded = sizes.get(LEGACY_DATA) and upgrade_marks.is_marked(path)
     orphans = [name for name, size in sizes.items() if holds_samples(name, size) and name not in known]

@@ -8,7 +8,6 @@ objects of the kernel's, which open, hold and close: no signal's handler comes i
 import errno
 import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
@@ -115,6 +114,11 @@ def exists(path: AnyPath) -> bool:
     return True
 
 
+def size(path: AnyPath) -> int:
+    """Bytes of the file at a path."""
+    return os.stat(path).st_size  # noqa: PTH116 - as for `exists`
+
+
 def read(path: AnyPath, limit: int) -> bytes:
     """The content of a small file that nobody changes, at most `limit` + 1 bytes of it."""
     with open_read(path) as file:
@@ -208,8 +212,10 @@ def rename(source: AnyPath, target: AnyPath) -> None:
 
 def remove(path: AnyPath) -> None:
     """Unlink a file; it is no error if it is gone already."""
-    with suppress(FileNotFoundError):
+    try:
         _kernel.remove_file(str(path))
+    except FileNotFoundError:
+        return
 
 
 def remove_directory(path: AnyPath) -> None:

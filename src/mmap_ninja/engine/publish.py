@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -11,7 +10,7 @@ import numpy as np
 from mmap_ninja import _kernel
 from mmap_ninja.engine import copying, files
 from mmap_ninja.engine.commit_file import read_commit
-from mmap_ninja.engine.generation import Generation
+from mmap_ninja.engine.generation import Generation, written
 from mmap_ninja.errors import CommitUncertainError, CorruptDatasetError, StaleHandleError
 from mmap_ninja.format.meta import FileEntry, Meta, new_meta
 from mmap_ninja.format.names import BUILD, COMMIT, FIRST_OFFSET, LEGACY_DATA, meta_name
@@ -75,6 +74,7 @@ class GenerationWriter:
         with files.create(path, self._like) as opened:
             files.write(opened, self.meta.encode(), 0, path)
             files.sync(opened, path)
+        written(self.meta)
         # Not every file system keeps the order of names: none may come after the commit file's.
         files.sync_directory(self._path)
 
@@ -179,8 +179,10 @@ def describe_empty(slot: _kernel.Slot, meta: Meta) -> None:
 def model(path: Path, scope: files.Scope) -> _kernel.File | None:
     """A file of the dataset's, whose mode and group new ones take, until the scope ends; None where there is none."""
     for name in (COMMIT, LEGACY_DATA):
-        with suppress(OSError, CorruptDatasetError):
+        try:
             return scope.hold(files.open_read(f"{path}/{name}"))
+        except (OSError, CorruptDatasetError):
+            continue
     return None
 
 

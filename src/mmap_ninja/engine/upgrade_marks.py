@@ -47,8 +47,10 @@ def detect(path: Path) -> bool:
     """Whether a directory was written by 0.x, whole or in part; one with a commit file was not, or was upgraded."""
     if os.path.lexists(f"{path}/{COMMIT}"):
         return False
-    left = [name for name in LEFT_BY_0X if os.path.lexists(f"{path}/{name}")]
-    return bool(left) and not is_marked(path)
+    for name in LEFT_BY_0X:
+        if os.path.lexists(f"{path}/{name}"):
+            return not is_marked(path)
+    return False
 
 
 def owns(path: Path, name: str) -> bool:

@@ -44,10 +44,6 @@ class FileEntry:
     name: str
 
 
-# The files that all columns share, after theirs.
-_SHARED: Final[tuple[tuple[Role, None], ...]] = (("edits", None), ("sums", None))
-
-
 @dataclass(frozen=True, slots=True)
 class Meta:
     """What one generation consists of; written once, never changed."""
@@ -113,16 +109,25 @@ def new_meta(
     kept: tuple[FileEntry, ...] = (),
 ) -> Meta:
     """The meta of a generation that goes on with the `kept` files of another, and has new ones for the rest."""
-    # Payload before offsets before sums: the order in which a commit writes them.
-    order = [*[(role, column.id) for column in columns for role in column.type.files()], *_SHARED]
     entries = {(file.role, file.column): file for file in kept}
-    next_id = max([file.id for file in kept], default=0) + 1
-    for role, column in order:
-        if (role, column) not in entries:
+    next_id = 1 + max(map(operator.attrgetter("id"), kept), default=0)
+    files = []
+    for role, column in _roles(columns):
+        file = entries.get((role, column))
+        if file is None:
             stem = role if column is None else f"c{column}.{role}"
-            entries[role, column] = FileEntry(next_id, role, column, f"{stem}-{generation}")
+            file = FileEntry(next_id, role, column, f"{stem}-{generation}")
             next_id += 1
-    return Meta(uuid, generation, kind, columns, tuple([entries[key] for key in order]), metadata)
+        files.append(file)
+    return Meta(uuid, generation, kind, columns, tuple(files), metadata)
+
+
+def _roles(columns: tuple[Column, ...]) -> list[tuple[Role, int | None]]:
+    """What the files of a generation are, in their order: payload before offsets before sums, as they are written."""
+    roles: list[tuple[Role, int | None]] = []
+    for column in columns:
+        roles += [(role, column.id) for role in column.type.files()]
+    return [*roles, ("edits", None), ("sums", None)]
 
 
 def first_columns(kind: Kind) -> tuple[Column, ...]:
@@ -237,7 +242,7 @@ def _decode_column(entry: object, where: str) -> Column:
 def _decode_files(entries: object, kind: Kind, columns: tuple[Column, ...], where: str) -> tuple[FileEntry, ...]:
     adopting = None if kind == "records" else columns[0].id
     files = tuple([_decode_file(entry, adopting, where) for entry in _typed(entries, list, "files", where)])
-    expected = [*[(role, column.id) for column in columns for role in column.type.files()], *_SHARED]
+    expected = _roles(columns)
     if [(file.role, file.column) for file in files] != expected or len({file.id for file in files}) != len(files):
         raise _refusal(
             where,
