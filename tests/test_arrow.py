@@ -14,6 +14,7 @@ from faults import overwrite
 
 import mmap_ninja as mn
 from mmap_ninja import ArrayMmap, BytesMmap, CorruptDatasetError, RaggedMmap, RecordsMmap, StringsMmap
+from mmap_ninja._kernel import column_of
 from mmap_ninja.arrow import export
 
 TEXTS = ["one", "", "zwölf", "x" * 1000]
@@ -55,7 +56,7 @@ def test_strings_and_bytes_lie_in_the_same_memory(tmp_path):
         assert array.type == of
         assert array.to_pylist() == list(dataset)
         assert array.buffers()[1].address == address(dataset.starts)
-        assert array.buffers()[2].address == address(dataset._flat())
+        assert array.buffers()[2].address == address(column_of(dataset).flat())
 
 
 @pytest.mark.parametrize("dtype", ["i1", "u2", "i4", "u8", "f2", "f4", "f8", "S3", "V2", "c8", "c16"])
@@ -70,7 +71,7 @@ def test_arrays_lie_in_the_same_memory(tmp_path, dtype, shape):
     leaf = array
     while pa.types.is_fixed_size_list(leaf.type):
         leaf = leaf.values
-    assert leaf.buffers()[1].address == address(dataset._whole())
+    assert leaf.buffers()[1].address == address(column_of(dataset).whole())
     wanted = [np.frombuffer(v.tobytes(), "V2") for v in values] if dtype[0] == "V" else None
     if dtype[0] == "c":
         assert np.asarray(leaf).view(dtype).tolist() == values.tolist()
@@ -99,11 +100,11 @@ def test_records_lie_in_the_same_memory(tmp_path):
     table.validate(full=True)
     assert table.schema.names == ["t", "n", "m"]
     assert table.to_pylist() == [plain(sample) for sample in records]
-    assert table["n"].chunk(0).buffers()[1].address == address(records["n"]._whole())
-    assert table["t"].chunk(0).buffers()[2].address == address(records["t"]._flat())
+    assert table["n"].chunk(0).buffers()[1].address == address(column_of(records["n"]).whole())
+    assert table["t"].chunk(0).buffers()[2].address == address(column_of(records["t"]).flat())
     nested = table["m"].chunk(0)
     assert nested.field("r").values.buffers()[1].address == address(records["m.r"].memmap)
-    assert nested.field("a").values.buffers()[1].address == address(records["m.a"]._whole())
+    assert nested.field("a").values.buffers()[1].address == address(column_of(records["m.a"]).whole())
     assert pa.table(records[["n"]]).column_names == ["n"]
     assert pa.table(records["t"])["sample"].to_pylist() == TEXTS
 

@@ -872,7 +872,7 @@ UNINITIALISED = {
         "it.append('x')",
         "'x' in it",
     ],
-    "_kernel.Samples.__new__(_kernel.Samples)": ["it[0]", "len(it)", "iter(it)", "it._detach()"],
+    "_kernel.Samples.__new__(_kernel.Samples)": ["it[0]", "len(it)", "iter(it)", "it._show_column(None, None)"],
     "_kernel.Log.__new__(_kernel.Log)": ["it.state", "it.close()"],
     "_kernel.SamplesIterator.__new__(_kernel.SamplesIterator)": ["next(it)", "it.__length_hint__()"],
 }

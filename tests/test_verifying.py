@@ -22,6 +22,7 @@ from mmap_ninja import (
     StringsMmap,
     _kernel,
 )
+from mmap_ninja._kernel import column_of
 from mmap_ninja.engine import files
 from mmap_ninja.maintenance.verify import _verify_samples, _verify_sums, find
 
@@ -202,7 +203,7 @@ def test_progress_bar_is_shown_when_asked_for(texts, capsys):
 
 def test_flipped_bit_in_any_block_is_found_there(dataset):
     """In complete blocks: the file, the block, and the samples that lie there, are named."""
-    rows = dataset._stored_rows(np.arange(len(dataset)))
+    rows = column_of(dataset).stored_rows(np.arange(len(dataset)))
     found = 0
 
     for path in sorted(dataset.path.glob("*-[12]")):

@@ -546,26 +546,19 @@ def test_frames_of_0x_are_read_by_the_sizes_in_them(name):
     layout = read_layout(GOLDEN / name)
     expected = json.loads((GOLDEN / "expected.json").read_text())[name]["samples"]
     opened = codec.opened(Zstd(layout.compression.level, None, layout.compression.dictionary), name)
-    samples = _kernel.Samples("text", name)
-    parts = (layout.payload, layout.starts, layout.ends)
-    payload, starts, ends = (os.open(GOLDEN / name / file.name, os.O_RDONLY) for file in parts)
+    found = {"data": layout.payload, "starts": layout.starts, "ends": layout.ends}
+    descriptors = {role: os.open(GOLDEN / name / file.name, os.O_RDONLY) for role, file in found.items()}
+    parts = {role: (descriptors[role], file.size_bytes) for role, file in found.items()}
+    wrong = codec.opened(Zstd(3), name)
     try:
-        samples._attach_legacy(payload, layout.payload.size_bytes, 1, starts, ends, layout.rows, opened)
+        column, wrong_column = (_kernel.Column("text", name, layout.rows, parts, codec=of) for of in (opened, wrong))
     finally:
-        for descriptor in (payload, starts, ends):
+        for descriptor in descriptors.values():
             os.close(descriptor)
 
-    assert list(samples) == expected == [samples[k] for k in range(len(expected))]
-    assert samples._take(list(range(len(expected)))) == expected
-    assert samples._sizes().tolist() == [len(text.encode()) for text in expected]
-    assert samples._find(expected[-1].encode(), 0, len(expected)) == expected.index(expected[-1])
+    assert list(column) == expected == column.take(list(range(len(expected))))
+    assert column.sizes().tolist() == [len(text.encode()) for text in expected]
+    assert column.find(expected[-1].encode(), 0, len(expected)) == expected.index(expected[-1])
     if layout.compression.dictionary:
-        wrong = codec.opened(Zstd(3), name)
-        descriptors = [os.open(GOLDEN / name / file.name, os.O_RDONLY) for file in parts]
-        samples._attach_legacy(
-            descriptors[0], layout.payload.size_bytes, 1, descriptors[1], descriptors[2], layout.rows, wrong
-        )
         with pytest.raises(CorruptDatasetError, match="sample 0 cannot be decompressed"):
-            samples[0]
-        for descriptor in descriptors:
-            os.close(descriptor)
+            wrong_column.take([0])

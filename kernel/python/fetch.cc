@@ -16,17 +16,17 @@ double seconds() {
 }
 
 Status sizes_of_files(const Column& column) {
-  uint64_t rows = column.stored;
-  Status status = column.spans.check_sizes(rows);
-  if (status.ok()) status = column.shapes.spans().check_sizes(rows);
-  if (status.ok() && column.frames.sizes) status = column.frames.sizes->check_size(rows * sizeof(uint32_t));
-  return status.ok() && column.nulls ? column.nulls->check_size(rows) : status;
+  uint64_t rows = column.part.stored;
+  Status status = column.part.spans.check_sizes(rows);
+  if (status.ok()) status = column.part.shapes.spans().check_sizes(rows);
+  if (status.ok() && column.part.frames.sizes)
+    status = column.part.frames.sizes->check_size(rows * sizeof(uint32_t));
+  return status.ok() && column.part.nulls ? column.part.nulls->check_size(rows) : status;
 }
 
 // A column, or one of a record's, of which rows are wanted.
 struct Wanted {
   const Column& column;
-  const std::string& path;
   std::vector<Range> ranges{};
 
   std::shared_ptr<Column> fetch(const std::vector<uint64_t>& rows, const FetchOptions& options) const;
@@ -35,31 +35,35 @@ struct Wanted {
 std::shared_ptr<Column> Wanted::fetch(const std::vector<uint64_t>& rows, const FetchOptions& options) const {
   auto fetched = std::make_shared<Column>();
   uint64_t count = rows.size();
+  fetched->kind = column.kind;
   fetched->rows = RowMap(count);
-  fetched->stored = count;
+  fetched->part.stored = count;
   fetched->layout = column.layout;
-  fetched->frames.codec = column.frames.codec;
-  fetched->is_frozen = options.one_by_one;
+  fetched->wrapper = column.wrapper;
+  fetched->part.frames.codec = column.part.frames.codec;
+  fetched->copies = column.copies || options.one_by_one;
+  fetched->is_frozen = options.one_by_one && !column.copies;
   fetched->origins = rows;
-  if (!column.spans.payload()) return fetched;
+  if (!column.part.spans.payload()) return fetched;
   Status status;
   {
     GilReleased release;
     for (size_t k = 0; options.is_cold && k < count; ++k)
       if (ranges[k].size)
-        column.spans.payload()->will_need(ranges[k].begin, ranges[k].begin + ranges[k].size);
+        column.part.spans.payload()->will_need(ranges[k].begin, ranges[k].begin + ranges[k].size);
     status = column.layout->strides.empty()
-                 ? mmap_ninja::fetch(column.spans, ranges.data(), count, &fetched->spans)
-                 : fetch_scattered(column.spans, rows.data(), count, &fetched->spans);
-    if (status.ok()) status = mmap_ninja::fetch(column.shapes, rows.data(), count, &fetched->shapes);
-    if (status.ok() && column.frames.sizes)
-      status = mmap_ninja::fetch(column.frames.sizes, sizeof(uint32_t), rows.data(), count,
-                                 &fetched->frames.sizes);
-    if (status.ok() && column.nulls)
-      status = mmap_ninja::fetch(column.nulls, 1, rows.data(), count, &fetched->nulls);
+                 ? mmap_ninja::fetch(column.part.spans, ranges.data(), count, &fetched->part.spans)
+                 : fetch_scattered(column.part.spans, rows.data(), count, &fetched->part.spans);
+    if (status.ok())
+      status = mmap_ninja::fetch(column.part.shapes, rows.data(), count, &fetched->part.shapes);
+    if (status.ok() && column.part.frames.sizes)
+      status = mmap_ninja::fetch(column.part.frames.sizes, sizeof(uint32_t), rows.data(), count,
+                                 &fetched->part.frames.sizes);
+    if (status.ok() && column.part.nulls)
+      status = mmap_ninja::fetch(column.part.nulls, 1, rows.data(), count, &fetched->part.nulls);
   }
-  check(status, path);
-  if (!column.layout->dtype.is_none()) fetched->owner = owner_of(fetched->spans.payload());
+  check(status, column.path());
+  if (!column.layout->dtype.is_none()) fetched->part.owner = owner_of(fetched->part.spans.payload());
   return fetched;
 }
 
@@ -76,59 +80,53 @@ bool Stopwatch::waited(uint64_t count, uint64_t bytes, bool decoded) const {
   return seconds() - begin_ > warm * (decoded ? kDecoded : 1);
 }
 
-void check(const Status& status, const Column& column, const std::string& path) {
+void check(const Status& status, const Column& column) {
   if (status.ok()) [[likely]]
     return;
   Status named = status;
   named.row = column.origin(status.row);
-  raise(named, path);
+  raise(named, column.path());
 }
 
-void check_sizes(const Column& column, const std::string& path) {
+void check_sizes(const Column& column) {
   if (column.access == Access::pread) return;
-  check(sizes_of_files(column), path);
+  check(sizes_of_files(column), column.path());
   if (!column.fields) return;
   for (const Fields::Field& field : column.fields->fields)
-    check(sizes_of_files(*field.samples.column), field.samples.path);
+    check(sizes_of_files(*field.column), field.column->path());
 }
 
-std::shared_ptr<const Column> fetch(const Column& column, const std::vector<uint64_t>& asked,
-                                    const FetchOptions& options, const std::string& path) {
+ColumnPtr fetch(const Column& column, const std::vector<uint64_t>& asked, const FetchOptions& options) {
   std::vector<Wanted> wanted;
   if (column.fields) {
-    for (const Fields::Field& field : column.fields->fields)
-      wanted.push_back({*field.samples.column, field.samples.path});
+    for (const Fields::Field& field : column.fields->fields) wanted.push_back({*field.column});
   } else {
-    wanted.push_back({column, path});
+    wanted.push_back({column});
   }
   for (Wanted& from : wanted) {
     from.ranges.resize(asked.size());
     Status status;
     {
       GilReleased release;
-      status = locate(from.column.spans, asked.data(), asked.size(), from.ranges.data());
+      status = locate(from.column.part.spans, asked.data(), asked.size(), from.ranges.data());
     }
-    check(status, from.path);
+    check(status, from.column.path());
   }
   uint64_t bytes = 0;
   size_t count = 0;
   for (; count < asked.size(); ++count) {
     for (const Wanted& from : wanted)
       if (__builtin_add_overflow(bytes, from.ranges[count].size, &bytes))
-        raise({.code = Code::overflow, .what = "batch"}, path);
+        raise({.code = Code::overflow, .what = "batch"}, column.path());
     if (count && bytes > options.most_bytes) break;
   }
   std::vector<uint64_t> rows(asked.begin(), asked.begin() + static_cast<std::ptrdiff_t>(count));
   if (!column.fields) return wanted[0].fetch(rows, options);
   auto fields = std::make_shared<Fields>(*column.fields);
-  for (size_t k = 0; k < wanted.size(); ++k) {
-    Samples& samples = fields->fields[k].samples;
-    std::shared_ptr<Column> fetched = wanted[k].fetch(rows, options);
-    fetched->is_frozen = options.one_by_one && !samples.copies;
-    samples.copies |= options.one_by_one;
-    samples.column = std::move(fetched);
-  }
+  for (size_t k = 0; k < wanted.size(); ++k) fields->fields[k].column = wanted[k].fetch(rows, options);
   auto fetched = std::make_shared<Column>();
+  fetched->kind = column.kind;
+  fetched->copies = column.copies || options.one_by_one;
   fetched->rows = RowMap(count);
   fetched->layout = column.layout;
   fetched->fields = std::move(fields);
@@ -137,24 +135,23 @@ std::shared_ptr<const Column> fetch(const Column& column, const std::vector<uint
   return fetched;
 }
 
-Batch read_rows(const std::shared_ptr<const Column>& column, std::vector<uint64_t> rows, bool is_cold,
-                const std::string& path) {
+Batch read_rows(const ColumnPtr& column, std::vector<uint64_t> rows, bool is_cold) {
   if (column->access == Access::map) {
-    check_sizes(*column, path);
+    check_sizes(*column);
     return {column, std::move(rows)};
   }
-  Batch batch{fetch(*column, rows, {.is_cold = is_cold}, path), std::move(rows)};
+  Batch batch{fetch(*column, rows, {.is_cold = is_cold}), std::move(rows)};
   std::iota(batch.rows.begin(), batch.rows.end(), 0);
   return batch;
 }
 
-Batch read_batch(Samples& samples, nb::handle indices) {
-  std::shared_ptr<const Column> column = open_column(samples);
+Batch read_batch(Reader& reader, nb::handle indices) {
+  ColumnPtr column = reader.column;
   std::vector<uint64_t> rows = rows_of(*column, indices);
   Stopwatch watch;
-  Batch batch = read_rows(column, std::move(rows), samples.cold, samples.path);
+  Batch batch = read_rows(column, std::move(rows), reader.hints.cold);
   if (column->access == Access::pread)
-    samples.cold = watch.waited(batch.rows.size(), batch.column->spans.payload_size(), false);
+    reader.hints.cold = watch.waited(batch.rows.size(), batch.column->part.spans.payload_size(), false);
   return batch;
 }
 

@@ -16,6 +16,7 @@ NB_MODULE(_kernel, m) {
   define_log(m);
   define_edits(m);
   define_indices(m);
+  define_columns(m);
   define_samples(m);
   define_encoding(m);
   define_zstd(m);

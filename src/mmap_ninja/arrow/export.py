@@ -13,12 +13,14 @@ Complex numbers are pairs, `S<n>` and raw bytes `fixed_size_binary`, `U<n>` is `
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from mmap_ninja._kernel import Column
 from mmap_ninja.arrow.types import DTYPE_MARK, KIND_MARK, dtype_mark, element_type, is_native, library
 from mmap_ninja.columns import nesting
 from mmap_ninja.columns.casting import AnyArray
@@ -33,36 +35,19 @@ _BATCH_BYTES: Final = 16 << 20  # of samples that are copied
 _BATCH_ROWS: Final = 1 << 16
 
 
-class Exported(Protocol):
-    """What is asked of the handle of a column."""
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A column, of a dataset at a path."""
 
-    _sample: ClassVar[str]
-    _holds_json: ClassVar[bool]
+    column: Column
     path: Path
-
-    def __len__(self) -> int: ...
-    def select(self, indices: Any, /) -> Any: ...  # noqa: D102 - as of all handles
-    def _null_mask(self, indices: Any, /) -> npt.NDArray[np.bool_] | None: ...
-    def _offsets(self) -> npt.NDArray[np.uint64] | None: ...
-    def _sizes(self) -> npt.NDArray[np.int64]: ...
-    def _whole(self) -> AnyArray | None: ...
-    def _flat(self) -> AnyArray: ...
-    def _take_jagged(self, indices: Any, /) -> tuple[AnyArray, npt.NDArray[np.int64]]: ...
-    def _take_rows(self, indices: Any, out: AnyArray | None, /) -> AnyArray: ...
-    def _take(self, indices: Any, /) -> list[Any]: ...
-    def _shape_table(self, columns: int, /) -> npt.NDArray[np.int64]: ...
-    @property
-    def _described(self) -> np.dtype[Any] | None: ...
-    @property
-    def _rank(self) -> int | None: ...
-    @property
-    def _sample_shape(self) -> tuple[int, ...]: ...
+    is_json: bool = False
 
 
 def reader(columns: Mapping[str, Exported]) -> "pa.RecordBatchReader":
     """All samples, by the dotted names of their columns: one batch if none is copied, else some at a time."""
     pa = library()
-    exports = {name: _Export(samples, name) for name, samples in columns.items()}
+    exports = {name: _Export(column, name) for name, column in columns.items()}
     fields = nesting.nested({name: export.field(name.rpartition(".")[2]) for name, export in exports.items()})
     arrow_schema = pa.schema([_nested_field(name, field) for name, field in fields.items()])
 
@@ -75,27 +60,28 @@ def reader(columns: Mapping[str, Exported]) -> "pa.RecordBatchReader":
     return pa.RecordBatchReader.from_batches(arrow_schema, batches())
 
 
-def one_column(samples: Exported) -> dict[str, Exported]:
+def one_column(column: Column, path: Path) -> dict[str, Exported]:
     """The columns of a dataset that has one."""
-    return {SAMPLE: samples}
+    return {SAMPLE: Exported(column, path)}
 
 
 class _Export:
     """One column on its way to Arrow."""
 
-    def __init__(self, samples: Exported, name: str) -> None:
-        self.samples = samples
-        self.where = f"{samples.path}: column {name!r}"
+    def __init__(self, exported: Exported, name: str) -> None:
+        self.samples = samples = exported.column
+        self.where = f"{exported.path}: column {name!r}"
         self.length = len(samples)
-        self.nullable = samples._null_mask([]) is not None
-        self._flat_ragged = samples._sample == "ragged" and (samples._rank == 1 or samples._described is None)
+        self.nullable = samples.null_mask([]) is not None
+        self._is_json = exported.is_json
+        self._flat_ragged = samples.kind == "ragged" and (samples.rank == 1 or samples.dtype is None)
         self.type = self._find_type()
         self.whole = self._over_files()
 
     def field(self, name: str) -> Any:
-        is_shaped = self.samples._sample == "ragged" and not self._flat_ragged
-        kind = "json" if self.samples._holds_json else "ragged" if is_shaped else None
-        marks = {KIND_MARK: kind, DTYPE_MARK: dtype_mark(self.samples._described)}
+        is_shaped = self.samples.kind == "ragged" and not self._flat_ragged
+        kind = "json" if self._is_json else "ragged" if is_shaped else None
+        marks = {KIND_MARK: kind, DTYPE_MARK: dtype_mark(self.samples.dtype)}
         metadata = {key: mark for key, mark in marks.items() if mark is not None}
         return library().field(name, self.type, nullable=self.nullable, metadata=metadata or None)
 
@@ -103,26 +89,26 @@ class _Export:
         """The samples in a range of positions."""
         if self.whole is not None:
             return self.whole.slice(start, stop - start)
-        return self._copied(self.samples.select(slice(start, stop)))
+        return self._copied(self.samples.selected_range(start, 1, stop - start))
 
     def sizes(self) -> npt.NDArray[np.int64]:
         """Bytes of each sample, as far as they are copied."""
-        if self.samples._sample == "array":
-            item = 1 if self.samples._described is None else self.samples._described.itemsize
-            return np.full(self.length, item * int(np.prod(self.samples._sample_shape)))
-        unit = 1 if self.samples._described is None else self.samples._described.itemsize
-        return self.samples._sizes() * unit
+        if self.samples.kind == "array":
+            item = 1 if self.samples.dtype is None else self.samples.dtype.itemsize
+            return np.full(self.length, item * int(np.prod(self.samples.sample_shape)))
+        unit = 1 if self.samples.dtype is None else self.samples.dtype.itemsize
+        return self.samples.sizes() * unit
 
     def _find_type(self) -> Any:
         pa = library()
-        match self.samples._sample:
+        match self.samples.kind:
             case "text":
                 return pa.large_utf8()
             case "binary":
                 return pa.large_binary()
-        element = element_type(self.samples._described, self.where)
-        if self.samples._sample == "array":
-            for extent in reversed(self.samples._sample_shape):
+        element = element_type(self.samples.dtype, self.where)
+        if self.samples.kind == "array":
+            for extent in reversed(self.samples.sample_shape):
                 element = pa.list_(element, extent)
             return element
         values = pa.large_list(element)
@@ -133,40 +119,40 @@ class _Export:
     def _over_files(self) -> Any:
         """All samples over the files' maps; None where they must be copied."""
         pa, samples = library(), self.samples
-        if samples._sample == "array":
-            whole = samples._whole() if samples._described is not None else np.empty(0)
+        if samples.kind == "array":
+            whole = samples.whole() if samples.dtype is not None else np.empty(0)
             if whole is None or not whole.flags.c_contiguous or not is_native(whole.dtype):
                 return None
-            return _fixed(self.type, whole, samples._null_mask(None))
-        if samples._sample == "ragged" and not (self._flat_ragged and is_native(samples._described)):
+            return _fixed(self.type, whole, samples.null_mask(None))
+        if samples.kind == "ragged" and not (self._flat_ragged and is_native(samples.dtype)):
             return None
-        offsets = samples._offsets()
+        offsets = samples.offsets()
         if offsets is None:
             return None
-        values = samples._flat() if samples._described is not None or samples._sample != "ragged" else np.empty(0)
-        buffers = [_bitmap(samples._null_mask(None)), pa.py_buffer(offsets)]
-        if samples._sample == "ragged":
+        values = samples.flat() if samples.dtype is not None or samples.kind != "ragged" else np.empty(0)
+        buffers = [_bitmap(samples.null_mask(None)), pa.py_buffer(offsets)]
+        if samples.kind == "ragged":
             return pa.Array.from_buffers(self.type, self.length, buffers, children=[_elements(values)])
         return pa.Array.from_buffers(self.type, self.length, [*buffers, pa.py_buffer(values)])
 
-    def _copied(self, samples: Exported) -> Any:
+    def _copied(self, samples: Column) -> Any:
         pa, everything = library(), slice(None)
-        nulls = samples._null_mask(None)
+        nulls = samples.null_mask(None)
         validity = _bitmap(nulls)
-        if samples._sample == "array":
-            return _fixed(self.type, samples._take_rows(everything, None), nulls)
-        if samples._sample != "ragged":
-            values, offsets = samples._take_jagged(everything)
+        if samples.kind == "array":
+            return _fixed(self.type, samples.take_rows(everything, None), nulls)
+        if samples.kind != "ragged":
+            values, offsets = samples.take_jagged(everything)
             return pa.Array.from_buffers(
                 self.type, len(samples), [validity, pa.py_buffer(offsets), pa.py_buffer(values)]
             )
         if self._flat_ragged:
-            values, offsets = samples._take_jagged(everything)
+            values, offsets = samples.take_jagged(everything)
             return pa.Array.from_buffers(
                 self.type, len(samples), [validity, pa.py_buffer(offsets)], children=[_elements(values)]
             )
-        dtype = samples._described
-        arrays = [np.empty(0, dtype) if sample is None else sample for sample in samples._take(everything)]
+        dtype = samples.dtype
+        arrays = [np.empty(0, dtype) if sample is None else sample for sample in samples.take(everything)]
         joined = np.concatenate([array.reshape(-1) for array in arrays]) if arrays else np.empty(0, dtype)
         shapes = np.array([extent for array in arrays for extent in array.shape], np.int64)
         lists = [

@@ -138,22 +138,22 @@ class Indexed(Generic[T]):
 
     def __init__(self, source: Indexable[T] | Callable[[int], T]) -> None:
         if hasattr(source, "__getitem__"):
-            self._source = cast(Indexable[T], source)
+            self.source = cast(Indexable[T], source)
         elif callable(source):
-            self._source = Called(source)
+            self.source = Called(source)
         else:
             raise TypeError(f"expected something to index, or a function of an index, got {type(source).__name__}")
         self.total: int | None = _length(source)
 
     def unread(self) -> "Indexed[T]":
         """This source, without what it will keep in its attributes once samples are read; where that is cheap."""
-        kind, plain = type(self._source), True
+        kind, plain = type(self.source), True
         for name in ("__reduce_ex__", "__reduce__", "__getstate__"):
             plain = plain and getattr(kind, name) is getattr(object, name)
         if not plain or hasattr(kind, "__copy__") or issubclass(kind, list | dict | tuple):
             return self
         unread = copy.copy(self)
-        unread._source = copy.copy(self._source)
+        unread.source = copy.copy(self.source)
         return unread
 
     def batches(self, size: int, count: int, last: object, path: Path) -> Iterator[list[T]]:
@@ -170,7 +170,7 @@ class Indexed(Generic[T]):
     def _from(self, start: int) -> Iterator[T]:
         for index in itertools.count(start) if self.total is None else range(start, self.total):
             try:
-                sample = self._source[index]
+                sample = self.source[index]
             except BaseException as error:
                 if self.total is None and isinstance(error, IndexError):
                     return
@@ -180,7 +180,7 @@ class Indexed(Generic[T]):
 
     def read(self, start: int, stop: int) -> Reading[T]:
         """The samples from `start` to `stop`, or to the first that is not there."""
-        source, samples = self._source, list[T]()
+        source, samples = self.source, list[T]()
         try:
             for index in range(start, stop):
                 samples.append(source[index])

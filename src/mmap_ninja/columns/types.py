@@ -39,6 +39,7 @@ class ShapeForm(IntEnum):
     FLAT = 1  # not at all: as long as the offsets say
     ROWS = 2  # a row of extents each
     RANKED = 3  # a row each: the rank, then as many extents as the greatest rank has
+    LEGACY = 4  # a span of extents each, in directories of 0.x
 
 
 @dataclass(frozen=True, slots=True)

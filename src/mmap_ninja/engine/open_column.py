@@ -1,6 +1,7 @@
-"""Attaching: the files of one column, mapped for the kernel's object that reads its samples."""
+"""A column of a generation, for the kernel to read its samples."""
 
 import json
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -11,34 +12,64 @@ from mmap_ninja.engine.generation import Generation
 from mmap_ninja.errors import CorruptDatasetError
 
 
-def attach(samples: _kernel.Samples, generation: Generation, extents: list[int], rows: int, place: int) -> None:
-    """Map the files of the column at a place, whose physical rows the samples are then."""
-    column, meta, fds = generation.meta.columns[place], generation.meta, generation.descriptors
+def open_column(
+    generation: Generation,
+    place: int,
+    extents: list[int],
+    rows: int,
+    path: str,
+    *,
+    mapped: bool,
+    copies: bool = False,
+    wrapper: Callable[[Any], Any] | None = None,
+) -> _kernel.Column:
+    """The column at a place, with all its physical rows.
+
+    Args:
+        generation: Its files may be closed afterwards.
+        place: Among its columns.
+        extents: Bytes of each of its files.
+        rows: How many there are in them.
+        path: What errors call the samples.
+        mapped: Whether the files are mapped, or read by system calls.
+        copies: Whether arrays are given out as copies of their own.
+        wrapper: Called with each sample that is given out; values of JSON have another one.
+    """
+    column, meta = generation.meta.columns[place], generation.meta
     kind = column.type
-    index = meta.index("data", column.id)
-    data, size = fds[index], extents[index]
-    if isinstance(kind, Array | Ragged) and kind.dtype is not None:
-        shape = list(kind.shape or ()) if isinstance(kind, Array) else []
-        samples._describe(kind.dtype, shape, [])
-    if not kind.is_known:
-        samples._attach_nothing()
-        return
-    if isinstance(kind, Array):
-        samples._attach_fixed(data, size, kind.row_size, rows)
-    elif isinstance(kind, Ragged):
-        unit = kind.dtype.itemsize if kind.dtype is not None else 1
-        samples._attach(data, size, unit, fds[meta.index("offsets", column.id)], rows)
-        shapes = fds[meta.index("shapes", column.id)] if kind.shape_width else -1
-        samples._attach_shapes(kind.shape_form, shapes, kind.shape_width)
-    elif kind.codec is None:
-        samples._attach(data, size, 1, fds[meta.index("offsets", column.id)], rows)
-    else:
-        offsets, sizes = fds[meta.index("offsets", column.id)], fds[meta.index("sizes", column.id)]
-        samples._attach(data, size, 1, offsets, rows, codec.opened(kind.codec, str(generation.path)), sizes)
-    if kind.nullable:
-        samples._attach_nulls(fds[meta.index("nulls", column.id)])
+    files: dict[str, tuple[int, int]] = {}
+    for role in kind.files() if kind.is_known else ():
+        index = meta.index(role, column.id)
+        files[role] = generation.opened[index].fileno(), extents[index]
     if isinstance(kind, Json):
-        samples._wrap_with(partial(_decoded, path=str(generation.path / meta.files[index].name)))
+        wrapper = partial(_decoded, path=str(generation.path / meta.files[meta.index("data", column.id)].name))
+    return _kernel.Column(
+        kernel_kind(kind),
+        path,
+        rows if files else 0,
+        files,
+        **_described(kind, str(generation.path)),
+        wrapper=wrapper,
+        copies=copies,
+        mapped=mapped,
+    )
+
+
+def _described(kind: ColumnType, path: str) -> dict[str, Any]:
+    """What the samples are made of, as the kernel takes it."""
+    match kind:
+        case Array(dtype, shape):
+            return {"unit": kind.row_size, "dtype": dtype, "shape": shape or ()}
+        case Ragged(dtype):
+            unit = 1 if dtype is None else dtype.itemsize
+            return {
+                "unit": unit,
+                "dtype": dtype,
+                "shape_form": kind.shape_form,
+                "shape_width": kind.shape_width,
+            }
+        case _:
+            return {"codec": None if kind.codec is None else codec.opened(kind.codec, path)}
 
 
 def _decoded(text: str, path: str) -> Any:

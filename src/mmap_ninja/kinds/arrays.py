@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from mmap_ninja._kernel import Column, column_of
 from mmap_ninja.builds import build, paced, sources
 from mmap_ninja.builds.build import IfExists
 from mmap_ninja.columns.batch import Batch
@@ -229,20 +230,18 @@ class ArrayMmap(DatasetHandle[AnyArray]):
     @property
     def _array(self) -> AnyArray:
         """All samples as one read-only array; over the map, unless this is a view by indices."""
-        if self._described is None:
-            return np.empty((len(self),))
-        whole = self._whole()
-        return self._take_rows(slice(None), None) if whole is None else whole
+        return _as_array(column_of(self))
 
     @property
     def dtype(self) -> np.dtype[Any] | None:
         """The samples' dtype; None before the first one."""
-        return self._described
+        return column_of(self).dtype
 
     @property
     def shape(self) -> tuple[int, ...]:
         """`(n, ...)`; only `(0,)` before the first sample."""
-        return (len(self), *self._sample_shape)
+        column = column_of(self)
+        return (len(column), *column.sample_shape)
 
     @property
     def ndim(self) -> int:
@@ -259,7 +258,7 @@ class ArrayMmap(DatasetHandle[AnyArray]):
         return self.size // max(len(self), 1) * (self.dtype.itemsize if self.dtype else 0)
 
     def _get_many(self, key: Any) -> Any:
-        if is_index(key) or self._null_mask([]) is not None:
+        if is_index(key) or column_of(self).null_mask([]) is not None:
             return super()._get_many(key)
         if self.mode == "c":
             return self._sliced(key).copy()
@@ -270,13 +269,15 @@ class ArrayMmap(DatasetHandle[AnyArray]):
     def _sliced(self, key: Any) -> AnyArray:
         """What NumPy's indexing gives; of samples that lie in no map as they are, a slice reads only its own."""
         first = key[0] if isinstance(key, tuple) and key else key
-        samples = self
+        column = column_of(self)
         if isinstance(first, slice):
-            if self._described is not None and self._whole() is None:
-                samples, key = self.select(first), (slice(None), *(key[1:] if isinstance(key, tuple) else ()))
+            if column.dtype is not None and column.whole() is None:
+                chosen = range(len(column))[first]
+                column = column.selected_range(chosen.start, chosen.step, len(chosen))
+                key = (slice(None), *(key[1:] if isinstance(key, tuple) else ()))
         elif hasattr(key, "__array__"):
             key = np.asarray(key)  # a tensor of one element, which NumPy takes for one index
-        sliced: AnyArray = samples._array[key]
+        sliced: AnyArray = _as_array(column)[key]
         return sliced
 
     def take(self, indices: Indices, out: AnyArray | None = None) -> AnyArray:  # type: ignore[override]
@@ -293,10 +294,11 @@ class ArrayMmap(DatasetHandle[AnyArray]):
             IndexError: if an index is out of range.
             ValueError: if `out` has another shape or dtype.
         """
-        if self._described is None:
-            self._prefetch(indices)  # an index is out of range here
+        column = column_of(self)
+        if column.dtype is None:
+            column.prefetch(indices)  # an index is out of range here
             return np.empty((0,)) if out is None else out
-        taken, nulls = self._take_rows(indices, out), self._null_mask(indices)
+        taken, nulls = self._take_rows(indices, out), column.null_mask(indices)
         if nulls is None:
             return taken
         mask = np.broadcast_to(nulls.reshape(-1, *[1] * (taken.ndim - 1)), taken.shape)
@@ -304,12 +306,12 @@ class ArrayMmap(DatasetHandle[AnyArray]):
 
     def __getitems__(self, indices: Indices) -> list[AnyArray]:
         """What PyTorch's DataLoader calls for a batch: a list of its samples, over one array."""
-        return list(self.take(indices)) if self._null_mask([]) is None else self._take(indices)
+        return list(self.take(indices)) if column_of(self).null_mask([]) is None else self._take(indices)
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> AnyArray:
         """All samples as one array: over the map and read-only, unless a copy is asked for, or another dtype."""
         array = self._array
-        if (nulls := self._null_mask(None)) is not None and nulls.any():
+        if (nulls := column_of(self).null_mask(None)) is not None and nulls.any():
             raise ValueError(f"{self.path}: sample {int(np.argmax(nulls))} is null, which no array holds; see take")
         if dtype is not None and array.dtype != dtype:
             if copy is False:
@@ -332,7 +334,8 @@ class ArrayMmap(DatasetHandle[AnyArray]):
     def _private_map(self) -> AnyArray | None:
         """All samples over a writable map of their own, whose changes go nowhere; None for what lies otherwise."""
         state = self._now()
-        whole = self._whole() if self._is_mapped and self._described is not None else None
+        column = column_of(self)
+        whole = column.whole() if column.is_mapped and column.dtype is not None else None
         if not isinstance(state, Seen) or whole is None or not whole.flags.c_contiguous or whole.nbytes == 0:
             return None
         if self._state is not state:  # another thread has moved it meanwhile
@@ -350,12 +353,12 @@ class ArrayMmap(DatasetHandle[AnyArray]):
             wanted = np.asarray(value)
         except ValueError:
             return
-        samples = self.select(slice(start, stop))  # another thread may move this handle to other shapes
-        if samples._described is None or wanted.shape != samples.shape[1:]:
+        column = column_of(self)  # another thread may move this handle to other shapes
+        if column.dtype is None or wanted.shape != column.sample_shape:
             return
-        step = max(_CHUNK // max(samples._unit, 1), 1)
+        step = max(_CHUNK // max(wanted.size * column.dtype.itemsize, 1), 1)
         for first in range(start, stop, step):
-            part = samples.select(slice(first - start, first - start + step))._array
+            part = _as_array(column.selected_range(first, 1, min(step, stop - first)))
             try:
                 equal = np.asarray(part == wanted)
             except TypeError:  # structured dtypes that cannot be compared
@@ -387,6 +390,14 @@ class ArrayMmap(DatasetHandle[AnyArray]):
     def _batch_of(self, samples: Any) -> Batch[AnyArray]:
         array = np.asarray(samples) if isinstance(samples, ArrayMmap) else samples
         return array if type(array) is np.ndarray and array.ndim > 0 else list(array)
+
+
+def _as_array(column: Column) -> AnyArray:
+    """All samples as one read-only array; over the map, unless they do not lie in it in their order."""
+    if column.dtype is None:
+        return np.empty((len(column),))
+    whole = column.whole()
+    return column.take_rows(slice(None), None) if whole is None else whole
 
 
 def _column(dtype: DTypeLike | None, out_dir: PathLike) -> Array:

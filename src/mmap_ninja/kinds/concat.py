@@ -51,9 +51,9 @@ class Concat(Sequence[Any]):
     def __getitem__(self, key: Any) -> Any:
         is_name = isinstance(key, str) or (isinstance(key, list) and key and isinstance(key[0], str))
         if is_name and hasattr(self._parts[0], "columns"):
-            return Concat([cast("DatasetHandle[Any]", part._get_many(key)) for part in self._parts], self._chosen)
+            return Concat([cast("DatasetHandle[Any]", cast("Any", part)[key]) for part in self._parts], self._chosen)
         if not is_index(key):
-            return self._gathered(several(key), [part._get_many for part in self._parts])
+            return self._gathered(several(key), [part.__getitem__ for part in self._parts])
         at = int(self._chosen[resolved([operator.index(key)], len(self)).item()])
         part = int(np.searchsorted(self._ends, at, side="right"))
         return self._parts[part][at - self._start(part)]
@@ -151,7 +151,7 @@ class Concat(Sequence[Any]):
         found = [
             self._start(part) + position
             for part, samples in enumerate(self._parts)
-            for position in samples._found(value, 0, len(samples))
+            for position in samples._found(value, 0, len(samples))  # noqa: SLF001 - in one pass, as `index` looks
         ]
         return np.flatnonzero(np.isin(np.asarray(self._chosen), found))
 

@@ -10,12 +10,26 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NoReturn, Self, SupportsIndex, TypeVar, cast, get_args
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Final,
+    Literal,
+    NamedTuple,
+    NoReturn,
+    Self,
+    SupportsIndex,
+    TypeVar,
+    cast,
+    get_args,
+)
 
 import numpy as np
 import numpy.typing as npt
 
 from mmap_ninja import _kernel, progress
+from mmap_ninja._kernel import column_of
 from mmap_ninja.arrow import export, ingest
 from mmap_ninja.builds import build, paced, sources
 from mmap_ninja.builds.build import IfExists
@@ -24,7 +38,7 @@ from mmap_ninja.builds.sources import Indexable
 from mmap_ninja.columns import encoding
 from mmap_ninja.columns.batch import Batch, Parts, Values
 from mmap_ninja.columns.types import Column, Role
-from mmap_ninja.engine import compaction, files, open_column
+from mmap_ninja.engine import compaction, files
 from mmap_ninja.engine.change import Change
 from mmap_ninja.engine.commit_file import Told
 from mmap_ninja.engine.dataset import (
@@ -38,6 +52,7 @@ from mmap_ninja.engine.dataset import (
 from mmap_ninja.engine.directory import create, is_vacant
 from mmap_ninja.engine.edits import Edit
 from mmap_ninja.engine.generation import Identity
+from mmap_ninja.engine.open_column import open_column
 from mmap_ninja.engine.seen import Seen, Snapshot
 from mmap_ninja.errors import IncompleteDatasetWarning, MmapNinjaError, ReadOnlyError, StaleHandleError
 from mmap_ninja.exported import exported
@@ -89,6 +104,13 @@ class Closed:
 State = Seen | LegacyDataset | Snapshot | Closed | _Moment
 
 
+class GivenOut(NamedTuple):
+    """How samples become the user's: arrays as copies, and what is called with each."""
+
+    copies: bool
+    wrapper: Callable[[Any], Any] | None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Places:
     """Samples that are to be edited: their positions, and the rows that they had at first, in which numbering."""
@@ -110,7 +132,6 @@ class DatasetHandle(SampleSequence[T]):
 
     _kind: ClassVar[Kind]
     _sample: ClassVar[str]  # what the kernel calls it
-    _holds_json: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -124,7 +145,10 @@ class DatasetHandle(SampleSequence[T]):
     ) -> None:
         self._set_up(out_dir, files.absolute(out_dir), mode, durability, lock_timeout, keys, read_mode)
         if self._writable and is_vacant(self.path):
-            self._attach_nothing()
+            copies, wrapper = self._given_out
+            mapped = self._asked_read_mode != "pread"
+            nothing = _kernel.Column(self._sample, self._path_text, copies=copies, wrapper=wrapper, mapped=mapped)
+            self._show_column(nothing, _NEW)
         else:
             self._show(open_dataset(self.path, self._kind, durability, lock_timeout, keys))
             self._warn(stacklevel=4)  # the kind's constructor calls this one
@@ -141,12 +165,13 @@ class DatasetHandle(SampleSequence[T]):
         out_dir: PathLike,
         mode: Mode | None,
         read_mode: ReadMode | None = None,
+        configuration: dict[str, Any] | None = None,
     ) -> Self:
         """A handle on an engine that is open already."""
         handle = cls.__new__(cls)
         keys = dataset.keys if isinstance(dataset, LegacyDataset) else Keys()
         handle._set_up(out_dir, dataset.path, mode, dataset.durability, dataset.lock_timeout, keys, read_mode)
-        handle._configure({})
+        handle._configure(configuration or {})
         handle._show(dataset)
         return handle
 
@@ -169,14 +194,12 @@ class DatasetHandle(SampleSequence[T]):
         self.path = path  # absolute: the working directory may change
         self.mode = mode
         self._path_text = str(self.path)
-        super().__init__(self._sample, self._path_text)
+        super().__init__(self._path_text)
         self._durability: Durability = durability
         self._lock_timeout = lock_timeout
         self._keys = keys
         self._writable = mode in _WRITABLE_MODES
         self._asked_read_mode = read_mode
-        self._map_files(read_mode != "pread")
-        self._give_copies(mode == "c")
         self._mutex = _kernel.Mutex(self._path_text)
         self._state: State = _Moment.NEW
         self._dataset: Dataset | LegacyDataset | None = None
@@ -192,17 +215,9 @@ class DatasetHandle(SampleSequence[T]):
                 sizes = [extents[index] for index in seen.generation.payloads]
                 self._grow(sizes, seen.rows, seen.edits, seen)
         else:
-            attached = _kernel.Samples(self._sample, self._path_text)
-            if self._asked_read_mode is None:
-                attached._map_files(files.reads_by_map(dataset.any_descriptor))
-            else:
-                attached._map_files(self._asked_read_mode == "mmap")
-            if isinstance(seen, LegacyDataset):
-                seen.attach(attached)
-            else:
-                self._attach_files(seen, attached)
-                attached._apply_edits(seen.edits)
-            self._show_column(attached, seen)
+            asked = self._asked_read_mode
+            mapped = files.reads_by_map(dataset.any_descriptor) if asked is None else asked == "mmap"
+            self._show_column(self._open_column(seen, mapped=mapped), seen)
         self._dataset = dataset
 
     def _follow(self, dataset: Dataset) -> None:
@@ -211,7 +226,7 @@ class DatasetHandle(SampleSequence[T]):
             self._show(dataset)
         except (OSError, MemoryError, MmapNinjaError):
             self._dataset = dataset
-            self._detach(_Moment.BEHIND)
+            self._show_column(None, _Moment.BEHIND)
 
     def _attach_again(self) -> None:
         """Show a commit that could not be mapped when it was made; the kernel asks for it when samples are read."""
@@ -225,9 +240,19 @@ class DatasetHandle(SampleSequence[T]):
     def _opened(self) -> Dataset | LegacyDataset:
         return open_dataset(self.path, self._kind, self._durability, self._lock_timeout, self._keys)
 
-    def _attach_files(self, seen: Seen, samples: _kernel.Samples) -> None:
-        """Map the files of a commit whose generation was not shown before, for the kernel's object to read."""
-        open_column.attach(samples, seen.generation, seen.extents, seen.rows, 0)
+    def _open_column(self, seen: Seen | LegacyDataset, *, mapped: bool) -> _kernel.Column:
+        """The samples of a commit whose generation was not shown before."""
+        copies, wrapper = self._given_out
+        if isinstance(seen, LegacyDataset):
+            return seen.open_column(mapped=mapped, copies=copies, wrapper=wrapper)
+        path, extents, rows = self._path_text, seen.extents, seen.rows
+        column = open_column(seen.generation, 0, extents, rows, path, mapped=mapped, copies=copies, wrapper=wrapper)
+        return column.edited(seen.edits)
+
+    @property
+    def _given_out(self) -> GivenOut:
+        """How samples become the user's."""
+        return GivenOut(copies=self.mode == "c", wrapper=None)
 
     @property
     def _configuration(self) -> dict[str, Any]:
@@ -334,7 +359,7 @@ class DatasetHandle(SampleSequence[T]):
         try:
             self._show(Dataset(self.path, self._kind, self._durability, self._lock_timeout))
         except (OSError, MemoryError, MmapNinjaError):  # what fails now is no error of the batch
-            self._detach(_Moment.BEHIND)
+            self._show_column(None, _Moment.BEHIND)
         return True
 
     def __setitem__(self, key: SupportsIndex | Indices, value: Any) -> None:
@@ -381,7 +406,7 @@ class DatasetHandle(SampleSequence[T]):
         with self._mutex.turn():
             places = self._places(index)
             (sample,) = self.__getitems__(places.at)
-            self._edit(replace(places, stored=self._stored_rows(places.at)), nothing, 0)
+            self._edit(replace(places, stored=column_of(self).stored_rows(places.at)), nothing, 0)
         return sample
 
     def clear(self) -> None:
@@ -460,8 +485,8 @@ class DatasetHandle(SampleSequence[T]):
         at = resolved([operator.index(key)] if is_index(key) else several(key), len(self))
         state = self._now()
         if not isinstance(state, Seen):
-            return _Places(at, self._base_rows(at), None, None)
-        return _Places(at, self._base_rows(at), state.meta.numbering, state)
+            return _Places(at, column_of(self).base_rows(at), None, None)
+        return _Places(at, column_of(self).base_rows(at), state.meta.numbering, state)
 
     def _batch_of(self, samples: Any) -> Batch[Any]:
         """What is assigned to several places, or extended by, as a batch."""
@@ -557,11 +582,11 @@ class DatasetHandle(SampleSequence[T]):
                 if self._dataset is not None:
                     self._dataset.close()
             except (OSError, MmapNinjaError):
-                self._detach(self._as_closed())
+                self._show_column(None, self._as_closed())
                 self._dataset = None
                 raise
             # Not before: whoever interrupts this can close again.
-            self._detach(self._as_closed())
+            self._show_column(None, self._as_closed())
             self._dataset = None
 
     def _as_closed(self) -> Closed:
@@ -587,19 +612,25 @@ class DatasetHandle(SampleSequence[T]):
         if self._field_of is not None:
             records, name = self._field_of
             return cast("Self", records.select(indices)._get_many(name))
+        column, state = self._moment()
+        return self._view_of(column, state, indices, self._configuration)
+
+    def _view_of(self, column: _kernel.Column, state: State, indices: Indices, configuration: dict[str, Any]) -> Self:
+        """A view of some of the samples of a column, which are this handle's at a state."""
         view: Self = self._like_this()
-        view._configure(self._configuration)
-        view._take_over(self, view._share_column(self))
-        count = len(view)
+        view._configure(configuration)
+        view._take_over(self, state)
+        count = len(column)
         base: Selection = range(count) if self._selection is None else self._selection
         if isinstance(indices, slice):
             chosen = range(count)[indices]
-            view._select_range(view, chosen.start, chosen.step, len(chosen))
+            selected = column.selected_range(chosen.start, chosen.step, len(chosen))
             view._selection = base[indices]
         else:
             at = resolved(indices, count)
-            view._select_positions(view, at)
+            selected = column.selected(at)
             view._selection = base.start + base.step * at if isinstance(base, range) else base[at]
+        view._show_column(selected, view._state)
         return view
 
     def _like_this(self, cls: "type[DatasetHandle[Any]] | None" = None) -> Any:
@@ -658,7 +689,7 @@ class DatasetHandle(SampleSequence[T]):
         """Bytes of the samples as they are stored, without their offsets."""
         state = self._now()
         if isinstance(state, Snapshot):
-            return int(self._stored_sizes().sum()) * self._unit
+            return int(column_of(self).stored_sizes().sum()) * self._unit
         return 0 if isinstance(state, _Moment | Closed) else state.nbytes
 
     @property
@@ -690,7 +721,7 @@ class DatasetHandle(SampleSequence[T]):
 
     def _exported(self) -> dict[str, Any]:
         """The columns that Arrow sees, by their names."""
-        return export.one_column(self.select(slice(None)))
+        return export.one_column(column_of(self), self.path)
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         """The samples for another library, over the files where Arrow can read them: its PyCapsule protocol."""
@@ -923,8 +954,7 @@ def reopen(
         return new if selection is None else new.select(slice(0))
     dataset = open_dataset(Path(path), cls._kind, durability, lock_timeout, keys, told)
     dataset.pin(identity)
-    handle = cls._over(dataset, path, mode, read_mode)
-    handle._configure(configuration)
+    handle = cls._over(dataset, path, mode, read_mode, configuration)
     if selection is None:
         return handle
     if isinstance(selection, range):

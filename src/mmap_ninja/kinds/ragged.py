@@ -8,6 +8,7 @@ from typing import Any, Self, cast, overload
 import numpy as np
 import numpy.typing as npt
 
+from mmap_ninja._kernel import Column, column_of
 from mmap_ninja.arrow import export
 from mmap_ninja.builds import build, paced, sources
 from mmap_ninja.builds.build import IfExists
@@ -17,7 +18,7 @@ from mmap_ninja.columns.types import Ragged
 from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT, Durability
 from mmap_ninja.exported import exported
 from mmap_ninja.format.meta import one_column
-from mmap_ninja.kinds.handle import DatasetHandle, Mode, PathLike, Positions, ReadMode
+from mmap_ninja.kinds.handle import DatasetHandle, GivenOut, Mode, PathLike, Positions, ReadMode
 from mmap_ninja.kinds.indices import is_index, resolved, several
 from mmap_ninja.kinds.sequence import Indices
 from mmap_ninja.kinds.spans import check_keys
@@ -90,10 +91,10 @@ class RaggedMmap(DatasetHandle[AnyArray]):
         read_mode: ReadMode | None = None,
     ) -> None:
         keys = Keys(starts_key, ends_key, shapes_key, flattened_shapes_key)
+        self._configure({"wrapper_fn": wrapper_fn, "copy_before_wrapper_fn": copy_before_wrapper_fn})
         super().__init__(
             out_dir, mode, durability=durability, lock_timeout=lock_timeout, read_mode=read_mode, keys=keys
         )
-        self._configure({"wrapper_fn": wrapper_fn, "copy_before_wrapper_fn": copy_before_wrapper_fn})
 
     @property
     def _configuration(self) -> dict[str, Any]:
@@ -102,9 +103,12 @@ class RaggedMmap(DatasetHandle[AnyArray]):
     def _configure(self, configuration: dict[str, Any]) -> None:
         self.wrapper_fn = configuration.get("wrapper_fn")
         self.copy_before_wrapper_fn = configuration.get("copy_before_wrapper_fn", True)
-        self._wrap_with(self.wrapper_fn)
-        if self.wrapper_fn is not None:
-            self._give_copies(self.copy_before_wrapper_fn or self.mode == "c")
+
+    @property
+    def _given_out(self) -> GivenOut:
+        if self.wrapper_fn is None:
+            return super()._given_out
+        return GivenOut(self.copy_before_wrapper_fn or self.mode == "c", self.wrapper_fn)
 
     @classmethod
     def from_lists(
@@ -294,15 +298,12 @@ class RaggedMmap(DatasetHandle[AnyArray]):
     @property
     def _common_rank(self) -> int | None:
         """The rank that all samples have; None where they have several."""
-        if self._rank is not None:
-            return self._rank
-        ranks = np.unique(self._shape_table(0))
-        return int(ranks[0]) if len(ranks) == 1 else None
+        return _common_rank(column_of(self))
 
     @property
     def dtype(self) -> np.dtype[Any] | None:
         """The samples' dtype; None before the first one."""
-        return self._described
+        return column_of(self).dtype
 
     @property
     def _unit(self) -> int:
@@ -315,10 +316,10 @@ class RaggedMmap(DatasetHandle[AnyArray]):
         Raises:
             TypeError: if there are scalars among the samples, which have no length.
         """
-        samples = self.select(slice(None))  # one snapshot, whatever other threads append
-        if samples._rank == 1:
-            return samples._sizes()
-        lengths = samples._shape_table(1)[:, 0]
+        column = column_of(self)  # one snapshot, whatever other threads append
+        if column.rank == 1:
+            return column.sizes()
+        lengths = column.shape_table(1)[:, 0]
         if (lengths < 0).any():
             raise TypeError(f"{self.path}: sample {int(np.argmin(lengths))} is a scalar, which has no length")
         return lengths
@@ -326,29 +327,30 @@ class RaggedMmap(DatasetHandle[AnyArray]):
     @property
     def shapes(self) -> "npt.NDArray[np.int64] | Shapes":
         """The samples' shapes: int64 `[n, ndim]`, a new array; a sequence of tuples where their ranks differ."""
-        samples = self.select(slice(None))
-        rank = samples._common_rank
-        return samples._shape_table(rank) if rank else Shapes(samples)
+        column = column_of(self)
+        rank = _common_rank(column)
+        return column.shape_table(rank) if rank else Shapes(column)
 
     @property
     def flattened_shapes(self) -> npt.NDArray[np.int64]:
         """How many elements each sample has: int64 `[n]`, a new array."""
-        return self._sizes()
+        return column_of(self).sizes()
 
     @property
     def starts(self) -> npt.NDArray[np.uint64]:
         """Where each sample starts in `memmap`, in elements: uint64 `[n]`, read-only, over the map."""
-        return self._bounds()[0]
+        return column_of(self).bounds()[0]
 
     @property
     def ends(self) -> npt.NDArray[np.uint64]:
         """Where each sample ends in `memmap`, in elements: uint64 `[n]`, read-only, over the map."""
-        return self._bounds()[1]
+        return column_of(self).bounds()[1]
 
     @property
     def memmap(self) -> AnyArray:
         """The elements of all samples back to back: one dimension, read-only, over the map."""
-        return self._flat() if self.dtype else np.empty(0)
+        column = column_of(self)
+        return column.flat() if column.dtype else np.empty(0)
 
     def take_jagged(self, indices: Indices) -> tuple[AnyArray, npt.NDArray[np.int64]]:
         """Many samples back to back, without an array for each.
@@ -365,7 +367,7 @@ class RaggedMmap(DatasetHandle[AnyArray]):
             ValueError: if the samples have other trailing dimensions than each other, or no dimension.
         """
         if self.dtype is None:
-            self._prefetch(indices)  # any index is out of range
+            column_of(self).prefetch(indices)  # any index is out of range
             return np.empty(0), np.zeros(1, np.int64)
         return self._take_jagged(indices)
 
@@ -399,7 +401,7 @@ class RaggedMmap(DatasetHandle[AnyArray]):
         """
         extents = _extents(length, "length"), _extents(multiple_of, "multiple_of")
         if self.dtype is None:
-            self._prefetch(indices)  # any index is out of range
+            column_of(self).prefetch(indices)  # any index is out of range
             return np.empty((0, 0)), np.empty(0, np.int64)
         return self._take_padded(indices, partial(self._fill, value), *extents, out)
 
@@ -435,7 +437,7 @@ class RaggedMmap(DatasetHandle[AnyArray]):
         return Windows(self._unwrapped(), length, length if stride is None else stride, within_samples=within_samples)
 
     def _exported(self) -> dict[str, Any]:
-        return export.one_column(self._unwrapped())
+        return export.one_column(column_of(self).unwrapped(), self.path)
 
     def _matches(self, value: object, start: int, stop: int) -> Iterator[int]:
         """Positions of the samples of the same shape that are equal to a value in all elements."""
@@ -443,13 +445,13 @@ class RaggedMmap(DatasetHandle[AnyArray]):
             wanted = np.asarray(value)
         except ValueError:
             return
-        stored = self._unwrapped()
-        sizes = stored._sizes()[start:stop]
+        stored = column_of(self).unwrapped()
+        sizes = stored.sizes()[start:stop]
         for position in (start + np.flatnonzero(sizes == wanted.size)).tolist():
-            if stored._shape_of(position) != wanted.shape:
+            if stored.shape_of(position) != wanted.shape:
                 continue
             try:
-                equal = np.array_equal(stored[position], wanted)
+                equal = np.array_equal(stored.take([position])[0], wanted)
             except TypeError:  # structured dtypes that cannot be compared
                 return
             if equal:
@@ -457,16 +459,17 @@ class RaggedMmap(DatasetHandle[AnyArray]):
 
     def _unwrapped(self) -> "RaggedMmap":
         """A view of the same samples, which gives them out as they are stored."""
-        view = self.select(slice(None))
-        view._configure({})
-        view._give_copies(False)
-        return view
+        if self.wrapper_fn is None:
+            return self.select(slice(None))
+        column, state = self._moment()
+        return self._view_of(column.unwrapped(), state, slice(None), {})
 
     # ---- writing
 
     def _check_replacements(self, batch: Batch[AnyArray], at: Positions) -> None:
+        column = column_of(self)
         for position, sample in zip(at.tolist(), cast("list[Any]", batch), strict=True):
-            shape = self._shape_of(position)
+            shape = column.shape_of(position)
             if np.ndim(sample) != len(shape):
                 raise ValueError(
                     f"{self.path}: sample {position} has shape {shape}, its replacement {np.ndim(sample)} dimensions; "
@@ -478,8 +481,8 @@ class RaggedMmap(DatasetHandle[AnyArray]):
 class Shapes(Sequence[tuple[int, ...]]):
     """The shapes of samples of several ranks, each a tuple, read when asked for."""
 
-    def __init__(self, samples: RaggedMmap) -> None:
-        self._samples = samples.select(slice(None))
+    def __init__(self, samples: Column) -> None:
+        self._samples = samples
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -490,8 +493,16 @@ class Shapes(Sequence[tuple[int, ...]]):
     def __getitem__(self, index: Indices) -> list[tuple[int, ...]]: ...
     def __getitem__(self, index: int | Indices) -> tuple[int, ...] | list[tuple[int, ...]]:
         at = resolved([operator.index(index)] if is_index(index) else several(index), len(self))
-        shapes = [self._samples._shape_of(position) for position in at.tolist()]
+        shapes = [self._samples.shape_of(position) for position in at.tolist()]
         return shapes[0] if is_index(index) else shapes
+
+
+def _common_rank(column: Column) -> int | None:
+    """The rank that all samples have; None where they have several."""
+    if column.rank is not None:
+        return column.rank
+    ranks = np.unique(column.shape_table(0))
+    return int(ranks[0]) if len(ranks) == 1 else None
 
 
 def _column(dtype: DTypeLike | None, out_dir: PathLike) -> Ragged:

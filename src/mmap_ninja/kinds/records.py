@@ -8,6 +8,7 @@ from typing import Any, Final, Self, cast
 import numpy as np
 
 from mmap_ninja import _kernel
+from mmap_ninja._kernel import column_of
 from mmap_ninja.arrow import export, ingest
 from mmap_ninja.builds import build, paced, sources
 from mmap_ninja.builds.build import IfExists
@@ -15,11 +16,12 @@ from mmap_ninja.columns import encoding, nesting, specs
 from mmap_ninja.columns.batch import Batch, Parts, Table
 from mmap_ninja.columns.specs import Spec, Specs
 from mmap_ninja.columns.types import Array, Binary, Column, ColumnType, Json, Ragged, Text
-from mmap_ninja.engine import files, open_column
+from mmap_ninja.engine import files
 from mmap_ninja.engine.added_column import AddedColumn
 from mmap_ninja.engine.change import Change
-from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT, Columns, Durability
+from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT, Columns, Dataset, Durability
 from mmap_ninja.engine.directory import is_vacant
+from mmap_ninja.engine.open_column import open_column
 from mmap_ninja.engine.seen import Seen, Snapshot
 from mmap_ninja.errors import MmapNinjaError, StaleHandleError
 from mmap_ninja.exported import exported
@@ -31,6 +33,7 @@ from mmap_ninja.kinds.ragged import RaggedMmap
 from mmap_ninja.kinds.sequence import Indices
 from mmap_ninja.kinds.spans import SpansHandle
 from mmap_ninja.kinds.strings import StringsMmap
+from mmap_ninja.legacy.dataset import LegacyDataset
 
 Record = dict[str, Any]
 Sample = Any  # a dict, a dataclass or a named tuple
@@ -41,7 +44,6 @@ class JsonColumn(SpansHandle[Any]):
 
     _kind = "records"
     _sample = "text"
-    _holds_json = True
 
     def _matches(self, value: object, start: int, stop: int) -> Iterator[int]:
         # Equal values may have several texts: keys in another order, 1 and 1.0.
@@ -356,7 +358,10 @@ class RecordsMmap(DatasetHandle[Record]):
         return cls._build(out_dir, source, mode, options, made)
 
     def _exported(self) -> dict[str, Any]:
-        return {name: handle._exported()[export.SAMPLE] for name, handle in self._columns().items()}
+        return {
+            name: export.Exported(column_of(handle), self.path, is_json=isinstance(handle, JsonColumn))
+            for name, handle in self._columns().items()
+        }
 
     # ---- columns
 
@@ -385,32 +390,29 @@ class RecordsMmap(DatasetHandle[Record]):
 
     def _configure(self, configuration: dict[str, Any]) -> None:
         self._asked = configuration.get("asked")
-        if self._asked is not None and isinstance(self._state, Seen):
+
+    def _show(self, dataset: Dataset | LegacyDataset) -> None:
+        super()._show(dataset)
+        if self._asked is not None:  # of a pickle
             self._restrict(self, self._asked)
 
-    def _attach_files(self, seen: Seen, samples: _kernel.Samples) -> None:
-        columns = seen.meta.columns
-        fields = []
-        for place, column in enumerate(columns):
+    def _open_column(self, seen: Seen | LegacyDataset, *, mapped: bool) -> _kernel.Column:
+        assert isinstance(seen, Seen)  # noqa: S101 - 0.x had no records
+        copies, columns = self._given_out.copies, []
+        for place, column in enumerate(seen.meta.columns):
             where = f"{self._path_text}: column {column.name!r}"
-            fields.append(_kernel.Samples(open_column.kernel_kind(column.type), where))
-            fields[-1]._give_copies(self.mode == "c")
-            fields[-1]._map_files(samples._is_mapped)
-            open_column.attach(fields[-1], seen.generation, seen.extents, seen.rows, place)
-        samples._attach_fields([tuple(column.name.split(".")) for column in columns], fields)
+            opened = open_column(seen.generation, place, seen.extents, seen.rows, where, mapped=mapped, copies=copies)
+            columns.append((tuple(column.name.split(".")), opened))
+        records = _kernel.Column.of_records(self._path_text, columns, copies=copies, mapped=mapped)
+        return records.edited(seen.edits)
 
     def _restrict(self, parent: "RecordsMmap", asked: tuple[tuple[str, str], ...]) -> None:
         """Show some columns only, by other names perhaps."""
         places = {column.name: place for place, (_, column) in enumerate(parent._pairs)}
-        fields = []
-        for _, name in asked:
-            column = parent._pairs[places[name]][1]
-            fields.append(_kernel.Samples(open_column.kernel_kind(column.type), f"{self._path_text}: column {name!r}"))
-            fields[-1]._give_copies(self.mode == "c")
-            fields[-1]._show_field(parent, places[name])
-        shown = _kernel.Samples(self._sample, self._path_text)
-        shown._map_files(parent._is_mapped)
-        shown._attach_fields([tuple(name.split(".")) for name, _ in asked], fields)
+        records = column_of(parent)
+        columns = [(tuple(name.split(".")), records.field(places[stored])) for name, stored in asked]
+        copies, mapped = self._given_out.copies, records.is_mapped
+        shown = _kernel.Column.of_records(self._path_text, columns, copies=copies, mapped=mapped)
         self._own_pairs = tuple((name, parent._pairs[places[stored]][1]) for name, stored in asked)
         self._asked = asked
         self._show_column(shown, self._state)
@@ -446,9 +448,8 @@ class RecordsMmap(DatasetHandle[Record]):
         name, column = self._pairs[place]
         handle: DatasetHandle[Any] = self._like_this(_CLASSES[type(column.type)])
         handle._configure({})
-        handle._state = self._state
         handle._field_of = (self, name)
-        handle._show_field(self, place)
+        handle._show_column(column_of(self).field(place), self._state)
         return handle
 
     def _get_many(self, key: Any) -> Any:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmap_ninja import _kernel
+from mmap_ninja._kernel import column_of
 from mmap_ninja.kinds.indices import is_index, several
 
 T = TypeVar("T")
@@ -61,7 +62,7 @@ class SampleSequence(_kernel.Samples, Generic[T]):
         Args:
             indices: Integers in any order and number, negative ones counted from the end; a boolean mask; a slice.
         """
-        self._prefetch(indices)
+        column_of(self).prefetch(indices)
 
     def _matches(self, value: object, start: int, stop: int) -> Iterator[int]:
         """Positions of the samples in a range that are equal to a value, in their order."""
@@ -69,7 +70,7 @@ class SampleSequence(_kernel.Samples, Generic[T]):
 
     def _found(self, value: object, start: int, stop: int) -> Iterator[int]:
         """The same where samples may be null, which are equal to None alone."""
-        nulls = self._null_mask(slice(start, stop))
+        nulls = column_of(self).null_mask(slice(start, stop))
         if nulls is None:
             yield from self._matches(value, start, stop)
         elif value is None:

@@ -8,6 +8,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from mmap_ninja._kernel import column_of
 from mmap_ninja.builds import build, paced, sources
 from mmap_ninja.builds.build import IfExists
 from mmap_ninja.columns import codec
@@ -197,25 +198,25 @@ class SpansHandle(DatasetHandle[T]):
         raise NotImplementedError
 
     def _matches(self, value: object, start: int, stop: int) -> Iterator[int]:
-        wanted = self._key_bytes(value)
-        while wanted is not None and (start := self._find(wanted, start, stop)) >= 0:
+        wanted, column = self._key_bytes(value), column_of(self)
+        while wanted is not None and (start := column.find(wanted, start, stop)) >= 0:
             yield start
             start += 1
 
     @property
     def byte_lengths(self) -> npt.NDArray[np.int64]:
         """Bytes of each sample, decompressed if it is compressed: int64 `[n]`, a new array."""
-        return self._sizes()
+        return column_of(self).sizes()
 
     @property
     def starts(self) -> npt.NDArray[np.uint64]:
         """Where each sample starts in the payload, in bytes: uint64 `[n]`, read-only, over the map."""
-        return self._bounds()[0]
+        return column_of(self).bounds()[0]
 
     @property
     def ends(self) -> npt.NDArray[np.uint64]:
         """Where each sample ends in the payload, in bytes: uint64 `[n]`, read-only, over the map."""
-        return self._bounds()[1]
+        return column_of(self).bounds()[1]
 
 
 def check_keys(*keys: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
+from mmap_ninja._kernel import Column, column_of
 from mmap_ninja.columns.casting import AnyArray
 from mmap_ninja.exported import exported
 from mmap_ninja.kinds.handle import DatasetHandle
@@ -47,7 +48,7 @@ class Windows(Sequence[AnyArray]):
 
     def _first_element(self) -> int:
         try:
-            starts, _ = self._samples.select(slice(0, 1))._bounds()
+            starts, _ = self._column.selected_range(0, 1, min(len(self._samples), 1)).bounds()
         except AttributeError:
             raise ValueError(
                 f"{self._samples.path}: windows: a view by steps or indices has no order of its own; pass "
@@ -56,20 +57,25 @@ class Windows(Sequence[AnyArray]):
         return int(starts[0]) if len(starts) else 0
 
     @cached_property
+    def _column(self) -> Column:
+        return column_of(self._samples)
+
+    @cached_property
     def _before(self) -> npt.NDArray[np.int64]:
         """How many windows lie in the samples before each, and in all: `[n + 1]`."""
-        fitting = (self._samples._sizes() - self.length) // self.stride + 1
+        fitting = (self._column.sizes() - self.length) // self.stride + 1
         return np.concatenate([[0], np.cumsum(np.maximum(fitting, 0))])
 
     @cached_property
     def _sample_starts(self) -> npt.NDArray[np.int64]:
-        return self._samples._element_starts()
+        return self._column.element_starts()
 
     @cached_property
     def _count(self) -> int:
         if self.within_samples:
             return int(self._before[-1])
-        _, ends = self._samples.select(slice(-1, None))._bounds()
+        count = len(self._samples)
+        _, ends = self._column.selected_range(max(count - 1, 0), 1, min(count, 1)).bounds()
         elements = int(ends[0]) - self._first if len(ends) else 0
         return max((elements - self.length) // self.stride + 1, 0)
 
@@ -98,9 +104,9 @@ class Windows(Sequence[AnyArray]):
             ValueError: if `out` has another shape or dtype.
         """
         at = resolved(indices, len(self), "windows")
-        if self._samples._described is None:
+        if self._column.dtype is None:
             return np.empty((0, self.length)) if out is None else out
-        return self._samples._take_windows(self._starts(at), self.length, out)
+        return self._column.take_windows(self._starts(at), self.length, out)
 
     def __getitems__(self, indices: Indices) -> list[AnyArray]:
         """What PyTorch's DataLoader calls for a batch."""
@@ -114,7 +120,7 @@ class Windows(Sequence[AnyArray]):
         if not is_index(index):
             return self.take(several(index))
         (start,) = self._starts(resolved([operator.index(index)], len(self), "windows")).tolist()
-        return self._samples._flat(start, self.length)
+        return self._column.flat(start, self.length)
 
     def __repr__(self) -> str:
         where = ", within_samples=True" if self.within_samples else ""
@@ -124,5 +130,7 @@ class Windows(Sequence[AnyArray]):
 
     def __getstate__(self) -> dict[str, Any]:
         return {
-            name: value for name, value in vars(self).items() if name not in ("_before", "_sample_starts", "_count")
+            name: value
+            for name, value in vars(self).items()
+            if name not in ("_column", "_before", "_sample_starts", "_count")
         }

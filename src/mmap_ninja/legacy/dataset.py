@@ -1,11 +1,13 @@
 """A directory of 0.x as a handle sees it: opened, never changed."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from mmap_ninja import _kernel
 from mmap_ninja.columns import codec
-from mmap_ninja.columns.types import DICTIONARY_SIZES, Array, Column, ColumnType, Ragged, Text, Zstd
+from mmap_ninja.columns.types import DICTIONARY_SIZES, Array, Column, ColumnType, Ragged, ShapeForm, Text, Zstd
 from mmap_ninja.engine import files
 from mmap_ninja.engine.commit_file import Told
 from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT, Dataset, Durability, check_kind
@@ -96,29 +98,49 @@ class LegacyDataset:
         assert file is not None  # noqa: S101 - the kinds that have the file ask for it
         return self._opened[file.name].fileno()
 
-    def attach(self, samples: _kernel.Samples) -> None:
-        """Let the kernel's object read the samples."""
-        layout, payload = self.layout, self.layout.payload
-        payload_fd, size = self.file(payload), payload.size_bytes
-        if layout.kind == "array":
-            assert layout.dtype is not None and layout.sample_shape is not None  # noqa: S101, PT018 - the kind's
-            column, strides = Array(layout.dtype, layout.sample_shape), layout.strides
-            samples._describe(layout.dtype, list(layout.sample_shape), strides)
-            step = layout.dtype.itemsize if strides else column.row_size
-            samples._attach_fixed(payload_fd, size, step, self.rows)
-            return
-        unit = 1
-        if layout.dtype is not None:
-            unit = layout.dtype.itemsize
-            samples._describe(layout.dtype, [], [])
-        index = self.file(layout.starts), self.file(layout.ends)
-        samples._attach_legacy(payload_fd, size, unit, *index, self.rows, self._codec())
+    def open_column(
+        self, *, mapped: bool, copies: bool = False, wrapper: Callable[[Any], Any] | None = None
+    ) -> _kernel.Column:
+        """The samples, for the kernel to read: as `open_column` of a generation."""
+        layout = self.layout
+        column = self.meta.columns[0].type
+        unit = layout.dtype.itemsize if layout.dtype is not None else 1
+        if isinstance(column, Array) and not layout.strides:
+            unit = column.row_size
+        return _kernel.Column(
+            column.name,
+            str(self.path),
+            self.rows,
+            self._column_files(),
+            unit=unit,
+            dtype=layout.dtype,
+            shape=layout.sample_shape or (),
+            strides=layout.strides or (),
+            shape_form=ShapeForm.FLAT if layout.shapes is None else ShapeForm.LEGACY,
+            shape_width=layout.shapes.ndim if isinstance(layout.shapes, FlatShapes) else 0,
+            codec=self._codec(),
+            wrapper=wrapper,
+            copies=copies,
+            mapped=mapped,
+        )
+
+    def open_bytes(self, *, mapped: bool) -> _kernel.Column:
+        """The samples as they are stored, each a run of bytes."""
+        found = self._column_files()
+        unit = self.layout.dtype.itemsize if self.layout.dtype is not None else 1
+        index = {name: found[name] for name in ("data", "starts", "ends")}
+        return _kernel.Column("binary", str(self.path), self.rows, index, unit=unit, mapped=mapped)
+
+    def _column_files(self) -> dict[str, tuple[int, int]]:
+        """The files as the kernel calls them."""
+        layout = self.layout
+        roles = {"data": layout.payload, "starts": layout.starts, "ends": layout.ends}
         match layout.shapes:
-            case FlatShapes(shapes, ndim):
-                samples._attach_legacy_shape_rows(self.file(shapes), ndim)
+            case FlatShapes(shapes, _):
+                roles |= {"shapes": shapes}
             case NestedShapes(numbers, starts, ends):
-                fds = self.file(numbers), numbers.size_bytes, self.file(starts), self.file(ends)
-                samples._attach_legacy_shape_spans(*fds)
+                roles |= {"shapes": numbers, "starts of shapes": starts, "ends of shapes": ends}
+        return {role: (self.file(file), file.size_bytes) for role, file in roles.items() if file is not None}
 
     def _codec(self) -> _kernel.Zstd | None:
         column = self.meta.columns[0].type

@@ -20,11 +20,10 @@ from mmap_ninja.exported import exported
 from mmap_ninja.format.meta import FileEntry, new_meta
 from mmap_ninja.format.names import COMMIT, FIRST_OFFSET, LEGACY_DATA, UPGRADE
 from mmap_ninja.legacy.dataset import GENERATION, LegacyDataset
-from mmap_ninja.legacy.layout import Keys, Kind
+from mmap_ninja.legacy.layout import Keys
 
-Slices = Callable[[], Iterator[_kernel.Samples]]
+Slices = Callable[[], Iterator[_kernel.Column]]
 
-_KERNEL_KINDS: Final[dict[Kind, str]] = {"strings": "text", "array": "array", "ragged": "ragged"}
 _ROWS_AT_ONCE: Final = 1 << 16
 _BYTES_AT_ONCE: Final = 1 << 24
 
@@ -98,10 +97,7 @@ def adopt(path: Path, keys: Keys, lock_timeout: float) -> None:
             return
         directory.remove_unnamed(path)  # the files of an upgrade that was interrupted
         dataset = LegacyDataset(path, None, keys=keys)
-        samples = _kernel.Samples(_KERNEL_KINDS[dataset.layout.kind], str(path))
-        samples._map_files(files.reads_by_map(dataset.any_descriptor))
-        dataset.attach(samples)
-        column, contents, payload_stays = _contents(dataset, samples)
+        column, contents, payload_stays = _contents(dataset)
         kept = (FileEntry(1, "data", 0, LEGACY_DATA),) if payload_stays else ()
         columns = (Column(0, "", column),)
         meta = new_meta(dataset.layout.kind, GENERATION, dataset.meta.uuid, columns, {}, kept)
@@ -114,19 +110,20 @@ def adopt(path: Path, keys: Keys, lock_timeout: float) -> None:
         directory.finish_upgrade(path)
 
 
-def _contents(dataset: LegacyDataset, samples: _kernel.Samples) -> tuple[ColumnType, copying.Contents, bool]:
+def _contents(dataset: LegacyDataset) -> tuple[ColumnType, copying.Contents, bool]:
     """The column that an upgrade makes, what its new files hold, and whether the payload stays as it is."""
-    column = dataset.meta.columns[0].type
+    column, mapped = dataset.meta.columns[0].type, files.reads_by_map(dataset.any_descriptor)
+    samples = dataset.open_column(mapped=mapped)
     if isinstance(column, Array):
         strided = bool(dataset.layout.strides)
         return column, {("data", 0): _in_c_order(samples, column)} if strided else {}, not strided
-    slices = partial(_slices, samples, str(dataset.path))
+    slices = partial(_slices, samples)
     contiguous = _are_contiguous(slices)
     contents: dict[tuple[Role, int | None], Iterable[bytes]] = {("offsets", 0): _offsets(slices)}
     if not contiguous:
-        contents["data", 0] = _back_to_back(dataset)
+        contents["data", 0] = iter(dataset.open_bytes(mapped=mapped))
     if isinstance(column, Text) and column.codec is not None:
-        contents["sizes", 0] = (part._sizes().astype(np.uint32).tobytes() for part in slices())
+        contents["sizes", 0] = (part.sizes().astype(np.uint32).tobytes() for part in slices())
     if isinstance(column, Ragged):
         column = _with_ranks(column, slices, dataset.path)
         if column.shape_width:
@@ -134,20 +131,18 @@ def _contents(dataset: LegacyDataset, samples: _kernel.Samples) -> tuple[ColumnT
     return column, contents, contiguous
 
 
-def _slices(samples: _kernel.Samples, path: str) -> Iterator[_kernel.Samples]:
-    """Views of some samples at a time."""
+def _slices(samples: _kernel.Column) -> Iterator[_kernel.Column]:
+    """Some samples at a time."""
     for first in range(0, len(samples), _ROWS_AT_ONCE):
-        part = _kernel.Samples("ragged", path)
-        part._select_range(samples, first, 1, min(_ROWS_AT_ONCE, len(samples) - first))
-        yield part
+        yield samples.selected_range(first, 1, min(_ROWS_AT_ONCE, len(samples) - first))
 
 
 def _are_contiguous(slices: Slices) -> bool:
     """Whether each sample starts where the one before ends, as today's offsets say; checks each on the way."""
     contiguous, before = True, 0
     for part in slices():
-        part._sizes()
-        starts, ends = part._bounds()
+        part.sizes()
+        starts, ends = part.bounds()
         contiguous &= int(starts[0]) == before and bool((starts[1:] == ends[:-1]).all())
         before = int(ends[-1])
     return contiguous
@@ -157,14 +152,14 @@ def _offsets(slices: Slices) -> Iterator[bytes]:
     end = 0
     yield FIRST_OFFSET
     for part in slices():
-        ends = end + np.cumsum(part._stored_sizes())
+        ends = end + np.cumsum(part.stored_sizes())
         end = int(ends[-1])
         yield ends.astype(np.uint64).tobytes()
 
 
 def _with_ranks(column: Ragged, slices: Slices, path: Path) -> Ragged:
     for part in slices():
-        ranks = part._shape_table(0)
+        ranks = part.shape_table(0)
         column = column.with_ranks(int(ranks.min()), int(ranks.max()))
     if column.ranks is not None and column.ranks[1] > MOST_DIMENSIONS:
         raise ValueError(f"{path}: a sample has {column.ranks[1]} dimensions; expected at most {MOST_DIMENSIONS}")
@@ -174,23 +169,13 @@ def _with_ranks(column: Ragged, slices: Slices, path: Path) -> Ragged:
 def _shape_rows(column: Ragged, slices: Slices) -> Iterator[bytes]:
     ranked = column.shape_form is ShapeForm.RANKED
     for part in slices():
-        extents = np.maximum(part._shape_table(column.shape_width - ranked), 0)  # -1: it has fewer dimensions
-        rows = np.hstack([part._shape_table(0), extents]) if ranked else extents
+        extents = np.maximum(part.shape_table(column.shape_width - ranked), 0)  # -1: it has fewer dimensions
+        rows = np.hstack([part.shape_table(0), extents]) if ranked else extents
         yield rows.astype(np.uint64).tobytes()
 
 
-def _back_to_back(dataset: LegacyDataset) -> Iterator[bytes]:
-    layout = dataset.layout
-    unit = layout.dtype.itemsize if layout.dtype is not None else 1
-    samples = _kernel.Samples("binary", str(dataset.path))
-    samples._map_files(files.reads_by_map(dataset.any_descriptor))
-    index = dataset.file(layout.starts), dataset.file(layout.ends)
-    samples._attach_legacy(dataset.file(layout.payload), layout.payload.size_bytes, unit, *index, dataset.rows)
-    return iter(samples)
-
-
-def _in_c_order(samples: _kernel.Samples, column: Array) -> Iterator[bytes]:
-    array = samples._whole()
+def _in_c_order(samples: _kernel.Column, column: Array) -> Iterator[bytes]:
+    array = samples.whole()
     assert array is not None  # noqa: S101 - these are all samples, in their order
     step = max(_BYTES_AT_ONCE // column.row_size, 1)
     for first in range(0, len(array), step):

@@ -14,9 +14,10 @@ import numpy.typing as npt
 
 from mmap_ninja import _kernel, progress
 from mmap_ninja.columns.types import Array, LengthRule
-from mmap_ninja.engine import files, open_column
+from mmap_ninja.engine import files
 from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT
 from mmap_ninja.engine.generation import Generation
+from mmap_ninja.engine.open_column import open_column
 from mmap_ninja.engine.upgrade_marks import detect
 from mmap_ninja.errors import CorruptDatasetError, DatasetTruncatedError
 from mmap_ninja.exported import exported
@@ -346,13 +347,12 @@ def _verify_samples(found: Found, *, verbose: bool) -> None:
         index = generation.meta.index("data", column.id)
         if isinstance(column.type, Array) or not found.whole or index in found.missing:
             continue  # any bytes are an array
-        samples = _kernel.Samples(open_column.kernel_kind(column.type), str(generation.path))
-        samples._map_files(False)  # a file that is cut meanwhile is a finding
-        open_column.attach(samples, generation, extents, found.whole, place)
+        # Not mapped: a file that is cut meanwhile is a finding.
+        samples = open_column(generation, place, extents, found.whole, str(generation.path), mapped=False)
         _read_all(samples, generation.meta.files[index].name, found, verbose=verbose)
 
 
-def _read_all(samples: _kernel.Samples, name: str, found: Found, *, verbose: bool) -> None:
+def _read_all(samples: _kernel.Column, name: str, found: Found, *, verbose: bool) -> None:
     count, bad, first_error = len(samples), [], ""
     iterator = cast(_kernel.SamplesIterator, iter(samples))
     with progress.bar(count, " samples", shown=verbose, scaled=True) as tell:
@@ -380,9 +380,7 @@ def _examine_legacy(path: Path, level: Level, keys: Keys, *, verbose: bool) -> R
         return Report(path, level, 0, (Problem("type.ninja", str(error), None, ()),), (note,))
     problems: tuple[Problem, ...] = ()
     if level == "full" and dataset.rows:
-        samples = _kernel.Samples(open_column.kernel_kind(dataset.meta.columns[0].type), str(path))
-        samples._map_files(False)
-        dataset.attach(samples)
+        samples = dataset.open_column(mapped=False)
         found = Found(Generation(path, dataset.meta, None), None)
         _read_all(samples, dataset.layout.payload.name, found, verbose=verbose)
         problems = tuple(

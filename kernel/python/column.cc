@@ -1,0 +1,322 @@
+// Columns as they are made: of files, of other columns, and of other rows of the same files.
+
+#include "column.h"
+
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/vector.h>
+
+#include <algorithm>
+
+#include "samples.h"
+
+namespace mmap_ninja {
+namespace {
+
+using MapPtr = std::shared_ptr<Mapping>;
+
+SampleKind kind_of(const std::string& name) {
+  if (name == "text") return SampleKind::text;
+  if (name == "binary") return SampleKind::binary;
+  if (name == "record") return SampleKind::record;
+  return name == "array" ? SampleKind::array : SampleKind::ragged;
+}
+
+const char* name_of(SampleKind kind) {
+  constexpr const char* kNames[] = {"text", "binary", "array", "ragged", "record"};
+  return kNames[static_cast<size_t>(kind)];
+}
+
+uint64_t rows_size(const std::string& path, uint64_t rows, uint64_t unit) {
+  uint64_t size;
+  if (__builtin_mul_overflow(rows, unit, &size) || size > INT64_MAX)
+    raise({.code = Code::overflow, .what = "dataset"}, path);
+  return size;
+}
+
+uint64_t sizes_size(uint64_t rows) { return rows * sizeof(uint32_t); }
+
+uint64_t offsets_size(uint64_t rows) { return (rows + 1) * sizeof(uint64_t); }
+
+Index offsets_index(MapPtr offsets) { return {offsets, offsets, sizeof(uint64_t)}; }
+
+// The files of a column that is made, as they are called in errors: descriptors, and bytes.
+class Files {
+ public:
+  Files(nb::dict files, Access access, const std::string& path)
+      : files_(std::move(files)), access_(access), path_(path) {}
+
+  bool has(const char* name) const { return files_.contains(name); }
+  uint64_t size(const char* name) const { return of(name).second; }
+
+  // `needed`: by the rows. `name`: a literal.
+  MapPtr map(const char* name, uint64_t needed) const {
+    auto [fd, size] = of(name);
+    if (needed > size)
+      raise({.code = Code::short_file, .what = name, .found = size, .expected = needed}, path_);
+    MapPtr mapping;
+    check(Mapping::open(fd, size, access_, name, &mapping), path_);
+    return mapping;
+  }
+
+ private:
+  std::pair<int, uint64_t> of(const char* name) const {
+    return nb::cast<std::pair<int, uint64_t>>(files_[name]);
+  }
+
+  nb::dict files_;
+  Access access_;
+  const std::string& path_;
+};
+
+// Where rows of any size start and end. The directories of 0.x have that in files of their own.
+Index index_of(const Files& files, uint64_t rows) {
+  if (files.has("offsets")) return offsets_index(files.map("offsets", offsets_size(rows)));
+  if (!files.has("starts")) return {};
+  uint64_t size = rows * sizeof(uint64_t);
+  return {files.map("starts", size), files.map("ends", size), 0};
+}
+
+Spans spans_of(const Files& files, uint64_t rows, uint64_t unit, const std::string& path) {
+  if (!files.has("data")) return {nullptr, 0, 0, {}};
+  Index index = index_of(files, rows);
+  uint64_t needed = index.starts ? 0 : rows_size(path, rows, unit);
+  return {files.map("data", needed), files.size("data"), unit, std::move(index)};
+}
+
+// The shapes of ragged rows: `width` numbers each, or in the directories of 0.x a span of them.
+Shapes shapes_of(const Files& files, uint64_t rows, ShapeForm form, uint64_t width, const std::string& path) {
+  if (!files.has("shapes")) return {form, {nullptr, 0, 0, {}}};
+  if (!files.has("starts of shapes")) {
+    uint64_t unit = width * sizeof(uint64_t), size = rows_size(path, rows, unit);
+    return {form, {files.map("shapes", size), size, unit, {}}};
+  }
+  uint64_t size = rows * sizeof(uint64_t);
+  Index index{files.map("starts of shapes", size), files.map("ends of shapes", size), 0};
+  return {form, {files.map("shapes", 0), files.size("shapes"), sizeof(uint64_t), std::move(index)}};
+}
+
+ColumnPtr made(Column column) { return std::make_shared<const Column>(std::move(column)); }
+
+Access access_of(bool mapped) { return mapped ? Access::map : Access::pread; }
+
+// A column of files. Without any it holds nothing.
+void make(Reader* self, const std::string& kind, std::string path, uint64_t rows, nb::dict files,
+          uint64_t unit, nb::object dtype, const std::vector<int64_t>& shape,
+          const std::vector<npy_intp>& strides, int shape_form, uint64_t shape_width, nb::object codec,
+          nb::object wrapper, bool copies, bool mapped) {
+  if ((!dtype.is_none() && !PyArray_DescrCheck(dtype.ptr())) || shape.size() > kMaxRank)
+    raise(nb::borrow(PyExc_TypeError), "a dtype and a shape were expected");
+  Layout layout{std::move(path), std::move(dtype), {}, strides};
+  layout.shape.rank = static_cast<int>(shape.size());
+  std::copy(shape.begin(), shape.end(), layout.shape.dims.begin());
+  Column column;
+  column.kind = kind_of(kind);
+  column.access = access_of(mapped);
+  column.is_direct = mapped;
+  column.copies = copies;
+  column.rows = RowMap(rows);
+  column.wrapper = std::move(wrapper);
+  Files found(std::move(files), column.access, layout.path);
+  column.part.stored = rows;
+  column.part.spans = spans_of(found, rows, unit, layout.path);
+  column.part.owner = owner_of(column.part.spans.payload());
+  column.part.shapes = shapes_of(found, rows, static_cast<ShapeForm>(shape_form), shape_width, layout.path);
+  if (found.has("nulls")) column.part.nulls = found.map("nulls", rows);
+  if (!codec.is_none()) column.part.frames.codec = codec_of(codec);
+  if (found.has("sizes")) column.part.frames.sizes = found.map("sizes", sizes_size(rows));
+  column.layout = std::make_shared<const Layout>(std::move(layout));
+  new (self) Reader{made(std::move(column))};
+}
+
+// Records of columns that have the same rows, each with the keys that lead to it.
+Reader of_records(std::string path, const std::vector<std::pair<nb::tuple, const Reader*>>& columns,
+                  bool copies, bool mapped) {
+  auto fields = std::make_shared<Fields>();
+  fields->groups.push_back({0, nb::none(), 0});
+  nb::dict groups;
+  for (const auto& [keys, of] : columns) {
+    size_t group = 0, depth = keys.size() - 1;
+    nb::tuple above;
+    for (size_t level = 0; level < depth; ++level) {
+      above = nb::tuple(above + nb::make_tuple(keys[level]));
+      if (!groups.contains(above)) {
+        groups[above] = fields->groups.size();
+        fields->groups.push_back({group, nb::borrow(keys[level]), fields->fields.size()});
+      }
+      group = nb::cast<size_t>(groups[above]);
+    }
+    fields->fields.push_back({group, nb::borrow(keys[depth]), of->column, {}});
+  }
+  Column column;
+  column.kind = SampleKind::record;
+  column.is_direct = false;
+  column.access = access_of(mapped);
+  column.copies = copies;
+  if (!columns.empty()) column.rows = columns[0].second->column->rows;
+  column.layout = std::make_shared<const Layout>(Layout{.path = std::move(path)});
+  column.fields = std::move(fields);
+  return {made(std::move(column))};
+}
+
+// ---- other rows of the same files
+
+Reader with_rows(const Column& seen, RowMap rows) {
+  Column column = seen;
+  column.rows = std::move(rows);
+  return {made(std::move(column))};
+}
+
+// What edits make of the rows.
+Reader edited(const Reader& reader, const PyEdits& edits) {
+  const Column& seen = *reader.column;
+  return with_rows(seen, RowMap(seen.rows.count(), edits.edits));
+}
+
+// `count` of the samples: at the positions start, start + step, ...
+Reader selected_range(const Reader& reader, int64_t start, int64_t step, uint64_t count) {
+  const Column& seen = *reader.column;
+  if (count == 0) return with_rows(seen, RowMap(0));
+  int64_t last = start + step * static_cast<int64_t>(count - 1),
+          rows = static_cast<int64_t>(seen.rows.count());
+  if (std::min(start, last) < 0 || std::max(start, last) >= rows)
+    raise({.code = Code::row_range, .found = static_cast<uint64_t>(last), .expected = seen.rows.count()},
+          seen.path());
+  return with_rows(seen, seen.rows.select(start, step, count));
+}
+
+Reader selected(const Reader& reader, nb::handle indices) {
+  ColumnPtr seen = reader.column;
+  std::vector<uint64_t> chosen = rows_of(*seen, indices);
+  std::shared_ptr<int64_t[]> rows(new int64_t[chosen.size()]);
+  std::copy(chosen.begin(), chosen.end(), rows.get());
+  return with_rows(*seen, RowMap(chosen.size(), std::move(rows)));
+}
+
+// One column of records, of their rows.
+Reader field(const Reader& reader, size_t place) {
+  const Column& seen = *reader.column;
+  if (!seen.fields || place >= seen.fields->fields.size())
+    raise(nb::borrow(PyExc_IndexError), seen.path() + ": has no column " + std::to_string(place));
+  return with_rows(*seen.fields->fields[place].column, seen.rows);
+}
+
+// The same samples, given out as they are stored.
+Reader unwrapped(const Reader& reader) {
+  Column column = *reader.column;
+  column.wrapper = nb::none();
+  column.copies = false;
+  return {made(std::move(column))};
+}
+
+// ---- the same files at a later commit
+
+// Mapped again only where it has outgrown its reservation.
+MapPtr grown(const std::string& path, const MapPtr& mapping, uint64_t size) {
+  MapPtr result = mapping;
+  if (mapping && size > mapping->capacity()) check(mapping->reopen(size, &result), path);
+  return result;
+}
+
+Part grown(const std::string& path, const Part& seen, uint64_t payload_size, uint64_t rows) {
+  auto grow_spans = [&](const Spans& spans, uint64_t size) -> Spans {
+    Index index = spans.index();
+    if (index.starts) index = offsets_index(grown(path, index.starts, offsets_size(rows)));
+    return {grown(path, spans.payload(), size), size, spans.unit(), std::move(index)};
+  };
+  Part part = seen;
+  part.stored = rows;
+  part.spans = grow_spans(seen.spans, payload_size);
+  const Spans& shapes = seen.shapes.spans();
+  part.shapes = {seen.shapes.form(), grow_spans(shapes, rows_size(path, rows, shapes.unit()))};
+  // The same map, the same owner: only a batch that outgrew the reservation makes a new one.
+  if (part.spans.payload() != seen.spans.payload()) part.owner = owner_of(part.spans.payload());
+  if (seen.frames.codec) part.frames.sizes = grown(path, seen.frames.sizes, sizes_size(rows));
+  part.nulls = grown(path, seen.nulls, rows);
+  return part;
+}
+
+ColumnPtr grown(const Column& seen, uint64_t payload_size, uint64_t rows, RowMap map) {
+  Column column = seen;
+  column.rows = std::move(map);
+  column.part = grown(seen.path(), seen.part, payload_size, rows);
+  return made(std::move(column));
+}
+
+// ---- what Python asks of a column
+
+// The rank that all ragged samples have, as far as the way that their shapes are stored tells it.
+nb::object rank_of_all(const Reader& reader) {
+  const Shapes& shapes = reader.column->part.shapes;
+  switch (shapes.form()) {
+    case ShapeForm::scalar:
+      return nb::int_(0);
+    case ShapeForm::flat:
+      return nb::int_(1);
+    case ShapeForm::rows:
+      return nb::int_(shapes.spans().unit() / sizeof(uint64_t));
+    default:
+      return nb::none();
+  }
+}
+
+nb::tuple sample_shape(const Reader& reader) {
+  const Shape& shape = reader.column->layout->shape;
+  nb::list extents;
+  for (int k = 0; k < shape.rank; ++k) extents.append(shape.dims[static_cast<size_t>(k)]);
+  return nb::tuple(extents);
+}
+
+}  // namespace
+
+nb::object owner_of(const std::shared_ptr<Mapping>& payload) {
+  using Kept = std::shared_ptr<Mapping>;
+  return nb::capsule(new Kept(payload), [](void* kept) noexcept { delete static_cast<Kept*>(kept); });
+}
+
+ColumnPtr grown(const ColumnPtr& column, const std::vector<uint64_t>& payload_sizes, uint64_t rows,
+                const PyEdits& edits) {
+  RowMap map(rows, edits.edits);
+  if (payload_sizes.size() != (column->fields ? column->fields->fields.size() : 1))
+    raise(nb::borrow(PyExc_ValueError), column->path() + ": has another number of columns");
+  if (!column->fields) return grown(*column, payload_sizes[0], rows, std::move(map));
+  auto fields = std::make_shared<Fields>(*column->fields);
+  for (size_t k = 0; k < fields->fields.size(); ++k) {
+    ColumnPtr& of_field = fields->fields[k].column;
+    of_field = grown(*of_field, payload_sizes[k], rows, RowMap(rows));
+  }
+  Column records = *column;
+  records.rows = std::move(map);
+  records.fields = std::move(fields);
+  return made(std::move(records));
+}
+
+void define_columns(nb::module_& m) {
+  static PyType_Slot slots[] = {
+      {Py_tp_iter, reinterpret_cast<void*>(iterate_column)},
+      {0, nullptr},
+  };
+  nb::class_<Reader> column(m, "Column", nb::type_slots(slots));
+  column
+      .def("__init__", &make, nb::arg("kind"), nb::arg("path"), nb::arg("rows") = 0,
+           nb::arg("files") = nb::dict(), nb::arg("unit") = 1, nb::arg("dtype").none() = nb::none(),
+           nb::arg("shape") = nb::make_tuple(), nb::arg("strides") = nb::make_tuple(),
+           nb::arg("shape_form") = static_cast<int>(ShapeForm::flat), nb::arg("shape_width") = 0,
+           nb::arg("codec").none() = nb::none(), nb::arg("wrapper").none() = nb::none(),
+           nb::arg("copies") = false, nb::arg("mapped") = true)
+      .def_static("of_records", &of_records, nb::arg("path"), nb::arg("columns"), nb::kw_only(),
+                  nb::arg("copies") = false, nb::arg("mapped") = true)
+      .def("edited", &edited)
+      .def("selected_range", &selected_range)
+      .def("selected", &selected)
+      .def("field", &field)
+      .def("unwrapped", &unwrapped)
+      .def("__len__", [](const Reader& self) { return self.column->rows.count(); })
+      .def_prop_ro("kind", [](const Reader& self) { return name_of(self.column->kind); })
+      .def_prop_ro("is_mapped", [](const Reader& self) { return self.column->access == Access::map; })
+      .def_prop_ro("dtype", [](const Reader& self) { return self.column->layout->dtype; })
+      .def_prop_ro("rank", &rank_of_all)
+      .def_prop_ro("sample_shape", &sample_shape);
+  define_batches(column);
+}
+
+}  // namespace mmap_ninja
