@@ -7,7 +7,7 @@
 
 #include <algorithm>
 
-#include "samples.h"
+#include "batch.h"
 
 namespace mmap_ninja {
 namespace {
@@ -242,6 +242,14 @@ ColumnPtr grown(const Column& seen, uint64_t payload_size, uint64_t rows, RowMap
   return made(std::move(column));
 }
 
+PyObject* iterate(PyObject* self) {
+  if (!nb::inst_ready(self)) [[unlikely]] {
+    PyErr_SetString(PyExc_ValueError, "the column was never made");
+    return nullptr;
+  }
+  return new_iterator(*nb::inst_ptr<Reader>(self));
+}
+
 // ---- what Python asks of a column
 
 // The rank that all ragged samples have, as far as the way that their shapes are stored tells it.
@@ -292,7 +300,7 @@ ColumnPtr grown(const ColumnPtr& column, const std::vector<uint64_t>& payload_si
 
 void define_columns(nb::module_& m) {
   static PyType_Slot slots[] = {
-      {Py_tp_iter, reinterpret_cast<void*>(iterate_column)},
+      {Py_tp_iter, reinterpret_cast<void*>(iterate)},
       {0, nullptr},
   };
   nb::class_<Reader> column(m, "Column", nb::type_slots(slots));
@@ -316,7 +324,8 @@ void define_columns(nb::module_& m) {
       .def_prop_ro("dtype", [](const Reader& self) { return self.column->layout->dtype; })
       .def_prop_ro("rank", &rank_of_all)
       .def_prop_ro("sample_shape", &sample_shape);
-  define_batches(column);
+  define_takes(column);
+  define_tables(column);
 }
 
 }  // namespace mmap_ninja

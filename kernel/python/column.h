@@ -100,6 +100,12 @@ struct Samples : Reader {
   bool is_mapped = true;  // what it shows, or showed last
 };
 
+// What a handle shows, of which a batch keeps the column; raises if it is closed.
+Reader& shown(Samples& samples);
+
+// An iterator over what a reader sees now; nullptr with a Python error set where there is no memory for it.
+PyObject* new_iterator(const Reader& reader);
+
 // The edits of a commit, as Python holds them; none: an unedited dataset's.
 struct PyEdits {
   std::shared_ptr<const Edits> edits;

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "samples.h"
+#include "column.h"
 
 namespace mmap_ninja {
 namespace {

@@ -4,7 +4,7 @@
 
 #include <numeric>
 
-#include "samples.h"
+#include "batch.h"
 
 namespace mmap_ninja {
 namespace {

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "samples.h"
+#include "batch.h"
 
 namespace mmap_ninja {
 namespace {

@@ -17,6 +17,7 @@ NB_MODULE(_kernel, m) {
   define_edits(m);
   define_indices(m);
   define_columns(m);
+  define_iterator(m);
   define_samples(m);
   define_encoding(m);
   define_zstd(m);

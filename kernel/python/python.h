@@ -92,6 +92,20 @@ class GilReleased {
   PyThreadState* state_;
 };
 
+// For slots: whether a function that may throw has not.
+template <typename Function>
+bool succeeds(Function function) {
+  try {
+    function();
+    return true;
+  } catch (nb::python_error& error) {
+    error.restore();
+  } catch (const std::bad_alloc&) {
+    PyErr_NoMemory();
+  }
+  return false;
+}
+
 class Buffer {
  public:
   explicit Buffer(nb::handle object) {
@@ -134,9 +148,11 @@ void define_log(nb::module_& m);
 void define_edits(nb::module_& m);
 void define_indices(nb::module_& m);
 void define_columns(nb::module_& m);
+void define_iterator(nb::module_& m);
 void define_samples(nb::module_& m);
-void define_batches(nb::class_<struct Reader>& column);
-void define_batches(nb::class_<struct Samples>& samples);
+void define_takes(nb::class_<struct Reader>& column);
+void define_takes(nb::class_<struct Samples>& samples);
+void define_tables(nb::class_<struct Reader>& column);
 void define_encoding(nb::module_& m);
 void define_zstd(nb::module_& m);
 

@@ -1,9 +1,8 @@
-// The samples that a handle sees, and how one of them becomes an object.
+// Samples that are read together: guarded against truncation where their files are mapped, and read into
+// memory where they are not.
 
 #pragma once
 
-#include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,35 +10,6 @@
 #include "fetch.h"
 
 namespace mmap_ninja {
-
-// A row as an object: a new reference, or nullptr with either `status` or a Python error set. `owns`: it must
-// be no view.
-PyObject* decode(const Column& column, uint64_t row, Span span, bool owns, Hints* hints, Status* status);
-
-// One record, as nested dicts; as for `decode`, with the error set.
-PyObject* decode_record(const Column& column, uint64_t row, bool owns);
-
-// What a batch of a compressed column decodes to, back to back, and the workers for it.
-struct Decoded {
-  std::vector<int64_t> offsets;
-  std::unique_ptr<uint8_t[]> values;
-  uint64_t count = 0;  // of whole samples: all, unless the next one is damaged
-
-  // Decodes as many of them as fit into a few MiB, at least one; runs without the GIL in between.
-  Status decode(const Column& column, const uint64_t* rows, uint64_t size);
-  Span at(uint64_t k) const {
-    return {values.get() + offsets[k], static_cast<uint64_t>(offsets[k + 1] - offsets[k])};
-  }
-};
-
-// A row of text or bytes as an object, of which `span` is no frame; as for `decode`.
-PyObject* decode_plain(const Column& column, uint64_t row, Span span, Hints* hints, Status* status);
-
-// What a handle shows, of which a batch keeps the column; raises if it is closed.
-Reader& shown(Samples& samples);
-
-// An iterator over a column, for its slot.
-PyObject* iterate_column(PyObject* self);
 
 // An error with a row of the column's.
 void check(const Status& status, const Column& column);
@@ -85,8 +55,5 @@ std::vector<uint64_t> positions_of(const Column& column, nb::handle key);
 
 // The rows where the samples at these positions are stored.
 std::vector<uint64_t> rows_of(const Column& column, nb::handle key);
-
-// An array of C order, not initialised.
-nb::object new_samples(const Column& column, const std::vector<npy_intp>& shape);
 
 }  // namespace mmap_ninja

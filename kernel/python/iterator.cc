@@ -1,0 +1,183 @@
+// Iteration: one sample after the other, read ahead.
+
+#include <algorithm>
+
+#include "batch.h"
+#include "decode.h"
+
+namespace mmap_ninja {
+namespace {
+
+// Goes over the samples that the handle saw when it was made, whatever happens to the handle meanwhile.
+struct Iterator {
+  Reader reader;
+  uint64_t next = 0;
+  std::shared_ptr<const Decoded> ahead;  // of a compressed column: samples from `ahead_first` on
+  uint64_t ahead_first = 0;
+  uint64_t run_first = 0;  // position of a run of samples that are stored one after the other
+  uint64_t run_count = 0;
+  uint64_t run_row = 0;
+  ColumnPtr chunk = {};  // where nothing is mapped: samples from `chunk_first` on
+  uint64_t chunk_first = 0;
+  uint64_t next_look = 0;  // position from which on reading ahead goes on
+
+  // Where a sample is stored; looked up once per run.
+  uint64_t row(const RowMap& rows, uint64_t position) {
+    if (position - run_first >= run_count) {
+      run_first = position;
+      run_row = rows.row(position, &run_count);
+    }
+    return run_row + (position - run_first);
+  }
+
+  static constexpr uint64_t kStep = uint64_t{2} << 20;
+  static constexpr uint64_t kMostUnseen = 16;
+
+  // Reads ahead of a sequential pass, once per map: page faults cost as much as the copies.
+  Status read_ahead(const Column& column, uint64_t position, uint64_t row) {
+    next_look = position + kMostUnseen;
+    // Not where a replaced sample lies: the next one is elsewhere.
+    if (!column.rows.is_ordered() || column.rows.base(position) != row) return {};
+    if (!column.fields) return read_ahead_of(column, position, row);
+    for (const Fields::Field& field : column.fields->fields)
+      if (Status status = read_ahead_of(*field.column, position, row); !status.ok()) return status;
+    return {};
+  }
+
+  Status read_ahead_of(const Column& column, uint64_t position, uint64_t row) {
+    const Spans& spans = column.part.spans;
+    uint64_t begin, size;
+    if (!column.layout->strides.empty() || !spans.payload() || !spans.range(row, &begin, &size).ok())
+      return {};
+    Mapping& payload = *spans.payload();
+    next_look =
+        std::min(next_look, position + std::max<uint64_t>(kStep / 2 / std::max<uint64_t>(size, 1), 1));
+    uint64_t end = std::min(begin + size + kStep / 2, spans.payload_size());
+    if (payload.is_populated(begin, end)) [[likely]]
+      return {};
+    end = std::min(begin + size + kStep, spans.payload_size());
+    GilReleased release;
+    payload.will_need(end, std::min(end + kStep, spans.payload_size()));
+    return payload.populate(begin, end);
+  }
+
+  // Where nothing is mapped: a chunk of samples that a position is in, read now if it is in none. `position`
+  // is the one in the chunk then.
+  ColumnPtr chunk_of(uint64_t* position) {
+    // Whoever wants one sample should not wait for many; by doubling, nobody reads twice what is asked for.
+    constexpr uint64_t kMost = 256, kMostBytes = uint64_t{1} << 20;
+    ColumnPtr kept = chunk;
+    uint64_t first = chunk_first, count = kept ? kept->rows.count() : 0;
+    if (*position - first >= count) {
+      const Column& column = *reader.column;
+      count = count && *position == first + count ? std::min(2 * count, kMost) : 1;
+      if (!column.layout->strides.empty()) count = column.rows.count();  // each needs all of the file
+      std::vector<uint64_t> rows(std::min(count, column.rows.count() - *position));
+      for (size_t k = 0; k < rows.size(); ++k) rows[k] = column.rows.row(*position + k);
+      FetchOptions options{.most_bytes = kMostBytes, .one_by_one = true};
+      try {
+        kept = fetch(column, rows, options);
+      } catch (nb::python_error&) {  // one of them is damaged: the others come before and after it
+        if (rows.size() == 1) throw;
+        rows.resize(1);
+        kept = fetch(column, rows, options);
+      }
+      chunk = kept;
+      chunk_first = first = *position;
+      ahead.reset();
+    }
+    *position -= first;
+    return kept;
+  }
+};
+
+// A sample of a compressed column. The next ones are decoded with it, on several threads.
+PyObject* next_decoded(Iterator& iterator, const Column& column, uint64_t position, uint64_t row) {
+  // As for chunks; what is in one was asked for by doubling already.
+  constexpr uint64_t kMost = 256;
+  std::shared_ptr<const Decoded> ahead = iterator.ahead;
+  uint64_t at = position - iterator.ahead_first;
+  if (!ahead || at >= ahead->count) {
+    uint64_t count = ahead && at == ahead->count ? std::min(2 * ahead->count, kMost) : 1;
+    if (column.is_fetched()) count = kMost;
+    std::vector<uint64_t> rows(std::min(count, column.rows.count() - position));
+    for (size_t k = 0; k < rows.size(); ++k) rows[k] = column.rows.row(position + k);
+    auto decoded = std::make_shared<Decoded>();
+    Status status = decoded->decode(column, rows.data(), rows.size());
+    if (decoded->count == 0) {
+      status.row = column.origin(status.row);
+      set_error(status, column.path());
+      return nullptr;
+    }
+    ahead = std::move(decoded);
+    if (!column.is_fetched() || iterator.chunk.get() == &column) {  // no other thread has gone on meanwhile
+      iterator.ahead = ahead;
+      iterator.ahead_first = position;
+    }
+    at = 0;
+  }
+  Status status;
+  PyObject* sample = decode_plain(column, row, ahead->at(at), &iterator.reader.hints, &status);
+  if (sample || status.ok()) [[likely]]
+    return sample;
+  status.row = column.origin(row);
+  set_error(status, column.path());
+  return nullptr;
+}
+
+PyObject* iterator_next(PyObject* self) {
+  if (!nb::inst_ready(self)) [[unlikely]] {
+    PyErr_SetString(PyExc_ValueError, "an iterator is made by iter() of a dataset");
+    return nullptr;
+  }
+  Iterator* iterator = nb::inst_ptr<Iterator>(self);
+  const Column& column = *iterator->reader.column;
+  if (iterator->next >= column.rows.count()) return nullptr;
+  // Taken before the GIL is released below: other threads may share the iterator.
+  uint64_t position = iterator->next++;
+  if (column.access == Access::pread) {
+    ColumnPtr chunk;
+    if (!succeeds([&] { chunk = iterator->chunk_of(&position); })) return nullptr;
+    if (chunk->part.frames.codec) return next_decoded(*iterator, *chunk, position, position);
+    return get(iterator->reader, *chunk, position);
+  }
+  if (position % 256 == 0 && !succeeds([&] { check_sizes(column); })) return nullptr;
+  uint64_t row = iterator->row(column.rows, position);
+  if (position >= iterator->next_look) {
+    Status status = iterator->read_ahead(column, position, row);
+    if (!status.ok()) {
+      set_error(status, column.path());
+      return nullptr;
+    }
+  }
+  if (column.part.frames.codec) return next_decoded(*iterator, column, position, row);
+  return get(iterator->reader, column, row);
+}
+
+PyObject* itself(PyObject* self) {
+  Py_INCREF(self);
+  return self;
+}
+
+}  // namespace
+
+PyObject* new_iterator(const Reader& reader) {
+  try {
+    return nb::cast(Iterator{reader}).release().ptr();
+  } catch (const std::exception& error) {
+    PyErr_SetString(PyExc_MemoryError, error.what());
+    return nullptr;
+  }
+}
+
+void define_iterator(nb::module_& m) {
+  static PyType_Slot iterator_slots[] = {
+      {Py_tp_iter, reinterpret_cast<void*>(itself)},
+      {Py_tp_iternext, reinterpret_cast<void*>(iterator_next)},
+      {0, nullptr},
+  };
+  nb::class_<Iterator>(m, "SamplesIterator", nb::type_slots(iterator_slots))
+      .def("__length_hint__", [](const Iterator& it) { return it.reader.column->rows.count() - it.next; });
+}
+
+}  // namespace mmap_ninja

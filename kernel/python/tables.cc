@@ -1,0 +1,359 @@
+// What is asked of all samples at once: how long they are, where they lie, which one is equal to another.
+
+#include <nanobind/stl/optional.h>
+
+#include <algorithm>
+
+#include "batch.h"
+#include "decode.h"
+
+namespace mmap_ninja {
+namespace {
+
+// Where the samples at these positions are stored; or the rows that they had before they were replaced.
+nb::object physical_rows(Reader& reader, nb::handle indices, bool stored) {
+  ColumnPtr column = reader.column;
+  std::vector<uint64_t> places = positions_of(*column, indices);
+  nb::object rows = new_array(places.size(), NPY_INT64);
+  auto values = data_of<int64_t>(rows);
+  for (uint64_t place : places)
+    *values++ = static_cast<int64_t>(stored ? column->rows.row(place) : column->rows.base(place));
+  return rows;
+}
+
+// Calls use(rows, count, k) for the rows of positions from `begin` on to `end`, some at a time, without the
+// GIL. k: how many came before. It stops at the first error.
+template <typename Use>
+Status visit_rows(const Column& column, uint64_t begin, uint64_t end, Use use) {
+  constexpr uint64_t kAtOnce = 2048;  // what is kept of each fits in the CPU's cache
+  GilReleased release;
+  std::vector<uint64_t> rows(std::min(end - begin, kAtOnce));
+  for (uint64_t first = begin; first < end;) {
+    uint64_t count = std::min(end - first, kAtOnce);
+    for (uint64_t k = 0; k < count;) {
+      uint64_t run, row = column.rows.row(first + k, &run);
+      for (uint64_t stop = k + std::min(run, count - k); k < stop; ++k) rows[k] = row++;
+    }
+    if (Status status = use(rows.data(), count, first - begin); !status.ok()) return status;
+    first += count;
+  }
+  return {};
+}
+
+// Whether each sample is null, or each of those at `indices`; none where no sample can be.
+nb::object null_mask(Reader& reader, nb::handle indices) {
+  ColumnPtr column = reader.column;
+  if (!column->part.nulls) return nb::none();
+  std::vector<uint64_t> chosen;
+  if (!indices.is_none()) chosen = rows_of(*column, indices);
+  check_sizes(*column);
+  nb::object mask = new_array(indices.is_none() ? column->rows.count() : chosen.size(), NPY_BOOL);
+  auto is_null = data_of<uint8_t>(mask);
+  auto read = [&](const uint64_t* rows, uint64_t count, uint64_t first) {
+    Status status = read_rows(*column->part.nulls, 1, rows, count, is_null + first);
+    for (uint64_t k = first; k < first + count; ++k) is_null[k] = is_null[k] != 0;
+    return status;
+  };
+  check(indices.is_none() ? visit_rows(*column, 0, column->rows.count(), read)
+                          : read(chosen.data(), chosen.size(), 0),
+        column->path());
+  return mask;
+}
+
+// Where samples lie; with their sizes when they are decompressed, unless those that are stored are asked for.
+Status locate(const Column& column, bool stored, const uint64_t* rows, uint64_t count, Range* ranges) {
+  Status status = locate(column.part.spans, rows, count, ranges);
+  if (!status.ok() || stored || !column.part.frames.codec) return status;
+  Spans spans = column.part.spans;
+  Frames frames = column.part.frames;
+  bool fetches = column.access == Access::pread;
+  if (fetches)
+    status = frames.sizes ? fetch(column.part.frames.sizes, sizeof(uint32_t), rows, count, &frames.sizes)
+                          : fetch(column.part.spans, ranges, count, &spans);
+  for (uint64_t k = 0; k < count && status.ok(); ++k) {
+    uint64_t row = fetches ? k : rows[k];
+    Span frame{nullptr, ranges[k].size};
+    if (!frames.sizes) status = spans.at(row, &frame);
+    if (status.ok()) status = frames.said_size(row, frame, &ranges[k].size);
+    status.row = rows[k];
+  }
+  return status;
+}
+
+// Calls use(k, range) for each sample, without the GIL.
+template <typename Use>
+void visit_ranges(const Column& column, bool stored, Use use) {
+  check_sizes(column);
+  std::vector<Range> ranges;
+  auto read = [&](const uint64_t* rows, uint64_t count, uint64_t first) {
+    ranges.resize(count);
+    Status status = locate(column, stored, rows, count, ranges.data());
+    for (uint64_t k = 0; k < count && status.ok(); ++k) use(first + k, ranges[k]);
+    return status;
+  };
+  check(visit_rows(column, 0, column.rows.count(), read), column.path());
+}
+
+// How long each sample is, in units of its payload; or what is stored of it, where it is compressed.
+nb::object sizes(Reader& reader, bool stored) {
+  ColumnPtr column = reader.column;
+  nb::object lengths = new_array(column->rows.count(), NPY_INT64);
+  auto values = data_of<int64_t>(lengths);
+  uint64_t unit = std::max<uint64_t>(column->part.spans.unit(), 1);
+  visit_ranges(*column, stored,
+               [&](uint64_t k, Range range) { values[k] = static_cast<int64_t>(range.size / unit); });
+  return lengths;
+}
+
+// Where each sample starts in the payload, in its units.
+nb::object element_starts(Reader& reader) {
+  ColumnPtr column = reader.column;
+  nb::object starts = new_array(column->rows.count(), NPY_INT64);
+  auto values = data_of<int64_t>(starts);
+  uint64_t unit = std::max<uint64_t>(column->part.spans.unit(), 1);
+  visit_ranges(*column, true,
+               [&](uint64_t k, Range range) { values[k] = static_cast<int64_t>(range.begin / unit); });
+  return starts;
+}
+
+// Calls use(k, shape) for some rows.
+template <typename Use>
+Status visit_shapes(const Column& column, const uint64_t* rows, uint64_t count, Use use) {
+  std::vector<Range> ranges(count);
+  Status status = locate(column.part.spans, rows, count, ranges.data());
+  bool fetches = column.access == Access::pread;
+  Shapes shapes = column.part.shapes;
+  if (status.ok() && fetches) status = fetch(column.part.shapes, rows, count, &shapes);
+  Shape shape;
+  for (uint64_t k = 0; k < count && status.ok(); ++k) {
+    status = shapes.at(fetches ? k : rows[k], ranges[k].size / column.part.spans.unit(), &shape);
+    status.row = rows[k];
+    if (status.ok()) use(k, shape);
+  }
+  return status;
+}
+
+// The shape of a ragged sample; the position must be in range.
+nb::tuple shape_of(Reader& reader, uint64_t position) {
+  ColumnPtr column = reader.column;
+  if (position >= column->rows.count())
+    raise({.code = Code::row_range, .found = position, .expected = column->rows.count()}, column->path());
+  check_sizes(*column);
+  uint64_t row = column->rows.row(position);
+  nb::list extents;
+  auto add = [&](uint64_t, const Shape& shape) {
+    for (int k = 0; k < shape.rank; ++k) extents.append(shape.dims[static_cast<size_t>(k)]);
+  };
+  check(visit_shapes(*column, &row, 1, add), column->path());
+  return nb::tuple(extents);
+}
+
+// The first `columns` extents of every sample, or the rank of each where none are asked for.
+nb::object shape_table(Reader& reader, uint64_t columns) {
+  ColumnPtr column = reader.column;
+  check_sizes(*column);
+  uint64_t width = std::max<uint64_t>(columns, 1);
+  const npy_intp dims[] = {static_cast<npy_intp>(column->rows.count()), static_cast<npy_intp>(width)};
+  nb::object table = owned(PyArray_SimpleNew(2, dims, NPY_INT64));
+  auto values = data_of<int64_t>(table);
+  auto read = [&](const uint64_t* rows, uint64_t count, uint64_t first) {
+    return visit_shapes(*column, rows, count, [&](uint64_t k, const Shape& shape) {
+      int64_t* row = values + (first + k) * width;
+      if (columns == 0) *row = shape.rank;
+      for (size_t d = 0; d < columns; ++d) row[d] = d < static_cast<size_t>(shape.rank) ? shape.dims[d] : -1;
+    });
+  };
+  check(visit_rows(*column, 0, column->rows.count(), read), column->path());
+  return table;
+}
+
+int64_t find_bytes(Reader& reader, nb::bytes wanted, uint64_t begin, uint64_t end) {
+  constexpr uint64_t kAtOnce = 8192, kMostBytes = uint64_t{1} << 20;
+  ColumnPtr column = reader.column;
+  check_sizes(*column);
+  end = std::min(end, column->rows.count());
+  Span span{reinterpret_cast<const uint8_t*>(wanted.c_str()), wanted.size()};
+  std::optional<Zstd::Worker> worker;
+  if (column->part.frames.codec) worker.emplace(column->part.frames.codec->worker());
+  size_t compared = std::clamp<uint64_t>(kMostBytes / std::max<uint64_t>(span.size, 1), 1, kAtOnce);
+  std::vector<Range> ranges;
+  std::vector<uint64_t> rows, positions;  // of samples of the right size: no others are read
+  for (uint64_t first = begin; first < end; first += kAtOnce) {
+    rows.clear();
+    positions.clear();
+    auto sift = [&](const uint64_t* some, uint64_t count, uint64_t before) {
+      ranges.resize(count);
+      Status status = locate(*column, false, some, count, ranges.data());
+      for (uint64_t k = 0; k < count && status.ok(); ++k) {
+        if (ranges[k].size != span.size) continue;
+        rows.push_back(some[k]);
+        positions.push_back(first + before + k);
+      }
+      return status;
+    };
+    check(visit_rows(*column, first, std::min(first + kAtOnce, end), sift), column->path());
+    for (size_t k = 0; k < rows.size(); k += compared) {
+      auto from = rows.begin() + static_cast<std::ptrdiff_t>(k);
+      auto to = from + static_cast<std::ptrdiff_t>(std::min(compared, rows.size() - k));
+      Batch batch = read_rows(column, {from, to}, false);
+      const Column& read = *batch.column;
+      uint64_t found, count = batch.rows.size();
+      Status status;
+      {
+        GilReleased release;
+        status = worker ? find_decoded(read.part.spans, read.part.frames, *worker, batch.rows.data(), count,
+                                       span, &found)
+                        : find(read.part.spans, batch.rows.data(), count, span, &found);
+      }
+      check(status, read);
+      if (found < count) return static_cast<int64_t>(positions[k + found]);
+    }
+  }
+  return -1;
+}
+
+nb::object u64() { return owned(reinterpret_cast<PyObject*>(PyArray_DescrFromType(NPY_UINT64))); }
+
+// A read-only array over a range of a file: over its map, which it keeps, or what is read now. `data_at`:
+// where its first element lies in the range.
+nb::object over(const Column& column, const std::shared_ptr<Mapping>& file, Range range, nb::object dtype,
+                const std::vector<npy_intp>& shape, const npy_intp* strides = nullptr, uint64_t data_at = 0) {
+  std::shared_ptr<Mapping> memory;
+  const uint8_t* data = nullptr;
+  if (file->data()) {
+    check(load(file, range, &memory, &data), column.path());
+  } else {
+    Status status;
+    {
+      GilReleased release;
+      status = load(file, range, &memory, &data);
+    }
+    check(status, column.path());
+  }
+  auto descr = reinterpret_cast<PyArray_Descr*>(dtype.release().ptr());
+  nb::object array =
+      owned(PyArray_NewFromDescr(&PyArray_Type, descr, static_cast<int>(shape.size()), shape.data(), strides,
+                                 const_cast<uint8_t*>(data) + data_at, 0, nullptr));
+  if (PyArray_SetBaseObject(array_of(array), owner_of(memory).release().ptr()) != 0) throw nb::python_error();
+  return array;
+}
+
+// Where the samples start and end in the payload, over the map.
+nb::tuple bounds(Reader& reader) {
+  ColumnPtr column = reader.column;
+  const RowMap& rows = column->rows;
+  if (!rows.is_contiguous())
+    raise(nb::borrow(PyExc_AttributeError),
+          column->path() + (rows.edits()
+                                ? ": an edited dataset has no starts and ends in one order; see compact"
+                                : ": a view by steps or indices has no starts and ends of its own"));
+  const Index& index = column->part.spans.index();
+  if (!index.starts) {
+    nb::object none = new_array(0, NPY_UINT64);
+    return nb::make_tuple(none, none);
+  }
+  uint64_t first = rows.count() == 0 ? 0 : rows.row(0) * sizeof(uint64_t);
+  uint64_t size = rows.count() * sizeof(uint64_t);
+  const std::vector<npy_intp> shape{static_cast<npy_intp>(rows.count())};
+  return nb::make_tuple(over(*column, index.starts, {first, size}, u64(), shape),
+                        over(*column, index.ends, {index.lead + first, size}, u64(), shape));
+}
+
+// Where the samples start, and where the last one ends, over the map: checked, for others read them without a
+// look. None where they do not lie in one order, or are compressed.
+nb::object offsets(Reader& reader) {
+  ColumnPtr column = reader.column;
+  const Spans& spans = column->part.spans;
+  const Index& index = spans.index();
+  const RowMap& rows = column->rows;
+  if (!rows.is_contiguous() || column->part.frames.codec || (index.starts && index.starts != index.ends))
+    return nb::none();
+  if (!index.starts) {
+    nb::object none = new_array(1, NPY_UINT64);
+    *data_of<uint64_t>(none) = 0;
+    return none;
+  }
+  check_sizes(*column);
+  uint64_t count = rows.count(), first = count == 0 ? 0 : rows.row(0);
+  nb::object array = over(*column, index.starts, {first * sizeof(uint64_t), (count + 1) * sizeof(uint64_t)},
+                          u64(), {static_cast<npy_intp>(count + 1)});
+  Status status;
+  {
+    GilReleased release;
+    status = check_order(data_of<const uint64_t>(array), first, count, spans.payload_size() / spans.unit());
+  }
+  check(status, column->path());
+  return array;
+}
+
+// All elements of the payload in their order, or `count` of them from `first` on, over the map.
+nb::object flat(Reader& reader, uint64_t first, std::optional<uint64_t> count) {
+  ColumnPtr column = reader.column;
+  const Spans& spans = column->part.spans;
+  nb::object dtype = column->layout->dtype;
+  if (!spans.payload()) return dtype.is_none() ? new_array(0, NPY_UINT8) : new_samples(*column, {0});
+  if (dtype.is_none()) dtype = owned(reinterpret_cast<PyObject*>(PyArray_DescrFromType(NPY_UINT8)));
+  auto itemsize = static_cast<uint64_t>(nb::cast<int64_t>(dtype.attr("itemsize")));
+  uint64_t elements = spans.payload_size() / itemsize;
+  first = std::min(first, elements);
+  elements = std::min(count.value_or(elements), elements - first);
+  return over(*column, spans.payload(), {first * itemsize, elements * itemsize}, dtype,
+              {static_cast<npy_intp>(elements)});
+}
+
+// All samples of one shape as one array over the map; a view by indices has none, nor have edited samples.
+nb::object whole(Reader& reader) {
+  ColumnPtr column = reader.column;
+  const Spans& spans = column->part.spans;
+  auto count = static_cast<npy_intp>(column->rows.count());
+  std::vector<npy_intp> shape{count};
+  for (int k = 0; k < column->layout->shape.rank; ++k)
+    shape.push_back(static_cast<npy_intp>(column->layout->shape.dims[static_cast<size_t>(k)]));
+  if (!spans.payload() || count == 0) {
+    nb::object nothing = new_samples(*column, shape);
+    PyArray_CLEARFLAGS(array_of(nothing), NPY_ARRAY_WRITEABLE);
+    return nothing;
+  }
+  const RowMap& rows = column->rows;
+  if (!rows.is_range()) return nb::none();
+  uint64_t first = rows.row(0), last = rows.row(static_cast<uint64_t>(count) - 1);
+  int64_t step = count > 1 ? static_cast<int64_t>(rows.row(1)) - static_cast<int64_t>(first) : 1;
+  auto unit = static_cast<npy_intp>(spans.unit());
+  std::vector<npy_intp> strides(shape.size());
+  strides[0] = unit * static_cast<npy_intp>(step);
+  auto inner = static_cast<npy_intp>(nb::cast<int64_t>(column->layout->dtype.attr("itemsize")));
+  for (size_t k = shape.size() - 1; k > 0; --k) {
+    strides[k] = column->layout->strides.empty() ? inner : column->layout->strides[k - 1];
+    inner *= shape[k];
+  }
+  bool scattered = !column->layout->strides.empty();
+  uint64_t lowest = scattered ? 0 : std::min(first, last), highest = std::max(first, last);
+  Range range{lowest * spans.unit(), (highest + 1 - lowest) * spans.unit()};
+  if (scattered) range.size = spans.payload_size();
+  return over(*column, spans.payload(), range, column->layout->dtype, shape, strides.data(),
+              (first - lowest) * spans.unit());
+}
+
+}  // namespace
+
+void define_tables(nb::class_<Reader>& column) {
+  column.def("find", &find_bytes)
+      .def("sizes", [](Reader& self) { return sizes(self, false); })
+      .def("stored_sizes", [](Reader& self) { return sizes(self, true); })
+      .def("null_mask", &null_mask, nb::arg().none())
+      .def(
+          "stored_rows", [](Reader& self, nb::handle indices) { return physical_rows(self, indices, true); },
+          nb::arg().none())
+      .def(
+          "base_rows", [](Reader& self, nb::handle indices) { return physical_rows(self, indices, false); },
+          nb::arg().none())
+      .def("element_starts", &element_starts)
+      .def("shape_of", &shape_of)
+      .def("shape_table", &shape_table)
+      .def("bounds", &bounds)
+      .def("offsets", &offsets)
+      .def("flat", &flat, nb::arg("first") = 0, nb::arg("count").none() = nb::none())
+      .def("whole", &whole);
+}
+
+}  // namespace mmap_ninja
