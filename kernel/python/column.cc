@@ -68,32 +68,8 @@ class Files {
   const std::string& path_;
 };
 
-// Where rows of any size start and end. The directories of 0.x have that in files of their own.
-Index index_of(const Files& files, uint64_t rows) {
-  if (files.has("offsets")) return offsets_index(files.map("offsets", offsets_size(rows)));
-  if (!files.has("starts")) return {};
-  uint64_t size = rows * sizeof(uint64_t);
-  return {files.map("starts", size), files.map("ends", size), 0};
-}
-
-Spans spans_of(const Files& files, uint64_t rows, uint64_t unit, const std::string& path) {
-  if (!files.has("data")) return {nullptr, 0, 0, {}};
-  Index index = index_of(files, rows);
-  uint64_t needed = index.starts ? 0 : rows_size(path, rows, unit);
-  return {files.map("data", needed), files.size("data"), unit, std::move(index)};
-}
-
-// The shapes of ragged rows: `width` numbers each, or in the directories of 0.x a span of them.
-Shapes shapes_of(const Files& files, uint64_t rows, ShapeForm form, uint64_t width, const std::string& path) {
-  if (!files.has("shapes")) return {form, {nullptr, 0, 0, {}}};
-  if (!files.has("starts of shapes")) {
-    uint64_t unit = width * sizeof(uint64_t), size = rows_size(path, rows, unit);
-    return {form, {files.map("shapes", size), size, unit, {}}};
-  }
-  uint64_t size = rows * sizeof(uint64_t);
-  Index index{files.map("starts of shapes", size), files.map("ends of shapes", size), 0};
-  return {form, {files.map("shapes", 0), files.size("shapes"), sizeof(uint64_t), std::move(index)}};
-}
+Spans spans_of(const Files& files, uint64_t rows, uint64_t unit, const std::string& path);
+Shapes shapes_of(const Files& files, uint64_t rows, ShapeForm form, uint64_t width, const std::string& path);
 
 ColumnPtr made(Column column) { return std::make_shared<const Column>(std::move(column)); }
 
@@ -126,6 +102,35 @@ void make(Reader* self, const std::string& kind, std::string path, uint64_t rows
   if (found.has("sizes")) column.part.frames.sizes = found.map("sizes", sizes_size(rows));
   column.layout = std::make_shared<const Layout>(std::move(layout));
   new (self) Reader{made(std::move(column))};
+}
+
+Index index_of(const Files& files, uint64_t rows);
+
+Spans spans_of(const Files& files, uint64_t rows, uint64_t unit, const std::string& path) {
+  if (!files.has("data")) return {nullptr, 0, 0, {}};
+  Index index = index_of(files, rows);
+  uint64_t needed = index.starts ? 0 : rows_size(path, rows, unit);
+  return {files.map("data", needed), files.size("data"), unit, std::move(index)};
+}
+
+// Where rows of any size start and end. The directories of 0.x have that in files of their own.
+Index index_of(const Files& files, uint64_t rows) {
+  if (files.has("offsets")) return offsets_index(files.map("offsets", offsets_size(rows)));
+  if (!files.has("starts")) return {};
+  uint64_t size = rows * sizeof(uint64_t);
+  return {files.map("starts", size), files.map("ends", size), 0};
+}
+
+// The shapes of ragged rows: `width` numbers each, or in the directories of 0.x a span of them.
+Shapes shapes_of(const Files& files, uint64_t rows, ShapeForm form, uint64_t width, const std::string& path) {
+  if (!files.has("shapes")) return {form, {nullptr, 0, 0, {}}};
+  if (!files.has("starts of shapes")) {
+    uint64_t unit = width * sizeof(uint64_t), size = rows_size(path, rows, unit);
+    return {form, {files.map("shapes", size), size, unit, {}}};
+  }
+  uint64_t size = rows * sizeof(uint64_t);
+  Index index{files.map("starts of shapes", size), files.map("ends of shapes", size), 0};
+  return {form, {files.map("shapes", 0), files.size("shapes"), sizeof(uint64_t), std::move(index)}};
 }
 
 // Records of columns that have the same rows, each with the keys that lead to it.

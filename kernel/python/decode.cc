@@ -13,6 +13,45 @@
 namespace mmap_ninja {
 namespace {
 
+PyObject* decode_text(Span span, bool* ascii, Status* status);
+PyObject* decode_frame(const Column& column, uint64_t row, Span frame, Hints* hints, Status* status);
+PyObject* decode_array(const Column& column, uint64_t row, Span span, bool owns, Status* status);
+PyObject* view(const Column& column, const Shape& shape, const uint8_t* data);
+PyObject* copy(const Column& column, const Shape& shape, Span span);
+PyObject* wrap(const Column& column, PyObject* sample);
+
+}  // namespace
+
+PyObject* get_direct(const Column& column, uint64_t row, Hints* hints) {
+  Span span;
+  Status status = column.part.spans.at(row, &span);
+  if (status.ok()) [[likely]] {
+    PyObject* sample = decode(column, row, span, false, hints, &status);
+    if (sample || status.ok()) [[likely]]
+      return sample;
+    status.row = row;
+  }
+  status.row = column.origin(status.row);
+  set_error(status, column.path());
+  return nullptr;
+}
+
+PyObject* decode(const Column& column, uint64_t row, Span span, bool owns, Hints* hints, Status* status) {
+  if (column.part.is_null(row)) Py_RETURN_NONE;
+  if (column.kind > SampleKind::binary) return wrap(column, decode_array(column, row, span, owns, status));
+  if (column.part.frames.codec) return decode_frame(column, row, span, hints, status);
+  return decode_plain(column, row, span, hints, status);
+}
+
+PyObject* decode_plain(const Column& column, uint64_t row, Span span, Hints* hints, Status* status) {
+  if (column.part.is_null(row)) Py_RETURN_NONE;
+  if (column.kind == SampleKind::text) return wrap(column, decode_text(span, &hints->ascii, status));
+  return wrap(column, PyBytes_FromStringAndSize(reinterpret_cast<const char*>(span.data),
+                                                static_cast<Py_ssize_t>(span.size)));
+}
+
+namespace {
+
 // `ascii`: whether the text before was, as this one then most likely is. It saves ASCII text a pass, and
 // other text an allocation in vain.
 PyObject* decode_text(Span span, bool* ascii, Status* status) {
@@ -43,6 +82,37 @@ PyObject* decode_text(Span span, bool* ascii, Status* status) {
   if (measure.width == 2) decode_ucs2(span.data, span.size, PyUnicode_2BYTE_DATA(text));
   if (measure.width == 4) decode_ucs4(span.data, span.size, PyUnicode_4BYTE_DATA(text));
   return text;
+}
+
+// One sample of a compressed column.
+PyObject* decode_frame(const Column& column, uint64_t row, Span frame, Hints* hints, Status* status) {
+  uint64_t size;
+  *status = column.part.frames.size(row, frame, &size);
+  if (!status->ok()) return nullptr;
+  Zstd::Worker worker = column.part.frames.codec->worker();
+  const uint8_t* sample = nullptr;
+  *status = worker.decode(frame, size, &sample);
+  return status->ok() ? decode_plain(column, row, {sample, size}, hints, status) : nullptr;
+}
+
+PyObject* decode_array(const Column& column, uint64_t row, Span span, bool owns, Status* status) {
+  bool copies = owns || column.copies;
+  if (column.kind == SampleKind::array) {
+    const Shape& shape = column.layout->shape;
+    if (shape.rank == 0)
+      return PyArray_Scalar(const_cast<uint8_t*>(span.data),
+                            reinterpret_cast<PyArray_Descr*>(column.layout->dtype.ptr()), nullptr);
+    return copies ? copy(column, shape, span) : view(column, shape, span.data);
+  }
+  Shape shape;
+  *status = column.part.shapes.at(row, span.size / column.part.spans.unit(), &shape);
+  if (!status->ok()) return nullptr;
+  PyObject* array = copies ? copy(column, shape, span) : view(column, shape, span.data);
+  if (!array && PyErr_ExceptionMatches(PyExc_ValueError)) {  // an empty shape whose other extents are too big
+    PyErr_Clear();
+    *status = {.code = Code::bad_shape, .row = row, .found = span.size / column.part.spans.unit()};
+  }
+  return array;
 }
 
 const npy_intp* extents(const Shape& shape) {
@@ -91,26 +161,6 @@ PyObject* copy(const Column& column, const Shape& shape, Span span) {
   return frozen(column, array);
 }
 
-PyObject* decode_array(const Column& column, uint64_t row, Span span, bool owns, Status* status) {
-  bool copies = owns || column.copies;
-  if (column.kind == SampleKind::array) {
-    const Shape& shape = column.layout->shape;
-    if (shape.rank == 0)
-      return PyArray_Scalar(const_cast<uint8_t*>(span.data),
-                            reinterpret_cast<PyArray_Descr*>(column.layout->dtype.ptr()), nullptr);
-    return copies ? copy(column, shape, span) : view(column, shape, span.data);
-  }
-  Shape shape;
-  *status = column.part.shapes.at(row, span.size / column.part.spans.unit(), &shape);
-  if (!status->ok()) return nullptr;
-  PyObject* array = copies ? copy(column, shape, span) : view(column, shape, span.data);
-  if (!array && PyErr_ExceptionMatches(PyExc_ValueError)) {  // an empty shape whose other extents are too big
-    PyErr_Clear();
-    *status = {.code = Code::bad_shape, .row = row, .found = span.size / column.part.spans.unit()};
-  }
-  return array;
-}
-
 [[gnu::noinline]] PyObject* wrap_by(nb::object wrapper, PyObject* sample) {
   PyObject* wrapped = may_run_python([&] { return PyObject_CallOneArg(wrapper.ptr(), sample); });
   Py_DECREF(sample);
@@ -123,32 +173,7 @@ PyObject* wrap(const Column& column, PyObject* sample) {
   return wrap_by(column.wrapper, sample);
 }
 
-// One sample of a compressed column.
-PyObject* decode_frame(const Column& column, uint64_t row, Span frame, Hints* hints, Status* status) {
-  uint64_t size;
-  *status = column.part.frames.size(row, frame, &size);
-  if (!status->ok()) return nullptr;
-  Zstd::Worker worker = column.part.frames.codec->worker();
-  const uint8_t* sample = nullptr;
-  *status = worker.decode(frame, size, &sample);
-  return status->ok() ? decode_plain(column, row, {sample, size}, hints, status) : nullptr;
-}
-
 }  // namespace
-
-PyObject* get_direct(const Column& column, uint64_t row, Hints* hints) {
-  Span span;
-  Status status = column.part.spans.at(row, &span);
-  if (status.ok()) [[likely]] {
-    PyObject* sample = decode(column, row, span, false, hints, &status);
-    if (sample || status.ok()) [[likely]]
-      return sample;
-    status.row = row;
-  }
-  status.row = column.origin(status.row);
-  set_error(status, column.path());
-  return nullptr;
-}
 
 // A record, or a sample of files that are not mapped.
 PyObject* get_indirect(Reader& reader, const Column& column, uint64_t row) {
@@ -157,20 +182,6 @@ PyObject* get_indirect(Reader& reader, const Column& column, uint64_t row) {
   if (!succeeds([&] { fetched = fetch(column, {row}, {}); })) return nullptr;
   return fetched->fields ? decode_record(*fetched, 0, fetched->copies)
                          : get_direct(*fetched, 0, &reader.hints);
-}
-
-PyObject* decode_plain(const Column& column, uint64_t row, Span span, Hints* hints, Status* status) {
-  if (column.part.is_null(row)) Py_RETURN_NONE;
-  if (column.kind == SampleKind::text) return wrap(column, decode_text(span, &hints->ascii, status));
-  return wrap(column, PyBytes_FromStringAndSize(reinterpret_cast<const char*>(span.data),
-                                                static_cast<Py_ssize_t>(span.size)));
-}
-
-PyObject* decode(const Column& column, uint64_t row, Span span, bool owns, Hints* hints, Status* status) {
-  if (column.part.is_null(row)) Py_RETURN_NONE;
-  if (column.kind > SampleKind::binary) return wrap(column, decode_array(column, row, span, owns, status));
-  if (column.part.frames.codec) return decode_frame(column, row, span, hints, status);
-  return decode_plain(column, row, span, hints, status);
 }
 
 PyObject* decode_record(const Column& column, uint64_t row, bool owns) {

@@ -91,6 +91,37 @@ struct Iterator {
   }
 };
 
+PyObject* next_decoded(Iterator& iterator, const Column& column, uint64_t position, uint64_t row);
+
+PyObject* iterator_next(PyObject* self) {
+  if (!nb::inst_ready(self)) [[unlikely]] {
+    PyErr_SetString(PyExc_ValueError, "an iterator is made by iter() of a dataset");
+    return nullptr;
+  }
+  Iterator* iterator = nb::inst_ptr<Iterator>(self);
+  const Column& column = *iterator->reader.column;
+  if (iterator->next >= column.rows.count()) return nullptr;
+  // Taken before the GIL is released below: other threads may share the iterator.
+  uint64_t position = iterator->next++;
+  if (column.access == Access::pread) {
+    ColumnPtr chunk;
+    if (!succeeds([&] { chunk = iterator->chunk_of(&position); })) return nullptr;
+    if (chunk->part.frames.codec) return next_decoded(*iterator, *chunk, position, position);
+    return get(iterator->reader, *chunk, position);
+  }
+  if (position % 256 == 0 && !succeeds([&] { check_sizes(column); })) return nullptr;
+  uint64_t row = iterator->row(column.rows, position);
+  if (position >= iterator->next_look) {
+    Status status = iterator->read_ahead(column, position, row);
+    if (!status.ok()) {
+      set_error(status, column.path());
+      return nullptr;
+    }
+  }
+  if (column.part.frames.codec) return next_decoded(*iterator, column, position, row);
+  return get(iterator->reader, column, row);
+}
+
 // A sample of a compressed column. The next ones are decoded with it, on several threads.
 PyObject* next_decoded(Iterator& iterator, const Column& column, uint64_t position, uint64_t row) {
   // As for chunks; what is in one was asked for by doubling already.
@@ -123,35 +154,6 @@ PyObject* next_decoded(Iterator& iterator, const Column& column, uint64_t positi
   status.row = column.origin(row);
   set_error(status, column.path());
   return nullptr;
-}
-
-PyObject* iterator_next(PyObject* self) {
-  if (!nb::inst_ready(self)) [[unlikely]] {
-    PyErr_SetString(PyExc_ValueError, "an iterator is made by iter() of a dataset");
-    return nullptr;
-  }
-  Iterator* iterator = nb::inst_ptr<Iterator>(self);
-  const Column& column = *iterator->reader.column;
-  if (iterator->next >= column.rows.count()) return nullptr;
-  // Taken before the GIL is released below: other threads may share the iterator.
-  uint64_t position = iterator->next++;
-  if (column.access == Access::pread) {
-    ColumnPtr chunk;
-    if (!succeeds([&] { chunk = iterator->chunk_of(&position); })) return nullptr;
-    if (chunk->part.frames.codec) return next_decoded(*iterator, *chunk, position, position);
-    return get(iterator->reader, *chunk, position);
-  }
-  if (position % 256 == 0 && !succeeds([&] { check_sizes(column); })) return nullptr;
-  uint64_t row = iterator->row(column.rows, position);
-  if (position >= iterator->next_look) {
-    Status status = iterator->read_ahead(column, position, row);
-    if (!status.ok()) {
-      set_error(status, column.path());
-      return nullptr;
-    }
-  }
-  if (column.part.frames.codec) return next_decoded(*iterator, column, position, row);
-  return get(iterator->reader, column, row);
 }
 
 PyObject* itself(PyObject* self) {

@@ -11,24 +11,8 @@ namespace {
 const char* const kIndexing = "_get_many";         // what is done with all keys but integers
 const char* const kAttachAgain = "_attach_again";  // what a handle does that had no memory for its map
 
-// The name of what a handle shows, beside the column. One object for ever: Python looks up what it has met.
-nb::handle state_name() {
-  static PyObject* const name = PyUnicode_InternFromString("_state");
-  return name;
-}
-
-Samples* samples_of(PyObject* self) {
-  if (!nb::inst_ready(self)) [[unlikely]] {
-    PyErr_SetString(PyExc_ValueError, "the dataset was never opened");
-    return nullptr;
-  }
-  return nb::inst_ptr<Samples>(self);
-}
-
-[[gnu::noinline]] PyObject* subscript_many(PyObject* self, PyObject* key) {
-  // "(O)": a tuple is one argument, too.
-  return may_run_python([&] { return PyObject_CallMethod(self, kIndexing, "(O)", key); });
-}
+Samples* samples_of(PyObject* self);
+PyObject* subscript_many(PyObject* self, PyObject* key);
 
 PyObject* subscript(PyObject* self, PyObject* key) {
   Samples* samples = samples_of(self);
@@ -55,6 +39,33 @@ PyObject* subscript(PyObject* self, PyObject* key) {
   }
   return get(*samples, *column, column->rows.row(static_cast<uint64_t>(position)));
 }
+
+[[gnu::noinline]] PyObject* subscript_many(PyObject* self, PyObject* key) {
+  // "(O)": a tuple is one argument, too.
+  return may_run_python([&] { return PyObject_CallMethod(self, kIndexing, "(O)", key); });
+}
+
+Samples* samples_of(PyObject* self) {
+  if (!nb::inst_ready(self)) [[unlikely]] {
+    PyErr_SetString(PyExc_ValueError, "the dataset was never opened");
+    return nullptr;
+  }
+  return nb::inst_ptr<Samples>(self);
+}
+
+}  // namespace
+
+Reader& shown(Samples& samples) {
+  if (samples.column) [[likely]]
+    return samples;
+  nb::object self = nb::find(samples);
+  if (self.is_valid() && nb::hasattr(self, kAttachAgain))
+    may_run_python([&] { return nb::object(self.attr(kAttachAgain)()); });
+  if (!samples.column) raise({.code = Code::closed}, samples.path);
+  return samples;
+}
+
+namespace {
 
 // What `bisect` and NumPy call, which take for a list only what has this slot.
 PyObject* item(PyObject* self, Py_ssize_t index) {
@@ -93,6 +104,14 @@ int clear(PyObject* self) {
   return 0;
 }
 
+// ---- what it shows
+
+// The name of what a handle shows, beside the column. One object for ever: Python looks up what it has met.
+nb::handle state_name() {
+  static PyObject* const name = PyUnicode_InternFromString("_state");
+  return name;
+}
+
 // The column and the state beside it. They change in one step, in which no Python code runs.
 void publish(nb::handle self, ColumnPtr column, nb::handle state) {
   auto& samples = nb::cast<Samples&>(self);
@@ -120,16 +139,6 @@ nb::tuple moment(nb::handle self) {
 }
 
 }  // namespace
-
-Reader& shown(Samples& samples) {
-  if (samples.column) [[likely]]
-    return samples;
-  nb::object self = nb::find(samples);
-  if (self.is_valid() && nb::hasattr(self, kAttachAgain))
-    may_run_python([&] { return nb::object(self.attr(kAttachAgain)()); });
-  if (!samples.column) raise({.code = Code::closed}, samples.path);
-  return samples;
-}
 
 void define_samples(nb::module_& m) {
   static PyType_Slot samples_slots[] = {

@@ -35,52 +35,8 @@ std::string sample_name(const Column& column, uint64_t row) {
   return "sample " + std::to_string(column.origin(row));
 }
 
-// A list of owned samples of a compressed column, some at a time: the bytes of all may be many.
-nb::object take_decoded(Hints& hints, const Column& column, const std::vector<uint64_t>& rows) {
-  constexpr uint64_t kAtOnce = 1024;
-  // Not yet a list: the collector must not see it half filled while other threads run.
-  std::vector<nb::object> taken;
-  taken.reserve(rows.size());
-  adaptive(hints, column, rows, [&] {
-    uint64_t bytes = 0;
-    while (taken.size() < rows.size()) {
-      Decoded decoded;
-      uint64_t first = taken.size();
-      Status status =
-          decoded.decode(column, rows.data() + first, std::min<uint64_t>(kAtOnce, rows.size() - first));
-      for (uint64_t k = 0; k < decoded.count; ++k) {
-        Status read;
-        PyObject* sample = decode_plain(column, rows[first + k], decoded.at(k), &hints, &read);
-        read.row = rows[first + k];
-        check(read, column);
-        taken.push_back(owned(sample));
-      }
-      check(status, column);
-      bytes += static_cast<uint64_t>(decoded.offsets[decoded.count]);
-    }
-    return bytes;
-  });
-  nb::object list = owned(PyList_New(static_cast<Py_ssize_t>(taken.size())));
-  for (size_t k = 0; k < taken.size(); ++k)
-    PyList_SET_ITEM(list.ptr(), static_cast<Py_ssize_t>(k), taken[k].release().ptr());
-  return list;
-}
-
-// A list of owned records, whose columns are read one after the other.
-nb::object take_records(Hints& hints, const Column& column, const std::vector<uint64_t>& rows) {
-  for (const Fields::Field& field : column.fields->fields) {
-    if (!hints.cold) break;
-    GilReleased release;
-    will_need(field.column->part.spans, rows.data(), rows.size());
-  }
-  std::vector<nb::object> taken;
-  taken.reserve(rows.size());
-  for (uint64_t row : rows) taken.push_back(owned(decode_record(column, row, true)));
-  nb::object list = owned(PyList_New(static_cast<Py_ssize_t>(taken.size())));
-  for (size_t k = 0; k < taken.size(); ++k)
-    PyList_SET_ITEM(list.ptr(), static_cast<Py_ssize_t>(k), taken[k].release().ptr());
-  return list;
-}
+nb::object take_decoded(Hints& hints, const Column& column, const std::vector<uint64_t>& rows);
+nb::object take_records(Hints& hints, const Column& column, const std::vector<uint64_t>& rows);
 
 // A list of owned samples.
 nb::object take(Reader& reader, nb::handle indices) {
@@ -110,6 +66,53 @@ nb::object take(Reader& reader, nb::handle indices) {
     return bytes;
   });
   check(status, *column);
+  return list;
+}
+
+// A list of owned records, whose columns are read one after the other.
+nb::object take_records(Hints& hints, const Column& column, const std::vector<uint64_t>& rows) {
+  for (const Fields::Field& field : column.fields->fields) {
+    if (!hints.cold) break;
+    GilReleased release;
+    will_need(field.column->part.spans, rows.data(), rows.size());
+  }
+  std::vector<nb::object> taken;
+  taken.reserve(rows.size());
+  for (uint64_t row : rows) taken.push_back(owned(decode_record(column, row, true)));
+  nb::object list = owned(PyList_New(static_cast<Py_ssize_t>(taken.size())));
+  for (size_t k = 0; k < taken.size(); ++k)
+    PyList_SET_ITEM(list.ptr(), static_cast<Py_ssize_t>(k), taken[k].release().ptr());
+  return list;
+}
+
+// A list of owned samples of a compressed column, some at a time: the bytes of all may be many.
+nb::object take_decoded(Hints& hints, const Column& column, const std::vector<uint64_t>& rows) {
+  constexpr uint64_t kAtOnce = 1024;
+  // Not yet a list: the collector must not see it half filled while other threads run.
+  std::vector<nb::object> taken;
+  taken.reserve(rows.size());
+  adaptive(hints, column, rows, [&] {
+    uint64_t bytes = 0;
+    while (taken.size() < rows.size()) {
+      Decoded decoded;
+      uint64_t first = taken.size();
+      Status status =
+          decoded.decode(column, rows.data() + first, std::min<uint64_t>(kAtOnce, rows.size() - first));
+      for (uint64_t k = 0; k < decoded.count; ++k) {
+        Status read;
+        PyObject* sample = decode_plain(column, rows[first + k], decoded.at(k), &hints, &read);
+        read.row = rows[first + k];
+        check(read, column);
+        taken.push_back(owned(sample));
+      }
+      check(status, column);
+      bytes += static_cast<uint64_t>(decoded.offsets[decoded.count]);
+    }
+    return bytes;
+  });
+  nb::object list = owned(PyList_New(static_cast<Py_ssize_t>(taken.size())));
+  for (size_t k = 0; k < taken.size(); ++k)
+    PyList_SET_ITEM(list.ptr(), static_cast<Py_ssize_t>(k), taken[k].release().ptr());
   return list;
 }
 
@@ -160,18 +163,7 @@ class Target {
   nb::object filled_;  // what is filled: the same, or a copy in C order
 };
 
-// Samples that are not stored in C order, one by one: only arrays of 0.x can be so.
-void gather_strided(const Column& column, const std::vector<uint64_t>& rows, nb::handle target) {
-  Hints unused;
-  for (size_t k = 0; k < rows.size(); ++k) {
-    Span span;
-    Status status = column.part.spans.at(rows[k], &span);
-    check(status, column);
-    nb::object sample = owned(decode(column, rows[k], span, false, &unused, &status));
-    if (PySequence_SetItem(target.ptr(), static_cast<Py_ssize_t>(k), sample.ptr()) != 0)
-      throw nb::python_error();
-  }
-}
+void gather_strided(const Column& column, const std::vector<uint64_t>& rows, nb::handle target);
 
 // Samples of one shape as one array.
 nb::object take_rows(Reader& reader, nb::handle indices, nb::handle out) {
@@ -192,6 +184,19 @@ nb::object take_rows(Reader& reader, nb::handle indices, nb::handle out) {
     });
   }
   return target.finish();
+}
+
+// Samples that are not stored in C order, one by one: only arrays of 0.x can be so.
+void gather_strided(const Column& column, const std::vector<uint64_t>& rows, nb::handle target) {
+  Hints unused;
+  for (size_t k = 0; k < rows.size(); ++k) {
+    Span span;
+    Status status = column.part.spans.at(rows[k], &span);
+    check(status, column);
+    nb::object sample = owned(decode(column, rows[k], span, false, &unused, &status));
+    if (PySequence_SetItem(target.ptr(), static_cast<Py_ssize_t>(k), sample.ptr()) != 0)
+      throw nb::python_error();
+  }
 }
 
 // The shapes of ragged samples that a batch is made of. They must have one rank, of at least 1; nulls have
@@ -244,40 +249,9 @@ BatchShapes shapes_of(const Column& column, const std::vector<uint64_t>& rows, c
 }
 
 nb::tuple take_jagged_bytes(Hints& hints, const Column& column, const std::vector<uint64_t>& rows,
-                            nb::object offsets, nb::object values, const int64_t* ends, uint64_t unit) {
-  Status status;
-  auto bytes = data_of<uint8_t>(values);
-  adaptive(hints, column, rows, [&] {
-    GilReleased release;
-    status = gather(column.part.spans, rows.data(), rows.size(), unit, ends, bytes);
-    return static_cast<uint64_t>(ends[rows.size()]) * unit;
-  });
-  check(status, column);
-  return nb::make_tuple(values, offsets);
-}
-
+                            nb::object offsets, nb::object values, const int64_t* ends, uint64_t unit);
 nb::tuple take_jagged_decoded(Hints& hints, const Column& column, const std::vector<uint64_t>& rows,
-                              nb::object offsets) {
-  auto ends = data_of<int64_t>(offsets);
-  Status status;
-  uint64_t done;
-  {
-    GilReleased release;
-    status = measure_decoded(column.part.spans, column.part.frames, rows.data(), rows.size(), ends, &done);
-  }
-  check(status, column);
-  auto bytes = static_cast<uint64_t>(ends[rows.size()]);
-  nb::object values = new_array(bytes, NPY_UINT8);
-  std::vector<Zstd::Worker> workers = batch_workers(*column.part.frames.codec, bytes);
-  adaptive(hints, column, rows, [&] {
-    GilReleased release;
-    status = decode_batch(column.part.spans, workers, rows.data(), rows.size(), ends,
-                          data_of<uint8_t>(values), &done);
-    return bytes;
-  });
-  check(status, column);
-  return nb::make_tuple(values, offsets);
-}
+                              nb::object offsets);
 
 // Samples back to back, and where each ends: bytes, or elements of arrays of equal trailing dimensions.
 nb::tuple take_jagged(Reader& reader, nb::handle indices) {
@@ -321,6 +295,42 @@ nb::tuple take_jagged(Reader& reader, nb::handle indices) {
                           ? new_samples(*column, shape)
                           : new_array(static_cast<uint64_t>(shape[0]), NPY_UINT8);
   return take_jagged_bytes(reader.hints, *column, rows, offsets, values, ends, std::max<uint64_t>(unit, 1));
+}
+
+nb::tuple take_jagged_bytes(Hints& hints, const Column& column, const std::vector<uint64_t>& rows,
+                            nb::object offsets, nb::object values, const int64_t* ends, uint64_t unit) {
+  Status status;
+  auto bytes = data_of<uint8_t>(values);
+  adaptive(hints, column, rows, [&] {
+    GilReleased release;
+    status = gather(column.part.spans, rows.data(), rows.size(), unit, ends, bytes);
+    return static_cast<uint64_t>(ends[rows.size()]) * unit;
+  });
+  check(status, column);
+  return nb::make_tuple(values, offsets);
+}
+
+nb::tuple take_jagged_decoded(Hints& hints, const Column& column, const std::vector<uint64_t>& rows,
+                              nb::object offsets) {
+  auto ends = data_of<int64_t>(offsets);
+  Status status;
+  uint64_t done;
+  {
+    GilReleased release;
+    status = measure_decoded(column.part.spans, column.part.frames, rows.data(), rows.size(), ends, &done);
+  }
+  check(status, column);
+  auto bytes = static_cast<uint64_t>(ends[rows.size()]);
+  nb::object values = new_array(bytes, NPY_UINT8);
+  std::vector<Zstd::Worker> workers = batch_workers(*column.part.frames.codec, bytes);
+  adaptive(hints, column, rows, [&] {
+    GilReleased release;
+    status = decode_batch(column.part.spans, workers, rows.data(), rows.size(), ends,
+                          data_of<uint8_t>(values), &done);
+    return bytes;
+  });
+  check(status, column);
+  return nb::make_tuple(values, offsets);
 }
 
 // Samples in the corners of boxes of one shape, the rest filled. `lengths` and `multiples`: per dimension, 0
