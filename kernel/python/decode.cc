@@ -175,8 +175,7 @@ PyObject* wrap(const Column& column, PyObject* sample) {
 
 }  // namespace
 
-// A record, or a sample of files that are not mapped.
-PyObject* get_indirect(Reader& reader, const Column& column, uint64_t row) {
+[[gnu::noinline]] PyObject* get_indirect(Reader& reader, const Column& column, uint64_t row) {
   if (column.access == Access::map) return decode_record(column, row, column.copies);
   ColumnPtr kept = reader.column, fetched;  // another thread may close the handle
   if (!succeeds([&] { fetched = fetch(column, {row}, {}); })) return nullptr;
@@ -244,10 +243,10 @@ Status Decoded::decode(const Column& column, const uint64_t* rows, uint64_t size
 }
 
 nb::object new_samples(const Column& column, const std::vector<npy_intp>& shape) {
-  if (column.layout->dtype.is_none())
-    raise(nb::borrow(PyExc_ValueError), column.path() + ": holds no arrays yet, so no dtype is known");
-  return owned(PyArray_NewFromDescr(&PyArray_Type, new_descr(column), static_cast<int>(shape.size()),
-                                    shape.data(), nullptr, nullptr, 0, nullptr));
+  auto rank = static_cast<int>(shape.size());
+  if (column.layout->dtype.is_none()) return owned(PyArray_SimpleNew(rank, shape.data(), NPY_DOUBLE));
+  return owned(PyArray_NewFromDescr(&PyArray_Type, new_descr(column), rank, shape.data(), nullptr, nullptr, 0,
+                                    nullptr));
 }
 
 }  // namespace mmap_ninja

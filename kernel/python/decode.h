@@ -41,7 +41,8 @@ struct Decoded {
 // A row of text or bytes as an object, of which `span` is no frame; as for `decode`.
 PyObject* decode_plain(const Column& column, uint64_t row, Span span, Hints* hints, Status* status);
 
-// An array of C order, not initialised.
+// An array of C order, not initialised; of float64 where no sample has told the dtype yet, as NumPy makes
+// them of nothing.
 nb::object new_samples(const Column& column, const std::vector<npy_intp>& shape);
 
 }  // namespace mmap_ninja

@@ -91,6 +91,7 @@ struct Iterator {
   }
 };
 
+PyObject* next_fetched(Iterator& iterator, uint64_t position);
 PyObject* next_decoded(Iterator& iterator, const Column& column, uint64_t position, uint64_t row);
 
 PyObject* iterator_next(PyObject* self) {
@@ -103,12 +104,7 @@ PyObject* iterator_next(PyObject* self) {
   if (iterator->next >= column.rows.count()) return nullptr;
   // Taken before the GIL is released below: other threads may share the iterator.
   uint64_t position = iterator->next++;
-  if (column.access == Access::pread) {
-    ColumnPtr chunk;
-    if (!succeeds([&] { chunk = iterator->chunk_of(&position); })) return nullptr;
-    if (chunk->part.frames.codec) return next_decoded(*iterator, *chunk, position, position);
-    return get(iterator->reader, *chunk, position);
-  }
+  if (column.access == Access::pread) return next_fetched(*iterator, position);
   if (position % 256 == 0 && !succeeds([&] { check_sizes(column); })) return nullptr;
   uint64_t row = iterator->row(column.rows, position);
   if (position >= iterator->next_look) {
@@ -122,8 +118,17 @@ PyObject* iterator_next(PyObject* self) {
   return get(iterator->reader, column, row);
 }
 
+// A sample of files that are not mapped.
+[[gnu::noinline]] PyObject* next_fetched(Iterator& iterator, uint64_t position) {
+  ColumnPtr chunk;
+  if (!succeeds([&] { chunk = iterator.chunk_of(&position); })) return nullptr;
+  if (chunk->part.frames.codec) return next_decoded(iterator, *chunk, position, position);
+  return get(iterator.reader, *chunk, position);
+}
+
 // A sample of a compressed column. The next ones are decoded with it, on several threads.
-PyObject* next_decoded(Iterator& iterator, const Column& column, uint64_t position, uint64_t row) {
+[[gnu::noinline]] PyObject* next_decoded(Iterator& iterator, const Column& column, uint64_t position,
+                                         uint64_t row) {
   // As for chunks; what is in one was asked for by doubling already.
   constexpr uint64_t kMost = 256;
   std::shared_ptr<const Decoded> ahead = iterator.ahead;

@@ -163,16 +163,18 @@ class Target {
   nb::object filled_;  // what is filled: the same, or a copy in C order
 };
 
+nb::object nulls_of(const Batch& batch);
 void gather_strided(const Column& column, const std::vector<uint64_t>& rows, nb::handle target);
 
-// Samples of one shape as one array.
-nb::object take_rows(Reader& reader, nb::handle indices, nb::handle out) {
+// Samples of one shape as one array, and which of them are null; none where no sample can be.
+nb::tuple take_rows(Reader& reader, nb::handle indices, nb::handle out) {
   Batch batch = read_batch(reader, indices);
   const ColumnPtr& column = batch.column;
   const std::vector<uint64_t>& rows = batch.rows;
   std::vector<npy_intp> shape{static_cast<npy_intp>(rows.size())};
   for (int k = 0; k < column->layout->shape.rank; ++k)
     shape.push_back(static_cast<npy_intp>(column->layout->shape.dims[static_cast<size_t>(k)]));
+  if (column->layout->dtype.is_none() && !out.is_none()) return nb::make_tuple(out, nb::none());
   Target target(*column, out, shape);
   if (!column->layout->strides.empty()) {
     gather_strided(*column, rows, target.array());
@@ -183,7 +185,16 @@ nb::object take_rows(Reader& reader, nb::handle indices, nb::handle out) {
       return rows.size() * column->part.spans.unit();
     });
   }
-  return target.finish();
+  return nb::make_tuple(target.finish(), nulls_of(batch));
+}
+
+nb::object nulls_of(const Batch& batch) {
+  const Part& part = batch.column->part;
+  if (!part.nulls) return nb::none();
+  nb::object mask = new_array(batch.rows.size(), NPY_BOOL);
+  auto is_null = data_of<uint8_t>(mask);
+  for (uint64_t row : batch.rows) *is_null++ = part.is_null(row);
+  return mask;
 }
 
 // Samples that are not stored in C order, one by one: only arrays of 0.x can be so.
@@ -341,13 +352,14 @@ nb::tuple take_padded(Reader& reader, nb::handle indices, nb::handle fill_of,
   Batch batch = read_batch(reader, indices);
   const ColumnPtr& column = batch.column;
   const std::vector<uint64_t>& rows = batch.rows;
+  if (column->layout->dtype.is_none())  // nor a sample
+    return nb::make_tuple(new_samples(*column, {0, 0}), new_array(0, NPY_INT64));
   BatchShapes shapes = shapes_of(*column, rows, "take_padded");
   // Of an empty batch, only what was asked for is known.
   size_t rank = rows.empty() ? std::max<size_t>({lengths.size(), multiples.size(), 1}) : shapes.rank;
   if (lengths.size() > rank || multiples.size() > rank)
     raise_value(*column, "take_padded: length and multiple_of speak of more than the " +
                              std::to_string(rank) + " dimensions of the samples");
-  if (column->layout->dtype.is_none()) raise_value(*column, "take_padded: holds no arrays yet");
   nb::object fill = fill_of(column->layout->dtype);
   const uint8_t* element = data_of<uint8_t>(fill);
   uint64_t unit = column->part.spans.unit();

@@ -140,7 +140,7 @@ class _Export:
         nulls = samples.null_mask(None)
         validity = _bitmap(nulls)
         if samples.kind == "array":
-            return _fixed(self.type, samples.take_rows(everything, None), nulls)
+            return _fixed(self.type, samples.take_rows(everything, None)[0], nulls)
         if samples.kind != "ragged":
             values, offsets = samples.take_jagged(everything)
             return pa.Array.from_buffers(

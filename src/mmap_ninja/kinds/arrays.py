@@ -258,27 +258,14 @@ class ArrayMmap(DatasetHandle[AnyArray]):
         return self.size // max(len(self), 1) * (self.dtype.itemsize if self.dtype else 0)
 
     def _get_many(self, key: Any) -> Any:
-        if is_index(key) or column_of(self).null_mask([]) is not None:
+        column = column_of(self)
+        if is_index(key) or column.null_mask([]) is not None:
             return super()._get_many(key)
         if self.mode == "c":
-            return self._sliced(key).copy()
+            return _sliced(column, key).copy()
         if isinstance(key, list) and not any(isinstance(part, bool | np.bool_ | list | tuple) for part in key):
             return self.take(key)
-        return self._sliced(key)
-
-    def _sliced(self, key: Any) -> AnyArray:
-        """What NumPy's indexing gives; of samples that lie in no map as they are, a slice reads only its own."""
-        first = key[0] if isinstance(key, tuple) and key else key
-        column = column_of(self)
-        if isinstance(first, slice):
-            if column.dtype is not None and column.whole() is None:
-                chosen = range(len(column))[first]
-                column = column.selected_range(chosen.start, chosen.step, len(chosen))
-                key = (slice(None), *(key[1:] if isinstance(key, tuple) else ()))
-        elif hasattr(key, "__array__"):
-            key = np.asarray(key)  # a tensor of one element, which NumPy takes for one index
-        sliced: AnyArray = _as_array(column)[key]
-        return sliced
+        return _sliced(column, key)
 
     def take(self, indices: Indices, out: AnyArray | None = None) -> AnyArray:  # type: ignore[override]
         """The samples at many positions as one array, in one native call.
@@ -294,11 +281,7 @@ class ArrayMmap(DatasetHandle[AnyArray]):
             IndexError: if an index is out of range.
             ValueError: if `out` has another shape or dtype.
         """
-        column = column_of(self)
-        if column.dtype is None:
-            column.prefetch(indices)  # an index is out of range here
-            return np.empty((0,)) if out is None else out
-        taken, nulls = self._take_rows(indices, out), column.null_mask(indices)
+        taken, nulls = self._take_rows(indices, out)
         if nulls is None:
             return taken
         mask = np.broadcast_to(nulls.reshape(-1, *[1] * (taken.ndim - 1)), taken.shape)
@@ -392,12 +375,25 @@ class ArrayMmap(DatasetHandle[AnyArray]):
         return array if type(array) is np.ndarray and array.ndim > 0 else list(array)
 
 
+def _sliced(column: Column, key: Any) -> AnyArray:
+    """What NumPy's indexing gives; of samples that lie in no map as they are, a slice reads only its own."""
+    first = key[0] if isinstance(key, tuple) and key else key
+    whole = column.whole()
+    if isinstance(first, slice):
+        if whole is None:
+            chosen = range(len(column))[first]
+            column = column.selected_range(chosen.start, chosen.step, len(chosen))
+            key = (slice(None), *(key[1:] if isinstance(key, tuple) else ()))
+    elif hasattr(key, "__array__"):
+        key = np.asarray(key)  # a tensor of one element, which NumPy takes for one index
+    sliced: AnyArray = (_as_array(column) if whole is None else whole)[key]
+    return sliced
+
+
 def _as_array(column: Column) -> AnyArray:
     """All samples as one read-only array; over the map, unless they do not lie in it in their order."""
-    if column.dtype is None:
-        return np.empty((len(column),))
     whole = column.whole()
-    return column.take_rows(slice(None), None) if whole is None else whole
+    return column.take_rows(slice(None), None)[0] if whole is None else whole
 
 
 def _column(dtype: DTypeLike | None, out_dir: PathLike) -> Array:

@@ -366,9 +366,6 @@ class RaggedMmap(DatasetHandle[AnyArray]):
             IndexError: if an index is out of range.
             ValueError: if the samples have other trailing dimensions than each other, or no dimension.
         """
-        if self.dtype is None:
-            column_of(self).prefetch(indices)  # any index is out of range
-            return np.empty(0), np.zeros(1, np.int64)
         return self._take_jagged(indices)
 
     def take_padded(
@@ -400,9 +397,6 @@ class RaggedMmap(DatasetHandle[AnyArray]):
             TypeError: if the dtype does not hold the value.
         """
         extents = _extents(length, "length"), _extents(multiple_of, "multiple_of")
-        if self.dtype is None:
-            column_of(self).prefetch(indices)  # any index is out of range
-            return np.empty((0, 0)), np.empty(0, np.int64)
         return self._take_padded(indices, partial(self._fill, value), *extents, out)
 
     def _fill(self, value: Any, dtype: np.dtype[Any]) -> AnyArray:
