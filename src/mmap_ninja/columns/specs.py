@@ -325,3 +325,18 @@ def _is_numbers(values: list[Any] | tuple[Any, ...]) -> bool:
         return np.asarray(values).dtype.kind in "biufc"
     except ValueError:  # lists of unequal lengths
         return False
+
+
+def short(spec: Spec) -> str:
+    """A spec as the repr of a dataset shows it."""
+    match spec:
+        case Array(shape, dtype):
+            what = f"{np.dtype(dtype)}[{', '.join(map(str, shape))}]"
+        case Ragged(dtype, ndim):
+            what = f"{np.dtype(dtype)}[{'...' if ndim is None else ', '.join(['*'] * ndim)}]"
+        case Scalar(dtype):
+            what = str(np.dtype(dtype))
+        case _:
+            what = {Text: "str", Bytes: "bytes", Json: "json"}[type(spec)]
+            what += "" if spec.codec is None else f" ({spec.codec})"
+    return f"{what} or None" if spec.nullable else what

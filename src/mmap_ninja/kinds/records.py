@@ -5,15 +5,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Self, cast
 
-import numpy as np
-
 from mmap_ninja import _kernel
 from mmap_ninja._kernel import column_of
 from mmap_ninja.arrow import export, ingest
 from mmap_ninja.builds import build, paced, sources
 from mmap_ninja.builds.build import IfExists
-from mmap_ninja.columns import encoding, nesting, specs
-from mmap_ninja.columns.batch import Batch, Parts, Table
+from mmap_ninja.columns import nesting, specs
+from mmap_ninja.columns.batch import Batch, Table
+from mmap_ninja.columns.record_encoding import encode_records
 from mmap_ninja.columns.specs import Spec, Specs
 from mmap_ninja.columns.types import Array, Binary, Column, ColumnType, Json, Ragged, Text
 from mmap_ninja.engine import files
@@ -599,7 +598,7 @@ class RecordsMmap(DatasetHandle[Record]):
         return sum(handle.nbytes for handle in self._columns().values())
 
     def __repr__(self) -> str:
-        fields = [f"{name}: {_short(spec)}" for name, spec in self.schema.items()]
+        fields = [f"{name}: {specs.short(spec)}" for name, spec in self.schema.items()]
         return f"{super().__repr__()[:-1]}; {', '.join(fields) or 'no columns yet'})"
 
     # ---- writing
@@ -624,33 +623,7 @@ class RecordsMmap(DatasetHandle[Record]):
     def _batch_of(self, samples: Any) -> Batch[Record]:
         return Table.of(samples, self._path_text) if isinstance(samples, Mapping) else list(samples)
 
-    @classmethod
-    def _encode(cls, columns: Columns, batch: Batch[Record], path: str, first: int) -> tuple[Columns, Parts]:
-        if not len(batch):
-            return columns, ()
-        table, listed = (batch, []) if isinstance(batch, Table) else (None, cast("list[Record]", batch))
-        if not columns:
-            try:
-                columns = specs.of_table(table.columns) if table else specs.inferred(listed)
-                if not columns:
-                    raise ValueError("sample: has no fields, so there are no columns")
-            except (TypeError, ValueError) as error:
-                raise type(error)(f"{path}: {error}") from None
-        names = nesting.Names(tuple(column.name for column in columns))
-        values = table.ordered(names, path) if table else names.split(listed, path, first)
-        encoded: list[Column] = []
-        parts: list[bytes | memoryview | None] = []
-        for column, of_column in zip(columns, values, strict=True):
-            where = f"{path}: column {column.name!r}"
-            try:
-                kind, of_files = encoding.encode(column.type, of_column, where, first)
-            except (TypeError, ValueError):
-                encoding.refuse_nulls(column.type, of_column, where, first)
-                raise
-            encoded.append(column if kind is column.type else replace(column, type=kind))
-            parts += of_files
-        fitting = tuple(encoded)
-        return columns if fitting == columns else fitting, tuple(parts)
+    _encode = staticmethod(encode_records)
 
 
 def _pairs_of(state: State) -> tuple[tuple[str, Column], ...]:
@@ -658,18 +631,3 @@ def _pairs_of(state: State) -> tuple[tuple[str, Column], ...]:
     if isinstance(state, Closed):
         return state.columns
     return tuple((column.name, column) for column in state.meta.columns) if isinstance(state, Seen) else ()
-
-
-def _short(spec: Spec) -> str:
-    """A spec as the repr of a dataset shows it."""
-    match spec:
-        case specs.Array(shape, dtype):
-            what = f"{np.dtype(dtype)}[{', '.join(map(str, shape))}]"
-        case specs.Ragged(dtype, ndim):
-            what = f"{np.dtype(dtype)}[{'...' if ndim is None else ', '.join(['*'] * ndim)}]"
-        case specs.Scalar(dtype):
-            what = str(np.dtype(dtype))
-        case _:
-            what = {specs.Text: "str", specs.Bytes: "bytes", specs.Json: "json"}[type(spec)]
-            what += "" if spec.codec is None else f" ({spec.codec})"
-    return f"{what} or None" if spec.nullable else what

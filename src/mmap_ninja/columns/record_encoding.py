@@ -1,0 +1,52 @@
+"""Encoding of records: each column's values as the bytes that its files grow by."""
+
+from dataclasses import replace
+from typing import Any, cast
+
+from mmap_ninja.columns import encoding, nesting, specs
+from mmap_ninja.columns.batch import Batch, Parts, Table
+from mmap_ninja.columns.types import Column
+
+
+def encode_records(
+    columns: tuple[Column, ...], batch: Batch[Any], path: str, first: int
+) -> tuple[tuple[Column, ...], Parts]:
+    """The parts of all columns' files, in their order, and the columns that they fit: those given, or wider ones.
+
+    Where there are none yet, the batch makes them.
+
+    Args:
+        columns: The columns that the records have now.
+        batch: Dicts, dataclasses or named tuples; or a table.
+        path: The dataset, in messages.
+        first: The first record's number in messages.
+
+    Raises:
+        TypeError: if a value is of another type.
+        ValueError: if a column is missing, or there is one more; if a value has another shape.
+    """
+    if not len(batch):
+        return columns, ()
+    table, listed = (batch, []) if isinstance(batch, Table) else (None, cast("list[Any]", batch))
+    if not columns:
+        try:
+            columns = specs.of_table(table.columns) if table else specs.inferred(listed)
+            if not columns:
+                raise ValueError("sample: has no fields, so there are no columns")
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{path}: {error}") from None
+    names = nesting.Names(tuple(column.name for column in columns))
+    values = table.ordered(names, path) if table else names.split(listed, path, first)
+    encoded: list[Column] = []
+    parts: list[bytes | memoryview | None] = []
+    for column, of_column in zip(columns, values, strict=True):
+        where = f"{path}: column {column.name!r}"
+        try:
+            kind, of_files = encoding.encode(column.type, of_column, where, first)
+        except (TypeError, ValueError):
+            encoding.refuse_nulls(column.type, of_column, where, first)
+            raise
+        encoded.append(column if kind is column.type else replace(column, type=kind))
+        parts += of_files
+    fitting = tuple(encoded)
+    return columns if fitting == columns else fitting, tuple(parts)
