@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 
 import mmap_ninja as mn
 from mmap_ninja import ArrayMmap, ReadOnlyError
-from mmap_ninja.kinds import arrays
+from mmap_ninja.kinds import array_reading
 
 DTYPES = [
     "?",
@@ -492,15 +492,15 @@ def test_array_gives_an_empty_dataset_its_own_dtype(tmp_path, values):
 def test_count_while_another_thread_moves_the_handle_to_other_shapes_compares_what_it_looked_at(tmp_path, monkeypatch):
     """A bug once: the shape was that of one commit, the samples those of another, which NumPy could not compare."""
     array = ArrayMmap.from_ndarray(tmp_path, np.zeros((2, 3)))
-    column_of = arrays.column_of
+    column_of = array_reading.column_of
 
     def move(handle):
         with monkeypatch.context() as patch:
-            patch.setattr(arrays, "column_of", column_of)
+            patch.setattr(array_reading, "column_of", column_of)
             ArrayMmap.from_ndarray(tmp_path, np.zeros((2, 2, 2)))
             array.refresh()
             return column_of(handle)
 
-    monkeypatch.setattr(arrays, "column_of", move)
+    monkeypatch.setattr(array_reading, "column_of", move)
 
     assert array.count(np.zeros(3)) == 0

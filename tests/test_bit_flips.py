@@ -50,7 +50,7 @@ def form(samples):
 
 def committed_bytes(path):
     """How many bytes of each file belong to the newest commit; all of them are under a checksum."""
-    dataset = opened(path)._dataset
+    dataset = opened(path)._state.dataset
     names = [file.name for file in dataset.seen.meta.files]
     return dict(zip(names, dataset.seen.extents, strict=True))
 

@@ -122,7 +122,7 @@ def make_sparse(path, rows, sizes, offsets=()):
 
     `sizes` are those of the files with a role, `offsets` the first ones.
     """
-    meta = mmap_ninja.open(path)._dataset.meta
+    meta = mmap_ninja.open(path)._state.dataset.meta
     digest, sums, zeros = 0, [], bytes(_kernel.BLOCK)
     for file in meta.files[:-1]:
         size = sizes.get(file.role, os.path.getsize(path / file.name))

@@ -96,7 +96,7 @@ class Machine(RuleBasedStateMachine):
     # ---- changes
 
     def numbering(self, dataset):
-        return dataset._state.meta.numbering
+        return dataset._state.seen.meta.numbering
 
     def edit(self, handle, chosen, act, change, *, as_they_were=False):
         """Change some samples that a handle shows; another one may have deleted or moved, or replaced, them."""
@@ -233,7 +233,7 @@ class Machine(RuleBasedStateMachine):
     def pickle(self, which, goes_on):
         handle = self.handles[which]
         with mmap_ninja.open(self.path) as newest:
-            is_kept = newest._state.meta.generation == handle.dataset._state.meta.generation
+            is_kept = newest._state.seen.meta.generation == handle.dataset._state.seen.meta.generation
         pickled = pickle.dumps(handle.dataset)
         try:
             copy = pickle.loads(pickled)

@@ -59,7 +59,7 @@ def frames_as_dataset(path, frames, sizes):
     dataset = BytesMmap.from_bytes(path, [], zstd_level=3)
     ends = np.cumsum([len(frame) for frame in frames], dtype=np.uint64).tobytes()
     parts = (b"".join(frames), ends, np.asarray(sizes, np.uint32).tobytes())
-    dataset._dataset.commit(lambda columns: (columns, parts), len(frames))
+    dataset._state.dataset.commit(lambda columns: (columns, parts), len(frames))
     dataset.close()
     return BytesMmap(path)
 
@@ -203,7 +203,7 @@ def test_nbytes_are_those_on_disk_and_starts_those_of_the_frames(texts):
 
 def test_frames_are_no_larger_than_those_of_zstandard(tmp_path):
     texts = StringsMmap.from_strings(tmp_path / "ds", reviews(), zstd_level=3, zstd_train_dictionary_size=4096)
-    document = texts._dataset.meta.columns[0].type.codec
+    document = texts._state.columns[0].type.codec
     dictionary = zstandard.ZstdCompressionDict(document.dictionary)
 
     compressor = zstandard.ZstdCompressor(level=3, dict_data=dictionary)
@@ -291,7 +291,7 @@ def test_dictionary_of_a_dataset_that_began_empty_is_trained_by_its_first_batch(
     texts.extend(reviews())
 
     assert texts[:] == reviews()
-    assert texts._dataset.meta.columns[0].type.codec.dictionary
+    assert texts._state.columns[0].type.codec.dictionary
     reader.refresh()
     assert reader[:] == reviews()
 
@@ -464,7 +464,7 @@ def test_text_that_is_no_utf8_is_named(tmp_path):
     bad = zstandard.ZstdCompressor().compress(b"abc\xff")
     dataset = StringsMmap.from_strings(tmp_path / "ds", [], zstd_level=3)
     parts = (bad, np.uint64(len(bad)).tobytes(), np.uint32(4).tobytes())
-    dataset._dataset.commit(lambda columns: (columns, parts), 1)
+    dataset._state.dataset.commit(lambda columns: (columns, parts), 1)
     dataset.refresh()
 
     for read in (lambda: dataset[0], lambda: dataset[:], lambda: list(dataset)):
@@ -498,7 +498,7 @@ def test_missing_or_short_sizes_are_refused(texts):
     ],
 )
 def test_codec_that_the_meta_cannot_say_is_refused(texts, codec_):
-    meta = texts._dataset.meta
+    meta = texts._state.seen.meta
     encoded = meta.encode().decode()
     document = json.loads(encoded)
     document["columns"][0]["codec"] = codec_

@@ -81,8 +81,9 @@ else:
     _PICKLED = {  # what pickles name, and users do not
         "engine.commit_file": ("Told",),
         "engine.generation": ("Identity",),
-        "kinds.handle": ("reopen",),
+        "kinds.options": ("HandleOptions",),
         "kinds.ragged": ("Shapes",),
+        "kinds.handle": ("reopen",),
         "kinds.windows": ("Windows",),
         "legacy.layout": ("Keys",),
     }

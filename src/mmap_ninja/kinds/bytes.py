@@ -6,7 +6,7 @@ from typing import Any, Self
 from mmap_ninja.builds.build import IfExists
 from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT, Durability
 from mmap_ninja.exported import exported
-from mmap_ninja.kinds.handle import Mode, PathLike
+from mmap_ninja.kinds.options import Mode, PathLike
 from mmap_ninja.kinds.spans import SpansHandle
 
 

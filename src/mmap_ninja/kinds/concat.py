@@ -9,9 +9,10 @@ import numpy as np
 
 from mmap_ninja.columns.casting import is_masked_array
 from mmap_ninja.exported import exported
-from mmap_ninja.kinds.handle import DatasetHandle, Positions, Selection
+from mmap_ninja.kinds.handle import DatasetHandle
 from mmap_ninja.kinds.indices import is_index, resolved, several
 from mmap_ninja.kinds.sequence import Indices, parts_of
+from mmap_ninja.kinds.state import Positions, Selection
 
 
 @exported

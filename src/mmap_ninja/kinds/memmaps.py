@@ -16,7 +16,7 @@ from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT, Dataset
 from mmap_ninja.exported import exported
 from mmap_ninja.format.meta import one_column
 from mmap_ninja.kinds.arrays import ArrayMmap
-from mmap_ninja.kinds.handle import PathLike
+from mmap_ninja.kinds.options import PathLike
 from mmap_ninja.legacy.read import read_layout
 
 Memmap = np.memmap[Any, Any]
@@ -69,7 +69,7 @@ def np_from_generator(
 
 def _store(out_dir: PathLike, source: sources.Source[Any], batch_size: int, column: Array, *, verbose: bool) -> Memmap:
     options = build.Options(batch_size, verbose, "replace", None, None, DEFAULT_LOCK_TIMEOUT)
-    with ArrayMmap._build(out_dir, source, None, options, one_column(column)) as stored:
+    with ArrayMmap._build(out_dir, source, None, options, one_column(column)) as stored:  # noqa: SLF001 - it is a build
         path = stored.path
     return np_open_existing(path, "r+")
 

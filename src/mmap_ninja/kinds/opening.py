@@ -10,7 +10,8 @@ from mmap_ninja.exported import exported
 from mmap_ninja.kinds import memmaps
 from mmap_ninja.kinds.arrays import ArrayMmap
 from mmap_ninja.kinds.bytes import BytesMmap
-from mmap_ninja.kinds.handle import DatasetHandle, Mode, PathLike, ReadMode
+from mmap_ninja.kinds.handle import DatasetHandle, handle_over, warn_of
+from mmap_ninja.kinds.options import HandleOptions, Mode, PathLike, ReadMode
 from mmap_ninja.kinds.ragged import RaggedMmap
 from mmap_ninja.kinds.records import RecordsMmap
 from mmap_ninja.kinds.strings import StringsMmap
@@ -70,6 +71,7 @@ def open(
         >>> mmap_ninja.open("reviews")[1]
         'bad'
     """
+    options = HandleOptions(mode, durability, lock_timeout, read_mode)
     if verify is not None and not (report := verify_files(path, verify)).ok:
         raise CorruptDatasetError(str(report))
     dataset = open_dataset(files.absolute(path), None, durability, lock_timeout)
@@ -77,8 +79,8 @@ def open(
         newest = dataset.snapshot.identity
         assert newest is not None  # noqa: S101 - a dataset has one
         dataset.pin(newest.named(commit_id))
-    handle = _CLASSES[dataset.meta.kind]._over(dataset, path, mode, read_mode)
-    handle._warn(stacklevel=3)
+    handle = handle_over(_CLASSES[dataset.meta.kind], dataset, path, options)
+    warn_of(handle, dataset, stacklevel=3)
     return handle
 
 

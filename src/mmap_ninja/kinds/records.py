@@ -3,7 +3,8 @@
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final, Self, cast
+from pathlib import Path
+from typing import Any, Final, Self, TypeVar, cast
 
 from mmap_ninja import _kernel
 from mmap_ninja._kernel import column_of
@@ -18,24 +19,27 @@ from mmap_ninja.columns.types import Array, Binary, Column, ColumnType, Json, Ra
 from mmap_ninja.engine import files
 from mmap_ninja.engine.added_column import AddedColumn
 from mmap_ninja.engine.change import Change
-from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT, Columns, Dataset, Durability
+from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT, Columns, Durability
 from mmap_ninja.engine.directory import is_vacant
 from mmap_ninja.engine.open_column import open_column
-from mmap_ninja.engine.seen import Seen, Snapshot
-from mmap_ninja.errors import MmapNinjaError, StaleHandleError
+from mmap_ninja.engine.seen import Seen
+from mmap_ninja.errors import StaleHandleError
 from mmap_ninja.exported import exported
 from mmap_ninja.kinds.arrays import ArrayMmap
 from mmap_ninja.kinds.bytes import BytesMmap
-from mmap_ninja.kinds.handle import Closed, DatasetHandle, Mode, PathLike, ReadMode, State
+from mmap_ninja.kinds.handle import DatasetHandle, showing
 from mmap_ninja.kinds.indices import is_index, resolved, several
+from mmap_ninja.kinds.options import HandleOptions, Mode, PathLike, ReadMode
 from mmap_ninja.kinds.ragged import RaggedMmap
 from mmap_ninja.kinds.sequence import Indices
 from mmap_ninja.kinds.spans import SpansHandle
+from mmap_ninja.kinds.state import Field, Live, State, View
 from mmap_ninja.kinds.strings import StringsMmap
-from mmap_ninja.legacy.dataset import LegacyDataset
 
+H = TypeVar("H", bound=DatasetHandle[Any])
 Record = dict[str, Any]
 Sample = Any  # a dict, a dataclass or a named tuple
+Asked = tuple[tuple[str, str], ...]  # columns: what they are to be called, and their names in the dataset
 
 
 class JsonColumn(SpansHandle[Any]):
@@ -58,8 +62,257 @@ _CLASSES: Final[dict[type[ColumnType], type[DatasetHandle[Any]]]] = {
 }
 
 
+class RecordsHandle(DatasetHandle[Record]):
+    """Records, which are read by columns, too."""
+
+    _kind = "records"
+    _sample = "record"
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns, nested ones with dots, in their order."""
+        return list(self._now().names)
+
+    @property
+    def schema(self) -> dict[str, Spec]:
+        """What each column holds, by its name."""
+        state = self._now()
+        return {name: specs.spec_of(column.type) for name, column in zip(state.names, state.columns, strict=True)}
+
+    @classmethod
+    def _open_column(cls, seen: Seen, path: Path, options: HandleOptions, *, mapped: bool) -> _kernel.Column:
+        fields = []
+        for place, column in enumerate(seen.meta.columns):
+            where = f"{path}: column {column.name!r}"
+            copies = options.gives_copies
+            field = open_column(seen.generation, place, seen.extents, seen.rows, where, mapped=mapped, copies=copies)
+            fields.append((tuple(column.name.split(".")), field))
+        return _kernel.Column.of_records(str(path), fields, copies=options.gives_copies, mapped=mapped)
+
+    def _columns(self) -> dict[str, DatasetHandle[Any]]:
+        """A handle for each column, on what this handle shows now."""
+        column, state = self._moment()
+        if not isinstance(state, Live | View):  # without columns
+            return {}
+        if state.handles is None:
+            view = View(state.snapshot, state.selection_of(len(column)), state.columns, state.asked)
+            # Not this handle, which would then live until a garbage collection.
+            records = self._showing(type(self), column, view)
+            handles: dict[str, DatasetHandle[Any]] = {}
+            for place, (name, of_dataset) in enumerate(zip(view.names, view.columns, strict=True)):
+                shown = Field(view, records, name, of_dataset)
+                handles[name] = self._showing(_CLASSES[type(of_dataset.type)], column.field(place), shown)
+            state.handles = handles
+        return state.handles
+
+    def _showing(self, cls: type[H], column: _kernel.Column, state: State) -> H:
+        """A handle of a class as this one was opened."""
+        return showing(cls, self.out_dir, self.path, self._options, column, state)
+
+    def _get_many(self, key: Any) -> Any:
+        if isinstance(key, str):
+            handles = self._columns()
+            return handles[key] if key in handles else self._view([key], grouped=True)
+        if isinstance(key, list) and key and all(isinstance(name, str) for name in key):
+            return self._view(key, grouped=False)
+        return self[operator.index(key)] if is_index(key) else self._take(several(key))
+
+    def _view(self, names: list[str], *, grouped: bool) -> Self:
+        """A view of some columns, or of a group of them by the names that they have in it."""
+        column, state = self._moment()
+        stored = dict(zip(state.names, (of_dataset.name for of_dataset in state.columns), strict=True))
+        asked = []
+        for name in names:
+            prefix = f"{name}."
+            found = [own for own in stored if own == name or own.startswith(prefix)]
+            if not found:
+                known = ", ".join(map(repr, [*stored][:20]))
+                raise KeyError(f"{self.path}: has no column {name!r}; it has {known or 'none yet'}")
+            asked += [(own.removeprefix(prefix) if grouped else own, stored[own]) for own in found]
+        return self._showing(type(self), *self._chosen(column, state, tuple(dict.fromkeys(asked))))
+
+    def _chosen(self, records: _kernel.Column, state: State, asked: Asked) -> tuple[_kernel.Column, View]:
+        """Of some records, only some columns, by other names perhaps."""
+        places = {column.name: place for place, column in enumerate(state.columns)}
+        chosen = [places[stored] for _, stored in asked]
+        fields = [
+            (tuple(name.split(".")), records.field(place)) for (name, _), place in zip(asked, chosen, strict=True)
+        ]
+        copies, mapped = self._options.gives_copies, records.is_mapped
+        column = _kernel.Column.of_records(self._path_text, fields, copies=copies, mapped=mapped)
+        columns, names = tuple(state.columns[place] for place in chosen), tuple(name for name, _ in asked)
+        return column, View(state.snapshot, state.selection_of(len(records)), columns, names)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        reduced, state = super().__reduce__(), self._state
+        if state.asked is None:
+            return reduced
+        return (*reduced, tuple(zip(state.asked, (column.name for column in state.columns), strict=True)))
+
+    def __setstate__(self, asked: Asked) -> None:
+        """Show only some columns, as a pickled view of them does."""
+        self._show_column(*self._chosen(*self._moment(), asked))
+
+    def take(self, indices: Indices) -> Record:  # type: ignore[override]
+        """The columns of the samples at many positions: a dict, nested as the samples are, of each column's own batch.
+
+        Args:
+            indices: Integers in any order and number, negative ones counted from the end; a boolean mask; a slice.
+
+        Returns:
+            Lists of `str`, `bytes`, arrays or JSON values; an array `[B, ...]` for `Array` and `Scalar`. Where a column
+            has nulls, None stands in its list, or the array is masked there.
+
+        Raises:
+            IndexError: if an index is out of range.
+        """
+        handles = self._columns()
+        count = len(next(iter(handles.values()))) if handles else 0
+        at = resolved(indices, count)
+        return nesting.nested({name: handle.take(at) for name, handle in handles.items()})
+
+    def __getitems__(self, indices: Indices) -> list[Record]:
+        """What PyTorch's DataLoader calls for a batch: a list of samples, which it collates itself."""
+        return self._take(indices)
+
+    def _matches(self, value: object, start: int, stop: int) -> Iterator[int]:
+        for position, sample in enumerate(self.select(slice(start, stop)), start):
+            if sources.same(value, sample):
+                yield position
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the samples as they are stored, without their offsets."""
+        if isinstance(self._state, View):
+            return sum(handle.nbytes for handle in self._columns().values())
+        return super().nbytes
+
+    def __repr__(self) -> str:
+        fields = [f"{name}: {specs.short(spec)}" for name, spec in self.schema.items()]
+        return f"{super().__repr__()[:-1]}; {', '.join(fields) or 'no columns yet'})"
+
+    def _exported(self) -> dict[str, Any]:
+        return {
+            name: export.Exported(column_of(handle), self.path, is_json=isinstance(handle, JsonColumn))
+            for name, handle in self._columns().items()
+        }
+
+
+class MutableRecords(RecordsHandle):
+    """Records that are added to, and whose columns change: each such change is a generation."""
+
+    def extend(self, samples: Iterable[Sample] | Mapping[str, Any], verbose: bool = False) -> None:
+        """Add samples at the end, all or none of them, in one commit.
+
+        Args:
+            samples: Any iterable of samples; or a dict of columns, each a sequence, as `from_columns` takes it.
+            verbose: Whether to show a progress bar.
+
+        Raises:
+            TypeError: if a sample is of another type; nothing is stored then.
+            ValueError: if a column is missing, or there is one more; if columns have several lengths.
+            ReadOnlyError: if the handle, the permissions or the medium do not allow it.
+        """
+        if isinstance(samples, Mapping):
+            self._commit(Table.of(samples, self._path_text))
+        else:
+            super().extend(cast("Iterable[Record]", samples), verbose)
+
+    def _batch_of(self, samples: Any) -> Batch[Record]:
+        return Table.of(samples, self._path_text) if isinstance(samples, Mapping) else list(samples)
+
+    _encode = staticmethod(encode_records)
+
+    def add_column(self, name: str, values: Iterable[Any], spec: Spec | None = None) -> None:
+        """Add a column to the samples that are there, in one step; the files of the others stay as they are.
+
+        Readers keep what they see until their next `refresh`. Until it ends, other processes cannot write to the
+        dataset.
+
+        Args:
+            name: The column's; nested columns have dots.
+            values: One for each sample, in their order; what has no indices is read into memory first.
+            spec: What the column holds; the first value tells it if None.
+
+        Raises:
+            ValueError: if the name is taken or cannot be one, or there are more or fewer values than samples.
+            TypeError: if a value is of another type; nothing is changed then.
+            StaleHandleError: if others changed the dataset since this handle looked.
+        """
+        listed = cast("Sequence[Any]", values) if hasattr(values, "__getitem__") else list(values)
+        where = f"{self.path}: column {name!r}"
+        with self._mutex.turn():
+            if len(listed) != len(self):
+                raise ValueError(f"{where}: {len(listed)} values for {len(self)} samples; give one for each")
+            self._check_names([*(column.name for column in self._now().columns), name])
+            kind = specs.type_of_values(listed, name) if spec is None else specs.column_type(spec, name)
+            dataset = self._writer()
+            identity = self._now().snapshot.identity
+
+            def change() -> Change:
+                seen = dataset.seen
+                if seen.identity != identity:
+                    raise StaleHandleError(f"{where}: others changed the dataset since this handle looked; look again")
+                column = Column(max((c.id for c in seen.meta.columns), default=-1) + 1, name, kind)
+                added = AddedColumn(column, listed, seen.edits.runs(seen.rows), seen.rows, where)
+                return Change((*seen.meta.columns, added.column), added.contents())
+
+            dataset.evolve(change)
+            self._follow(dataset)
+
+    def drop_column(self, name: str) -> None:
+        """Remove a column and its files, in one step; readers keep what they see until their next `refresh`.
+
+        Args:
+            name: The column's; nested columns have dots.
+
+        Raises:
+            KeyError: if there is no such column.
+            ValueError: if it is the only one.
+        """
+        self._change_columns(name, lambda columns: tuple(column for column in columns if column.name != name))
+
+    def rename_column(self, name: str, new_name: str) -> None:
+        """Give a column another name, in one step; its files stay as they are.
+
+        Args:
+            name: The column's; nested columns have dots.
+            new_name: What to call it.
+
+        Raises:
+            KeyError: if there is no such column.
+            ValueError: if the new name is taken, or cannot be one.
+        """
+        self._change_columns(
+            name,
+            lambda columns: tuple(replace(c, name=new_name) if c.name == name else c for c in columns),
+        )
+
+    def _check_names(self, names: list[str]) -> None:
+        try:
+            nesting.check_names(names)
+        except ValueError as error:
+            raise ValueError(f"{self.path}: {error}") from None
+
+    def _change_columns(self, name: str, changed: Callable[[Columns], Columns]) -> None:
+        with self._mutex.turn():
+            if name not in self.columns:
+                raise KeyError(f"{self.path}: has no column {name!r}; it has {', '.join(map(repr, self.columns))}")
+            dataset = self._writer()
+
+            def change() -> Change | None:
+                columns = changed(dataset.meta.columns)
+                if not columns:
+                    raise ValueError(f"{self.path}: column {name!r} is the only one; samples without columns are none")
+                self._check_names([column.name for column in columns])
+                return Change(columns) if columns != dataset.meta.columns else None
+
+            dataset.evolve(change)
+            self._follow(dataset)
+
+
 @exported
-class RecordsMmap(DatasetHandle[Record]):
+class RecordsMmap(MutableRecords):
     """A list of dicts that lives in a directory: each field is a column with files of its own, all have one length.
 
     `ds[i]` is a dict, `ds["label"]` a column, `ds[["image", "label"]]` a view of some columns; `take` gives a dict of
@@ -91,9 +344,6 @@ class RecordsMmap(DatasetHandle[Record]):
         CorruptDatasetError: if its files contradict each other.
     """
 
-    _kind = "records"
-    _sample = "record"
-
     def __init__(
         self,
         out_dir: PathLike,
@@ -103,9 +353,7 @@ class RecordsMmap(DatasetHandle[Record]):
         lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
         read_mode: ReadMode | None = None,
     ) -> None:
-        super().__init__(out_dir, mode, durability=durability, lock_timeout=lock_timeout, read_mode=read_mode)
-
-    # ---- making
+        super().__init__(out_dir, HandleOptions(mode, durability, lock_timeout, read_mode))
 
     @classmethod
     def create(
@@ -355,279 +603,3 @@ class RecordsMmap(DatasetHandle[Record]):
         is_new = if_exists in ("replace", "error") or is_vacant(files.absolute(out_dir))
         made = specs.columns_of(columns or (source.specs() if is_new else {}))
         return cls._build(out_dir, source, mode, options, made)
-
-    def _exported(self) -> dict[str, Any]:
-        return {
-            name: export.Exported(column_of(handle), self.path, is_json=isinstance(handle, JsonColumn))
-            for name, handle in self._columns().items()
-        }
-
-    # ---- columns
-
-    @property
-    def columns(self) -> list[str]:
-        """The names of the columns, nested ones with dots, in their order."""
-        return [name for name, _ in self._pairs]
-
-    @property
-    def schema(self) -> dict[str, Spec]:
-        """What each column holds, by its name."""
-        return {name: specs.spec_of(column.type) for name, column in self._pairs}
-
-    _own_pairs: tuple[tuple[str, Column], ...] | None = None  # of a view, which may have other names
-    _handles: dict[str, DatasetHandle[Any]] | None = None  # of a view's columns; others may move on
-    _asked: tuple[tuple[str, str], ...] | None = None  # of a view of some columns: names, and the dataset's names
-
-    @property
-    def _pairs(self) -> tuple[tuple[str, Column], ...]:
-        """What is shown: a name, and the dataset's column."""
-        return _pairs_of(self._now()) if self._own_pairs is None else self._own_pairs
-
-    @property
-    def _configuration(self) -> dict[str, Any]:
-        return {} if self._asked is None else {"asked": self._asked}
-
-    def _configure(self, configuration: dict[str, Any]) -> None:
-        self._asked = configuration.get("asked")
-
-    def _show(self, dataset: Dataset | LegacyDataset) -> None:
-        super()._show(dataset)
-        if self._asked is not None:  # of a pickle
-            self._restrict(self, self._asked)
-
-    def _open_column(self, seen: Seen | LegacyDataset, *, mapped: bool) -> _kernel.Column:
-        assert isinstance(seen, Seen)  # noqa: S101 - 0.x had no records
-        copies, columns = self._given_out.copies, []
-        for place, column in enumerate(seen.meta.columns):
-            where = f"{self._path_text}: column {column.name!r}"
-            opened = open_column(seen.generation, place, seen.extents, seen.rows, where, mapped=mapped, copies=copies)
-            columns.append((tuple(column.name.split(".")), opened))
-        records = _kernel.Column.of_records(self._path_text, columns, copies=copies, mapped=mapped)
-        return records.edited(seen.edits)
-
-    def _restrict(self, parent: "RecordsMmap", asked: tuple[tuple[str, str], ...]) -> None:
-        """Show some columns only, by other names perhaps."""
-        places = {column.name: place for place, (_, column) in enumerate(parent._pairs)}
-        records = column_of(parent)
-        columns = [(tuple(name.split(".")), records.field(places[stored])) for name, stored in asked]
-        copies, mapped = self._given_out.copies, records.is_mapped
-        shown = _kernel.Column.of_records(self._path_text, columns, copies=copies, mapped=mapped)
-        self._own_pairs = tuple((name, parent._pairs[places[stored]][1]) for name, stored in asked)
-        self._asked = asked
-        self._show_column(shown, self._state)
-
-    def _as_closed(self) -> Closed:
-        try:
-            return Closed(self._pairs)
-        except (OSError, MemoryError, MmapNinjaError):  # a commit that cannot be mapped, which nobody will read now
-            return Closed(())
-
-    def _take_over(self, parent: DatasetHandle[Any], state: State) -> None:
-        super()._take_over(parent, state)
-        own = cast("RecordsMmap", parent)._own_pairs
-        self._own_pairs = _pairs_of(state) if own is None else own
-
-    def _columns(self) -> dict[str, DatasetHandle[Any]]:
-        """A handle for each column, on what this handle shows now."""
-        while True:
-            state = self._now()
-            known = state.column_handles if isinstance(state, Seen) else self._handles
-            if known is not None:
-                return cast("dict[str, DatasetHandle[Any]]", known)
-            records = self.select(slice(None))  # not this handle, which would then live until a garbage collection
-            handles = {name: records._column(place) for place, (name, _) in enumerate(records._pairs)}
-            if self._state is not state:  # another thread has moved it meanwhile
-                continue
-            if isinstance(state, Seen):
-                state.column_handles = handles
-            else:
-                self._handles = handles
-
-    def _column(self, place: int) -> DatasetHandle[Any]:
-        name, column = self._pairs[place]
-        handle: DatasetHandle[Any] = self._like_this(_CLASSES[type(column.type)])
-        handle._configure({})
-        handle._field_of = (self, name)
-        handle._show_column(column_of(self).field(place), self._state)
-        return handle
-
-    def _get_many(self, key: Any) -> Any:
-        if isinstance(key, str):
-            handles = self._columns()
-            return handles[key] if key in handles else self._view([key], grouped=True)
-        if isinstance(key, list) and key and all(isinstance(name, str) for name in key):
-            return self._view(key, grouped=False)
-        return self[operator.index(key)] if is_index(key) else self._take(several(key))
-
-    def _view(self, names: list[str], *, grouped: bool) -> Self:
-        """A view of some columns, or of a group of them by the names that they have in it."""
-        asked = []
-        view = self.select(slice(None))  # other threads may change the columns
-        for name in names:
-            prefix = f"{name}."
-            found = [own for own in view.columns if own == name or own.startswith(prefix)]
-            if not found:
-                known = ", ".join(map(repr, view.columns[:20]))
-                raise KeyError(f"{self.path}: has no column {name!r}; it has {known or 'none yet'}")
-            asked += [(own.removeprefix(prefix) if grouped else own, own) for own in found]
-        stored = {own: column.name for own, column in view._pairs}
-        view._restrict(view, tuple(dict.fromkeys((shown, stored[own]) for shown, own in asked)))
-        return view
-
-    def add_column(self, name: str, values: Iterable[Any], spec: Spec | None = None) -> None:
-        """Add a column to the samples that are there, in one step; the files of the others stay as they are.
-
-        Readers keep what they see until their next `refresh`. Until it ends, other processes cannot write to the
-        dataset.
-
-        Args:
-            name: The column's; nested columns have dots.
-            values: One for each sample, in their order; what has no indices is read into memory first.
-            spec: What the column holds; the first value tells it if None.
-
-        Raises:
-            ValueError: if the name is taken or cannot be one, or there are more or fewer values than samples.
-            TypeError: if a value is of another type; nothing is changed then.
-            StaleHandleError: if others changed the dataset since this handle looked.
-        """
-        listed = cast("Sequence[Any]", values) if hasattr(values, "__getitem__") else list(values)
-        where = f"{self.path}: column {name!r}"
-        with self._mutex.turn():
-            if len(listed) != len(self):
-                raise ValueError(f"{where}: {len(listed)} values for {len(self)} samples; give one for each")
-            self._check_names([*(column.name for _, column in self._pairs), name])
-            kind = specs.type_of_values(listed, name) if spec is None else specs.column_type(spec, name)
-            dataset = self._writer()
-            identity = self._snapshot.identity
-
-            def change() -> Change:
-                seen = dataset.seen
-                if seen.identity != identity:
-                    raise StaleHandleError(f"{where}: others changed the dataset since this handle looked; look again")
-                column = Column(max((c.id for c in seen.meta.columns), default=-1) + 1, name, kind)
-                added = AddedColumn(column, listed, seen.edits.runs(seen.rows), seen.rows, where)
-                return Change((*seen.meta.columns, added.column), added.contents())
-
-            dataset.evolve(change)
-            self._follow(dataset)
-
-    def drop_column(self, name: str) -> None:
-        """Remove a column and its files, in one step; readers keep what they see until their next `refresh`.
-
-        Args:
-            name: The column's; nested columns have dots.
-
-        Raises:
-            KeyError: if there is no such column.
-            ValueError: if it is the only one.
-        """
-        self._change_columns(name, lambda columns: tuple(column for column in columns if column.name != name))
-
-    def rename_column(self, name: str, new_name: str) -> None:
-        """Give a column another name, in one step; its files stay as they are.
-
-        Args:
-            name: The column's; nested columns have dots.
-            new_name: What to call it.
-
-        Raises:
-            KeyError: if there is no such column.
-            ValueError: if the new name is taken, or cannot be one.
-        """
-        self._change_columns(
-            name,
-            lambda columns: tuple(replace(c, name=new_name) if c.name == name else c for c in columns),
-        )
-
-    def _check_names(self, names: list[str]) -> None:
-        try:
-            nesting.check_names(names)
-        except ValueError as error:
-            raise ValueError(f"{self.path}: {error}") from None
-
-    def _change_columns(self, name: str, changed: Callable[[Columns], Columns]) -> None:
-        with self._mutex.turn():
-            if name not in self.columns:
-                raise KeyError(f"{self.path}: has no column {name!r}; it has {', '.join(map(repr, self.columns))}")
-            dataset = self._writer()
-
-            def change() -> Change | None:
-                columns = changed(dataset.meta.columns)
-                if not columns:
-                    raise ValueError(f"{self.path}: column {name!r} is the only one; samples without columns are none")
-                self._check_names([column.name for column in columns])
-                return Change(columns) if columns != dataset.meta.columns else None
-
-            dataset.evolve(change)
-            self._follow(dataset)
-
-    # ---- reading
-
-    def take(self, indices: Indices) -> Record:  # type: ignore[override]
-        """The columns of the samples at many positions: a dict, nested as the samples are, of each column's own batch.
-
-        Args:
-            indices: Integers in any order and number, negative ones counted from the end; a boolean mask; a slice.
-
-        Returns:
-            Lists of `str`, `bytes`, arrays or JSON values; an array `[B, ...]` for `Array` and `Scalar`. Where a column
-            has nulls, None stands in its list, or the array is masked there.
-
-        Raises:
-            IndexError: if an index is out of range.
-        """
-        handles = self._columns()
-        count = len(next(iter(handles.values()))) if handles else 0
-        at = resolved(indices, count)
-        return nesting.nested({name: handle.take(at) for name, handle in handles.items()})
-
-    def __getitems__(self, indices: Indices) -> list[Record]:
-        """What PyTorch's DataLoader calls for a batch: a list of samples, which it collates itself."""
-        return self._take(indices)
-
-    def _matches(self, value: object, start: int, stop: int) -> Iterator[int]:
-        for position, sample in enumerate(self.select(slice(start, stop)), start):
-            if sources.same(value, sample):
-                yield position
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the samples as they are stored, without their offsets."""
-        if not isinstance(self._state, Snapshot):
-            return super().nbytes
-        return sum(handle.nbytes for handle in self._columns().values())
-
-    def __repr__(self) -> str:
-        fields = [f"{name}: {specs.short(spec)}" for name, spec in self.schema.items()]
-        return f"{super().__repr__()[:-1]}; {', '.join(fields) or 'no columns yet'})"
-
-    # ---- writing
-
-    def extend(self, samples: Iterable[Sample] | Mapping[str, Any], verbose: bool = False) -> None:
-        """Add samples at the end, all or none of them, in one commit.
-
-        Args:
-            samples: Any iterable of samples; or a dict of columns, each a sequence, as `from_columns` takes it.
-            verbose: Whether to show a progress bar.
-
-        Raises:
-            TypeError: if a sample is of another type; nothing is stored then.
-            ValueError: if a column is missing, or there is one more; if columns have several lengths.
-            ReadOnlyError: if the handle, the permissions or the medium do not allow it.
-        """
-        if isinstance(samples, Mapping):
-            self._commit(Table.of(samples, self._path_text))
-        else:
-            super().extend(cast("Iterable[Record]", samples), verbose)
-
-    def _batch_of(self, samples: Any) -> Batch[Record]:
-        return Table.of(samples, self._path_text) if isinstance(samples, Mapping) else list(samples)
-
-    _encode = staticmethod(encode_records)
-
-
-def _pairs_of(state: State) -> tuple[tuple[str, Column], ...]:
-    """The names and columns of what is shown, where that is no view."""
-    if isinstance(state, Closed):
-        return state.columns
-    return tuple((column.name, column) for column in state.meta.columns) if isinstance(state, Seen) else ()

@@ -15,7 +15,8 @@ from mmap_ninja.columns import codec
 from mmap_ninja.columns.types import DICTIONARY_SIZES, LEVELS, Binary, Text, Zstd
 from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT, Durability
 from mmap_ninja.format.meta import first_columns, one_column
-from mmap_ninja.kinds.handle import DatasetHandle, Mode, PathLike, ReadMode
+from mmap_ninja.kinds.handle import DatasetHandle
+from mmap_ninja.kinds.options import HandleOptions, Mode, PathLike, ReadMode
 from mmap_ninja.kinds.sequence import Indices
 from mmap_ninja.legacy.layout import Keys
 
@@ -36,10 +37,7 @@ class SpansHandle(DatasetHandle[T]):
         lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
         read_mode: ReadMode | None = None,
     ) -> None:
-        keys = Keys(starts_key, ends_key)
-        super().__init__(
-            out_dir, mode, durability=durability, lock_timeout=lock_timeout, read_mode=read_mode, keys=keys
-        )
+        super().__init__(out_dir, HandleOptions(mode, durability, lock_timeout, read_mode, Keys(starts_key, ends_key)))
 
     @classmethod
     def from_generator(

@@ -1,0 +1,69 @@
+"""How a handle is opened: what its constructor is told, and its views and pickles have from it."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Literal, get_args
+
+from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT, Durability
+from mmap_ninja.exported import exported
+from mmap_ninja.legacy.layout import Keys
+
+PathLike = str | os.PathLike[str]
+Mode = Literal["r", "rb", "r+", "r+b", "c"]
+ReadMode = Literal["mmap", "pread"]
+
+_MODES: Final = get_args(Mode)
+_WRITABLE_MODES: Final = (None, "r+", "r+b")
+_READ_MODES: Final = get_args(ReadMode)
+_DURABILITIES: Final = get_args(Durability)
+
+
+@exported
+@dataclass(frozen=True, slots=True)
+class HandleOptions:
+    """The options of a handle, all of which can be.
+
+    Args:
+        mode: None and "r+": mutations are allowed. "r": they raise. "c": they raise, and arrays are writable copies.
+        durability: What a commit survives at once.
+        lock_timeout: Seconds to wait for other processes' commits.
+        read_mode: How the files are read; None: as it is best where they lie.
+        keys: The names of the index folders of 0.x.
+        wrapper_fn: Called with each sample that is given out.
+        copy_before_wrapper_fn: Whether it gets a writable copy.
+
+    Raises:
+        ValueError: for a value that is none of those.
+    """
+
+    mode: Mode | None = None
+    durability: Durability = "process"
+    lock_timeout: float = DEFAULT_LOCK_TIMEOUT
+    read_mode: ReadMode | None = None
+    keys: Keys = Keys()  # noqa: RUF009 - it cannot change
+    wrapper_fn: Callable[[Any], Any] | None = None
+    copy_before_wrapper_fn: bool = True
+
+    def __post_init__(self) -> None:
+        check_mode(self.mode)
+        if self.read_mode is not None and self.read_mode not in _READ_MODES:
+            raise ValueError(f"read_mode {self.read_mode!r} is unknown (expected None or one of {_READ_MODES})")
+        if self.durability not in _DURABILITIES:
+            raise ValueError(f"durability {self.durability!r} is unknown (expected one of {_DURABILITIES})")
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether mutations are allowed."""
+        return self.mode in _WRITABLE_MODES
+
+    @property
+    def gives_copies(self) -> bool:
+        """Whether arrays are given out, or to the wrapper, as copies."""
+        return self.mode == "c" or (self.wrapper_fn is not None and self.copy_before_wrapper_fn)
+
+
+def check_mode(mode: str | None) -> None:
+    """Raise ValueError for a mode that does not exist."""
+    if mode is not None and mode not in _MODES:
+        raise ValueError(f"mode {mode!r} is unknown (expected None, 'r', 'r+' or 'c'; new datasets are made by from_*)")
