@@ -82,8 +82,8 @@ else:
         "engine.commit_file": ("Told",),
         "engine.generation": ("Identity",),
         "kinds.options": ("HandleOptions",),
-        "kinds.ragged": ("Shapes",),
-        "kinds.handle": ("reopen",),
+        "kinds.ragged_reading": ("Shapes",),
+        "kinds.reading": ("reopen",),
         "kinds.windows": ("Windows",),
         "legacy.layout": ("Keys",),
     }

@@ -10,10 +10,11 @@ from mmap_ninja.exported import exported
 from mmap_ninja.kinds import memmaps
 from mmap_ninja.kinds.arrays import ArrayMmap
 from mmap_ninja.kinds.bytes import BytesMmap
-from mmap_ninja.kinds.handle import DatasetHandle, handle_over, warn_of
+from mmap_ninja.kinds.handle import DatasetHandle, handle_over
 from mmap_ninja.kinds.options import HandleOptions, Mode, PathLike, ReadMode
 from mmap_ninja.kinds.ragged import RaggedMmap
 from mmap_ninja.kinds.records import RecordsMmap
+from mmap_ninja.kinds.showing import warn_of
 from mmap_ninja.kinds.strings import StringsMmap
 from mmap_ninja.kinds.wrapped import Wrapped
 from mmap_ninja.legacy.dataset import open_dataset

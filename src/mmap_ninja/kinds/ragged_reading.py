@@ -1,0 +1,253 @@
+"""Reading samples of any shape: their shapes, jagged and padded batches, windows."""
+
+import operator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, Self, cast, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from mmap_ninja._kernel import Column, column_of
+from mmap_ninja.arrow import export
+from mmap_ninja.columns.batch import Batch
+from mmap_ninja.columns.casting import AnyArray, convert
+from mmap_ninja.exported import exported
+from mmap_ninja.kinds.handle import DatasetHandle
+from mmap_ninja.kinds.indices import is_index, resolved, several
+from mmap_ninja.kinds.sequence import Indices
+from mmap_ninja.kinds.state import Positions
+from mmap_ninja.kinds.windows import Windows
+
+DTypeLike = npt.DTypeLike
+Wrapper = Callable[[AnyArray], Any]
+Extents = int | Sequence[int | None] | None
+
+
+class RaggedHandle(DatasetHandle[AnyArray]):
+    """Arrays of one dtype, and of any shape and rank."""
+
+    _kind = "ragged"
+    _sample = "ragged"
+
+    @property
+    def wrapper_fn(self) -> Wrapper | None:
+        """What is called with each sample that is given out."""
+        return self._options.wrapper_fn
+
+    @property
+    def copy_before_wrapper_fn(self) -> bool:
+        """Whether it gets a writable copy."""
+        return self._options.copy_before_wrapper_fn
+
+    @property
+    def _common_rank(self) -> int | None:
+        """The rank that all samples have; None where they have several."""
+        return _common_rank(column_of(self))
+
+    @property
+    def dtype(self) -> np.dtype[Any] | None:
+        """The samples' dtype; None before the first one."""
+        return column_of(self).dtype
+
+    @property
+    def _unit(self) -> int:
+        return self.dtype.itemsize if self.dtype else 1
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """`len(sample)` of each: int64 `[n]`, a new array.
+
+        Raises:
+            TypeError: if there are scalars among the samples, which have no length.
+        """
+        column = column_of(self)  # one snapshot, whatever other threads append
+        if column.rank == 1:
+            return column.sizes()
+        lengths = column.shape_table(1)[:, 0]
+        if (lengths < 0).any():
+            raise TypeError(f"{self.path}: sample {int(np.argmin(lengths))} is a scalar, which has no length")
+        return lengths
+
+    @property
+    def shapes(self) -> "npt.NDArray[np.int64] | Shapes":
+        """The samples' shapes: int64 `[n, ndim]`, a new array; a sequence of tuples where their ranks differ."""
+        column = column_of(self)
+        rank = _common_rank(column)
+        return column.shape_table(rank) if rank else Shapes(column)
+
+    @property
+    def flattened_shapes(self) -> npt.NDArray[np.int64]:
+        """How many elements each sample has: int64 `[n]`, a new array."""
+        return column_of(self).sizes()
+
+    @property
+    def starts(self) -> npt.NDArray[np.uint64]:
+        """Where each sample starts in `memmap`, in elements: uint64 `[n]`, read-only, over the map."""
+        return column_of(self).bounds()[0]
+
+    @property
+    def ends(self) -> npt.NDArray[np.uint64]:
+        """Where each sample ends in `memmap`, in elements: uint64 `[n]`, read-only, over the map."""
+        return column_of(self).bounds()[1]
+
+    @property
+    def memmap(self) -> AnyArray:
+        """The elements of all samples back to back: one dimension, read-only, over the map."""
+        column = column_of(self)
+        return column.flat() if column.dtype else np.empty(0)
+
+    def take_jagged(self, indices: Indices) -> tuple[AnyArray, npt.NDArray[np.int64]]:
+        """Many samples back to back, without an array for each.
+
+        Args:
+            indices: Integers in any order and number, negative ones counted from the end; a boolean mask; a slice.
+
+        Returns:
+            `(values, offsets)`: `[total, ...]` of this dtype and int64 `[len(indices) + 1]`, both owned and writable.
+            Sample k is `values[offsets[k]:offsets[k + 1]]`.
+
+        Raises:
+            IndexError: if an index is out of range.
+            ValueError: if the samples have other trailing dimensions than each other, or no dimension.
+        """
+        return self._take_jagged(indices)
+
+    def take_padded(
+        self,
+        indices: Indices,
+        value: Any = 0,
+        length: Extents = None,
+        multiple_of: Extents = None,
+        out: AnyArray | None = None,
+    ) -> tuple[AnyArray, npt.NDArray[np.int64]]:
+        """Many samples as one array, each in the corner of its own box, and the rest filled.
+
+        Args:
+            indices: Integers in any order and number, negative ones counted from the end; a boolean mask; a slice.
+            value: What to fill with; 0 is zero of any dtype, the empty text of texts.
+            length: Size of the boxes: a number for the first dimension, or one for each dimension, None where it is as
+                large as the batch needs. What a sample has beyond it is cut off.
+            multiple_of: What the size is rounded up to a multiple of: a number for the first dimension, or one for each
+                dimension, None where it is not.
+            out: Where to put the samples: an array of the right shape and this dtype.
+
+        Returns:
+            `(array, lengths)`: `[len(indices), ...]` of this dtype, and how much of it is data: int64
+            `[len(indices)]`, or `[len(indices), ndim]` for samples of several dimensions.
+
+        Raises:
+            IndexError: if an index is out of range.
+            ValueError: if the samples have several ranks, or no dimension; if `out` has another shape or dtype.
+            TypeError: if the dtype does not hold the value.
+        """
+        extents = _extents(length, "length"), _extents(multiple_of, "multiple_of")
+        return self._take_padded(indices, partial(self._fill, value), *extents, out)
+
+    def _fill(self, value: Any, dtype: np.dtype[Any]) -> AnyArray:
+        """What the kernel pads with, of the dtype that it has read; another thread may have moved the handle."""
+        if type(value) is int and value == 0:
+            return np.zeros((), dtype)
+        fill = convert(value, 0, dtype, f"{self.path}: take_padded: value", declared=True)
+        if fill.ndim:
+            raise ValueError(f"{self.path}: take_padded: value has shape {fill.shape}; expected one number")
+        return fill
+
+    def windows(self, length: int, stride: int | None = None, *, within_samples: bool = False) -> Windows:
+        """Runs of `length` elements of 1-D samples, as language models are trained on: a lazy sequence.
+
+        Args:
+            length: Elements of a window.
+            stride: Elements from one window to the next; `length` if None.
+            within_samples: Whether no window crosses from a sample into the next. Else the samples count as one
+                sequence of tokens.
+
+        Returns:
+            A sequence of read-only views `[length]`, whose `take(indices)` gives `[len(indices), length]`. What is
+            left at the end, or at the end of each sample, is in no window.
+
+        Raises:
+            ValueError: if a sample has another rank than 1, or this is a view by steps or indices and windows may
+                cross samples.
+        """
+        if len(self) and (rank := self._common_rank) != 1:
+            found = "several ranks" if rank is None else f"rank {rank}"
+            raise ValueError(f"{self.path}: windows: the samples have {found}; expected 1-D samples")
+        return Windows(self._unwrapped(), length, length if stride is None else stride, within_samples=within_samples)
+
+    def _exported(self) -> dict[str, Any]:
+        return export.one_column(column_of(self).unwrapped(), self.path)
+
+    def _matches(self, value: object, start: int, stop: int) -> Iterator[int]:
+        """Positions of the samples of the same shape that are equal to a value in all elements."""
+        try:
+            wanted = np.asarray(value)
+        except ValueError:
+            return
+        stored = column_of(self).unwrapped()
+        sizes = stored.sizes()[start:stop]
+        for position in (start + np.flatnonzero(sizes == wanted.size)).tolist():
+            if stored.shape_of(position) != wanted.shape:
+                continue
+            try:
+                equal = np.array_equal(stored.take([position])[0], wanted)
+            except TypeError:  # structured dtypes that cannot be compared
+                return
+            if equal:
+                yield position
+
+    def _unwrapped(self) -> Self:
+        """A view of the same samples, which gives them out as they are stored."""
+        if self.wrapper_fn is None:
+            return self.select(slice(None))
+        column, state = self._moment()
+        return self._view_of(column.unwrapped(), state, slice(None), replace(self._options, wrapper_fn=None))
+
+    def _check_replacements(self, batch: Batch[AnyArray], at: Positions) -> None:
+        column = column_of(self)
+        for position, sample in zip(at.tolist(), cast("list[Any]", batch), strict=True):
+            shape = column.shape_of(position)
+            if np.ndim(sample) != len(shape):
+                raise ValueError(
+                    f"{self.path}: sample {position} has shape {shape}, its replacement {np.ndim(sample)} dimensions; "
+                    f"give it {len(shape)}, or delete the sample and append"
+                )
+
+
+@exported
+class Shapes(Sequence[tuple[int, ...]]):
+    """The shapes of samples of several ranks, each a tuple, read when asked for."""
+
+    def __init__(self, samples: Column) -> None:
+        self._samples = samples
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[int, ...]: ...
+    @overload
+    def __getitem__(self, index: Indices) -> list[tuple[int, ...]]: ...
+    def __getitem__(self, index: int | Indices) -> tuple[int, ...] | list[tuple[int, ...]]:
+        at = resolved([operator.index(index)] if is_index(index) else several(index), len(self))
+        shapes = [self._samples.shape_of(position) for position in at.tolist()]
+        return shapes[0] if is_index(index) else shapes
+
+
+def _common_rank(column: Column) -> int | None:
+    """The rank that all samples have; None where they have several."""
+    if column.rank is not None:
+        return column.rank
+    ranks = np.unique(column.shape_table(0))
+    return int(ranks[0]) if len(ranks) == 1 else None
+
+
+def _extents(given: Extents, name: str) -> list[int]:
+    """As the kernel takes them: -1 where a dimension is as large as the batch needs."""
+    if given is None:
+        return []
+    extents = [given] if isinstance(given, int | np.integer) else list(given)
+    if any(extent is not None and extent < (name == "multiple_of") for extent in extents):
+        raise ValueError(f"{name} {given}: expected at least {int(name == 'multiple_of')}")
+    return [-1 if extent is None else int(extent) for extent in extents]

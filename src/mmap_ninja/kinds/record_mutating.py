@@ -1,0 +1,129 @@
+"""Mutating records: samples in rows or columns, and columns that are added, dropped and renamed in one step each."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+from mmap_ninja.columns import nesting, specs
+from mmap_ninja.columns.batch import Batch, Table
+from mmap_ninja.columns.record_encoding import encode_records
+from mmap_ninja.columns.specs import Spec
+from mmap_ninja.columns.types import Column
+from mmap_ninja.engine.added_column import AddedColumn
+from mmap_ninja.engine.change import Change
+from mmap_ninja.engine.dataset import Columns
+from mmap_ninja.errors import StaleHandleError
+from mmap_ninja.kinds.record_reading import Record, RecordsHandle, Sample
+
+
+class MutableRecords(RecordsHandle):
+    """Records that are added to, and whose columns change: each such change is a generation."""
+
+    def extend(self, samples: Iterable[Sample] | Mapping[str, Any], verbose: bool = False) -> None:
+        """Add samples at the end, all or none of them, in one commit.
+
+        Args:
+            samples: Any iterable of samples; or a dict of columns, each a sequence, as `from_columns` takes it.
+            verbose: Whether to show a progress bar.
+
+        Raises:
+            TypeError: if a sample is of another type; nothing is stored then.
+            ValueError: if a column is missing, or there is one more; if columns have several lengths.
+            ReadOnlyError: if the handle, the permissions or the medium do not allow it.
+        """
+        if isinstance(samples, Mapping):
+            self._commit(Table.of(samples, self._path_text))
+        else:
+            super().extend(cast("Iterable[Record]", samples), verbose)
+
+    def _batch_of(self, samples: Any) -> Batch[Record]:
+        return Table.of(samples, self._path_text) if isinstance(samples, Mapping) else list(samples)
+
+    _encode = staticmethod(encode_records)
+
+    def add_column(self, name: str, values: Iterable[Any], spec: Spec | None = None) -> None:
+        """Add a column to the samples that are there, in one step; the files of the others stay as they are.
+
+        Readers keep what they see until their next `refresh`. Until it ends, other processes cannot write to the
+        dataset.
+
+        Args:
+            name: The column's; nested columns have dots.
+            values: One for each sample, in their order; what has no indices is read into memory first.
+            spec: What the column holds; the first value tells it if None.
+
+        Raises:
+            ValueError: if the name is taken or cannot be one, or there are more or fewer values than samples.
+            TypeError: if a value is of another type; nothing is changed then.
+            StaleHandleError: if others changed the dataset since this handle looked.
+        """
+        listed = cast("Sequence[Any]", values) if hasattr(values, "__getitem__") else list(values)
+        where = f"{self.path}: column {name!r}"
+        with self._mutex.turn():
+            if len(listed) != len(self):
+                raise ValueError(f"{where}: {len(listed)} values for {len(self)} samples; give one for each")
+            self._check_names([*(column.name for column in self._now().columns), name])
+            kind = specs.type_of_values(listed, name) if spec is None else specs.column_type(spec, name)
+            dataset = self._writer()
+            identity = self._now().snapshot.identity
+
+            def change() -> Change:
+                seen = dataset.seen
+                if seen.identity != identity:
+                    raise StaleHandleError(f"{where}: others changed the dataset since this handle looked; look again")
+                column = Column(max((c.id for c in seen.meta.columns), default=-1) + 1, name, kind)
+                added = AddedColumn(column, listed, seen.edits.runs(seen.rows), seen.rows, where)
+                return Change((*seen.meta.columns, added.column), added.contents())
+
+            dataset.evolve(change)
+            self._follow(dataset)
+
+    def drop_column(self, name: str) -> None:
+        """Remove a column and its files, in one step; readers keep what they see until their next `refresh`.
+
+        Args:
+            name: The column's; nested columns have dots.
+
+        Raises:
+            KeyError: if there is no such column.
+            ValueError: if it is the only one.
+        """
+        self._change_columns(name, lambda columns: tuple(column for column in columns if column.name != name))
+
+    def rename_column(self, name: str, new_name: str) -> None:
+        """Give a column another name, in one step; its files stay as they are.
+
+        Args:
+            name: The column's; nested columns have dots.
+            new_name: What to call it.
+
+        Raises:
+            KeyError: if there is no such column.
+            ValueError: if the new name is taken, or cannot be one.
+        """
+        self._change_columns(
+            name,
+            lambda columns: tuple(replace(c, name=new_name) if c.name == name else c for c in columns),
+        )
+
+    def _check_names(self, names: list[str]) -> None:
+        try:
+            nesting.check_names(names)
+        except ValueError as error:
+            raise ValueError(f"{self.path}: {error}") from None
+
+    def _change_columns(self, name: str, changed: Callable[[Columns], Columns]) -> None:
+        with self._mutex.turn():
+            if name not in self.columns:
+                raise KeyError(f"{self.path}: has no column {name!r}; it has {', '.join(map(repr, self.columns))}")
+            dataset = self._writer()
+
+            def change() -> Change | None:
+                columns = changed(dataset.meta.columns)
+                if not columns:
+                    raise ValueError(f"{self.path}: column {name!r} is the only one; samples without columns are none")
+                self._check_names([column.name for column in columns])
+                return Change(columns) if columns != dataset.meta.columns else None
+
+            dataset.evolve(change)
+            self._follow(dataset)

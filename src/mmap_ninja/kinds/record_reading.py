@@ -1,0 +1,188 @@
+"""Reading records by columns: a handle for each, views of some, and what they hold."""
+
+import operator
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, Self, TypeVar
+
+from mmap_ninja import _kernel
+from mmap_ninja._kernel import column_of
+from mmap_ninja.arrow import export
+from mmap_ninja.builds import sources
+from mmap_ninja.columns import nesting, specs
+from mmap_ninja.columns.specs import Spec
+from mmap_ninja.columns.types import Array, Binary, ColumnType, Json, Ragged, Text
+from mmap_ninja.engine.open_column import open_column
+from mmap_ninja.engine.seen import Seen
+from mmap_ninja.kinds.arrays import ArrayMmap
+from mmap_ninja.kinds.bytes import BytesMmap
+from mmap_ninja.kinds.handle import DatasetHandle
+from mmap_ninja.kinds.indices import is_index, resolved, several
+from mmap_ninja.kinds.options import HandleOptions
+from mmap_ninja.kinds.ragged import RaggedMmap
+from mmap_ninja.kinds.sequence import Indices
+from mmap_ninja.kinds.showing import showing
+from mmap_ninja.kinds.spans import SpansHandle
+from mmap_ninja.kinds.state import Field, Live, State, View
+from mmap_ninja.kinds.strings import StringsMmap
+
+H = TypeVar("H", bound=DatasetHandle[Any])
+Record = dict[str, Any]
+Sample = Any  # a dict, a dataclass or a named tuple
+Asked = tuple[tuple[str, str], ...]  # columns: what they are to be called, and their names in the dataset
+
+
+class JsonColumn(SpansHandle[Any]):
+    """What `ds["name"]` gives for a column of JSON: a list of decoded values; its bytes are the texts."""
+
+    _kind = "records"
+    _sample = "text"
+
+    def _matches(self, value: object, start: int, stop: int) -> Iterator[int]:
+        # Equal values may have several texts: keys in another order, 1 and 1.0.
+        return (position for position in range(start, stop) if self[position] == value)
+
+
+_CLASSES: Final[dict[type[ColumnType], type[DatasetHandle[Any]]]] = {
+    Text: StringsMmap,
+    Binary: BytesMmap,
+    Json: JsonColumn,
+    Array: ArrayMmap,
+    Ragged: RaggedMmap,
+}
+
+
+class RecordsHandle(DatasetHandle[Record]):
+    """Records, which are read by columns, too."""
+
+    _kind = "records"
+    _sample = "record"
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns, nested ones with dots, in their order."""
+        return list(self._now().names)
+
+    @property
+    def schema(self) -> dict[str, Spec]:
+        """What each column holds, by its name."""
+        state = self._now()
+        return {name: specs.spec_of(column.type) for name, column in zip(state.names, state.columns, strict=True)}
+
+    @classmethod
+    def _open_column(cls, seen: Seen, path: Path, options: HandleOptions, *, mapped: bool) -> _kernel.Column:
+        fields = []
+        for place, column in enumerate(seen.meta.columns):
+            where = f"{path}: column {column.name!r}"
+            copies = options.gives_copies
+            field = open_column(seen.generation, place, seen.extents, seen.rows, where, mapped=mapped, copies=copies)
+            fields.append((tuple(column.name.split(".")), field))
+        return _kernel.Column.of_records(str(path), fields, copies=options.gives_copies, mapped=mapped)
+
+    def _columns(self) -> dict[str, DatasetHandle[Any]]:
+        """A handle for each column, on what this handle shows now."""
+        column, state = self._moment()
+        if not isinstance(state, Live | View):  # without columns
+            return {}
+        if state.handles is None:
+            view = View(state.snapshot, state.selection_of(len(column)), state.columns, state.asked)
+            # Not this handle, which would then live until a garbage collection.
+            records = self._showing(type(self), column, view)
+            handles: dict[str, DatasetHandle[Any]] = {}
+            for place, (name, of_dataset) in enumerate(zip(view.names, view.columns, strict=True)):
+                shown = Field(view, records, name, of_dataset)
+                handles[name] = self._showing(_CLASSES[type(of_dataset.type)], column.field(place), shown)
+            state.handles = handles
+        return state.handles
+
+    def _showing(self, cls: type[H], column: _kernel.Column, state: State) -> H:
+        """A handle of a class as this one was opened."""
+        return showing(cls, self.out_dir, self.path, self._options, column, state)
+
+    def _get_many(self, key: Any) -> Any:
+        if isinstance(key, str):
+            handles = self._columns()
+            return handles[key] if key in handles else self._view([key], grouped=True)
+        if isinstance(key, list) and key and all(isinstance(name, str) for name in key):
+            return self._view(key, grouped=False)
+        return self[operator.index(key)] if is_index(key) else self._take(several(key))
+
+    def _view(self, names: list[str], *, grouped: bool) -> Self:
+        """A view of some columns, or of a group of them by the names that they have in it."""
+        column, state = self._moment()
+        stored = dict(zip(state.names, (of_dataset.name for of_dataset in state.columns), strict=True))
+        asked = []
+        for name in names:
+            prefix = f"{name}."
+            found = [own for own in stored if own == name or own.startswith(prefix)]
+            if not found:
+                known = ", ".join(map(repr, [*stored][:20]))
+                raise KeyError(f"{self.path}: has no column {name!r}; it has {known or 'none yet'}")
+            asked += [(own.removeprefix(prefix) if grouped else own, stored[own]) for own in found]
+        return self._showing(type(self), *self._chosen(column, state, tuple(dict.fromkeys(asked))))
+
+    def _chosen(self, records: _kernel.Column, state: State, asked: Asked) -> tuple[_kernel.Column, View]:
+        """Of some records, only some columns, by other names perhaps."""
+        places = {column.name: place for place, column in enumerate(state.columns)}
+        chosen = [places[stored] for _, stored in asked]
+        fields = [
+            (tuple(name.split(".")), records.field(place)) for (name, _), place in zip(asked, chosen, strict=True)
+        ]
+        copies, mapped = self._options.gives_copies, records.is_mapped
+        column = _kernel.Column.of_records(self._path_text, fields, copies=copies, mapped=mapped)
+        columns, names = tuple(state.columns[place] for place in chosen), tuple(name for name, _ in asked)
+        return column, View(state.snapshot, state.selection_of(len(records)), columns, names)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        reduced, state = super().__reduce__(), self._state
+        if state.asked is None:
+            return reduced
+        return (*reduced, tuple(zip(state.asked, (column.name for column in state.columns), strict=True)))
+
+    def __setstate__(self, asked: Asked) -> None:
+        """Show only some columns, as a pickled view of them does."""
+        self._show_column(*self._chosen(*self._moment(), asked))
+
+    def take(self, indices: Indices) -> Record:  # type: ignore[override]
+        """The columns of the samples at many positions: a dict, nested as the samples are, of each column's own batch.
+
+        Args:
+            indices: Integers in any order and number, negative ones counted from the end; a boolean mask; a slice.
+
+        Returns:
+            Lists of `str`, `bytes`, arrays or JSON values; an array `[B, ...]` for `Array` and `Scalar`. Where a column
+            has nulls, None stands in its list, or the array is masked there.
+
+        Raises:
+            IndexError: if an index is out of range.
+        """
+        handles = self._columns()
+        count = len(next(iter(handles.values()))) if handles else 0
+        at = resolved(indices, count)
+        return nesting.nested({name: handle.take(at) for name, handle in handles.items()})
+
+    def __getitems__(self, indices: Indices) -> list[Record]:
+        """What PyTorch's DataLoader calls for a batch: a list of samples, which it collates itself."""
+        return self._take(indices)
+
+    def _matches(self, value: object, start: int, stop: int) -> Iterator[int]:
+        for position, sample in enumerate(self.select(slice(start, stop)), start):
+            if sources.same(value, sample):
+                yield position
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the samples as they are stored, without their offsets."""
+        if isinstance(self._state, View):
+            return sum(handle.nbytes for handle in self._columns().values())
+        return super().nbytes
+
+    def __repr__(self) -> str:
+        fields = [f"{name}: {specs.short(spec)}" for name, spec in self.schema.items()]
+        return f"{super().__repr__()[:-1]}; {', '.join(fields) or 'no columns yet'})"
+
+    def _exported(self) -> dict[str, Any]:
+        return {
+            name: export.Exported(column_of(handle), self.path, is_json=isinstance(handle, JsonColumn))
+            for name, handle in self._columns().items()
+        }
