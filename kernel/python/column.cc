@@ -6,6 +6,7 @@
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
+#include <string_view>
 
 #include "batch.h"
 
@@ -39,31 +40,42 @@ uint64_t offsets_size(uint64_t rows) { return (rows + 1) * sizeof(uint64_t); }
 
 Index offsets_index(MapPtr offsets) { return {offsets, offsets, sizeof(uint64_t)}; }
 
-// The files of a column that is made, as they are called in errors: descriptors, and bytes.
+// The files of a column that is made, as they are called in errors.
 class Files {
  public:
-  Files(nb::dict files, Access access, const std::string& path)
-      : files_(std::move(files)), access_(access), path_(path) {}
+  Files(nb::dict files, Access access, const std::string& path) : access_(access), path_(path) {
+    for (auto [name, file] : files) {
+      auto [fd, size] = nb::cast<std::pair<int, uint64_t>>(file);
+      files_.push_back({nb::cast<const char*>(name), fd, size});
+    }
+  }
 
-  bool has(const char* name) const { return files_.contains(name); }
-  uint64_t size(const char* name) const { return of(name).second; }
+  bool has(std::string_view name) const { return find(name) != files_.end(); }
+  uint64_t size(std::string_view name) const { return has(name) ? find(name)->size : 0; }
 
   // `needed`: by the rows. `name`: a literal.
   MapPtr map(const char* name, uint64_t needed) const {
-    auto [fd, size] = of(name);
-    if (needed > size)
-      raise({.code = Code::short_file, .what = name, .found = size, .expected = needed}, path_);
+    auto file = find(name);
+    if (file == files_.end()) raise(nb::borrow(PyExc_TypeError), path_ + ": a column needs its " + name);
+    if (needed > file->size)
+      raise({.code = Code::short_file, .what = name, .found = file->size, .expected = needed}, path_);
     MapPtr mapping;
-    check(Mapping::open(fd, size, access_, name, &mapping), path_);
+    check(Mapping::open(file->fd, file->size, access_, name, &mapping), path_);
     return mapping;
   }
 
  private:
-  std::pair<int, uint64_t> of(const char* name) const {
-    return nb::cast<std::pair<int, uint64_t>>(files_[name]);
+  struct File {
+    std::string_view name;
+    int fd;
+    uint64_t size;
+  };
+
+  std::vector<File>::const_iterator find(std::string_view name) const {
+    return std::find_if(files_.begin(), files_.end(), [&](const File& file) { return file.name == name; });
   }
 
-  nb::dict files_;
+  std::vector<File> files_;
   Access access_;
   const std::string& path_;
 };
@@ -79,7 +91,7 @@ Access access_of(bool mapped) { return mapped ? Access::map : Access::pread; }
 void make(Reader* self, const std::string& kind, std::string path, uint64_t rows, nb::dict files,
           uint64_t unit, nb::object dtype, const std::vector<int64_t>& shape,
           const std::vector<npy_intp>& strides, int shape_form, uint64_t shape_width, nb::object codec,
-          nb::object wrapper, bool copies, bool mapped) {
+          nb::object wrapper, const PyEdits* edits, bool copies, bool mapped) {
   if ((!dtype.is_none() && !PyArray_DescrCheck(dtype.ptr())) || shape.size() > kMaxRank)
     raise(nb::borrow(PyExc_TypeError), "a dtype and a shape were expected");
   Layout layout{std::move(path), std::move(dtype), {}, strides};
@@ -90,9 +102,9 @@ void make(Reader* self, const std::string& kind, std::string path, uint64_t rows
   column.access = access_of(mapped);
   column.is_direct = mapped;
   column.copies = copies;
-  column.rows = RowMap(rows);
+  column.rows = edits ? RowMap(rows, edits->edits) : RowMap(rows);
   column.wrapper = std::move(wrapper);
-  Files found(std::move(files), column.access, layout.path);
+  Files found(files, column.access, layout.path);
   column.part.stored = rows;
   column.part.spans = spans_of(found, rows, unit, layout.path);
   column.part.owner = owner_of(column.part.spans.payload());
@@ -135,7 +147,7 @@ Shapes shapes_of(const Files& files, uint64_t rows, ShapeForm form, uint64_t wid
 
 // Records of columns that have the same rows, each with the keys that lead to it.
 Reader of_records(std::string path, const std::vector<std::pair<nb::tuple, const Reader*>>& columns,
-                  bool copies, bool mapped) {
+                  const PyEdits* edits, bool copies, bool mapped) {
   auto fields = std::make_shared<Fields>();
   fields->groups.push_back({0, nb::none(), 0});
   nb::dict groups;
@@ -158,6 +170,7 @@ Reader of_records(std::string path, const std::vector<std::pair<nb::tuple, const
   column.access = access_of(mapped);
   column.copies = copies;
   if (!columns.empty()) column.rows = columns[0].second->column->rows;
+  if (edits) column.rows = RowMap(column.rows.count(), edits->edits);
   column.layout = std::make_shared<const Layout>(Layout{.path = std::move(path)});
   column.fields = std::move(fields);
   return {made(std::move(column))};
@@ -169,12 +182,6 @@ Reader with_rows(const Column& seen, RowMap rows) {
   Column column = seen;
   column.rows = std::move(rows);
   return {made(std::move(column))};
-}
-
-// What edits make of the rows.
-Reader edited(const Reader& reader, const PyEdits& edits) {
-  const Column& seen = *reader.column;
-  return with_rows(seen, RowMap(seen.rows.count(), edits.edits));
 }
 
 // `count` of the samples: at the positions start, start + step, ...
@@ -222,28 +229,28 @@ MapPtr grown(const std::string& path, const MapPtr& mapping, uint64_t size) {
   return result;
 }
 
-Part grown(const std::string& path, const Part& seen, uint64_t payload_size, uint64_t rows) {
+void grow(const std::string& path, Part& part, uint64_t payload_size, uint64_t rows) {
   auto grow_spans = [&](const Spans& spans, uint64_t size) -> Spans {
     Index index = spans.index();
     if (index.starts) index = offsets_index(grown(path, index.starts, offsets_size(rows)));
     return {grown(path, spans.payload(), size), size, spans.unit(), std::move(index)};
   };
-  Part part = seen;
   part.stored = rows;
-  part.spans = grow_spans(seen.spans, payload_size);
-  const Spans& shapes = seen.shapes.spans();
-  part.shapes = {seen.shapes.form(), grow_spans(shapes, rows_size(path, rows, shapes.unit()))};
+  Spans spans = grow_spans(part.spans, payload_size);
   // The same map, the same owner: only a batch that outgrew the reservation makes a new one.
-  if (part.spans.payload() != seen.spans.payload()) part.owner = owner_of(part.spans.payload());
-  if (seen.frames.codec) part.frames.sizes = grown(path, seen.frames.sizes, sizes_size(rows));
-  part.nulls = grown(path, seen.nulls, rows);
-  return part;
+  if (spans.payload() != part.spans.payload()) part.owner = owner_of(spans.payload());
+  part.spans = std::move(spans);
+  const Spans& shapes = part.shapes.spans();
+  if (shapes.payload())
+    part.shapes = {part.shapes.form(), grow_spans(shapes, rows_size(path, rows, shapes.unit()))};
+  if (part.frames.codec) part.frames.sizes = grown(path, part.frames.sizes, sizes_size(rows));
+  part.nulls = grown(path, part.nulls, rows);
 }
 
 ColumnPtr grown(const Column& seen, uint64_t payload_size, uint64_t rows, RowMap map) {
   Column column = seen;
   column.rows = std::move(map);
-  column.part = grown(seen.path(), seen.part, payload_size, rows);
+  grow(seen.path(), column.part, payload_size, rows);
   return made(std::move(column));
 }
 
@@ -315,10 +322,9 @@ void define_columns(nb::module_& m) {
            nb::arg("shape") = nb::make_tuple(), nb::arg("strides") = nb::make_tuple(),
            nb::arg("shape_form") = static_cast<int>(ShapeForm::flat), nb::arg("shape_width") = 0,
            nb::arg("codec").none() = nb::none(), nb::arg("wrapper").none() = nb::none(),
-           nb::arg("copies") = false, nb::arg("mapped") = true)
+           nb::arg("edits").none() = nb::none(), nb::arg("copies") = false, nb::arg("mapped") = true)
       .def_static("of_records", &of_records, nb::arg("path"), nb::arg("columns"), nb::kw_only(),
-                  nb::arg("copies") = false, nb::arg("mapped") = true)
-      .def("edited", &edited)
+                  nb::arg("edits").none() = nb::none(), nb::arg("copies") = false, nb::arg("mapped") = true)
       .def("selected_range", &selected_range)
       .def("selected", &selected)
       .def("field", &field)

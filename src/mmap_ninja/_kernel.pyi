@@ -178,6 +178,7 @@ class Column:
         shape_width: Numbers in a row of the shapes.
         codec: What the samples are compressed with.
         wrapper: Called with each sample that is given out.
+        edits: What they make of the rows.
         copies: Whether arrays are given out as copies of their own.
         mapped: Whether the files are mapped, or read by system calls.
     """
@@ -196,16 +197,21 @@ class Column:
         shape_width: int = 0,
         codec: Zstd | None = None,
         wrapper: Callable[[Any], Any] | None = None,
+        edits: Edits | None = None,
         copies: bool = False,
         mapped: bool = True,
     ) -> None: ...
     @staticmethod
     def of_records(
-        path: str, columns: list[tuple[tuple[str, ...], Column]], *, copies: bool = False, mapped: bool = True
+        path: str,
+        columns: list[tuple[tuple[str, ...], Column]],
+        *,
+        edits: Edits | None = None,
+        copies: bool = False,
+        mapped: bool = True,
     ) -> Column:
         """Records of columns that have the same rows, each with the keys that lead to it."""
 
-    def edited(self, edits: Edits, /) -> Column: ...
     def selected_range(self, start: int, step: int, count: int, /) -> Column: ...
     def selected(self, positions: npt.NDArray[np.int64], /) -> Column: ...
     def field(self, place: int, /) -> Column: ...

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from mmap_ninja import _kernel
@@ -20,10 +21,11 @@ def open_column(
     path: str,
     *,
     mapped: bool,
+    edits: _kernel.Edits | None = None,
     copies: bool = False,
     wrapper: Callable[[Any], Any] | None = None,
 ) -> _kernel.Column:
-    """The column at a place, with all its physical rows.
+    """The column at a place.
 
     Args:
         generation: Its files may be closed afterwards.
@@ -32,15 +34,17 @@ def open_column(
         rows: How many there are in them.
         path: What errors call the samples.
         mapped: Whether the files are mapped, or read by system calls.
+        edits: What they make of the rows; none of the columns of records, which have them themselves.
         copies: Whether arrays are given out as copies of their own.
         wrapper: Called with each sample that is given out; values of JSON have another one.
     """
     column, meta = generation.meta.columns[place], generation.meta
     kind = column.type
     files: dict[str, tuple[int, int]] = {}
-    for role in kind.files() if kind.is_known else ():
-        index = meta.index(role, column.id)
-        files[role] = generation.opened[index].fileno(), extents[index]
+    if kind.is_known:
+        for index, file in enumerate(meta.files):
+            if file.column == column.id:
+                files[file.role] = generation.opened[index].fileno(), extents[index]
     if isinstance(kind, Json):
         wrapper = partial(_decoded, path=str(generation.path / meta.files[meta.index("data", column.id)].name))
     return _kernel.Column(
@@ -48,14 +52,15 @@ def open_column(
         path,
         rows if files else 0,
         files,
-        **_described(kind, str(generation.path)),
+        **_described(kind, generation.path),
         wrapper=wrapper,
+        edits=edits,
         copies=copies,
         mapped=mapped,
     )
 
 
-def _described(kind: ColumnType, path: str) -> dict[str, Any]:
+def _described(kind: ColumnType, path: Path) -> dict[str, Any]:
     """What the samples are made of, as the kernel takes it."""
     match kind:
         case Array(dtype, shape):
@@ -69,7 +74,7 @@ def _described(kind: ColumnType, path: str) -> dict[str, Any]:
                 "shape_width": kind.shape_width,
             }
         case _:
-            return {"codec": None if kind.codec is None else codec.opened(kind.codec, path)}
+            return {} if kind.codec is None else {"codec": codec.opened(kind.codec, str(path))}
 
 
 def _decoded(text: str, path: str) -> Any:

@@ -77,7 +77,9 @@ class RecordsHandle(DatasetHandle[Record]):
             copies = options.gives_copies
             field = open_column(seen.generation, place, seen.extents, seen.rows, where, mapped=mapped, copies=copies)
             fields.append((tuple(column.name.split(".")), field))
-        return _kernel.Column.of_records(str(path), fields, copies=options.gives_copies, mapped=mapped)
+        return _kernel.Column.of_records(
+            str(path), fields, edits=seen.edits, copies=options.gives_copies, mapped=mapped
+        )
 
     def _columns(self) -> dict[str, DatasetHandle[Any]]:
         """A handle for each column, on what this handle shows now."""

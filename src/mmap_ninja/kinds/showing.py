@@ -85,14 +85,21 @@ class ShowingHandle(SampleSequence[T]):
             column = dataset.open_column(mapped=mapped, copies=options.gives_copies, wrapper=options.wrapper_fn)
             return column, Legacy(dataset)
         seen = dataset.seen
-        return cls._open_column(seen, dataset.path, options, mapped=mapped).edited(seen.edits), Live(seen, dataset)
+        return cls._open_column(seen, dataset.path, options, mapped=mapped), Live(seen, dataset)
 
     @classmethod
     def _open_column(cls, seen: Seen, path: Path, options: HandleOptions, *, mapped: bool) -> Column:
-        """The physical rows of a commit."""
-        copies, wrapper = options.gives_copies, options.wrapper_fn
+        """The samples of a commit."""
         return open_column(
-            seen.generation, 0, seen.extents, seen.rows, str(path), mapped=mapped, copies=copies, wrapper=wrapper
+            seen.generation,
+            0,
+            seen.extents,
+            seen.rows,
+            str(path),
+            mapped=mapped,
+            edits=seen.edits,
+            copies=options.gives_copies,
+            wrapper=options.wrapper_fn,
         )
 
     def _show(self, dataset: Dataset | LegacyDataset) -> None:
