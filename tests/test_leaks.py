@@ -81,8 +81,8 @@ def test_operations_leak_no_memory(path):
             with contextlib.suppress(IndexError):
                 texts[10**9]
             with contextlib.suppress(TypeError):
-                texts._encode(texts._state.columns, ["a", 1], "path", 0)
-            texts._encode(texts._state.columns, ["a", "日"], "path", 0)
+                texts._encode(["a", 1], "path", 0, texts._state.columns)
+            texts._encode(["a", "日"], "path", 0, texts._state.columns)
 
     def grow(times):
         for _ in range(times):

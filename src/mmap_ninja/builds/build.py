@@ -29,7 +29,7 @@ from mmap_ninja.legacy.layout import Keys
 T = TypeVar("T")
 IfExists = Literal["replace", "error", "append", "resume"]
 # The bytes of a batch, and the columns that they fit: those given, or wider ones. Path and number are for messages.
-EncodeBatch = Callable[[Columns, Batch[T], str, int], tuple[Columns, Parts]]
+EncodeBatch = Callable[[Batch[T], str, int, Columns], tuple[Columns, Parts]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,10 +278,6 @@ def run(
     path = str(build.dataset.path)
     with progress_bar(build, total, options) as tell:
         for batch in batches:
-            build.append(functools.partial(_encode, encode, batch, path, build.rows), len(batch))
+            build.append(functools.partial(encode, batch, path, build.rows), len(batch))
             tell(len(batch))
         build.finish()
-
-
-def _encode(encode: EncodeBatch[T], batch: Batch[T], path: str, first: int, columns: Columns) -> tuple[Columns, Parts]:
-    return encode(columns, batch, path, first)

@@ -90,10 +90,10 @@ class Maker(Generic[T]):
         samples, ended, error = source.read(start, stop)
         first = start + self.offset
         try:
-            columns, parts = self.encode(self.columns, samples, self.path, first)
+            columns, parts = self.encode(samples, self.path, first, self.columns)
         except Exception as refusal:  # noqa: BLE001 - raised when the samples before it are stored
             samples, ended, error = samples[: self._refused(samples, first)], False, refusal
-            columns, parts = self.encode(self.columns, samples, self.path, first)
+            columns, parts = self.encode(samples, self.path, first, self.columns)
         return columns, Made(len(samples), parts, ended, error)
 
     def _refused(self, samples: list[T], first: int) -> int:
@@ -101,7 +101,7 @@ class Maker(Generic[T]):
         columns = self.columns
         for place, sample in enumerate(samples):
             try:
-                columns, _ = self.encode(columns, [sample], self.path, first + place)
+                columns, _ = self.encode([sample], self.path, first + place, columns)
             except Exception:  # noqa: BLE001 - it was raised before
                 return place
         return 0
@@ -179,7 +179,7 @@ class _Run(Generic[T]):
                 if wanted in (made_for, columns):
                     return columns, parts
                 again = replace(self._maker, columns=wanted)  # another process has changed them meanwhile
-                return again.encode(wanted, self._source.read(start, start + rows).samples, again.path, start)
+                return again.encode(self._source.read(start, start + rows).samples, again.path, start, wanted)
 
             self._build.append(encoded, rows)
             if columns != made_for:

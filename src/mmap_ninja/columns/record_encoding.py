@@ -9,17 +9,17 @@ from mmap_ninja.columns.types import Column
 
 
 def encode_records(
-    columns: tuple[Column, ...], batch: Batch[Any], path: str, first: int
+    batch: Batch[Any], path: str, first: int, columns: tuple[Column, ...]
 ) -> tuple[tuple[Column, ...], Parts]:
     """The parts of all columns' files, in their order, and the columns that they fit: those given, or wider ones.
 
     Where there are none yet, the batch makes them.
 
     Args:
-        columns: The columns that the records have now.
         batch: Dicts, dataclasses or named tuples; or a table.
         path: The dataset, in messages.
         first: The first record's number in messages.
+        columns: The columns that the records have now.
 
     Raises:
         TypeError: if a value is of another type.

@@ -196,8 +196,8 @@ class Dataset:
                 self._start_writing()
             else:
                 parts = _with_lines(encoded[1], lines, seen.meta) if lines else encoded[1]
-                expected = expected_rows, expected_edits
-                if self._append(log, seen, parts, rows, len(lines) // EDIT_SIZE, flags, durable, *expected):
+                edits = len(lines) // EDIT_SIZE
+                if self._append(log, seen, parts, rows, edits, flags, durable, expected_rows, expected_edits):
                     return
         raise StaleHandleError(f"{self.path}: was changed {_SWITCHES} times during one commit; nothing was written")
 

@@ -187,7 +187,7 @@ class MutatingHandle(ReadingHandle[T]):
             self._follow(dataset)
 
     @classmethod
-    def _encode(cls, columns: Columns, batch: Batch[T], path: str, first: int) -> tuple[Columns, Parts]:
+    def _encode(cls, batch: Batch[T], path: str, first: int, columns: Columns) -> tuple[Columns, Parts]:
         """The bytes that each file of the generation grows by, and the columns that they fit: those given, or wider.
 
         `first` is the first sample's number in messages.
@@ -202,24 +202,22 @@ class MutatingHandle(ReadingHandle[T]):
 
     def _commit(self, batch: Batch[T]) -> None:
         """Store a batch at the end."""
-        encode: Encode = partial(self._encode, batch=batch, path=self._path_text, first=0)
+        encode: Encode = partial(self._encode, batch, self._path_text, 0)
         with self._mutex.turn():
-            match self._state:
-                case Legacy(columns=columns):  # an error in a sample must leave none that is upgraded
-                    encode = _once(encode, columns, encode(columns))
-                case Vacant():
-                    columns = first_columns(self._kind)
-                    encoded = encode(columns)
-                    if self._create(*encoded, len(batch)):
-                        return
-                    encode = _once(encode, columns, encoded)
+            if isinstance(self._state, Legacy | Vacant):
+                # Before anything is made, or upgraded: an error in a sample must leave none of that.
+                columns = self._state.columns if isinstance(self._state, Legacy) else first_columns(self._kind)
+                encoded = encode(columns)
+                if isinstance(self._state, Vacant) and self._create(*encoded, len(batch)):
+                    return
+                encode = _once(encode, columns, encoded)
             dataset = self._writer()
             dataset.commit(encode, len(batch))
             self._follow(dataset)
 
     def _replace(self, key: SupportsIndex | Indices, batch: Batch[T]) -> None:
         """Store a batch in the place of the samples that a key names."""
-        encode: Encode = partial(self._encode, batch=batch, path=self._path_text, first=0)
+        encode: Encode = partial(self._encode, batch, self._path_text, 0)
         with self._mutex.turn():
             if isinstance(self._state, Legacy):  # as above
                 columns = self._state.columns
@@ -276,9 +274,10 @@ class MutatingHandle(ReadingHandle[T]):
 
     def _writer(self) -> Dataset:
         """The engine, for a mutation; made now if the path held no dataset of today's format yet."""
-        match self._state:
-            case Live(dataset=dataset) if self._is_writable:
-                return dataset
+        state = self._state
+        if isinstance(state, Live) and self._is_writable:
+            return state.dataset
+        match state:
             case View():
                 raise ReadOnlyError(f"{self.path}: a view is read-only; change the dataset that it was selected from")
             case _ if not self._is_writable:

@@ -75,7 +75,7 @@ class RaggedHandle(DatasetHandle[AnyArray]):
         """The samples' shapes: int64 `[n, ndim]`, a new array; a sequence of tuples where their ranks differ."""
         column = column_of(self)
         rank = _common_rank(column)
-        return column.shape_table(rank) if rank else Shapes(column)
+        return column.shape_table(rank) if rank else Shapes(self)
 
     @property
     def flattened_shapes(self) -> npt.NDArray[np.int64]:
@@ -219,11 +219,12 @@ class RaggedHandle(DatasetHandle[AnyArray]):
 class Shapes(Sequence[tuple[int, ...]]):
     """The shapes of samples of several ranks, each a tuple, read when asked for."""
 
-    def __init__(self, samples: Column) -> None:
-        self._samples = samples
+    def __init__(self, samples: "RaggedHandle") -> None:
+        self._samples = samples.select(slice(None))
+        self._column = column_of(self._samples)
 
     def __len__(self) -> int:
-        return len(self._samples)
+        return len(self._column)
 
     @overload
     def __getitem__(self, index: int) -> tuple[int, ...]: ...
@@ -231,8 +232,11 @@ class Shapes(Sequence[tuple[int, ...]]):
     def __getitem__(self, index: Indices) -> list[tuple[int, ...]]: ...
     def __getitem__(self, index: int | Indices) -> tuple[int, ...] | list[tuple[int, ...]]:
         at = resolved([operator.index(index)] if is_index(index) else several(index), len(self))
-        shapes = [self._samples.shape_of(position) for position in at.tolist()]
+        shapes = [self._column.shape_of(position) for position in at.tolist()]
         return shapes[0] if is_index(index) else shapes
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Shapes, (self._samples,)
 
 
 def _common_rank(column: Column) -> int | None:

@@ -8,7 +8,7 @@ from mmap_ninja.builds import build, paced, sources
 from mmap_ninja.builds.build import IfExists
 from mmap_ninja.columns import specs
 from mmap_ninja.columns.batch import Table
-from mmap_ninja.columns.specs import Specs
+from mmap_ninja.columns.specs import Spec, Specs  # noqa: F401 - Specs names Spec, which get_type_hints looks for here
 from mmap_ninja.engine import files
 from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT, Durability
 from mmap_ninja.engine.directory import is_vacant

@@ -36,6 +36,9 @@ class SampleSequence(_kernel.Samples, Generic[T]):
 
     def _get_many(self, key: Any) -> Any:
         """What `[]` gives for all keys but plain integers; the kernel asks for it."""
+        kind = type(key)
+        if kind is slice or kind is list:  # nearly all
+            return self.take(key)
         return self[operator.index(key)] if is_index(key) else self.take(several(key))
 
     def take(self, indices: Indices) -> list[T]:
