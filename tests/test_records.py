@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import mmap_ninja as mn
 from mmap_ninja import CorruptDatasetError, ReadOnlyError, RecordsMmap, StaleHandleError
+from mmap_ninja.format import meta
 
 COLUMNS = {
     "image": mn.Ragged(np.uint8),
@@ -768,6 +769,31 @@ def test_array_of_which_a_part_is_masked_is_refused(tmp_path):
     dataset.extend({"a": values[:2]})
 
     assert plain(dataset[:]) == [{"a": None}, {"a": [3, 4]}]
+
+
+def test_column_whose_files_no_reader_would_take_is_refused_before_it_is_committed(tmp_path, monkeypatch):
+    monkeypatch.setattr(meta, "FILE_ID_LIMIT", 12)  # 65535, which grow by each column that is added
+    ds = RecordsMmap.create(tmp_path / "ds", columns={"text": mn.Text()})
+    ds.append({"text": "kept"})
+
+    with pytest.raises(CorruptDatasetError, match="file id 13 where 1 to 12 was expected"):
+        for number in range(12):
+            ds.add_column(f"column {number}", [str(number)])
+
+    again = mn.open(tmp_path / "ds")
+    assert list(again) == list(ds)
+    assert again["text"][0] == "kept"
+    assert len(again.columns) > 1
+
+
+@pytest.mark.parametrize("of", [np.str_, type("Name", (str,), {})])
+def test_names_of_columns_are_plain_strings_whatever_they_were_given_as(tmp_path, of):
+    ds = RecordsMmap.create(tmp_path / "ds", columns={"text": mn.Text()})
+    ds.append({"text": "one"})
+
+    ds.add_column(of("more"), ["two"])
+
+    assert [*map(type, ds.columns)] == [str, str]
 
 
 def test_renamed_column_that_would_be_a_group_changes_nothing(tmp_path):

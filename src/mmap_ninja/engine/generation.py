@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmap_ninja import _kernel
-from mmap_ninja.columns.types import Binary, Json, LengthRule, Text
+from mmap_ninja.columns.types import LengthRule
 from mmap_ninja.engine import files
 from mmap_ninja.engine.commit_file import CommitFile, Look, Told, check_features, read_commit
 from mmap_ninja.errors import CorruptDatasetError, DatasetTruncatedError
@@ -262,8 +262,8 @@ _LAST_WRITTEN: Final[list[Meta]] = []
 
 def written(meta: Meta) -> None:
     """Know a meta that was written now: it is read back at once, and to parse it is a third of a first append."""
-    # Not if the user can change its metadata, nor with a dtype, of which a file tells less than NumPy knows.
-    if not meta.metadata and all(isinstance(column.type, Text | Binary | Json) for column in meta.columns):
+    # What would be refused is read: before a commit names it, after which nobody could open the dataset.
+    if meta.reads_as_itself:
         _LAST_WRITTEN[:] = [meta]
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NoReturn
 
 from mmap_ninja.columns.nesting import check_names
-from mmap_ninja.columns.types import Array, Binary, Column, ColumnType, Ragged, Role, Text, decode_type
+from mmap_ninja.columns.types import Array, Binary, Column, ColumnType, Json, Ragged, Role, Text, decode_type
 from mmap_ninja.errors import CorruptDatasetError, FormatVersionError
 from mmap_ninja.format.lengths import FileRule, file_rules
 from mmap_ninja.format.names import FILE_NAME, LEGACY_DATA
@@ -24,7 +24,9 @@ FILE_ID_LIMIT: Final = 65_535  # it shares 64 bits with the block number in the 
 Kind = Literal["strings", "bytes", "array", "ragged", "records"]
 _KINDS: Final = ("strings", "bytes", "array", "ragged", "records")
 _KEYS: Final = {"format", "features", "uuid", "generation", "kind", "columns", "files", "metadata"}
+_NUMBER_LIMIT: Final = 1 << 63  # as they are signed elsewhere
 _IS_KNOWN: Final = operator.attrgetter("type.is_known")
+_ID: Final = operator.attrgetter("id")
 _UUID: Final = re.compile("[0-9a-f]{32}")
 _COLUMN_TYPES: Final[dict[str, type[ColumnType]]] = {
     "strings": Text,
@@ -81,6 +83,19 @@ class Meta:
         """What two generations share that number the same rows alike: then one's edits speak of the other's rows."""
         return self.uuid, self.files[-2].name
 
+    @property
+    def reads_as_itself(self) -> bool:
+        """Whether its file, when it is read, is sure to give the same again, and not to be refused."""
+        ids = [*map(_ID, self.files), *map(_ID, self.columns)]
+        return (
+            not self.metadata  # which the user could change
+            # Of a dtype, a file tells less than NumPy knows; a name can be of a class of the user's.
+            and all(type(c.name) is str and isinstance(c.type, Text | Binary | Json) for c in self.columns)
+            and max(ids) <= FILE_ID_LIMIT
+            and self.generation < _NUMBER_LIMIT
+            and len(self.encode()) <= META_SIZE_LIMIT
+        )
+
     def encode(self) -> bytes:
         """The content of the generation's meta file."""
         if self._encoded is not None:
@@ -110,7 +125,7 @@ def new_meta(
 ) -> Meta:
     """The meta of a generation that goes on with the `kept` files of another, and has new ones for the rest."""
     entries = {(file.role, file.column): file for file in kept}
-    next_id = 1 + max(map(operator.attrgetter("id"), kept), default=0)
+    next_id = 1 + max(map(_ID, kept), default=0)
     files = []
     for role, column in _roles(columns):
         file = entries.get((role, column))
@@ -283,7 +298,7 @@ def _typed(value: object, kind: type, name: str, where: str) -> Any:
 def _unsigned(value: object, name: str, where: str) -> int:
     if type(value) is not int:
         raise _refusal(where, f"{name} is {value!r:.80}", "int")
-    if not 0 <= value < 1 << 63:
+    if not 0 <= value < _NUMBER_LIMIT:
         raise _refusal(where, f"{name} is {value}", "a number below 2^63")
     return value
 
