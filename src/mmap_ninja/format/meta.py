@@ -1,7 +1,4 @@
-"""The on-disk format, without I/O: bytes to values and back. `docs/format.md` is the specification.
-
-The slots of the commit file are laid out by the kernel, which reads and writes them on the hot path.
-"""
+"""The meta file of a generation: bytes to values and back. `docs/format.md` is the specification."""
 
 import json
 import operator
