@@ -1,6 +1,7 @@
 """Builds: what the from_* constructors do with sources, and with what is at the path already."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -371,3 +372,18 @@ def test_append_to_an_interrupted_build_leaves_it_interrupted(tmp_path):
         dataset = StringsMmap.from_generator(tmp_path / "ds", ["more"], if_exists="append")
 
     assert not dataset.complete
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the system does not tell what is open")
+def test_replacing_build_does_not_keep_open_what_it_replaces(tmp_path):
+    StringsMmap.from_strings(tmp_path / "ds", ["old"])
+    opened = set()
+
+    def texts():
+        yield "new"
+        opened.update(map(os.path.realpath, Path("/proc/self/fd").iterdir()))
+
+    StringsMmap.from_generator(tmp_path / "ds", texts(), if_exists="replace")
+
+    build, replaced = (os.path.realpath(tmp_path / "ds") + name for name in ("/BUILD", "/COMMIT"))
+    assert (build in opened, replaced in opened) == (True, False)

@@ -168,7 +168,8 @@ def start_generation(
     Returns the open commit file, whose lock is held until the scope ends.
     """
     meta = new_meta(kind, next_generation(path), uuid.uuid4().bytes, columns, metadata)
-    return publish(path, meta, {}, 0, commit_name, 0, scope, model(path, scope))
+    with files.Scope() as here:  # a build can take hours
+        return publish(path, meta, {}, 0, commit_name, 0, scope, model(path, here))
 
 
 def replace(path: Path, slot: _kernel.Slot, build: _kernel.File, timeout: float) -> None:
