@@ -9,7 +9,7 @@ from mmap_ninja.columns.types import Column
 from mmap_ninja.engine import copying, files
 from mmap_ninja.engine.directory import drop_ended_build, next_generation, remove_unnamed
 from mmap_ninja.engine.generation import Generation, block_sums
-from mmap_ninja.engine.publish import GenerationWriter, check_place, is_linked, switch
+from mmap_ninja.engine.publish import GenerationWriter, check_place, is_linked, name_generation, switch
 from mmap_ninja.errors import MmapNinjaError
 from mmap_ninja.format.meta import FileEntry, Meta, new_meta
 from mmap_ninja.format.names import COMMIT, LOCK
@@ -72,6 +72,7 @@ def evolve(
                 writer.create(file, _contents_of(file, generation, slot.rows, change))
         writer.create_sums(stored if meta.files[-1] in kept else None)
         writer.create_meta()
+        name_generation(slot, writer.meta)
         writer.describe(slot, slot.rows, slot.edits)
         made = Generation.open(path, slot, generation.commit)
         made.extents(slot.rows, slot.edits)  # nobody shall see a file that is too short

@@ -10,7 +10,7 @@ from mmap_ninja.columns.types import Column
 from mmap_ninja.engine import copying, files, upgrade_marks
 from mmap_ninja.engine.commit_file import CommitFile, read_commit
 from mmap_ninja.engine.log import locked
-from mmap_ninja.engine.publish import check_place, describe_empty, make_commit_file, model, publish, switch, write_slot
+from mmap_ninja.engine.publish import check_place, make_commit_file, model, name_generation, publish, switch, write_slot
 from mmap_ninja.errors import (
     CommitUncertainError,
     CorruptDatasetError,
@@ -82,7 +82,7 @@ def create(
         flags = _kernel.COMPLETE if complete else 0
         if rows:  # samples without a commit file would be taken for what is left of a dataset
             slot = _kernel.Slot()
-            describe_empty(slot, meta)
+            name_generation(slot, meta)
             make_commit_file(path, slot, BUILD, like, scope)
         try:
             publish(path, meta, contents or {}, rows, COMMIT, flags, scope, like)

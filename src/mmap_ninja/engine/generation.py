@@ -258,12 +258,13 @@ class Generation:
 
 
 _LAST_WRITTEN: Final[list[Meta]] = []
+_REMEMBERED: Final = 64 << 10  # bytes of a meta at most: a dictionary makes it larger
 
 
 def written(meta: Meta) -> None:
     """Know a meta that was written now: it is read back at once, and to parse it is a third of a first append."""
     # What would be refused is read: before a commit names it, after which nobody could open the dataset.
-    if meta.reads_as_itself:
+    if meta.reads_as_itself and len(meta.encode()) <= _REMEMBERED:
         _LAST_WRITTEN[:] = [meta]
 
 

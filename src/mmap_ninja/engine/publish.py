@@ -79,8 +79,7 @@ class GenerationWriter:
         files.sync_directory(self._path)
 
     def describe(self, slot: _kernel.Slot, rows: int, edits: int = 0) -> None:
-        """Let a commit speak of what was written, all of which is durable."""
-        describe_empty(slot, self.meta)
+        """Let a commit, which names the generation, speak of what was written, all of which is durable."""
         slot.rows = slot.durable_rows = rows
         slot.edits = slot.durable_edits = edits
         slot.carries |= _kernel.SUMS
@@ -155,6 +154,7 @@ def publish(
     writer.create_meta()
     slot = _kernel.Slot()
     slot.flags = flags
+    name_generation(slot, writer.meta)
     writer.describe(slot, rows)
     return make_commit_file(path, slot, commit_name, like, scope)
 
@@ -171,8 +171,8 @@ def fill(generation: Generation, contents: copying.Contents, rows: int, build: _
     switch(build, path, BUILD, slot, [], build)
 
 
-def describe_empty(slot: _kernel.Slot, meta: Meta) -> None:
-    """Let a commit speak of a generation, of which it has no samples."""
+def name_generation(slot: _kernel.Slot, meta: Meta) -> None:
+    """Let a commit be of a generation."""
     slot.uuid, slot.generation, slot.meta_digest = meta.uuid, meta.generation, _kernel.xxh64(meta.encode())
 
 
