@@ -306,10 +306,12 @@ def _once(encode: Encode, columns: Columns, encoded: tuple[Columns, Parts]) -> E
 
 def _permutation(order: Indices, count: int, path: Path) -> Positions:
     """An order of all samples, as positions."""
-    indices = resolved(order, count)
+    hint = f"expected each of 0 to {count - 1} once; see np.argsort"
+    try:
+        indices = resolved(order, count)
+    except IndexError as error:
+        raise ValueError(f"{path}: order: {error}, {hint}") from None
     is_counted_from_end = not isinstance(order, slice) and (np.asarray(order) < 0).any()
     if is_counted_from_end or len(indices) != count or not np.array_equal(np.sort(indices), np.arange(count)):
-        raise ValueError(
-            f"{path}: order: {len(indices)} positions, expected each of 0 to {count - 1} once; see np.argsort"
-        )
+        raise ValueError(f"{path}: order: {len(indices)} positions, {hint}")
     return indices
