@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +55,10 @@ class LegacyDataset:
         for name, size in sizes.items():
             if found[name].st_size < size:
                 raise CorruptDatasetError(f"{path / name}: was cut while it was opened; try again")
-        # Neither a copy nor an upgrade changes it; whatever 0.x stores, does.
+        # Neither a copy nor an upgrade changes it, nor another name of a class or field; whatever 0.x stores, does.
         import hashlib  # noqa: PLC0415 - loads OpenSSL, which today's format does without
 
-        facts = repr((layout, [info.st_mtime_ns for info in found.values()]))
+        facts = repr((astuple(layout), [info.st_mtime_ns for info in found.values()]))
         fingerprint = hashlib.blake2b(facts.encode(), digest_size=16).digest()
         self.meta = Meta(fingerprint, GENERATION, layout.kind, (Column(0, "", _column_type(layout)),), (), {})
 
