@@ -104,7 +104,10 @@ void make(Reader* self, const std::string& kind, std::string path, uint64_t rows
   column.copies = copies;
   column.rows = edits ? RowMap(rows, edits->edits) : RowMap(rows);
   column.wrapper = std::move(wrapper);
+  if (rows && column.kind >= SampleKind::array && layout.dtype.is_none())
+    raise(nb::borrow(PyExc_TypeError), layout.path + ": arrays have a dtype");
   Files found(files, column.access, layout.path);
+  if (rows && !found.has("data")) raise(nb::borrow(PyExc_TypeError), layout.path + ": rows have a data file");
   column.part.stored = rows;
   column.part.spans = spans_of(found, rows, unit, layout.path);
   column.part.owner = owner_of(column.part.spans.payload());
@@ -152,6 +155,8 @@ Reader of_records(std::string path, const std::vector<std::pair<nb::tuple, const
   fields->groups.push_back({0, nb::none(), 0});
   nb::dict groups;
   for (const auto& [keys, of] : columns) {
+    if (!of || of->column->fields || keys.size() == 0)
+      raise(nb::borrow(PyExc_TypeError), path + ": columns, and the keys of each, were expected");
     size_t group = 0, depth = keys.size() - 1;
     nb::tuple above;
     for (size_t level = 0; level < depth; ++level) {

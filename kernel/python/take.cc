@@ -404,9 +404,12 @@ nb::tuple take_padded(Reader& reader, nb::handle indices, nb::handle fill_of,
 nb::object take_windows(Reader& reader, nb::handle starts, uint64_t length, nb::handle out) {
   ColumnPtr column = reader.column;
   const Spans& spans = column->part.spans;
+  if (!PyArray_Check(starts.ptr()) || PyArray_TYPE(array_of(starts)) != NPY_INT64 ||
+      !PyArray_ISCARRAY_RO(array_of(starts)))
+    raise(nb::borrow(PyExc_TypeError), column->path() + ": starts: expected an array of int64");
   auto count = static_cast<size_t>(PyArray_SIZE(array_of(starts)));
   auto begin = data_of<const int64_t>(starts);
-  uint64_t units = spans.payload_size() / spans.unit();
+  uint64_t units = spans.payload_size() / std::max<uint64_t>(spans.unit(), 1);
   for (size_t k = 0; k < count; ++k)
     if (begin[k] < 0 || length > units || static_cast<uint64_t>(begin[k]) > units - length)
       raise(
