@@ -3,6 +3,7 @@
 import os
 import pickle
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -394,3 +395,16 @@ def test_offsets_of_an_empty_handle_are_empty(tmp_path):
     dataset = StringsMmap(tmp_path / "ds")
 
     assert (dataset.starts.tolist(), dataset.ends.tolist(), dataset.byte_lengths.tolist()) == ([], [], [])
+
+
+def test_close_of_a_commit_that_cannot_be_mapped_maps_nothing(tmp_path, monkeypatch):
+    """It was mapped then, and the handle stayed open where another kind of dataset had taken the path."""
+    dataset = mn.RecordsMmap.from_generator(tmp_path / "ds", [{"text": "a"}])
+    no_memory = Mock(side_effect=MemoryError)
+    monkeypatch.setattr(mn.RecordsMmap, "_show", no_memory)
+    dataset.append({"text": "b"})
+
+    dataset.close()
+
+    assert no_memory.call_count == 1
+    assert "closed; text: str" in repr(dataset)

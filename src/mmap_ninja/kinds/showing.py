@@ -185,16 +185,10 @@ class ShowingHandle(SampleSequence[T]):
                 if isinstance(state, Live | Behind) and state.dataset is not None:
                     state.dataset.close()
             except (OSError, MmapNinjaError):
-                self._show_column(None, self._as_closed())
+                self._show_column(None, Closed(state))
                 raise
             # Not before: whoever interrupts this can close again.
-            self._show_column(None, self._as_closed())
-
-    def _as_closed(self) -> Closed:
-        try:
-            return Closed(self._now())
-        except (OSError, MemoryError, MmapNinjaError):  # a commit that cannot be mapped, which nobody will read now
-            return Closed(self._state)
+            self._show_column(None, Closed(state))
 
     def __enter__(self) -> Self:
         return self

@@ -193,6 +193,11 @@ class Behind(State):
     def __init__(self, dataset: Dataset | None) -> None:
         self.dataset = dataset
 
+    @property
+    def columns(self) -> Columns:
+        """Those of the commit, which need no map."""
+        return () if self.dataset is None else self.dataset.meta.columns
+
 
 class Closed(State):
     """Nothing, any more.
