@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-Parts = tuple[bytes | memoryview | None, ...]
+Parts = tuple[bytes | memoryview | None, ...]  # as in columns.batch, which a worker that idles does without
 
 
 class Made(NamedTuple):

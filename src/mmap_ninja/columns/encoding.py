@@ -42,7 +42,7 @@ def encode(column: ColumnType, batch: Values[Any], where: str, first: int) -> tu
     if nulls is not None and isinstance(batch, list):
         filler = _filler(column, batch)
         batch = [filler if sample is None else sample for sample in batch]
-    if is_masked_array(batch):
+    if isinstance(batch, np.ndarray) and is_masked_array(batch):
         batch = np.where(np.ma.getmaskarray(batch), np.zeros((), batch.dtype), batch.data)
     encoded, parts = _encode(column, batch, where, first, nulls)
     if not column.nullable:

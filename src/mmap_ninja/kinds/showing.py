@@ -111,8 +111,7 @@ class ShowingHandle(SampleSequence[T]):
         if type(shown) is not Live or seen.generation is not shown.seen.generation:
             self._show_column(*self._shown_of(dataset, self._options))
         elif seen is not shown.seen:
-            extents = seen.extents
-            sizes = [extents[index] for index in seen.generation.payloads]
+            sizes = list(map(seen.extents.__getitem__, seen.generation.payloads))
             self._grow(sizes, seen.rows, seen.edits, Live(seen, dataset))
 
     def _follow(self, dataset: Dataset) -> None:
