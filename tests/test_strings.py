@@ -164,3 +164,17 @@ def test_str_subclass_is_stored_as_str(tmp_path):
     dataset = StringsMmap.from_strings(tmp_path / "ds", [Special("text")])
 
     assert type(dataset[0]) is str
+
+
+def test_first_batch_is_encoded_once(tmp_path, monkeypatch):
+    """A bug once: it was encoded to find its errors, and again to be stored."""
+    texts, encode, batches = StringsMmap(tmp_path), StringsMmap._encode, []
+
+    def counted(batch, *rest):
+        batches.append(batch)
+        return encode(batch, *rest)
+
+    monkeypatch.setattr(StringsMmap, "_encode", staticmethod(counted))
+    texts.append("first")
+
+    assert batches == [["first"]]

@@ -1,6 +1,7 @@
 """Directories of 0.x become today's: with the same samples, in one step, and so that 0.x leaves them alone."""
 
 import itertools
+import operator
 import os
 import pickle
 import subprocess
@@ -66,6 +67,37 @@ def test_upgrade_keeps_the_samples(copy):
         copied = "array-f" in name
         assert (path / "data.ninja").read_bytes() == (b"" if copied else before)
         assert (path / "c0.data-1").exists() == copied
+
+
+def test_upgrade_waits_for_the_payload_before_a_commit_file_names_it(copy):
+    """0.x waited for no disk: what it has written a moment ago may be in memory alone."""
+    path = copy(STRINGS)
+    payload, seen = (path / "data.ninja").stat().st_ino, []
+
+    def note(call, where, *_):
+        if call == "fdatasync" and os.fstat(where).st_ino == payload:
+            seen.append("payload")
+        elif call == "rename" and where.endswith("COMMIT.new"):
+            seen.append("commit file")
+
+    with watched(note):
+        mmap_ninja.upgrade(path)
+
+    assert seen == ["payload", "commit file"]
+
+
+@pytest.mark.parametrize("change", [lambda texts: texts.append("new"), lambda texts: operator.setitem(texts, 0, "new")])
+def test_first_change_encodes_once(copy, monkeypatch, change):
+    texts, encode, batches = StringsMmap(copy(STRINGS)), StringsMmap._encode, []
+
+    def counted(batch, *rest):
+        batches.append(batch)
+        return encode(batch, *rest)
+
+    monkeypatch.setattr(StringsMmap, "_encode", staticmethod(counted))
+    change(texts)
+
+    assert batches == [["new"]]
 
 
 @pytest.mark.parametrize("name", [STRINGS, ARRAY, F_ORDER, RAGGED, MIXED, "0.9.0-ragged-1d", "0.9.0-ragged-scalars"])
