@@ -84,7 +84,7 @@ class CommitFile:
 
     Args:
         path: Its path.
-        file: It.
+        file: The same, open.
         slots: Its readable slots with their places, newest first; one at least.
     """
 

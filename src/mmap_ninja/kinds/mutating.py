@@ -219,7 +219,7 @@ class MutatingHandle(ReadingHandle[T]):
         """Store a batch in the place of the samples that a key names."""
         encode: Encode = partial(self._encode, batch, self._path_text, 0)
         with self._mutex.turn():
-            if isinstance(self._state, Legacy):  # as above
+            if isinstance(self._state, Legacy):  # as in `_commit`
                 columns = self._state.columns
                 encode = _once(encode, columns, encode(columns))
             places = self._places(key)

@@ -22,7 +22,7 @@ _DURABILITIES: Final = get_args(Durability)
 @exported
 @dataclass(frozen=True, slots=True)
 class HandleOptions:
-    """The options of a handle, all of which can be.
+    """The options of a handle, checked when they are made.
 
     Args:
         mode: None and "r+": mutations are allowed. "r": they raise. "c": they raise, and arrays are writable copies.
