@@ -31,11 +31,10 @@ if __name__ == "__main__":
         with atheris.instrument_imports(include=["mmap_ninja"]):
             import mmap_ninja
 
-from specimens import KINDS  # noqa: E402
-
 import mmap_ninja  # noqa: E402
 from mmap_ninja import MmapNinjaError, _kernel  # noqa: E402
 from mmap_ninja.format.names import COMMIT  # noqa: E402
+from support.specimens import KINDS  # noqa: E402
 
 GOLDEN = ROOT / "tests" / "golden"
 LEGACY = [

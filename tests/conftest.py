@@ -1,15 +1,18 @@
 """What all tests share."""
 
+import itertools
 import os
+import shutil
 from collections import Counter
+from pathlib import Path
 
 import hypothesis
 import pytest
-from faults import OLD
 
 from mmap_ninja import StringsMmap
-
-pytest.register_assert_rewrite("crash_actions", "power_loss")
+from mmap_ninja.engine import files
+from support.faults import OLD
+from support.golden import GOLDEN
 
 # CI asks for the same examples every time; a developer's machine explores.
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
@@ -22,6 +25,28 @@ def path(tmp_path):
     """A complete, durable dataset of OLD."""
     StringsMmap.from_strings(tmp_path / "ds", OLD).close()
     return tmp_path / "ds"
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A golden directory that may be changed."""
+
+    def make(name, to="dataset"):
+        return Path(shutil.copytree(GOLDEN / name, tmp_path / to))
+
+    return make
+
+
+@pytest.fixture
+def reboot(monkeypatch):
+    """Let readers believe that the machine was started again."""
+    boots = itertools.count(1)
+
+    def start_again():
+        boot = next(boots).to_bytes(16, "little")
+        monkeypatch.setattr(files, "boot_id", lambda: boot)
+
+    return start_again
 
 
 _COUNTED = "counted: "

@@ -1,0 +1,170 @@
+"""Datasets one after the other, as one list; and parts of one."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+import mmap_ninja as mn
+from mmap_ninja import ArrayMmap, RaggedMmap, RecordsMmap, StringsMmap
+from support.faults import in_child
+
+NAMES = ["a", "b", "c"]
+
+
+@pytest.fixture
+def texts(tmp_path):
+    """Three datasets of strings, one of them empty, and all samples."""
+    parts = [
+        StringsMmap.from_strings(tmp_path / name, [f"{name}{k}" for k in range(count)])
+        for name, count in zip(NAMES, (4, 0, 7), strict=True)
+    ]
+    return mn.concat(parts), [f"a{k}" for k in range(4)] + [f"c{k}" for k in range(7)]
+
+
+def test_concat_is_the_list_of_all_samples(texts):
+    both, expected = texts
+
+    assert len(both) == 11
+    assert list(both) == expected
+    assert [both[index] for index in range(-11, 11)] == expected * 2
+    assert both[np.int64(5)] == expected[5]
+    assert both[2:9:3] == expected[2:9:3]
+    assert both[::-1] == list(reversed(both)) == expected[::-1]
+    assert both[[10, 0, -2, 0]] == both.take([10, 0, -2, 0]) == both.__getitems__([10, 0, -2, 0])
+    assert both.take([10, 0, -2, 0]) == [expected[k] for k in (10, 0, -2, 0)]
+    assert both.take(np.arange(11) % 2 == 0) == expected[::2]
+    assert both.take([]) == []
+    assert both.index("c3") == 7
+    assert both.count("a1") == 1
+    assert "c6" in both
+    assert "b0" not in both
+    with pytest.raises(ValueError, match="'zz' is not among the samples 0 to 11"):
+        both.index("zz")
+    for wrong in (11, -12, [11], [0, -12]):
+        with pytest.raises(IndexError, match="is out of range for 11 samples"):
+            both[wrong]
+
+
+def test_views_of_concat_are_lists_again(texts):
+    both, expected = texts
+    order = np.random.default_rng(0).permutation(11)
+
+    views = [both.select(slice(9, 1, -2)), both.select(order), both.select(order).select(slice(1, 5))]
+
+    assert list(views[0]) == expected[9:1:-2]
+    assert list(views[1]) == [expected[k] for k in order]
+    assert views[1].take([3, 1]) == [expected[order[3]], expected[order[1]]]
+    assert list(views[2]) == [expected[k] for k in order[1:5]]
+    assert views[1].index("c3") == order.tolist().index(7)
+    restored = [pickle.loads(pickle.dumps(view)) for view in [both, *views]]
+    assert [list(view) for view in restored] == [expected, *map(list, views)]
+    assert len(pickle.dumps(both)) < 1024
+    assert in_child(lambda: list(pickle.loads(pickle.dumps(both)))) == expected
+
+
+def test_concat_keeps_what_its_parts_saw(tmp_path, texts):
+    both, expected = texts
+
+    StringsMmap(tmp_path / "a").append("more")
+    del StringsMmap(tmp_path / "c")[0]
+
+    assert list(both) == expected
+    assert both.parts[0].path == tmp_path / "a"
+
+
+def test_concat_of_arrays_takes_one_array(tmp_path):
+    parts = [ArrayMmap.from_ndarray(tmp_path / str(k), np.full((k, 2), k, np.int16)) for k in (1, 0, 3)]
+    both = mn.concat(parts)
+
+    taken = both.take([3, 0, 1])
+
+    assert taken.tolist() == [[3, 3], [1, 1], [3, 3]]
+    assert taken.dtype == np.int16
+    assert both[1:3].tolist() == [[3, 3], [3, 3]]
+    assert both.take([]).shape == (0, 2)
+    assert [row.tolist() for row in both] == [[1, 1], *[[3, 3]] * 3]
+
+
+def test_concat_of_ragged_arrays_and_records(tmp_path):
+    rows = [RaggedMmap.from_lists(tmp_path / f"r{k}", [[k] * j for j in range(3)]) for k in range(2)]
+    records = [
+        RecordsMmap.from_columns(tmp_path / f"d{k}", {"n": np.arange(3) + 10 * k, "m": {"t": list("xyz")}})
+        for k in range(2)
+    ]
+
+    both, many = mn.concat(rows), mn.concat(records)
+
+    assert [row.tolist() for row in both.take([5, 2, 4])] == [[1, 1], [0, 0], [1]]
+    batch = many.take([4, 0])
+    assert batch["n"].tolist() == [11, 0]
+    assert batch["m"] == {"t": ["y", "x"]}
+    assert many[5] == {"n": 12, "m": {"t": "z"}}
+    assert many["n"].take([4, 0]).tolist() == [11, 0]
+    assert many[["m"]][3] == {"m": {"t": "x"}}
+    assert many[1:4][2]["n"] == 10
+
+
+def test_what_does_not_go_together_is_refused(tmp_path, texts):
+    rows = RaggedMmap.from_lists(tmp_path / "rows", [[1]])
+    one = RecordsMmap.from_columns(tmp_path / "one", {"n": [1]})
+    other = RecordsMmap.from_columns(tmp_path / "other", {"m": [1]})
+
+    with pytest.raises(ValueError, match="concat: no datasets"):
+        mn.concat([])
+    with pytest.raises(TypeError, match="rows is a RaggedMmap, .*a a StringsMmap"):
+        mn.concat([texts[0].parts[0], rows])
+    with pytest.raises(TypeError, match=r"other has the columns \['m'\], .*one has \['n'\]"):
+        mn.concat([one, other])
+    with pytest.raises(TypeError, match="concat: expected datasets, got str; open them first"):
+        mn.concat(["a"])
+
+
+# ---- split
+
+
+@pytest.mark.parametrize("count", [0, 1, 10, 1000])
+@pytest.mark.parametrize("fractions", [[0.8, 0.1, 0.1], [1.0], [0.5, 0.5], [1 / 3] * 3, [0.2, 0, 0.3]])
+@pytest.mark.parametrize("seed", [None, 7])
+def test_split_parts_have_their_share_and_no_sample_twice(tmp_path, count, fractions, seed):
+    numbers = ArrayMmap.from_ndarray(tmp_path / "ds", np.arange(count))
+
+    parts = [part[:].tolist() for part in numbers.split(fractions, seed)]
+
+    assert [abs(len(part) - share * count) <= 1 for part, share in zip(parts, fractions, strict=True)]
+    assert sum(map(len, parts)) == round(sum(fractions) * count)
+    together = [number for part in parts for number in part]
+    assert len(set(together)) == len(together)
+    assert all(part == sorted(part) for part in parts)
+    if seed is None:
+        assert together == list(range(len(together)))
+
+
+def test_split_by_a_seed_stays_the_same_for_ever(tmp_path):
+    numbers = ArrayMmap.from_ndarray(tmp_path / "ds", np.arange(20))
+
+    train, validation = numbers.split([0.75, 0.25], seed=0)
+
+    assert validation[:].tolist() == [0, 3, 11, 12, 15]
+    assert train[:].tolist() == [k for k in range(20) if k not in (0, 3, 11, 12, 15)]
+    assert pickle.loads(pickle.dumps(validation))[:].tolist() == [0, 3, 11, 12, 15]
+
+
+def test_split_of_concat_and_of_records(tmp_path, texts):
+    both, expected = texts
+    records = RecordsMmap.from_columns(tmp_path / "ds", {"n": np.arange(10)})
+
+    parts = both.split([0.5, 0.5], seed=1)
+    train, validation = records.split([0.9, 0.1])
+
+    assert sorted(parts[0][:] + parts[1][:]) == sorted(expected)
+    assert train["n"][:].tolist() == list(range(9))
+    assert list(validation) == [{"n": 9}]
+
+
+@pytest.mark.parametrize("fractions", [[], [-0.1, 0.5], [0.6, 0.6], [float("nan")], [[0.5]]])
+def test_fractions_that_cannot_be_are_refused(tmp_path, fractions):
+    texts = StringsMmap.from_strings(tmp_path / "ds", ["a"])
+
+    with pytest.raises(ValueError, match="fractions .*: expected numbers from 0 on that add up to at most 1"):
+        texts.split(fractions)

@@ -1,0 +1,347 @@
+"""Datasets merged: their samples in order, their files copied, whole or not at all."""
+
+import os
+import shutil
+
+import numpy as np
+import pytest
+
+import mmap_ninja as mn
+from mmap_ninja import (
+    ArrayMmap,
+    BytesMmap,
+    CorruptDatasetError,
+    IncompleteDatasetWarning,
+    RaggedMmap,
+    RecordsMmap,
+    StringsMmap,
+    _kernel,
+)
+from mmap_ninja.engine import files
+from support.faults import watched
+from support.golden import GOLDEN
+
+KINDS = {
+    "strings": (StringsMmap, lambda number: f"text {number} " * (number % 4) + "ü", {}),
+    "bytes": (BytesMmap, lambda number: bytes([number % 256]) * (number % 5), {}),
+    "arrays": (ArrayMmap, lambda number: np.array([number, -number], np.int32), {}),
+    "ragged": (RaggedMmap, lambda number: np.arange(number, number + number % 4), {}),
+    "ranks": (RaggedMmap, lambda number: np.full((2,) * (number % 3), number), {}),
+    "compressed": (StringsMmap, lambda number: f"text {number} " * (number % 4), {"zstd_level": 1}),
+    "records": (
+        RecordsMmap,
+        lambda number: {"t": f"text {number}", "n": number, "r": np.full((number % 3, 2), number, np.uint8)},
+        {},
+    ),
+}
+
+
+def plain(value):
+    """Samples as values that can be compared."""
+    if isinstance(value, dict):
+        return {key: plain(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [plain(inner) for inner in value]
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+@pytest.fixture(params=KINDS)
+def kind(request):
+    """A class, what makes its samples, and the options that it is built with."""
+    return KINDS[request.param]
+
+
+def build(kind, path, numbers):
+    """A dataset of some samples of a kind, and these."""
+    cls, make, options = kind
+    samples = [make(number) for number in numbers]
+    return cls.from_generator(path, samples, **options), samples
+
+
+# ---- what is made
+
+
+def test_merge_has_all_samples_in_order(tmp_path, kind):
+    expected = []
+    for name, numbers in (("a", range(10)), ("b", range(10, 12)), ("c", ()), ("d", range(12, 40))):
+        expected += build(kind, tmp_path / name, numbers)[1]
+
+    mn.merge([tmp_path / name for name in "abcd"], tmp_path / "deep" / "out")
+
+    merged = mn.open(tmp_path / "deep" / "out")
+    assert type(merged) is kind[0]
+    assert merged.complete
+    assert plain(list(merged)) == plain(expected)
+    merged.append(expected[3])
+    assert plain(list(mn.open(tmp_path / "deep" / "out"))) == plain([*expected, expected[3]])
+    assert sorted(os.listdir(tmp_path / "deep")) == ["out"]
+
+
+def test_merge_leaves_edited_samples_behind(tmp_path, kind):
+    one, samples = build(kind, tmp_path / "a", range(20))
+    other, others = build(kind, tmp_path / "b", range(20, 30))
+    del one[::3], samples[::3]
+    number = next(n for n in range(60, 70) if np.ndim(kind[1](n)) == np.ndim(samples[4]))
+    one[4] = samples[4] = kind[1](number)
+    del other[:], others[:]
+
+    mn.merge([tmp_path / "a", tmp_path / "b", tmp_path / "a"], tmp_path / "out")
+
+    merged = mn.open(tmp_path / "out")
+    assert plain(list(merged)) == plain(samples * 2)
+    assert merged.garbage == 0
+
+
+def test_merge_of_large_samples_has_the_sums_of_its_blocks(tmp_path):
+    samples = [os.urandom(150_000), b"x", os.urandom(300_000)]
+    one = BytesMmap.from_bytes(tmp_path / "a", [b"gone" * 50_000, *samples])
+    del one[0]
+
+    mn.merge([tmp_path / "a", tmp_path / "a"], tmp_path / "out")
+
+    assert list(mn.open(tmp_path / "out")) == samples * 2
+    data = (tmp_path / "out" / "c0.data-1").read_bytes()
+    sums = np.fromfile(tmp_path / "out" / "sums-1", np.uint64).reshape(-1, 3)
+    assert len(sums) == len(data) // 65536
+    for file, block, found in sums.tolist():
+        assert found == _kernel.xxh64(data[block * 65536 : (block + 1) * 65536], file << 48 | block)
+
+
+def test_merge_replaces_a_dataset_that_readers_keep(tmp_path):
+    build(KINDS["strings"], tmp_path / "a", range(5))
+    StringsMmap.from_strings(tmp_path / "out", ["old"])
+    reader = StringsMmap(tmp_path / "out")
+
+    mn.merge([tmp_path / "a"], tmp_path / "out", if_exists="replace", metadata={"v": 2}, verbose=True)
+
+    assert list(reader) == ["old"]
+    reader.refresh()
+    assert list(reader) == list(StringsMmap(tmp_path / "a"))
+    assert reader.metadata == {"v": 2}
+
+
+def test_merge_takes_the_metadata_of_the_first(tmp_path):
+    StringsMmap.from_strings(tmp_path / "a", ["x"], metadata={"v": 1})
+
+    mn.merge([tmp_path / "a", tmp_path / "a"], tmp_path / "out")
+
+    assert mn.open(tmp_path / "out").metadata == {"v": 1}
+
+
+@pytest.mark.parametrize("names", [["none", "one", "two"], ["one", "none", "two"], ["one", "two", "none"]])
+def test_records_without_columns_yet_take_those_of_the_others(tmp_path, names):
+    """A bug once: the first of three had none, and the third was compared with it."""
+    for name, samples in (("none", []), ("one", [{"n": 1}]), ("two", [{"n": 2}])):
+        RecordsMmap.from_generator(tmp_path / name, samples)
+
+    mn.merge([tmp_path / name for name in names], tmp_path / "out")
+
+    assert list(mn.open(tmp_path / "out")) == [{"n": 1}, {"n": 2}]
+
+
+@pytest.mark.parametrize("names", [["full", "empty"], ["empty", "full"], ["empty", "full", "empty", "full"]])
+def test_dataset_without_samples_takes_the_dictionary_of_the_others(tmp_path, names):
+    samples = [f"sample {k} of {k * k} " * 5 for k in range(2000)]
+    for name, stored in (("full", samples), ("empty", [])):
+        StringsMmap.from_strings(tmp_path / name, stored, zstd_level=3, zstd_train_dictionary_size=2048)
+
+    mn.merge([tmp_path / name for name in names], tmp_path / "out")
+
+    merged = mn.open(tmp_path / "out")
+    merged.append("one more")
+    assert list(merged) == [*samples * names.count("full"), "one more"]
+
+
+def test_build_that_has_not_ended_is_merged_with_a_warning(tmp_path):
+    def interrupted():
+        yield from "abc"
+        raise RuntimeError("source")
+
+    with pytest.raises(RuntimeError, match="source"):
+        StringsMmap.from_generator(tmp_path / "a", interrupted(), batch_size=2)
+
+    with pytest.warns(IncompleteDatasetWarning, match=r"a: .* has not ended; only the 2 samples") as warned:
+        mn.merge([tmp_path / "a"], tmp_path / "out")
+
+    assert warned[0].filename == __file__
+    assert list(mn.open(tmp_path / "out")) == ["a", "b"]
+
+
+# ---- what is refused
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda path: BytesMmap.from_bytes(path, [b"x"]), TypeError, "b: holds bytes, and .*a holds strings"),
+        (lambda path: StringsMmap.from_strings(path, ["x"], zstd_level=1), TypeError, "b: is Text.codec=Zstd"),
+    ],
+)
+def test_other_kinds_and_codecs_are_refused(tmp_path, make, error, message):
+    StringsMmap.from_strings(tmp_path / "a", ["a"])
+    make(tmp_path / "b")
+
+    with pytest.raises(error, match=message):
+        mn.merge([tmp_path / "a", tmp_path / "b"], tmp_path / "out")
+
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"n": np.int64(1), "t": "a"}, {"n": np.int32(1)}, {"n": np.int32(1), "m": "a"}, {"t": "a", "n": np.int32(1)}],
+)
+def test_other_columns_are_refused(tmp_path, other):
+    RecordsMmap.from_generator(tmp_path / "a", [{"n": np.int32(1), "t": "a"}])
+    RecordsMmap.from_generator(tmp_path / "b", [other])
+
+    with pytest.raises(TypeError, match=r"b: (column 'n': is Array.*int64|has the columns .*, and .*a has .'n', 't'.)"):
+        mn.merge([tmp_path / "a", tmp_path / "b"], tmp_path / "out")
+
+    assert not (tmp_path / "out").exists()
+
+
+def test_other_dtypes_and_shapes_are_refused(tmp_path):
+    ArrayMmap.from_ndarray(tmp_path / "a", np.zeros((2, 3), np.int8))
+    ArrayMmap.from_ndarray(tmp_path / "b", np.zeros((2, 4), np.int8))
+    ArrayMmap.from_ndarray(tmp_path / "c", np.zeros((2, 3), np.int16))
+
+    for name in "bc":
+        with pytest.raises(TypeError, match=rf"{name}: is Array.*, and that of .*a is Array"):
+            mn.merge([tmp_path / "a", tmp_path / name], tmp_path / "out")
+
+
+def test_other_dictionaries_are_refused_and_told_apart(tmp_path):
+    samples = [f"sample {k} of {k * k} " * 5 for k in range(2000)]
+    for name, stored in (("a", samples), ("b", samples[::-1])):
+        StringsMmap.from_strings(tmp_path / name, stored, zstd_level=3, zstd_train_dictionary_size=2048)
+
+    with pytest.raises(
+        TypeError, match=r"b: is Text.* with the dictionary (\w{16}), and .*a is .*dictionary (?!\1)\w{16};"
+    ):
+        mn.merge([tmp_path / "a", tmp_path / "b"], tmp_path / "out")
+
+    assert not (tmp_path / "out").exists()
+
+
+def test_bad_calls_are_refused(tmp_path):
+    StringsMmap.from_strings(tmp_path / "a", ["a"])
+    StringsMmap.from_strings(tmp_path / "out", ["old"])
+
+    with pytest.raises(FileExistsError, match="out: holds a dataset already"):
+        mn.merge([tmp_path / "a"], tmp_path / "out")
+    with pytest.raises(ValueError, match="out: is the directory to write to, too"):
+        mn.merge([tmp_path / "a", tmp_path / "out"], tmp_path / "out", if_exists="replace")
+    with pytest.raises(ValueError, match="no datasets to merge"):
+        mn.merge([], tmp_path / "new")
+    for single in (tmp_path / "a", str(tmp_path / "a")):
+        with pytest.raises(TypeError, match="a': expected several paths, got one; give a list"):
+            mn.merge(single, tmp_path / "new")
+    with pytest.raises(ValueError, match="if_exists 'append' is unknown"):
+        mn.merge([tmp_path / "a"], tmp_path / "new", if_exists="append")
+    with pytest.raises(mn.NotADatasetError, match="missing: no such directory"):
+        mn.merge([tmp_path / "a", tmp_path / "missing"], tmp_path / "new")
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "notes.txt").write_text("mine")
+    with pytest.raises(mn.NotADatasetError, match="foreign: holds files that are no dataset's"):
+        mn.merge([tmp_path / "a"], tmp_path / "foreign")
+    with pytest.raises(mn.NotADatasetError, match="txt: is a file where a directory was expected"):
+        mn.merge([tmp_path / "a"], tmp_path / "foreign" / "notes.txt")
+
+    assert list(StringsMmap(tmp_path / "out")) == ["old"]
+    assert not (tmp_path / "new").exists()
+    assert os.listdir(tmp_path / "foreign") == ["notes.txt"]
+
+
+def test_directory_of_0x_must_be_upgraded_first(tmp_path):
+    shutil.copytree(GOLDEN / "0.9.0-strings", tmp_path / "a")
+
+    with pytest.raises(ValueError, match=r"a: was made by mmap_ninja 0.x; call mmap_ninja.upgrade"):
+        mn.merge([tmp_path / "a"], tmp_path / "out")
+    mn.upgrade(tmp_path / "a")
+    mn.merge([tmp_path / "a", tmp_path / "a"], tmp_path / "out")
+
+    assert list(mn.open(tmp_path / "out")) == list(mn.open(tmp_path / "a")) * 2
+
+
+@pytest.mark.parametrize("value", [1 << 40, 2**63])
+def test_damaged_offsets_are_found(tmp_path, value):
+    texts = StringsMmap.from_strings(tmp_path / "a", ["aa", "bb", "cc", "dd"])
+    del texts[2]
+    with open(tmp_path / "a" / "c0.offsets-1", "r+b") as file:
+        file.seek(8)
+        file.write(value.to_bytes(8, "little"))
+
+    with pytest.raises(CorruptDatasetError, match=r"a/c0\.(data|offsets)-1: "):
+        mn.merge([tmp_path / "a"], tmp_path / "out")
+
+    assert not (tmp_path / "out" / "COMMIT").exists()
+    assert mn.StringsMmap(tmp_path / "out")[:] == []  # what is left is no dataset, and in nobody's way
+
+
+# ---- copies
+
+
+def two(path):
+    """Two datasets beside each other, one of them edited."""
+    one = BytesMmap.from_bytes(path / "a", [b"a" * 100_000, b"b", b"c"])
+    del one[1]
+    one.close()
+    BytesMmap.from_bytes(path / "b", [b"d"]).close()
+    return [b"a" * 100_000, b"c", b"d"]
+
+
+def seen(path):
+    return list(BytesMmap(path)) if (path / "COMMIT").exists() else None
+
+
+def test_copies_go_through_memory_where_the_system_does_not_copy(tmp_path):
+    expected = two(tmp_path)
+    calls = []
+
+    def hook(call, where, offset, size, data):
+        if call == "copy_file_range":
+            calls.append(size)
+            raise OSError(18, "another file system")
+
+    with watched(hook):
+        mn.merge([tmp_path / "a", tmp_path / "b"], tmp_path / "out")
+
+    assert calls
+    assert seen(tmp_path / "out") == expected
+
+
+@pytest.mark.parametrize("at_most", [1000, 4096, 65_536])
+def test_short_copies_go_on_where_they_stopped(tmp_path, at_most):
+    expected = two(tmp_path)
+    cut = []
+
+    def hook(call, where, offset, size, data):
+        if call == "copy_file_range" and size > at_most:
+            cut.append(size)
+            return at_most
+        return None
+
+    with watched(hook):
+        mn.merge([tmp_path / "a", tmp_path / "b"], tmp_path / "out")
+
+    assert cut
+    assert seen(tmp_path / "out") == expected
+
+
+def test_merge_that_runs_is_not_disturbed(tmp_path):
+    two(tmp_path)
+    build = None
+
+    def hook(call, where, offset, size, data):
+        nonlocal build
+        if call == "copy_file_range" and build is None:
+            build = files.open_write(tmp_path / "out" / "BUILD")
+            assert not build.try_lock("BUILD")
+            with pytest.raises(mn.LockTimeoutError, match="BUILD: .* is making this dataset right now"):
+                mn.StringsMmap.from_strings(tmp_path / "out", ["other"], lock_timeout=0)
+
+    with watched(hook):
+        mn.merge([tmp_path / "a", tmp_path / "b"], tmp_path / "out")
+
+    build.close()

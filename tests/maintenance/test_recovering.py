@@ -1,0 +1,578 @@
+"""`recover`: what is left of a damaged dataset is kept, in its order; nothing is lost on the way."""
+
+import errno
+import os
+import pickle
+import shutil
+from contextlib import suppress
+
+import hypothesis
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from test_verifying import KINDS, TEXTS
+
+import mmap_ninja
+from mmap_ninja import (
+    ArrayMmap,
+    CommitUncertainError,
+    CorruptDatasetError,
+    NotADatasetError,
+    RecordsMmap,
+    StaleHandleError,
+    StringsMmap,
+    _kernel,
+)
+from support.crash_actions import is_clean
+from support.faults import (
+    At,
+    as_nobody,
+    change_slots,
+    fail_to_sync,
+    fail_with,
+    flip_bit,
+    killed_at,
+    overwrite,
+    slot_places,
+    slots,
+    watched,
+)
+
+
+def plain(sample):
+    if isinstance(sample, dict):
+        return {key: plain(value) for key, value in sample.items()}
+    return sample.tolist() if hasattr(sample, "tolist") else sample
+
+
+def listed(path):
+    """All samples of a dataset as plain values; it must be whole."""
+    report = mmap_ninja.verify(path, "full")
+    assert report.ok, str(report)
+    return [plain(sample) for sample in mmap_ninja.open(path)]
+
+
+@pytest.fixture
+def path(tmp_path):
+    """A dataset of texts of several blocks, durable."""
+    StringsMmap.from_strings(tmp_path / "ds", TEXTS).close()
+    return tmp_path / "ds"
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS.keys() - {"many edits"}))  # whose payload is one short block
+@pytest.mark.parametrize("where", ["in place", "elsewhere"])
+def test_samples_before_the_first_damaged_one_come_back(tmp_path, kind, where):
+    made = KINDS[kind](tmp_path / "ds")
+    made.flush()
+    before = [plain(sample) for sample in made]
+    payload = max((tmp_path / "ds").glob("c*.data-*"), key=lambda file: file.stat().st_size)
+    flip_bit(payload, _kernel.BLOCK + 9)
+    damaged = {file.name: file.read_bytes() for file in (tmp_path / "ds").iterdir()}
+    out = None if where == "in place" else tmp_path / "new" / "out"
+
+    recovery = mmap_ninja.recover(tmp_path / "ds", out)
+
+    assert 0 < recovery.samples < len(before)
+    assert recovery.lost == (range(recovery.samples, len(before)),)
+    assert recovery.report.problems[0].file == payload.name
+    assert recovery.path == (out or tmp_path / "ds")
+    assert listed(recovery.path) == before[: recovery.samples]
+    if out:
+        assert {file.name: file.read_bytes() for file in (tmp_path / "ds").iterdir()} == damaged
+    else:
+        assert not {file.name for file in (tmp_path / "ds").iterdir()} & (set(damaged) - {"LOCK", "COMMIT"})
+    again = mmap_ninja.open(recovery.path)
+    again.append(again[0])
+    assert listed(recovery.path) == [*before[: recovery.samples], before[0]]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_samples_that_are_not_hit_come_back(tmp_path, kind):
+    made = KINDS[kind](tmp_path / "ds")
+    made.flush()
+    before = [plain(sample) for sample in made]
+    for file in (tmp_path / "ds").glob("c*.data-*"):
+        if file.stat().st_size > 3 * _kernel.BLOCK:
+            flip_bit(file, _kernel.BLOCK + 9)
+
+    recovery = mmap_ninja.recover(tmp_path / "ds", keep="intact")
+
+    lost = {index for part in recovery.lost for index in part}
+    assert len(lost) < len(before) / 2
+    assert listed(tmp_path / "ds") == [sample for index, sample in enumerate(before) if index not in lost]
+
+
+def test_readable_samples_come_back_though_nothing_vouches_for_them(tmp_path):
+    path = tmp_path / "ds"
+    StringsMmap.from_strings(path, ["one", "two", "three"]).close()
+    flip_bit(path / "c0.data-1", 0)
+
+    with pytest.raises(CorruptDatasetError, match=r"none of its 3 samples would be kept; see keep='readable'"):
+        mmap_ninja.recover(path)
+    recovery = mmap_ninja.recover(path, keep="readable")
+
+    assert recovery.lost == ()
+    assert listed(path) == ["nne", "two", "three"]
+
+
+def test_unreadable_samples_never_come_back(tmp_path):
+    path = tmp_path / "ds"
+    StringsMmap.from_strings(path, ["one", "two", "three"]).close()
+    overwrite(path / "c0.data-1", 3, b"\xff")
+
+    recovery = mmap_ninja.recover(path, keep="readable")
+
+    assert recovery.lost == (range(1, 2),)
+    assert listed(path) == ["one", "three"]
+
+
+def test_whole_dataset_is_left_as_it_is_or_copied(path, tmp_path):
+    before = sorted(os.listdir(path))
+
+    here = mmap_ninja.recover(path)
+    there = mmap_ninja.recover(path, tmp_path / "copy")
+
+    assert (here.samples, here.lost, here.report.ok) == (len(TEXTS), (), True)
+    assert (there.samples, there.lost, there.report.ok) == (len(TEXTS), (), True)
+    assert sorted(os.listdir(path)) == before
+    assert listed(tmp_path / "copy") == listed(path) == TEXTS
+
+
+def test_readers_keep_what_they_see_and_writers_are_told(path):
+    reader, writer = StringsMmap(path), StringsMmap(path)
+    writer.append("tail")
+    writer.flush()
+    pickled = pickle.dumps(reader)
+    flip_bit(path / "c0.data-1", 3 * _kernel.BLOCK)
+
+    kept = mmap_ninja.recover(path).samples
+
+    assert reader[-1] == TEXTS[-1]
+    with pytest.raises(StaleHandleError, match="was deleted or replaced"):
+        writer.append("lost")
+    with pytest.raises(StaleHandleError, match="was replaced or rolled back"):
+        pickle.loads(pickled)
+    reader.refresh()
+    writer.refresh()
+    writer.append("next")
+    assert list(reader) == TEXTS[:kept]
+    assert listed(path) == [*TEXTS[:kept], "next"]
+
+
+@pytest.mark.parametrize("damage", ["missing", "torn", "truncated", "fifo"])
+def test_lost_commit_is_made_anew(path, damage):
+    commit = path / "COMMIT"
+    if damage in ("missing", "fifo"):
+        commit.unlink()
+    if damage == "fifo":
+        os.mkfifo(commit)
+    if damage == "torn":
+        for at in slot_places():
+            overwrite(commit, at + 100, b"damage")
+    if damage == "truncated":
+        os.truncate(commit, 100)
+
+    recovery = mmap_ninja.recover(path)
+
+    assert recovery.lost == ()
+    assert listed(path) == TEXTS
+
+
+def test_lost_commit_beside_an_interrupted_replacement_is_that_of_the_old_data(path):
+    def source():
+        yield "new"
+        raise RuntimeError("source")
+
+    with pytest.raises(RuntimeError, match="source"):
+        StringsMmap.from_generator(path, source(), batch_size=1)
+    (path / "COMMIT").unlink()
+
+    mmap_ninja.recover(path)
+
+    assert listed(path) == TEXTS
+    assert list(StringsMmap.from_generator(path, iter(["new", "er"]), batch_size=1, if_exists="resume")) == [
+        "new",
+        "er",
+    ]
+
+
+def test_lost_meta_cannot_be_made_up(path):
+    (path / "meta-1.json").unlink()
+    before = sorted(os.listdir(path))
+
+    assert not mmap_ninja.verify(path, "quick").ok
+    with pytest.raises(CorruptDatasetError, match=r"nothing tells what its files mean.*\n.*meta-1.json: cannot"):
+        mmap_ninja.recover(path)
+
+    assert sorted(os.listdir(path)) == before
+
+
+def test_lost_checksums_lose_no_samples(path):
+    (path / "sums-1").unlink()
+
+    recovery = mmap_ninja.recover(path)
+
+    assert recovery.lost == ()
+    assert listed(path) == TEXTS
+
+
+@pytest.mark.parametrize("how", ["missing", "cut", "damaged"])
+def test_lost_edits_bring_back_what_they_deleted(tmp_path, how):
+    path, before = tmp_path / "ds", [str(number) for number in range(9000)]
+    texts = StringsMmap.from_strings(path, before)
+    del texts[::3]  # 3000 lines, of which a block holds 2048
+    texts.close()
+    good = {"missing": 0, "cut": 100, "damaged": 10}[how]
+    if how == "missing":
+        (path / "edits-1").unlink()
+    elif how == "cut":
+        os.truncate(path / "edits-1", good * 32 + 5)
+    else:
+        overwrite(path / "edits-1", good * 32, b"\x07")
+
+    report = mmap_ninja.verify(path, "quick")
+    recovery = mmap_ninja.recover(path)
+
+    assert f"has {good} good lines where the commit needs 3000" in str(report)
+    good = 0 if how == "damaged" else good  # the whole block is not to be trusted
+    assert recovery.lost == ()
+    assert listed(path) == [text for number, text in enumerate(before) if number % 3 or number >= 3 * good]
+
+
+def test_damaged_end_of_the_edits_casts_no_doubt_on_the_ends_of_other_files(tmp_path):
+    """A bug once: one digest was for all ends, so that whoever wanted intact samples got none."""
+    texts = StringsMmap.from_strings(tmp_path / "ds", ["one", "two", "three"])
+    for number in range(2):
+        texts[number] = f"new {number}"
+        texts.flush()
+    texts.close()
+    flip_bit(tmp_path / "ds" / "edits-1", 8)
+
+    problems = mmap_ninja.verify(tmp_path / "ds").problems
+    mmap_ninja.recover(tmp_path / "ds")
+
+    assert {problem.file for problem in problems} == {"edits-1"}
+    assert list(StringsMmap(tmp_path / "ds")) == ["one", "two", "three", "new 0", "new 1"]
+
+
+def test_lost_column_file_loses_all_records(tmp_path):
+    dataset = RecordsMmap.from_columns(tmp_path / "ds", {"a": ["x", "y"], "b": [1, 2]})
+    dataset.close()
+    next((tmp_path / "ds").glob("c1.data-*")).unlink()
+
+    with pytest.raises(CorruptDatasetError, match="none of its 2 samples would be kept, or restore it"):
+        mmap_ninja.recover(tmp_path / "ds", keep="readable")
+
+
+def test_dataset_whose_sync_failed_is_written_to_again(path):
+    texts = StringsMmap(path)
+    texts.append("last")
+
+    fail_to_sync(texts)
+    with pytest.raises(CommitUncertainError, match="recover"):
+        StringsMmap(path).append("lost")
+
+    recovery = mmap_ninja.recover(path)
+    StringsMmap(path).append("next")
+
+    assert recovery.lost == ()
+    assert listed(path) == [*TEXTS, "last", "next"]
+
+
+def test_incomplete_build_stays_resumable(tmp_path):
+    path = tmp_path / "ds"
+
+    def source():
+        yield from TEXTS
+        raise RuntimeError("source")
+
+    with pytest.raises(RuntimeError, match="source"):
+        StringsMmap.from_generator(path, source(), batch_size=100)
+    flip_bit(path / "c0.data-1", 2 * _kernel.BLOCK)
+
+    with pytest.warns(mmap_ninja.IncompleteDatasetWarning):
+        kept = mmap_ninja.recover(path).samples
+        assert not mmap_ninja.open(path).complete
+
+    assert 0 < kept < len(TEXTS)
+    assert list(StringsMmap.from_generator(path, iter(TEXTS), batch_size=100, if_exists="resume")) == TEXTS
+
+
+@pytest.mark.parametrize("rows", [2**40, 2**60, 2**64 - 1])
+def test_impossible_commit_is_recovered_by_what_the_files_hold(path, rows):
+    def claim(slot):
+        slot.rows = slot.durable_rows = rows
+
+    change_slots(path, claim)
+
+    recovery = mmap_ninja.recover(path, keep="readable")
+
+    assert recovery.samples == len(TEXTS)
+    assert recovery.lost == ((range(len(TEXTS), rows),) if rows < 2**60 else ())
+    assert listed(path) == TEXTS
+
+
+@pytest.mark.parametrize("keep", ["intact", "prefix"])
+def test_killed_at_every_call_keeps_the_damaged_or_has_the_recovered(tmp_path, keep):
+    template = tmp_path / "template"
+    StringsMmap.from_strings(template, TEXTS[:600]).close()
+    flip_bit(template / "c0.data-1", 70_000)
+    names = {file.name: file.read_bytes() for file in template.iterdir()}
+    expected = listed(mmap_ninja.recover(template, tmp_path / "expected", keep=keep).path)
+    number, states = 1, set()
+
+    while True:
+        path = tmp_path / str(number)
+        shutil.copytree(template, path)
+        killed = killed_at(number, lambda path=path: mmap_ninja.recover(path, keep=keep))
+        if not killed:
+            break
+        if mmap_ninja.verify(path).ok:
+            states.add("recovered")
+            assert listed(path) == expected
+        else:
+            states.add("damaged")
+            assert {name: (path / name).read_bytes() for name in names} == names
+        mmap_ninja.recover(path, keep=keep)
+        assert listed(path) == expected
+        assert len(os.listdir(path)) == len(names)
+        shutil.rmtree(path)
+        number += 1
+
+    assert states == {"damaged", "recovered"}
+    assert number > 20
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
+def test_error_at_every_call_keeps_the_damaged_or_has_the_recovered(tmp_path, code):
+    template = tmp_path / "template"
+    StringsMmap.from_strings(template, TEXTS[:600]).close()
+    flip_bit(template / "c0.data-1", 70_000)
+    names = {file.name: file.read_bytes() for file in template.iterdir()}
+    number = 1
+
+    while True:
+        path = tmp_path / str(number)
+        shutil.copytree(template, path)
+        hook = At(number, fail_with(code))
+        raised = None
+        with watched(hook):
+            try:
+                mmap_ninja.recover(path, keep="intact")
+            except OSError as error:
+                raised = error
+        if not hook.fired:
+            break
+        if not is_clean(path):
+            assert raised is not None
+            assert {name: (path / name).read_bytes() for name in names} == names
+        mmap_ninja.recover(path, keep="intact")
+        assert mmap_ninja.verify(path, "full").ok
+        shutil.rmtree(path)
+        number += 1
+
+    assert number > 20
+
+
+def test_refusals(path, tmp_path):
+    shutil.copytree(path, tmp_path / "other")
+
+    with pytest.raises(FileExistsError, match="holds a dataset already"):
+        mmap_ninja.recover(path, tmp_path / "other")
+    with pytest.raises(ValueError, match="keep 'all' is unknown"):
+        mmap_ninja.recover(path, keep="all")
+    with pytest.raises(NotADatasetError, match="no such directory"):
+        mmap_ninja.recover(tmp_path / "missing")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    with pytest.raises(NotADatasetError, match="it is no dataset"):
+        mmap_ninja.recover(tmp_path / "mine")
+    assert os.listdir(tmp_path / "mine") == ["notes.txt"]
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "type.ninja").write_text("string")
+    with pytest.raises(ValueError, match="call mmap_ninja.upgrade on it first"):
+        mmap_ninja.recover(tmp_path / "old")
+
+
+def test_array_without_samples_is_recovered(tmp_path):
+    ArrayMmap.from_generator(tmp_path / "ds", []).close()
+    (tmp_path / "ds" / "COMMIT").unlink()
+
+    assert mmap_ninja.recover(tmp_path / "ds").samples == 0
+
+    arrays = ArrayMmap(tmp_path / "ds")
+    arrays.append(np.zeros(3))
+    assert len(arrays) == 1
+
+
+@hypothesis.given(data=st.data())
+@hypothesis.settings(max_examples=40)
+def test_whatever_is_damaged_a_prefix_comes_back(tmp_path_factory, data):
+    """Or nothing, with an error: no wrong sample is ever taken for a right one."""
+    tmp_path = tmp_path_factory.mktemp("damage")
+    kind = data.draw(st.sampled_from(sorted(KINDS.keys() - {"many edits", "edited"})))
+    made = KINDS[kind](tmp_path / "ds")
+    if kind == "strings":
+        for number in range(data.draw(st.integers(0, 3))):
+            made.append("tail" * number)
+    made.close()
+    before = [plain(sample) for sample in mmap_ninja.open(tmp_path / "ds")]
+    for _ in range(data.draw(st.integers(1, 3))):
+        file = data.draw(st.sampled_from(sorted((tmp_path / "ds").glob("c*-*"))))
+        size = file.stat().st_size
+        if size == 0:
+            continue
+        if data.draw(st.booleans()):
+            flip_bit(file, data.draw(st.integers(0, size - 1)), data.draw(st.integers(0, 7)))
+        else:
+            os.truncate(file, data.draw(st.integers(0, size - 1)))
+
+    try:
+        recovery = mmap_ninja.recover(tmp_path / "ds", tmp_path / "out")
+    except CorruptDatasetError as error:
+        assert "none of its" in str(error)
+    else:
+        assert listed(tmp_path / "out") == before[: recovery.samples]
+
+
+def test_full_disk_beside_a_lost_commit_destroys_nothing(path):
+    """A recovery that failed unlinked all that no COMMIT named: without one, the whole dataset."""
+    (path / "COMMIT").unlink()
+    names = {file.name: file.read_bytes() for file in path.iterdir()}
+    number = 1
+
+    while True:
+
+        def fail(_size):
+            raise OSError(errno.ENOSPC, "full")
+
+        hook = At(number, fail)
+        with watched(hook), suppress(OSError):
+            mmap_ninja.recover(path)
+        if not hook.fired:
+            break
+        if (path / "COMMIT").exists():
+            shutil.rmtree(path)
+            path.mkdir()
+            for name, content in names.items():
+                (path / name).write_bytes(content)
+        assert {file.name: file.read_bytes() for file in path.iterdir() if file.name in names} == names
+        assert {file.name for file in path.iterdir()} - set(names) <= {"COMMIT.new"}
+        number += 1
+
+    assert number > 20
+    assert listed(path) == TEXTS
+
+
+@pytest.mark.parametrize("keep", ["prefix", "intact"])
+@pytest.mark.parametrize("offset", [0, 2**62])
+def test_damaged_offset_does_not_hide_which_rows_lie_in_a_damaged_block(tmp_path, keep, offset):
+    """The search for the rows of a damaged block was led astray by a damaged offset: wrong bytes came back."""
+    path, before = tmp_path / "ds", [f"{number:020d}" for number in range(30_000)]
+    StringsMmap.from_strings(path, before).close()
+    flip_bit(path / "c0.data-1", 4000 * 20)
+    flip_bit(path / "c0.data-1", 26_000 * 20)
+    for number in (14_999, 15_000, 15_001):  # where a search in all of them begins
+        overwrite(path / "c0.offsets-1", number * 8, offset.to_bytes(8, "little"))
+
+    recovery = mmap_ninja.recover(path, keep=keep)
+
+    lost = {index for part in recovery.lost for index in part}
+    assert {4000, 26_000, 15_000} <= lost
+    assert len(lost) < (30_000 if keep == "prefix" else 15_500)
+    assert listed(path) == [text for number, text in enumerate(before) if number not in lost]
+
+
+@pytest.mark.parametrize("damage", ["flipped", "zeroed"])
+def test_damaged_last_offsets_lose_the_last_samples_alone(tmp_path, damage):
+    """The last offset was believed to be the payload's length: nearly all was lost, or nothing could be recovered."""
+    path, before = tmp_path / "ds", [f"{number:020d}" for number in range(20_000)]
+    StringsMmap.from_strings(path, before).close()
+    if damage == "flipped":
+        flip_bit(path / "c0.offsets-1", 20_000 * 8 + 2, 2)
+    else:
+        overwrite(path / "c0.offsets-1", 20_001 * 8 - 4096, bytes(4096))
+
+    recovery = mmap_ninja.recover(path, keep="intact")
+
+    assert recovery.lost == (range(2 * 8192 - 1, 20_000),)  # what is after the last complete block of offsets
+    assert listed(path) == before[: recovery.samples]
+
+
+@pytest.mark.parametrize("damage", ["flipped", "of another dataset"])
+def test_meta_that_is_not_that_of_the_commit_gives_the_bytes_no_meaning(tmp_path, damage):
+    """A meta file with a wrong checksum was used all the same, and what came back was garbage, and called whole."""
+    path = tmp_path / "ds"
+    ArrayMmap.from_ndarray(path, np.arange(1000, dtype="<i4")).close()
+    meta = path / "meta-1.json"
+    if damage == "flipped":
+        flip_bit(meta, meta.read_bytes().index(b"<i4"), 1)  # ">i4"
+    else:
+        StringsMmap.from_strings(tmp_path / "other", ["x"]).close()
+        shutil.copy(tmp_path / "other" / "meta-1.json", meta)
+
+    assert not mmap_ninja.verify(path).ok
+    with pytest.raises(CorruptDatasetError, match="nothing tells what its files mean"):
+        mmap_ninja.recover(path)
+
+
+def test_lost_commit_beside_half_a_newer_generation_is_that_of_the_older_one(path):
+    """The newest meta file was believed, though files that it names had not survived."""
+    meta = (path / "meta-1.json").read_bytes()
+    (path / "meta-2.json").write_bytes(meta.replace(b'-1"', b'-2"').replace(b'"generation": 1', b'"generation": 2'))
+    (path / "COMMIT").unlink()
+
+    mmap_ninja.recover(path)
+
+    assert listed(path) == TEXTS
+
+
+def test_newer_durable_commit_that_is_damaged_is_not_taken_for_an_older_one(path):
+    """With the newest durable slot damaged, and its data, the dataset of the slot before was called whole."""
+    newest = max(slot.seq for slot in slots(path))
+
+    def age(slot):
+        slot.device += 1  # as in a copy: the digest has to tell
+
+    change_slots(path, age)
+    for at, slot in zip(slot_places(), slots(path), strict=True):
+        if slot.durable and slot.seq == newest:
+            flip_bit(path / "COMMIT", at + 50)
+    flip_bit(path / "c0.data-1", 0)
+    flip_bit(path / "c0.offsets-1", 8 * len(TEXTS) - 8)
+    assert any(slot and slot.rows == 0 for slot in slots(path))
+
+    report = mmap_ninja.verify(path)
+
+    assert report.samples == len(TEXTS)
+    assert "has no durable commit that is intact" in str(report)
+    with pytest.raises(CorruptDatasetError, match=f"none of its {len(TEXTS)} samples would be kept"):
+        mmap_ninja.recover(path)
+
+
+def test_missing_permission_is_no_damage(tmp_path):
+    """A file of edits that may not be read was taken for a lost one, and what it deleted was brought back."""
+    path = tmp_path / "ds"
+    texts = StringsMmap.from_strings(path, ["one", "two", "three"])
+    del texts[1]
+    texts.close()
+    os.chmod(path, 0o777)
+    for file in path.iterdir():
+        os.chmod(file, 0o666)
+    os.chmod(path / "edits-1", 0)
+    for parent in path.parents:
+        if not parent.stat().st_mode & 0o001:  # the next one may be closed although another test has opened this one
+            os.chmod(parent, parent.stat().st_mode | 0o011)
+
+    def attempt():
+        errors = []
+        for call in (mmap_ninja.verify, mmap_ninja.recover):
+            try:
+                call(path)
+            except PermissionError as error:
+                errors.append(error.filename)
+        return errors
+
+    assert as_nobody(attempt) == [str(path / "edits-1")] * 2
+    os.chmod(path / "edits-1", 0o666)
+    assert listed(path) == ["one", "three"]
