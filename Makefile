@@ -48,7 +48,7 @@ types: $(VENV)/.installed $(VENV)/.group-lint ## mypy --strict on src
 	$(PY) -m mypy
 
 # What reads the most damage, in a Python whose kernel is watched; it must know the allocator from the start.
-SANITIZED_TESTS := $(addprefix tests/,maintenance/test_verifying.py threats/test_bit_flips.py threats/test_corruption.py threats/test_fuzz.py)
+SANITIZED_TESTS := $(addprefix tests/,maintenance/test_verifying.py threats/corruption threats/test_bit_flips.py threats/test_fuzz.py)
 sanitize: $(VENV)/.group-kernel $(VENV)/.installed $(VENV)/.group-test ## the kernel's tests, and those of damage, under ASan and UBSan
 	$(VENV)/bin/cmake -S . -B build/sanitize -DMMAP_NINJA_KERNEL_TESTS=ON -DMMAP_NINJA_SANITIZE=ON
 	$(VENV)/bin/cmake --build build/sanitize --parallel 2

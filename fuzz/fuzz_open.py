@@ -34,7 +34,7 @@ if __name__ == "__main__":
 import mmap_ninja  # noqa: E402
 from mmap_ninja import MmapNinjaError, _kernel  # noqa: E402
 from mmap_ninja.format.names import COMMIT  # noqa: E402
-from support.specimens import KINDS  # noqa: E402
+from support.kinds import KINDS  # noqa: E402
 
 GOLDEN = ROOT / "tests" / "golden"
 LEGACY = [

@@ -12,7 +12,7 @@ import pytest
 import mmap_ninja as mn
 from mmap_ninja import RecordsMmap, StaleHandleError, StringsMmap
 from support.faults import OLD, opened, overwrite, unsynced, watched
-from support.kinds import KINDS, make, plain
+from support.kinds import KINDS, plain
 
 BLOCK = 64 << 10
 FIRST = 210  # samples, enough for a dictionary
@@ -78,8 +78,8 @@ def test_commit_id_is_of_what_the_handle_shows(path):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_commit_ids_of_all_commits_open_to_their_samples(tmp_path, kind):
-    path, of = tmp_path / "ds", KINDS[kind][1]
-    make(kind, path, FIRST)
+    path, of = tmp_path / "ds", KINDS[kind].samples
+    KINDS[kind].build(path, FIRST).close()
     dataset, seen = mn.open(path), []
 
     def note():
@@ -237,8 +237,8 @@ IN_PLACE = [by_cp, in_place]
 @pytest.mark.parametrize("kind", KINDS)
 def test_pickle_after_a_backup_was_restored_and_appended_to_shows_nothing_else(tmp_path, kind, restore):
     """A bug once: generation and rows said the same of others' samples, which were shown as the old ones."""
-    path, of = tmp_path / "ds", KINDS[kind][1]
-    make(kind, path, FIRST)
+    path, of = tmp_path / "ds", KINDS[kind].samples
+    KINDS[kind].build(path, FIRST).close()
     shutil.copytree(path, tmp_path / "backup")
     dataset = mn.open(path)
     dataset.append(of(1, MINE)[0])
@@ -276,8 +276,8 @@ def test_pickle_of_a_column_after_a_backup_was_restored_shows_nothing_else(tmp_p
 @pytest.mark.parametrize("restore", RESTORES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_pickle_after_equal_samples_took_the_place_of_those_rolled_back_is_valid(tmp_path, kind, restore):
-    path, of = tmp_path / "ds", KINDS[kind][1]
-    make(kind, path, FIRST)
+    path, of = tmp_path / "ds", KINDS[kind].samples
+    KINDS[kind].build(path, FIRST).close()
     shutil.copytree(path, tmp_path / "backup")
     dataset = mn.open(path)
     dataset.append(of(1, MINE)[0])
@@ -384,8 +384,8 @@ def test_pickle_of_an_unfinished_build_is_valid_after_it_was_rolled_back_and_res
 @pytest.mark.parametrize("flushed", [False, True])
 @pytest.mark.parametrize("kind", ["strings", "array", "ragged", "records"])
 def test_ids_of_what_power_losses_took_never_show_what_came_in_its_place(tmp_path, kind, reboot, flushed):
-    path, of = tmp_path / "ds", KINDS[kind][1]
-    make(kind, path, 3)
+    path, of = tmp_path / "ds", KINDS[kind].samples
+    KINDS[kind].build(path, 3).close()
     payload, seen, handles, numbers = path / "c0.data-1", [], [], itertools.count(MINE, 420)
 
     def note(dataset):

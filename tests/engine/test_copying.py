@@ -9,17 +9,8 @@ from mmap_ninja.columns.types import Ragged
 from mmap_ninja.engine import copying, files
 from mmap_ninja.engine.copying import CopiedRows
 from mmap_ninja.engine.dataset import Dataset
+from support.kinds import KINDS
 
-KINDS = {
-    "strings": lambda path: StringsMmap.from_strings(path, [f"{k}é" * (k % 4) for k in range(20)]),
-    "bytes": lambda path: BytesMmap.from_bytes(path, [bytes([k]) * 30_000 * (k % 4) for k in range(20)]),
-    "compressed": lambda path: StringsMmap.from_strings(path, [f"text {k}" * k for k in range(20)], zstd_level=1),
-    "arrays": lambda path: ArrayMmap.from_ndarray(path, np.arange(60, dtype=np.int16).reshape(20, 3)),
-    "flat": lambda path: RaggedMmap.from_lists(path, [list(range(k % 5)) for k in range(20)]),
-    "shapes": lambda path: RaggedMmap.from_generator(path, [np.full((k % 3, 2), k) for k in range(20)]),
-    "ranks": lambda path: RaggedMmap.from_generator(path, [np.full((2,) * (k % 4), k) for k in range(20)]),
-    "records": lambda path: _records(path),
-}
 RUNS = {
     "all": [[0, 20]],
     "none": [],
@@ -27,16 +18,6 @@ RUNS = {
     "every second": [[row, 1] for row in range(0, 20, 2)],
     "again and in parts": [[3, 5], [3, 5], [19, 1], [0, 0], [1, 2]],
 }
-
-
-def _records(path):
-    records = RecordsMmap.create(
-        path, columns={"t": mn.Text(nullable=True), "r": mn.Ragged(np.int64, nullable=True), "j": mn.Json(codec="zstd")}
-    )
-    records.extend(
-        {"t": None if k % 3 else f"{k}", "r": np.arange(k) if k % 2 else None, "j": {"k": k}} for k in range(20)
-    )
-    return records
 
 
 def source_of(path, runs):
@@ -77,7 +58,7 @@ def expected(source, place, column):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("at_once", [None, 3])
 def test_contents_are_those_rows_of_every_file(tmp_path, monkeypatch, kind, runs, at_once):
-    KINDS[kind](tmp_path / "ds").close()
+    KINDS[kind].build(tmp_path / "ds", 20).close()
     source = source_of(tmp_path / "ds", runs)
     columns = source.generation.meta.columns
     if at_once:

@@ -7,31 +7,19 @@ import shutil
 import signal
 import threading
 
-import numpy as np
 import pytest
 
 import mmap_ninja as mn
 from mmap_ninja import (
-    ArrayMmap,
-    BytesMmap,
-    RaggedMmap,
     ReadOnlyError,
-    RecordsMmap,
     StaleHandleError,
     StringsMmap,
     _kernel,
 )
 from mmap_ninja.engine import files
 from support.faults import NEW, OLD, durable_rows, flip_bit, fork, slots, watched
+from support.kinds import KINDS
 from support.power_loss import Recorder
-
-KINDS = {
-    "strings": (StringsMmap, "text"),
-    "bytes": (BytesMmap, b"bytes"),
-    "array": (ArrayMmap, np.arange(3)),
-    "ragged": (RaggedMmap, np.arange(3)),
-    "records": (RecordsMmap, {"a": 1, "b": "text"}),
-}
 
 
 @contextlib.contextmanager
@@ -52,9 +40,9 @@ def calls_of(act):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_close_makes_the_commits_of_its_handle_durable(tmp_path, kind):
-    make, sample = KINDS[kind]
+    make, sample = KINDS[kind].cls, KINDS[kind].sample(3)
     path = tmp_path / "ds"
-    make.from_generator(path, [sample]).close()
+    KINDS[kind].build(path, 1).close()
 
     dataset = make(path)
     dataset.append(sample)
@@ -66,9 +54,9 @@ def test_close_makes_the_commits_of_its_handle_durable(tmp_path, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_close_after_refresh_makes_the_commits_of_its_handle_durable(tmp_path, kind):
-    make, sample = KINDS[kind]
+    make, sample = KINDS[kind].cls, KINDS[kind].sample(3)
     path = tmp_path / "ds"
-    make.from_generator(path, [sample]).close()
+    KINDS[kind].build(path, 1).close()
     dataset, other = make(path), make(path)
 
     dataset.append(sample)
@@ -137,9 +125,9 @@ def test_close_twice_changes_nothing(path):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_flush_of_any_writable_handle_makes_all_that_it_sees_durable(tmp_path, kind):
-    make, sample = KINDS[kind]
+    make, sample = KINDS[kind].cls, KINDS[kind].sample(3)
     path = tmp_path / "ds"
-    make.from_generator(path, [sample]).close()
+    KINDS[kind].build(path, 1).close()
     writer, before = make(path), make(path)
     writer.append(sample)
     after = make(path)

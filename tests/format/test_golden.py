@@ -10,8 +10,8 @@ import mmap_ninja
 from mmap_ninja import Array, ArrayMmap, Bytes, BytesMmap, Json, Ragged, RaggedMmap, RecordsMmap, Scalar, StringsMmap
 from mmap_ninja import Text as TextColumn
 from support.golden import GOLDEN
+from support.kinds import plain
 from support.reference_reader import read as read_by_the_page
-from support.specimens import plain
 
 REVIEWS = [f"review {number} of a film that was not {'so ' * (number % 7)}bad" for number in range(200)]
 COLUMNS = {

@@ -12,7 +12,6 @@ from mmap_ninja import (
     BytesMmap,
     CorruptDatasetError,
     IncompleteDatasetWarning,
-    RaggedMmap,
     RecordsMmap,
     StringsMmap,
     _kernel,
@@ -20,42 +19,17 @@ from mmap_ninja import (
 from mmap_ninja.engine import files
 from support.faults import watched
 from support.golden import GOLDEN
-
-KINDS = {
-    "strings": (StringsMmap, lambda number: f"text {number} " * (number % 4) + "ü", {}),
-    "bytes": (BytesMmap, lambda number: bytes([number % 256]) * (number % 5), {}),
-    "arrays": (ArrayMmap, lambda number: np.array([number, -number], np.int32), {}),
-    "ragged": (RaggedMmap, lambda number: np.arange(number, number + number % 4), {}),
-    "ranks": (RaggedMmap, lambda number: np.full((2,) * (number % 3), number), {}),
-    "compressed": (StringsMmap, lambda number: f"text {number} " * (number % 4), {"zstd_level": 1}),
-    "records": (
-        RecordsMmap,
-        lambda number: {"t": f"text {number}", "n": number, "r": np.full((number % 3, 2), number, np.uint8)},
-        {},
-    ),
-}
-
-
-def plain(value):
-    """Samples as values that can be compared."""
-    if isinstance(value, dict):
-        return {key: plain(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [plain(inner) for inner in value]
-    return value.tolist() if hasattr(value, "tolist") else value
+from support.kinds import KINDS, plain
 
 
 @pytest.fixture(params=KINDS)
 def kind(request):
-    """A class, what makes its samples, and the options that it is built with."""
     return KINDS[request.param]
 
 
-def build(kind, path, numbers):
+def built(kind, path, numbers):
     """A dataset of some samples of a kind, and these."""
-    cls, make, options = kind
-    samples = [make(number) for number in numbers]
-    return cls.from_generator(path, samples, **options), samples
+    return kind.build(path, len(numbers), numbers.start), kind.samples(len(numbers), numbers.start)
 
 
 # ---- what is made
@@ -63,13 +37,13 @@ def build(kind, path, numbers):
 
 def test_merge_has_all_samples_in_order(tmp_path, kind):
     expected = []
-    for name, numbers in (("a", range(10)), ("b", range(10, 12)), ("c", ()), ("d", range(12, 40))):
-        expected += build(kind, tmp_path / name, numbers)[1]
+    for name, numbers in (("a", range(10)), ("b", range(10, 12)), ("c", range(0)), ("d", range(12, 40))):
+        expected += built(kind, tmp_path / name, numbers)[1]
 
     mn.merge([tmp_path / name for name in "abcd"], tmp_path / "deep" / "out")
 
     merged = mn.open(tmp_path / "deep" / "out")
-    assert type(merged) is kind[0]
+    assert type(merged) is kind.cls
     assert merged.complete
     assert plain(list(merged)) == plain(expected)
     merged.append(expected[3])
@@ -78,11 +52,10 @@ def test_merge_has_all_samples_in_order(tmp_path, kind):
 
 
 def test_merge_leaves_edited_samples_behind(tmp_path, kind):
-    one, samples = build(kind, tmp_path / "a", range(20))
-    other, others = build(kind, tmp_path / "b", range(20, 30))
+    one, samples = built(kind, tmp_path / "a", range(20))
+    other, others = built(kind, tmp_path / "b", range(20, 30))
     del one[::3], samples[::3]
-    number = next(n for n in range(60, 70) if np.ndim(kind[1](n)) == np.ndim(samples[4]))
-    one[4] = samples[4] = kind[1](number)
+    one[4] = samples[4] = kind.sample(67)
     del other[:], others[:]
 
     mn.merge([tmp_path / "a", tmp_path / "b", tmp_path / "a"], tmp_path / "out")
@@ -108,7 +81,7 @@ def test_merge_of_large_samples_has_the_sums_of_its_blocks(tmp_path):
 
 
 def test_merge_replaces_a_dataset_that_readers_keep(tmp_path):
-    build(KINDS["strings"], tmp_path / "a", range(5))
+    built(KINDS["strings"], tmp_path / "a", range(5))
     StringsMmap.from_strings(tmp_path / "out", ["old"])
     reader = StringsMmap(tmp_path / "out")
 

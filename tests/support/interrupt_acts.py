@@ -6,15 +6,16 @@ import pickle
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 import mmap_ninja as mn
 from mmap_ninja import ArrayMmap, RaggedMmap, RecordsMmap, StringsMmap
-from support import kinds
 from support.faults import DATA, overwrite, unsynced, watched
 from support.golden import F_ORDER, GOLDEN, MIXED, STRINGS, expected_samples
+from support.kinds import KINDS as STORED
+from support.kinds import TRAINED, Kind, text
 
 LOCK_TIMEOUT = 0.1  # of handles that no lock may keep waiting
 BASE = [32, 12, 13, 14, 16]  # the numbers of the samples that are there before
@@ -25,39 +26,18 @@ WHOLE = ["A" * 70_000, "B" * 70_000, "C"]  # several blocks, of which the first 
 DAMAGED = ["!" + WHOLE[0][1:], *WHOLE[1:]]
 
 
-class Kind(NamedTuple):
-    """A kind of dataset.
-
-    Args:
-        cls: Its class.
-        sample: The sample of a number.
-        options: Of `from_generator`.
-        made: How many samples are stored at first; all but a few are deleted then.
-    """
-
-    cls: type
-    sample: Callable
-    options: dict
-    made: int = 7
-
-
-def _of_kind(name):
-    cls, of, options = kinds.KINDS[name]
-    trained = "zstd_train_dictionary_size" in options
-    return Kind(cls, lambda number: of(1, number)[0], options, 100 if trained else 7)
-
-
 def _of_0x(name, cls):
     samples = expected_samples(name)
-    return Kind(cls, lambda number: samples[number % len(samples)], {})
+    return Kind(cls, lambda number: samples[number % len(samples)])
 
 
 def simple_record(number):
-    return {"n": number, "t": kinds.texts(1, number)[0], "r": np.arange(number % 6)}
+    return {"n": number, "t": text(number), "r": np.arange(number % 6)}
 
 
-KINDS = {name: _of_kind(name) for name in kinds.KINDS} | {
-    "records-inferred": Kind(RecordsMmap, simple_record, {}),
+KINDS = STORED | {
+    "strings-zstd": TRAINED,
+    "records-inferred": Kind(RecordsMmap, simple_record),
     "0.x-strings": _of_0x(STRINGS, StringsMmap),
     "0.x-array": _of_0x(F_ORDER, ArrayMmap),
     "0.x-ragged": _of_0x(MIXED, RaggedMmap),
@@ -147,7 +127,7 @@ class Stage:
 
 
 def _build_options(kind):
-    # No dictionary can be trained on a few samples.
+    """The options of a build of a few samples."""
     return {key: option for key, option in kind.options.items() if key != "zstd_train_dictionary_size"}
 
 
@@ -222,11 +202,11 @@ class Subject:
 
 def _make_base(kind, root):
     """BASE, with edits."""
-    cls, sample, options, made = KINDS[kind]
-    samples = cls.from_generator(root / "ds", map(sample, range(11, 11 + made)), **options)
+    stored = KINDS[kind]
+    samples = stored.build(root / "ds", 100 if stored is TRAINED else 7, start=11)
     del samples[6:]
     del samples[4]
-    samples[0] = sample(32)
+    samples[0] = stored.sample(32)
     samples.close()
 
 
@@ -243,9 +223,11 @@ def _make_part(kind, root):
 
 def _make_inputs(kind, root):
     """Two datasets to be merged."""
-    cls, sample, _options, _ = KINDS[kind]
+    stored = KINDS[kind]
     for name, numbers in (("a", [41, 42, 43]), ("b", [44])):
-        cls.from_generator(root / name, map(sample, numbers), **_build_options(KINDS[kind])).close()
+        stored.cls.from_generator(
+            root / name, stored.samples(len(numbers), numbers[0]), **_build_options(stored)
+        ).close()
     samples = mn.open(root / "a")
     del samples[1]
     samples.close()

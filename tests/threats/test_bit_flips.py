@@ -11,7 +11,7 @@ import pytest
 import mmap_ninja
 from mmap_ninja import DatasetTruncatedError, MmapNinjaError, StringsMmap, _kernel
 from support.faults import flip_bit, opened, slot_places
-from support.specimens import KINDS, Kind, plain
+from support.kinds import KINDS, Kind, plain
 
 FLIPS = 300  # of each kind
 CASES = {**KINDS, "blocks": Kind(StringsMmap, lambda number: f"{number} " * 4000)}  # of which blocks have sums

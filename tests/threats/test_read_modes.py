@@ -18,12 +18,19 @@ from mmap_ninja.engine import files
 from support.faults import overwrite
 from support.golden import GOLDEN, READABLE
 from support.golden import opened as opened_golden
-from support.kinds import COLUMNS, KINDS, make, outcome, outcomes, plain
+from support.kinds import COLUMNS, plain
+from support.reads import COUNT, STORED, outcome, outcomes
 
 
 def both(cls, path, **options):
     """A handle of each mode."""
     return [cls(path, read_mode=mode, **options) for mode in ("mmap", "pread")]
+
+
+def stored(kind, path):
+    """Store a dataset of a kind; its class."""
+    STORED[kind].build(path, COUNT).close()
+    return STORED[kind].cls
 
 
 def check_same(mapped, read):
@@ -34,25 +41,25 @@ def check_same(mapped, read):
         assert found[name] == value, name
 
 
-@pytest.fixture(params=sorted(KINDS))
+@pytest.fixture(params=sorted(STORED))
 def kind(request):
     return request.param
 
 
 def test_every_read_gives_the_same(tmp_path, kind):
-    cls = make(kind, tmp_path / "ds")
+    cls = stored(kind, tmp_path / "ds")
 
     check_same(*both(cls, tmp_path / "ds"))
 
 
 def test_every_read_of_writable_copies_gives_the_same(tmp_path, kind):
-    cls = make(kind, tmp_path / "ds")
+    cls = stored(kind, tmp_path / "ds")
 
     check_same(*both(cls, tmp_path / "ds", mode="c"))
 
 
 def test_every_read_of_views_gives_the_same(tmp_path, kind):
-    cls = make(kind, tmp_path / "ds")
+    cls = stored(kind, tmp_path / "ds")
     mapped, read = both(cls, tmp_path / "ds")
 
     for key in (slice(20, 680), slice(None, None, -1), list(range(699, 10, -1))):
@@ -60,7 +67,7 @@ def test_every_read_of_views_gives_the_same(tmp_path, kind):
 
 
 def test_every_read_of_edited_samples_gives_the_same(tmp_path, kind):
-    cls = make(kind, tmp_path / "ds")
+    cls = stored(kind, tmp_path / "ds")
     writer = cls(tmp_path / "ds")
     del writer[5:9]
     writer[20] = writer[26]
@@ -72,9 +79,9 @@ def test_every_read_of_edited_samples_gives_the_same(tmp_path, kind):
 
 
 def test_samples_appended_since_are_read(tmp_path, kind):
-    cls = make(kind, tmp_path / "ds")
+    cls = stored(kind, tmp_path / "ds")
     mapped, read = both(cls, tmp_path / "ds")
-    more = KINDS[kind][1](900, 1000)
+    more = STORED[kind].samples(900, 1000)
     iterator = iter(read)
     first = next(iterator)
 
@@ -89,7 +96,7 @@ def test_samples_appended_since_are_read(tmp_path, kind):
 
 
 def test_new_dataset_is_written_and_read(tmp_path, kind):
-    cls, samples, _ = KINDS[kind]
+    cls, samples = STORED[kind].cls, STORED[kind].samples
     if kind == "records":  # whose columns one sample does not tell
         RecordsMmap.create(tmp_path / "ds", COLUMNS)
     dataset = cls(tmp_path / "ds", read_mode="pread")
@@ -108,7 +115,7 @@ def test_every_read_of_0_x_gives_the_same(name):
 
 
 def test_wrapped_samples_are_the_same(tmp_path):
-    make("ragged", tmp_path / "ds")
+    stored("ragged", tmp_path / "ds")
     for options in ({}, {"copy_before_wrapper_fn": False}):
         check_same(*both(RaggedMmap, tmp_path / "ds", wrapper_fn=lambda array: [array, array.sum()], **options))
 
@@ -178,7 +185,7 @@ def test_iteration_goes_on_after_a_damaged_sample(tmp_path):
 def test_nothing_of_a_dataset_is_mapped(tmp_path, kind):
     if not Path("/proc/self/maps").exists():
         pytest.skip("needs /proc")
-    cls = make(kind, tmp_path / "dataset-of-this-test")
+    cls = stored(kind, tmp_path / "dataset-of-this-test")
 
     mapped, read = both(cls, tmp_path / "dataset-of-this-test")
     assert "dataset-of-this-test" in Path("/proc/self/maps").read_text()  # so it can be seen
@@ -197,7 +204,7 @@ def test_kept_samples_of_an_iteration_keep_no_others(tmp_path):
 
 
 def test_filesystem_decides_unless_told(tmp_path, kind, monkeypatch):
-    cls = make(kind, tmp_path / "ds")
+    cls = stored(kind, tmp_path / "ds")
     monkeypatch.setattr(files, "reads_by_map", lambda _fd: True)
     assert cls(tmp_path / "ds").read_mode == "mmap"
 
@@ -248,7 +255,7 @@ def test_filesystems_are_told_apart():
 
 
 def test_views_pickles_and_columns_keep_the_mode(tmp_path):
-    make("records", tmp_path / "ds")
+    stored("records", tmp_path / "ds")
     dataset = RecordsMmap(tmp_path / "ds", read_mode="pread")
 
     for handle in (
@@ -301,7 +308,7 @@ def test_unknown_mode_raises(tmp_path):
 
 
 def test_closed_handle_says_so(tmp_path):
-    make("strings", tmp_path / "ds")
+    stored("strings", tmp_path / "ds")
     dataset = StringsMmap(tmp_path / "ds", read_mode="pread")
     view = dataset.select(slice(3))
 

@@ -15,7 +15,7 @@ import mmap_ninja
 from mmap_ninja import StaleHandleError
 from mmap_ninja.engine import files
 from support.faults import killed_at
-from support.specimens import KINDS, plain
+from support.kinds import KINDS, plain
 
 HANDLES = st.integers(0, 1)  # two writers; the reader is the third handle
 NUMBERS = st.integers(0, 50)
@@ -71,7 +71,7 @@ class Machine(RuleBasedStateMachine):
     # ---- what is compared
 
     def samples(self, items):
-        return [plain(self.kind.make(item.number)) for item in items]
+        return [plain(self.kind.sample(item.number)) for item in items]
 
     def check(self, dataset, items):
         expected = self.samples(items)
@@ -120,7 +120,7 @@ class Machine(RuleBasedStateMachine):
     def replace(self, handle, key, numbers):
         chosen = [handle.shown[place] for place in key]
         new = {item.identity: item.replaced(number) for item, number in zip(chosen, numbers, strict=True)}
-        values = [self.kind.make(item.replaced(number).number) for item, number in zip(chosen, numbers, strict=True)]
+        values = [self.kind.sample(item.replaced(number).number) for item, number in zip(chosen, numbers, strict=True)]
 
         def change(items):
             return [new.get(item.identity, item) for item in items]
@@ -140,11 +140,11 @@ class Machine(RuleBasedStateMachine):
 
     @rule(which=HANDLES, number=NUMBERS)
     def append(self, which, number):
-        self.add(self.handles[which], [Item(number)], lambda ds: ds.append(self.kind.make(number)))
+        self.add(self.handles[which], [Item(number)], lambda ds: ds.append(self.kind.sample(number)))
 
     @rule(which=HANDLES, numbers=st.lists(NUMBERS, min_size=1, max_size=6))
     def extend(self, which, numbers):
-        self.add(self.handles[which], map(Item, numbers), lambda ds: ds.extend(list(map(self.kind.make, numbers))))
+        self.add(self.handles[which], map(Item, numbers), lambda ds: ds.extend(list(map(self.kind.sample, numbers))))
 
     @rule(which=HANDLES, place=PLACES, number=NUMBERS)
     def set_one(self, which, place, number):
@@ -270,9 +270,9 @@ class Machine(RuleBasedStateMachine):
             dataset = self.kind.cls(self.path)
             match act:
                 case "extend":
-                    dataset.extend([self.kind.make(number), self.kind.make(number + 1)])
+                    dataset.extend([self.kind.sample(number), self.kind.sample(number + 1)])
                 case "set" if chosen:
-                    dataset[place] = self.kind.make(after[place].number)
+                    dataset[place] = self.kind.sample(after[place].number)
                 case "delete" if chosen:
                     del dataset[place]
                 case "clear":
@@ -294,7 +294,7 @@ class Machine(RuleBasedStateMachine):
         copied = shutil.copytree(self.path, self.folder / f"copy-{next(self.copies)}")
         with mmap_ninja.open(copied) as dataset:
             self.check(dataset, self.committed)
-            dataset.append(self.kind.make(7))
+            dataset.append(self.kind.sample(7))
             self.check(dataset, [*self.committed, Item(7)])
         shutil.rmtree(copied)
 

@@ -13,7 +13,8 @@ import pytest
 import mmap_ninja as mn
 from mmap_ninja import ArrayMmap, DatasetTruncatedError, RaggedMmap, StringsMmap
 from support.faults import fork, in_child
-from support.kinds import KINDS, bulk_reads, make, outcome, plain, single_reads
+from support.kinds import plain
+from support.reads import COUNT, STORED, bulk_reads, outcome, single_reads
 
 PAGE = os.sysconf("SC_PAGESIZE")
 
@@ -21,6 +22,7 @@ PAGE = os.sysconf("SC_PAGESIZE")
 UNCONCERNED = {
     "strings": {"past the end", "starts", "ends"},
     "strings-zstd": {"past the end", "starts", "ends"},
+    "strings-trained": {"past the end", "starts", "ends"},
     "bytes": {"past the end", "starts", "ends", "not in"},
     "array": {"past the end", "not in", "shape", "part of a view"},
     "array-scalars": {"past the end", "shape", "part of a view"},
@@ -33,7 +35,7 @@ UNCONCERNED = {
 NOT_ONLY_BULK = {"index", "count", "columns"}
 
 
-@pytest.fixture(params=sorted(KINDS))
+@pytest.fixture(params=sorted(STORED))
 def kind(request):
     return request.param
 
@@ -87,7 +89,7 @@ def outcomes_after_cuts(path, mode, reads):
 
 
 def test_over_maps_whatever_reads_several_samples_raises(tmp_path, kind):
-    make(kind, tmp_path / "ds")
+    STORED[kind].build(tmp_path / "ds", COUNT).close()
     reads = {name: read for name, read in bulk_reads(mn.open(tmp_path / "ds")).items() if name not in NOT_ONLY_BULK}
 
     good, found = outcomes_after_cuts(tmp_path / "ds", "mmap", reads)
@@ -98,7 +100,7 @@ def test_over_maps_whatever_reads_several_samples_raises(tmp_path, kind):
 
 
 def test_by_system_calls_every_read_is_right_or_raises(tmp_path, kind):
-    make(kind, tmp_path / "ds")
+    STORED[kind].build(tmp_path / "ds", COUNT).close()
     dataset = mn.open(tmp_path / "ds")
     reads = bulk_reads(dataset) | single_reads(dataset)
     reads.pop("columns", None)  # the same reads of each column
@@ -112,7 +114,7 @@ def test_by_system_calls_every_read_is_right_or_raises(tmp_path, kind):
 
 
 def test_error_names_the_dataset_the_file_and_its_length(tmp_path):
-    make("strings-zstd", tmp_path / "ds")
+    STORED["strings-trained"].build(tmp_path / "ds", COUNT).close()
     sizes = tmp_path / "ds" / "c0.sizes-1"
     expected = f"{tmp_path / 'ds'}: its sizes file holds 100 bytes where the commit needs {sizes.stat().st_size}"
 
@@ -129,7 +131,7 @@ def test_error_names_the_dataset_the_file_and_its_length(tmp_path):
 @pytest.mark.parametrize("name", ["c0.data-1", "c0.offsets-1"])
 def test_one_sample_over_a_map_that_was_cut_ends_the_process(tmp_path, read, name):
     """What guards cost would be seen here: it is documented instead, and read_mode="pread" is the way out."""
-    make("strings", tmp_path / "ds")
+    STORED["strings"].build(tmp_path / "ds", COUNT).close()
 
     def in_mode(mode):
         def run():
@@ -149,7 +151,7 @@ def test_one_sample_over_a_map_that_was_cut_ends_the_process(tmp_path, read, nam
 @pytest.mark.parametrize("mode", ["mmap", "pread"])
 def test_iteration_over_a_file_that_is_cut_midway_raises(tmp_path, mode, kind):
     """Over a map, at the next of the looks that it takes every 256 samples."""
-    make(kind, tmp_path / "ds")
+    STORED[kind].build(tmp_path / "ds", COUNT).close()
     expected = plain(list(mn.open(tmp_path / "ds")))
     names = [name for name in os.listdir(tmp_path / "ds") if ".data-" in name]
 
@@ -204,7 +206,7 @@ def test_windows_over_a_file_that_is_cut_raise(tmp_path, mode):
 
 @pytest.mark.parametrize("mode", ["mmap", "pread"])
 def test_files_that_grow_are_not_cut(tmp_path, mode):
-    make("strings", tmp_path / "ds")
+    STORED["strings"].build(tmp_path / "ds", COUNT).close()
     dataset = StringsMmap(tmp_path / "ds", read_mode=mode)
 
     with open(tmp_path / "ds" / "c0.data-1", "ab") as data:
@@ -214,7 +216,7 @@ def test_files_that_grow_are_not_cut(tmp_path, mode):
 
 
 def test_prefetch_of_a_file_that_was_cut_raises(tmp_path):
-    make("strings", tmp_path / "ds")
+    STORED["strings"].build(tmp_path / "ds", COUNT).close()
     for mode in ("mmap", "pread"):
         content = (tmp_path / "ds" / "c0.offsets-1").read_bytes()
         dataset = opened_then_cut(tmp_path / "ds", mode, "c0.offsets-1", 8)

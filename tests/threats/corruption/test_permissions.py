@@ -1,0 +1,75 @@
+"""Directories that may not be written to."""
+
+import os
+import pickle
+
+import pytest
+
+from mmap_ninja import (
+    ReadOnlyError,
+    StringsMmap,
+)
+from support.damage import SAMPLES
+from support.faults import (
+    as_nobody,
+)
+
+
+@pytest.fixture
+def read_only_path(path):
+    """A dataset that may be read only."""
+    for name in os.listdir(path):
+        os.chmod(path / name, 0o444)
+    os.chmod(path, 0o555)
+    for parent in path.parents:  # pytest's own directories are closed to others
+        if parent.stat().st_mode & 0o001:
+            break
+        os.chmod(parent, parent.stat().st_mode | 0o011)
+    yield path
+    os.chmod(path, 0o755)
+
+
+def test_read_only_directory_is_read_and_append_says_why_not(read_only_path):
+    def use():
+        texts = StringsMmap(read_only_path)
+        copy = pickle.loads(pickle.dumps(texts))
+        with pytest.raises(ReadOnlyError) as refused:
+            texts.append("lost")
+        texts.refresh()
+        return list(texts), list(copy), str(refused.value)
+
+    found, copied, message = as_nobody(use)
+
+    assert (found, copied) == (SAMPLES, SAMPLES)
+    assert "cannot be written (Permission denied); what is there can be read: to write, get write permission" in message
+
+
+def test_read_only_directory_refuses_builds_and_keeps_its_files(read_only_path):
+    before = sorted(os.listdir(read_only_path))
+
+    def use():
+        messages = []
+        for if_exists in ("replace", "append"):
+            with pytest.raises(ReadOnlyError, match="what is there can be read") as refused:
+                StringsMmap.from_strings(read_only_path, ["new"], if_exists=if_exists)
+            messages.append(str(refused.value))
+        return messages
+
+    messages = as_nobody(use)
+
+    assert all("cannot be written" in message for message in messages)
+    assert sorted(os.listdir(read_only_path)) == before
+    assert list(StringsMmap(read_only_path)) == SAMPLES
+
+
+def test_missing_path_in_read_only_directory_refuses_the_first_append(read_only_path):
+    def use():
+        texts = StringsMmap(read_only_path / "new")
+        with pytest.raises(ReadOnlyError, match="new: cannot be written") as refused:
+            texts.append("lost")
+        return len(texts), str(refused.value)
+
+    length, message = as_nobody(use)
+
+    assert length == 0
+    assert "Permission denied" in message
