@@ -10,7 +10,6 @@ import hypothesis
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from test_verifying import KINDS, TEXTS
 
 import mmap_ninja
 from mmap_ninja import (
@@ -23,6 +22,7 @@ from mmap_ninja import (
     StringsMmap,
     _kernel,
 )
+from support.blocks import DATASETS, TEXTS
 from support.crash_actions import is_clean
 from support.faults import (
     At,
@@ -59,10 +59,10 @@ def path(tmp_path):
     return tmp_path / "ds"
 
 
-@pytest.mark.parametrize("kind", sorted(KINDS.keys() - {"many edits"}))  # whose payload is one short block
+@pytest.mark.parametrize("kind", sorted(DATASETS.keys() - {"many edits"}))  # whose payload is one short block
 @pytest.mark.parametrize("where", ["in place", "elsewhere"])
 def test_samples_before_the_first_damaged_one_come_back(tmp_path, kind, where):
-    made = KINDS[kind](tmp_path / "ds")
+    made = DATASETS[kind](tmp_path / "ds")
     made.flush()
     before = [plain(sample) for sample in made]
     payload = max((tmp_path / "ds").glob("c*.data-*"), key=lambda file: file.stat().st_size)
@@ -86,9 +86,9 @@ def test_samples_before_the_first_damaged_one_come_back(tmp_path, kind, where):
     assert listed(recovery.path) == [*before[: recovery.samples], before[0]]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", DATASETS)
 def test_samples_that_are_not_hit_come_back(tmp_path, kind):
-    made = KINDS[kind](tmp_path / "ds")
+    made = DATASETS[kind](tmp_path / "ds")
     made.flush()
     before = [plain(sample) for sample in made]
     for file in (tmp_path / "ds").glob("c*.data-*"):
@@ -410,8 +410,8 @@ def test_array_without_samples_is_recovered(tmp_path):
 def test_whatever_is_damaged_a_prefix_comes_back(tmp_path_factory, data):
     """Or nothing, with an error: no wrong sample is ever taken for a right one."""
     tmp_path = tmp_path_factory.mktemp("damage")
-    kind = data.draw(st.sampled_from(sorted(KINDS.keys() - {"many edits", "edited"})))
-    made = KINDS[kind](tmp_path / "ds")
+    kind = data.draw(st.sampled_from(sorted(DATASETS.keys() - {"many edits", "edited"})))
+    made = DATASETS[kind](tmp_path / "ds")
     if kind == "strings":
         for number in range(data.draw(st.integers(0, 3))):
             made.append("tail" * number)

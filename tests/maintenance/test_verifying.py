@@ -12,7 +12,6 @@ import pytest
 import mmap_ninja
 from mmap_ninja import (
     ArrayMmap,
-    BytesMmap,
     CorruptDatasetError,
     FormatVersionError,
     NotADatasetError,
@@ -24,70 +23,15 @@ from mmap_ninja import (
 from mmap_ninja._kernel import column_of
 from mmap_ninja.engine import files
 from mmap_ninja.maintenance.verify import _verify_samples, _verify_sums, find
+from support.blocks import DATASETS, TEXTS
 from support.faults import as_nobody, fail_to_sync, flip_bit, fork, in_child, overwrite, result_of, slot_places, watched
 from support.golden import GOLDEN
 
-TEXTS = [f"{number:05d}" * (number % 97) for number in range(2500)]  # 600 kB, as all that follows
 
-
-def noise(count, size):
-    """The same bytes every time."""
-    generator = np.random.default_rng(5)
-    return [generator.bytes(number % size) for number in range(count)]
-
-
-def edited_texts(path):
-    texts = StringsMmap.from_strings(path, TEXTS)
-    del texts[::50]
-    texts[::40] = ["replaced" * 30] * len(texts[::40])
-    return texts
-
-
-def many_edits(path):
-    texts = StringsMmap.from_strings(path, ["x"] * 9000)
-    del texts[::3]
-    return texts
-
-
-def records(path):
-    columns = {
-        "text": mmap_ninja.Text(),
-        "number": mmap_ninja.Scalar(np.int32, nullable=True),
-        "row": mmap_ninja.Ragged(np.float32, ndim=2),
-        "json": mmap_ninja.Json(),
-    }
-    dataset = RecordsMmap.create(path, columns=columns)
-    samples = [
-        {
-            "text": text,
-            "number": None if number % 7 == 0 else number,
-            "row": np.full((number % 5, 3), number, np.float32),
-            "json": {"number": [number]},
-        }
-        for number, text in enumerate(TEXTS)
-    ]
-    dataset.extend(samples)
-    return dataset
-
-
-KINDS = {
-    "strings": lambda path: StringsMmap.from_strings(path, TEXTS),
-    "zstd": lambda path: StringsMmap.from_strings(path, list(map(str, noise(2500, 200))), zstd_level=3),
-    "bytes": lambda path: BytesMmap.from_bytes(path, noise(2500, 500)),
-    "array": lambda path: ArrayMmap.from_ndarray(path, np.arange(900 * 784, dtype=np.uint32).reshape(900, 28, 28)),
-    "ragged": lambda path: RaggedMmap.from_lists(path, [np.arange(number % 90) for number in range(2500)]),
-    "images": lambda path: RaggedMmap.from_lists(path, [np.ones((number % 9, 9, 3)) for number in range(2900)]),
-    "ranks": lambda path: RaggedMmap.from_lists(path, [np.ones((5,) * (number % 4)) for number in range(1500)]),
-    "edited": edited_texts,
-    "many edits": many_edits,
-    "records": records,
-}
-
-
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=DATASETS)
 def dataset(request, tmp_path):
     """A dataset of some blocks, durable."""
-    made = KINDS[request.param](tmp_path / "ds")
+    made = DATASETS[request.param](tmp_path / "ds")
     made.flush()
     return made
 

@@ -95,7 +95,7 @@ def words_of_record(record):
     return words_of(text)
 
 
-KINDS = {
+WORDED = {
     "strings": (StringsMmap.from_strings, text_of, words_of),
     "zstd": (lambda path, texts: StringsMmap.from_strings(path, texts, zstd_level=3), text_of, words_of),
     "bytes": (
@@ -113,7 +113,7 @@ KINDS = {
 
 def carry_out(dataset, program, kind):
     """One step of a program."""
-    make, sample_of, words = KINDS[kind]
+    make, sample_of, words = WORDED[kind]
     act, old, new = program.step()
 
     def samples(batch):
@@ -158,7 +158,7 @@ class Observer:
     """Holds what is read against the programs of the writers."""
 
     def __init__(self, kind, extra=()):
-        self.words = KINDS[kind][2]
+        self.words = WORDED[kind][2]
         self.extra = extra
         self.programs = {}
 
@@ -185,7 +185,7 @@ class Observer:
 
 def final_state(path, kind, steps, extra=()):
     """Assert that the dataset holds what programs end with; `steps` by writer."""
-    found = [KINDS[kind][2](sample) for sample in mmap_ninja.open(path)]
+    found = [WORDED[kind][2](sample) for sample in mmap_ninja.open(path)]
     for writer, count in steps.items():
         program = Program(writer, extra)
         for _ in range(count):

@@ -28,7 +28,7 @@ from mmap_ninja import (
 from mmap_ninja.engine import directory, files
 from mmap_ninja.engine.log import locked
 from support.faults import OLD, At, fork, killed_at, opened, result_of
-from support.programs import KINDS, Observer, Program, carry_out
+from support.programs import WORDED, Observer, Program, carry_out
 
 OTHERS = [f"other {number}" * (number % 4) for number in range(20)]
 
@@ -299,7 +299,7 @@ def copy_one_by_one(source, target, names, between):
 @pytest.mark.parametrize("first", ["COMMIT", None])
 def test_copy_while_commits_come_between_its_files_is_whole_or_refused(tmp_path, kind, first):
     path = tmp_path / "ds"
-    KINDS[kind][0](path, []).close()
+    WORDED[kind][0](path, []).close()
     dataset, program, order = mmap_ninja.open(path), Program(1), random.Random(1)
     outcomes = {"whole": 0, "refused": 0, "vanished": 0}
     for number in range(100):
@@ -318,7 +318,7 @@ def test_copy_while_commits_come_between_its_files_is_whole_or_refused(tmp_path,
         outcomes["vanished" if vanished else "whole" if samples is not None else "refused"] += 1
         if first and not vanished:
             assert samples is not None
-            assert [KINDS[kind][2](sample)[1:] for sample in samples] == before
+            assert [WORDED[kind][2](sample)[1:] for sample in samples] == before
         if samples is not None:
             copy = mmap_ninja.open(target)
             carry_out(copy, Program(2), kind)
@@ -335,7 +335,7 @@ def test_copy_while_commits_come_between_its_files_is_whole_or_refused(tmp_path,
 @pytest.mark.parametrize("kind", ["strings", "records"])
 def test_cp_beside_writers_gives_whole_commits_or_is_refused(tmp_path, kind, copies):
     path, stop = tmp_path / "ds", tmp_path / "stop"
-    KINDS[kind][0](path, []).close()
+    WORDED[kind][0](path, []).close()
 
     def write_until_stopped(writer):
         with mmap_ninja.open(path) as dataset:
@@ -368,7 +368,7 @@ def test_copy_that_is_brought_up_to_date_shows_whole_commits_to_its_readers(tmp_
     A bug once: a reader that had seen the new COMMIT beside old files kept these for ever.
     """
     path, copy = tmp_path / "ds", tmp_path / "copy"
-    KINDS[kind][0](path, []).close()
+    WORDED[kind][0](path, []).close()
     shutil.copytree(path, copy)
     dataset, program = mmap_ninja.open(path), Program(1)
     reader, seen, refused = mmap_ninja.open(copy), 0, 0
@@ -432,11 +432,11 @@ def test_copy_with_the_bytes_of_a_killed_writer_is_found_by_verify(tmp_path):
 # ---- deletion
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", WORDED)
 def test_deletion_beneath_readers_and_writers_leaves_them_what_they_show(tmp_path, kind):
     path = tmp_path / "ds"
-    _, sample_of, words = KINDS[kind]
-    KINDS[kind][0](path, [sample_of(1, 1, 4, part) for part in range(4)]).close()
+    _, sample_of, words = WORDED[kind]
+    WORDED[kind][0](path, [sample_of(1, 1, 4, part) for part in range(4)]).close()
     writer, reader = mmap_ninja.open(path), mmap_ninja.open(path)
     writer.extend([sample_of(1, 2, 1, 0)])
     reader.refresh()

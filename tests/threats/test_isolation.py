@@ -10,7 +10,7 @@ import pytest
 
 import mmap_ninja
 from support.faults import fork, result_of
-from support.programs import KINDS, Observer, Program, carry_out, final_state, record_of, text_of, write
+from support.programs import WORDED, Observer, Program, carry_out, final_state, record_of, text_of, write
 
 # Ways of reading all samples; the first ones are one act, which other threads cannot come between.
 AT_ONCE = (lambda ds: ds[:], list, lambda ds: list(ds.select(slice(None))), lambda ds: ds[::-1][::-1])
@@ -47,10 +47,10 @@ def long_and_short(short, long):
 
 
 @long_and_short(150, 3000)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", WORDED)
 def test_readers_see_whole_commits_of_two_writers(tmp_path, kind, steps):
     path = tmp_path / "ds"
-    KINDS[kind][0](path, []).close()
+    WORDED[kind][0](path, []).close()
 
     looks = watched_by_readers(path, kind, [lambda w=w: write(path, w, kind, steps) for w in (1, 2)])
 
@@ -66,7 +66,7 @@ def test_readers_see_whole_commits_of_two_writers(tmp_path, kind, steps):
 )
 def test_readers_see_whole_commits_beside_replacements_and_new_columns(tmp_path, kind, extra, steps):
     path = tmp_path / "ds"
-    KINDS[kind][0](path, []).close()
+    WORDED[kind][0](path, []).close()
 
     looks = watched_by_readers(path, kind, [lambda: write(path, 1, kind, steps, extra)], extra=extra)
 
@@ -79,7 +79,7 @@ def test_readers_see_whole_commits_beside_replacements_and_new_columns(tmp_path,
 def test_readers_see_whole_commits_of_writers_that_are_killed_at_random(tmp_path, kind, steps):
     """Each writer is killed at some moment, and the next one takes over from where its last commit left the dataset."""
     path, done = tmp_path / "ds", tmp_path / "done"
-    KINDS[kind][0](path, []).close()
+    WORDED[kind][0](path, []).close()
     reader = fork(lambda: read(path, kind, done))
     moments, killed = random.Random(kind), 0
 
@@ -94,14 +94,14 @@ def test_readers_see_whole_commits_of_writers_that_are_killed_at_random(tmp_path
 
     assert killed == steps
     assert result_of(reader) > 5
-    found = {KINDS[kind][2](sample)[0] for sample in mmap_ninja.open(path)}
+    found = {WORDED[kind][2](sample)[0] for sample in mmap_ninja.open(path)}
     assert len(found) > steps // 3, "most writers were killed before their first commit"
 
 
 @long_and_short(150, 3000)
 @pytest.mark.parametrize("kind", ["strings", "records"])
 def test_threads_see_whole_commits_through_one_handle(tmp_path, kind, steps):
-    KINDS[kind][0](tmp_path / "ds", []).close()
+    WORDED[kind][0](tmp_path / "ds", []).close()
     dataset, turn, done, errors, looks = mmap_ninja.open(tmp_path / "ds"), threading.Lock(), [], [], [0, 0, 0]
 
     def run(writer):
