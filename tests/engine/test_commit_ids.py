@@ -233,22 +233,26 @@ RESTORES = [anew, by_cp, in_place]
 IN_PLACE = [by_cp, in_place]
 
 
+def backed_up(kind, path, backup):
+    """Back a dataset up, and append to it: the ways to come back to that commit, and its samples."""
+    kind.build(path, FIRST).close()
+    shutil.copytree(path, backup)
+    with mn.open(path) as dataset:
+        dataset.append(kind.sample(MINE))
+        reads = [from_pickle(dataset), from_pickle(dataset.select(slice(None))), with_id(path, dataset.commit_id)]
+        return reads, plain(list(dataset))
+
+
 @pytest.mark.parametrize("restore", RESTORES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_pickle_after_a_backup_was_restored_and_appended_to_shows_nothing_else(tmp_path, kind, restore):
     """A bug once: generation and rows said the same of others' samples, which were shown as the old ones."""
-    path, of = tmp_path / "ds", KINDS[kind].samples
-    KINDS[kind].build(path, FIRST).close()
-    shutil.copytree(path, tmp_path / "backup")
-    dataset = mn.open(path)
-    dataset.append(of(1, MINE)[0])
-    expected = plain(list(dataset))
-    reads = [from_pickle(dataset), from_pickle(dataset.select(slice(None))), with_id(path, dataset.commit_id)]
-    dataset.close()
+    path, of = tmp_path / "ds", KINDS[kind].sample
+    reads, expected = backed_up(KINDS[kind], path, tmp_path / "backup")
 
     restore(tmp_path / "backup", path)
     with mn.open(path) as restored:
-        restored.append(of(1, OTHER[kind])[0])
+        restored.append(of(OTHER[kind]))
         other = plain(list(restored))
 
     assert other != expected
@@ -276,19 +280,13 @@ def test_pickle_of_a_column_after_a_backup_was_restored_shows_nothing_else(tmp_p
 @pytest.mark.parametrize("restore", RESTORES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_pickle_after_equal_samples_took_the_place_of_those_rolled_back_is_valid(tmp_path, kind, restore):
-    path, of = tmp_path / "ds", KINDS[kind].samples
-    KINDS[kind].build(path, FIRST).close()
-    shutil.copytree(path, tmp_path / "backup")
-    dataset = mn.open(path)
-    dataset.append(of(1, MINE)[0])
-    expected = plain(list(dataset))
-    reads = [from_pickle(dataset), from_pickle(dataset.select(slice(None))), with_id(path, dataset.commit_id)]
-    dataset.close()
+    path, of = tmp_path / "ds", KINDS[kind].sample
+    reads, expected = backed_up(KINDS[kind], path, tmp_path / "backup")
 
     restore(tmp_path / "backup", path)
     with mn.open(path) as restored:
-        restored.append(of(1, MINE)[0])
-        restored.append(of(1, OTHER[kind])[0])
+        restored.append(of(MINE))
+        restored.append(of(OTHER[kind]))
 
     assert [shown(read) for read in reads] == [expected] * 3
 
