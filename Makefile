@@ -44,8 +44,10 @@ format: $(VENV)/.group-lint ## mend what lint can mend by itself
 	$(PY) -m ruff format
 	$(if $(CXX_SOURCES),$(VENV)/bin/clang-format -i $(CXX_SOURCES))
 
-types: $(VENV)/.installed $(VENV)/.group-lint ## mypy --strict on src
+types: $(VENV)/.group-lint ## mypy --strict on src, pyright on what users see of it
 	$(PY) -m mypy
+	$(VENV)/bin/pyright --pythonpath $(PY)
+	PYTHONPATH=src $(VENV)/bin/pyright --pythonpath $(PY) --verifytypes mmap_ninja --ignoreexternal
 
 # What reads the most damage, in a Python whose kernel is watched; it must know the allocator from the start.
 SANITIZED_TESTS := $(addprefix tests/,maintenance/test_verifying.py threats/corruption threats/test_bit_flips.py threats/test_fuzz.py)

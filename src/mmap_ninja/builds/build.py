@@ -58,7 +58,7 @@ class Build:
     """A build in progress: where its batches go, and how many samples are there already."""
 
     def __init__(self, dataset: Dataset, options: Options, *, build: _kernel.File | None, shared: bool) -> None:
-        self.skip = dataset.seen.rows if options.if_exists == "resume" else 0  # of the source's samples
+        self.skip: int = dataset.seen.rows if options.if_exists == "resume" else 0  # of the source's samples
         self.dataset = dataset
         self._options = options
         self._build = build  # of a replacement, which becomes the dataset at its end

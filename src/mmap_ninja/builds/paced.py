@@ -46,8 +46,8 @@ class Chunked(Generic[T]):
         self.jobs = jobs
         # Before the first sample is read: many sources open then what cannot be pickled. A source that is large in
         # memory is pickled only when it is sure to be sent.
-        self.pickled = pickled(source, EAGER_PICKLE_BYTES)
-        self.unread = source if self.pickled is not None else source.unread()
+        self.pickled: bytes | None = pickled(source, EAGER_PICKLE_BYTES)
+        self.unread: Indexed[T] = source if self.pickled is not None else source.unread()
 
     def run(self, build: Build, encode: EncodeBatch[T], options: Options) -> None:
         """Commit chunk after chunk, then finish; an error in the source leaves all samples before it committed."""

@@ -43,7 +43,7 @@ class Iterated(Generic[T]):
 
     def __init__(self, samples: Iterable[T], total: int | None = None) -> None:
         self._samples = iter(samples)  # now: what is not iterable must not leave a dataset behind
-        self.total = _length(samples) if total is None else total
+        self.total: int | None = _length(samples) if total is None else total
 
     def batches(self, size: int, count: int, last: object, path: Path) -> Iterator[list[T]]:
         """The samples from position `count` on, `size` at a time."""
@@ -138,7 +138,7 @@ class Indexed(Generic[T]):
 
     def __init__(self, source: Indexable[T] | Callable[[int], T]) -> None:
         if hasattr(source, "__getitem__"):
-            self.source = cast(Indexable[T], source)
+            self.source: Indexable[T] | Called[T] = cast(Indexable[T], source)
         elif callable(source):
             self.source = Called(source)
         else:

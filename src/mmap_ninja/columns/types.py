@@ -70,7 +70,7 @@ class Zstd:
 class _Spans:
     """Samples that are runs of bytes."""
 
-    is_known: ClassVar = True  # enough for samples to be read
+    is_known: ClassVar[bool] = True  # enough for samples to be read
 
     codec: Zstd | None = None
     nullable: bool = False  # a sample may be missing
@@ -97,21 +97,21 @@ class _Spans:
 class Text(_Spans):
     """`str` as UTF-8."""
 
-    name: ClassVar = "text"
+    name: ClassVar[str] = "text"
 
 
 @dataclass(frozen=True, slots=True)
 class Binary(_Spans):
     """`bytes`."""
 
-    name: ClassVar = "binary"
+    name: ClassVar[str] = "binary"
 
 
 @dataclass(frozen=True, slots=True)
 class Json(_Spans):
     """What JSON can hold, as its text in UTF-8."""
 
-    name: ClassVar = "json"
+    name: ClassVar[str] = "json"
 
 
 class _OfArrays:
@@ -122,7 +122,7 @@ class _OfArrays:
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and self.to_json() == other.to_json()
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]
 
     def to_json(self) -> dict[str, Any]:
         """What the meta file says beside the name of the type."""
@@ -133,7 +133,7 @@ class _OfArrays:
 class Array(_OfArrays):
     """Arrays of one shape and dtype; neither is known before the first sample."""
 
-    name: ClassVar = "array"
+    name: ClassVar[str] = "array"
 
     dtype: DType | None = None
     shape: tuple[int, ...] | None = None  # of a sample
@@ -184,7 +184,7 @@ class Array(_OfArrays):
 class Ragged(_OfArrays):
     """Arrays of one dtype and any shape; the dtype is not known before the first sample."""
 
-    name: ClassVar = "ragged"
+    name: ClassVar[str] = "ragged"
 
     dtype: DType | None = None
     ranks: tuple[int, int] | None = None  # the least and the greatest rank of the samples

@@ -31,7 +31,7 @@ class AddedColumn:
         for first, count in runs.tolist():
             self._positions[first : first + count] = np.arange(at, at + count)
             at += count
-        self.column = replace(column, type=self._widest(column.type))
+        self.column: Column = replace(column, type=self._widest(column.type))
         self._others: dict[Role, list[bytes]] = {role: [] for role in self.column.type.files()}
 
     def contents(self) -> dict[tuple[Role, int | None], Iterable[bytes]]:

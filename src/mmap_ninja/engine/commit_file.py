@@ -42,7 +42,7 @@ class Look:
         # Not the object: it holds its latest look, and a cycle would keep the file open.
         self._file = commit.file
         self._path = commit.path
-        self.identity = commit.identity
+        self.identity: tuple[int, int] = commit.identity
         self.latest = latest
         self.accepted = accepted
         self.slots = slots
@@ -92,10 +92,10 @@ class CommitFile:
         self.path = path
         self.file = file
         self.slots = slots
-        self.identity = files.identity(file.fileno())
+        self.identity: tuple[int, int] = files.identity(file.fileno())
         self.looked: Look | None = None  # what was found out about it
         # Whether a sync of the dataset failed: what is not durable may be lost although the system runs on.
-        self.suspect = bool([1 for _, slot in slots if slot.flags & _kernel.SUSPECT])
+        self.suspect: bool = bool([1 for _, slot in slots if slot.flags & _kernel.SUSPECT])
 
     @property
     def fd(self) -> int:

@@ -69,7 +69,8 @@ class Generation:
         self.meta = meta
         self.commit = commit  # the file that named it, if one did
         self.opened: list[_kernel.File] = []
-        self.payloads = [index for index, file in enumerate(meta.files) if file.role == "data"]  # of all columns
+        # Of all columns.
+        self.payloads: list[int] = [index for index, file in enumerate(meta.files) if file.role == "data"]
 
     @classmethod
     def open(cls, path: Path, slot: _kernel.Slot, commit: CommitFile | None) -> "Generation":

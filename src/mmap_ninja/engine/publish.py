@@ -29,7 +29,7 @@ class GenerationWriter:
     """
 
     def __init__(self, path: Path, meta: Meta, like: _kernel.File | None, sums: bytes = b"") -> None:
-        self.meta = meta
+        self.meta: Meta = meta
         self._path = path
         self._like = like
         self._sealed = {file.id for file, rule in zip(meta.files, meta.rules, strict=True) if rule.sealed}

@@ -32,6 +32,13 @@ class Seen:
     """One commit, and the open files that hold it; never changed."""
 
     __slots__ = ("_content", "column_handles", "edits", "extents", "generation", "num_edits", "rows", "seq", "slot")
+    slot: _kernel.Slot
+    seq: int
+    rows: int
+    num_edits: int
+    generation: Generation
+    extents: list[int]
+    edits: _kernel.Edits
 
     def __init__(
         self,

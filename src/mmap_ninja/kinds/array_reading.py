@@ -2,7 +2,7 @@
 
 import mmap
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,10 @@ class ArrayHandle(DatasetHandle[AnyArray]):
 
     _kind = "array"
     _sample = "array"
+
+    if TYPE_CHECKING:  # all of NumPy's indexing
+
+        def __getitem__(self, key: Any, /) -> AnyArray: ...  # type: ignore[override]
 
     @property
     def _array(self) -> AnyArray:

@@ -3,7 +3,7 @@
 import itertools
 import operator
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, SupportsIndex, cast, overload
+from typing import Any, cast
 
 import numpy as np
 
@@ -45,10 +45,6 @@ class Concat(Sequence[Any]):
     def __len__(self) -> int:
         return len(self._chosen)
 
-    @overload
-    def __getitem__(self, key: SupportsIndex) -> Any: ...
-    @overload
-    def __getitem__(self, key: Indices) -> Any: ...
     def __getitem__(self, key: Any) -> Any:
         is_name = isinstance(key, str) or (isinstance(key, list) and key and isinstance(key[0], str))
         if is_name and hasattr(self._parts[0], "columns"):

@@ -3,7 +3,7 @@
 import operator
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, SupportsIndex, TypeVar, overload
 
 from mmap_ninja import _kernel
 from mmap_ninja._kernel import column_of
@@ -57,6 +57,18 @@ class RecordsHandle(DatasetHandle[Record]):
 
     _kind = "records"
     _sample = "record"
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __getitem__(self, key: SupportsIndex, /) -> Record: ...  # type: ignore[overload-overlap]  # 0-d arrays
+        @overload
+        def __getitem__(self, key: str, /) -> Any: ...  # the handle of the column's type, which only the files tell
+        @overload
+        def __getitem__(self, key: list[str], /) -> Self: ...
+        @overload
+        def __getitem__(self, key: Indices, /) -> list[Record]: ...
+        def __getitem__(self, key: Any, /) -> Any: ...
 
     @property
     def columns(self) -> list[str]:

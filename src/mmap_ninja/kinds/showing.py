@@ -45,7 +45,7 @@ class ShowingHandle(SampleSequence[T]):
     _state: State
 
     def __init__(self, out_dir: PathLike, path: Path, options: HandleOptions, column: Column, state: State) -> None:
-        self.out_dir = Path(out_dir)
+        self.out_dir: Path = Path(out_dir)
         self.path = path
         self._path_text = str(path)
         self._options = options

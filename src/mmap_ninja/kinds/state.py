@@ -80,6 +80,8 @@ class Live(State):
     """
 
     __slots__ = ("dataset", "handles", "seen")
+    seen: Seen
+    dataset: Dataset
 
     def __init__(self, seen: Seen, dataset: Dataset) -> None:
         self.seen = seen
@@ -120,6 +122,7 @@ class Legacy(State):
     """
 
     __slots__ = ("columns", "dataset", "nbytes", "snapshot")
+    dataset: LegacyDataset
     snapshot: Snapshot
     columns: Columns
     nbytes: int
@@ -143,6 +146,7 @@ class View(State):
 
     __slots__ = ("asked", "columns", "handles", "selection", "snapshot")
     snapshot: Snapshot
+    selection: Selection
     columns: Columns
     asked: tuple[str, ...] | None
 
@@ -174,6 +178,8 @@ class Field(View):
     """
 
     __slots__ = ("name", "records")
+    name: str
+    records: Any
 
     def __init__(self, view: View, records: Any, name: str, column: Column) -> None:
         super().__init__(view.snapshot, view.selection, (column,))
@@ -189,6 +195,7 @@ class Behind(State):
     """
 
     __slots__ = ("dataset",)
+    dataset: Dataset | None
 
     def __init__(self, dataset: Dataset | None) -> None:
         self.dataset = dataset

@@ -1,8 +1,8 @@
 """`Wrapped`: a function over the samples of any list."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import copy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmap_ninja.exported import exported
 
@@ -30,6 +30,10 @@ class Wrapped:
     def __getitem__(self, item: Any) -> Any:
         sample = self.data[item]
         return self.wrapper_fn(copy(sample) if self.copy_before_wrapper_fn else sample)
+
+    if TYPE_CHECKING:  # Python iterates by the indices, which type checkers do not know
+
+        def __iter__(self) -> Iterator[Any]: ...
 
     def __len__(self) -> int:
         return len(self.data)

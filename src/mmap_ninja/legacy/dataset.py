@@ -45,9 +45,10 @@ class LegacyDataset:
         self.lock_timeout = lock_timeout
         self.keys = keys
         self._opened: dict[str, _kernel.File] = {}
-        self.layout = layout = read_layout(path, *keys)
+        layout = read_layout(path, *keys)
+        self.layout: LegacyLayout = layout
         check_kind(path, layout.kind, kind)
-        self.rows = layout.rows
+        self.rows: int = layout.rows
         sizes = {file.name: file.size_bytes for file in _files(layout)}
         for name in sizes:
             self._opened[name] = files.open_read(path / name)
@@ -60,7 +61,7 @@ class LegacyDataset:
 
         facts = repr((astuple(layout), [info.st_mtime_ns for info in found.values()]))
         fingerprint = hashlib.blake2b(facts.encode(), digest_size=16).digest()
-        self.meta = Meta(fingerprint, GENERATION, layout.kind, (Column(0, "", _column_type(layout)),), (), {})
+        self.meta: Meta = Meta(fingerprint, GENERATION, layout.kind, (Column(0, "", _column_type(layout)),), (), {})
 
     @property
     def any_descriptor(self) -> int:
