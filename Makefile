@@ -49,42 +49,12 @@ types: $(VENV)/.group-lint ## mypy --strict on src, pyright on what users see of
 	$(VENV)/bin/pyright --pythonpath $(PY)
 	PYTHONPATH=src $(VENV)/bin/pyright --pythonpath $(PY) --verifytypes mmap_ninja --ignoreexternal
 
-# What reads the most damage, in a Python whose kernel is watched; it must know the allocator from the start.
-SANITIZED_TESTS := $(addprefix tests/,maintenance/test_verifying.py threats/corruption threats/test_bit_flips.py threats/test_fuzz.py)
-sanitize: $(VENV)/.group-kernel $(VENV)/.installed $(VENV)/.group-test ## the kernel's tests, and those of damage, under ASan and UBSan
-	$(VENV)/bin/cmake -S . -B build/sanitize -DMMAP_NINJA_KERNEL_TESTS=ON -DMMAP_NINJA_SANITIZE=ON
-	$(VENV)/bin/cmake --build build/sanitize --parallel 2
-	$(VENV)/bin/ctest --test-dir build/sanitize --output-on-failure --no-tests=error
-	@if ! test -f "$$($(CXX) -print-file-name=libasan.so)"; then \
-		echo "== tests with Python are left out: $(CXX) has no libasan.so to load into it (GCC on Linux has)"; exit 0; fi; set -e; \
-	echo "== building mmap_ninja for ASan and UBSan"; \
-	$(PIP_INSTALL) --no-deps --upgrade --target build/sanitize-python \
-		--config-settings=cmake.define.MMAP_NINJA_SANITIZE=ON --config-settings=build-dir=build/sanitize-module . || $(PIP_FAILED); \
-	export PYTHONPATH=build/sanitize-python ASAN_OPTIONS=detect_leaks=0; \
-	export LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)"; \
-	$(PY) -c "import mmap_ninja, sys; sys.exit('sanitize-python' not in mmap_ninja.__file__)"; \
-	$(PY) -m pytest -n $(TEST_JOBS) $(SANITIZED_TESTS)
+sanitize: $(VENV)/.installed $(VENV)/.group-kernel $(VENV)/.group-test ## the kernel's tests, and those of damage, under ASan and UBSan
+	@CXX="$(CXX)" sh tools/sanitize.sh $(TEST_JOBS)
 
 FUZZ_CXX ?= clang++
 fuzz: $(VENV)/.installed $(VENV)/.group-kernel $(VENV)/.group-fuzz ## the fuzz targets, each for FUZZ_SECONDS=60, with clang
-	@echo 'extern "C" int LLVMFuzzerTestOneInput(const char*, unsigned long) { return 0; }' \
-		| $(FUZZ_CXX) -x c++ -fsanitize=fuzzer,address,undefined -o /dev/null - 2>/dev/null \
-		|| { echo "missing: clang with libFuzzer ($(FUZZ_CXX))"; \
-		echo "   mend: apt install clang libclang-rt-dev, dnf install clang compiler-rt, or brew install llvm;"; \
-		echo "         where PATH does not lead to it: make fuzz FUZZ_CXX=/path/to/clang++"; exit 1; } >&2
-	$(VENV)/bin/cmake -S . -B build/fuzz -DMMAP_NINJA_KERNEL_TESTS=ON -DMMAP_NINJA_SANITIZE=ON \
-		-DCMAKE_CXX_COMPILER="$(FUZZ_CXX)"
-	$(VENV)/bin/cmake --build build/fuzz --parallel 2
-	@set -e; for source in kernel/tests/fuzz_*.cc; do \
-		name=$$(basename $$source .cc); mkdir -p build/fuzz/$$name-corpus; \
-		echo "== $$name for $(FUZZ_SECONDS) s"; \
-		build/fuzz/kernel/tests/$$name -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=build/fuzz/ \
-			-verbosity=0 -print_final_stats=1 build/fuzz/$$name-corpus build/fuzz/kernel/tests/corpus/$$name; \
-	done
-	@echo "== fuzz_open for $(FUZZ_SECONDS) s"; mkdir -p build/fuzz/fuzz_open-corpus
-	@$(PY) -m zipfile -e fuzz/corpus/fuzz_open.zip build/fuzz/kernel/tests/corpus/fuzz_open
-	@$(PY) fuzz/fuzz_open.py -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=build/fuzz/ \
-		-verbosity=0 -print_final_stats=1 build/fuzz/fuzz_open-corpus build/fuzz/kernel/tests/corpus/fuzz_open
+	@CXX="$(FUZZ_CXX)" sh tools/fuzz.sh $(FUZZ_SECONDS)
 
 wheel: $(VENV)/.group-wheel ## an sdist, and a wheel built from it, into dist
 	$(PREREQUISITES)
