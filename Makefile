@@ -13,16 +13,19 @@ PIP_FAILED := { echo "make: pip failed, its reason stands above. Where no packag
 	echo "   mend: connect this machine, or name an index that it reaches: export PIP_INDEX_URL=..."; exit 1; } >&2
 PREREQUISITES := @sh tools/prerequisites.sh "$(PYTHON)"
 
-SOURCES := pyproject.toml CMakeLists.txt README.md LICENSE $(shell find src kernel -type f \
-	! -path '*/__pycache__/*' ! -path 'kernel/tests/*' 2>/dev/null)
+KERNEL_SOURCES := pyproject.toml CMakeLists.txt $(shell find kernel -type f ! -path 'kernel/tests/*')
+SOURCES := $(KERNEL_SOURCES) README.md LICENSE $(shell find src -type f ! -path '*/__pycache__/*')
 CXX_SOURCES := $(wildcard kernel/*.cc kernel/*.h kernel/*/*.cc kernel/*/*.h)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # two pips must not write to one environment
-.PHONY: help demo test torture lint format types sanitize fuzz wheel clean
+.PHONY: help dev demo test torture lint format types sanitize fuzz wheel clean
 
 help: ## list the recipes
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+dev: $(VENV)/.editable $(VENV)/.group-test $(VENV)/.group-lint ## an editable install: .venv/bin/pytest tests the sources as they are now
+	@:
 
 demo: $(VENV)/.installed ## convert a folder of text files, iterate, append: make demo DATA=folder
 	@$(PY) examples/demo.py $(if $(DATA),"$(DATA)")
@@ -49,11 +52,11 @@ types: $(VENV)/.group-lint ## mypy --strict on src, pyright on what users see of
 	$(VENV)/bin/pyright --pythonpath $(PY)
 	PYTHONPATH=src $(VENV)/bin/pyright --pythonpath $(PY) --verifytypes mmap_ninja --ignoreexternal
 
-sanitize: $(VENV)/.installed $(VENV)/.group-kernel $(VENV)/.group-test ## the kernel's tests, and those of damage, under ASan and UBSan
+sanitize: $(VENV)/.installed $(VENV)/.group-dev $(VENV)/.group-test ## the kernel's tests, and those of damage, under ASan and UBSan
 	@CXX="$(CXX)" sh tools/sanitize.sh $(TEST_JOBS)
 
 FUZZ_CXX ?= clang++
-fuzz: $(VENV)/.installed $(VENV)/.group-kernel $(VENV)/.group-fuzz ## the fuzz targets, each for FUZZ_SECONDS=60, with clang
+fuzz: $(VENV)/.installed $(VENV)/.group-dev $(VENV)/.group-fuzz ## the fuzz targets, each for FUZZ_SECONDS=60, with clang
 	@CXX="$(FUZZ_CXX)" sh tools/fuzz.sh $(FUZZ_SECONDS)
 
 wheel: $(VENV)/.group-wheel ## an sdist, and a wheel built from it, into dist
@@ -66,7 +69,8 @@ clean: ## remove all that the recipes made
 
 -include benchmarks/bench.mk
 
-# Stamps: what is installed into .venv, and when. An edited source is built and installed again.
+# Stamps: what is installed into .venv, and when. An edited source is built and installed again. The package is there
+# either as users install it (.installed) or as a link to the sources (.editable): each replaces the other.
 
 $(VENV)/.pip:
 	$(PREREQUISITES)
@@ -78,7 +82,16 @@ $(VENV)/.pip:
 $(VENV)/.installed: $(VENV)/.pip $(SOURCES)
 	$(PREREQUISITES)
 	@echo "== building and installing mmap_ninja"
+	@rm -f $(VENV)/.editable
 	@$(PIP_INSTALL) . || $(PIP_FAILED)
+	@touch $@
+
+# Without build isolation, so that the build folder stays valid and only what changed is compiled.
+$(VENV)/.editable: $(VENV)/.group-dev $(KERNEL_SOURCES)
+	$(PREREQUISITES)
+	@echo "== building the kernel, and installing mmap_ninja as a link to src"
+	@rm -f $(VENV)/.installed
+	@$(PIP_INSTALL) --no-build-isolation --config-settings=build-dir='build/dev-{wheel_tag}' --editable . || $(PIP_FAILED)
 	@touch $@
 
 $(VENV)/.group-%: $(VENV)/.pip pyproject.toml
