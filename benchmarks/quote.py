@@ -57,10 +57,10 @@ def _strings(figures: Figures) -> list[str]:
     said = (
         f"One run of `make bench` on the IMDB reviews ({run['processor']}, {run['cores']} cores, warm page cache): "
         "microseconds per review, medians; random access shuffles all of them. "
-        "[benchmarks/RESULTS.md](benchmarks/RESULTS.md) has the spread, cold reads, builds, versions, settings, and "
+        "[benchmarks/RESULTS.md] has the spread, cold reads, builds, versions, settings, and "
         "what is not compared."
     )
-    lines = [*_wrapped(said), "", "![Time per sample of each system](benchmarks/results.svg)", ""]
+    lines = [*_wrapped(said), "", "![Time per sample of each system][plot]", ""]
     return lines + _table(figures, MEASURES, "append_1e5")
 
 
@@ -70,7 +70,7 @@ def _arrays(figures: Figures) -> list[str]:
         f"One run of `make bench` on arrays ({run['processor']}, {run['cores']} cores, warm page cache): "
         "microseconds per sample, medians, random order. Ragged colour images of 20 to 60 pixels, rows of 20 to 380 "
         "int32 tokens, fixed grey images; `ds[i]` and batches in one array as they are given, lists of arrays with "
-        "every byte read; the build is from RAM. [benchmarks/ARRAYS.md](benchmarks/ARRAYS.md) has all measures, the "
+        "every byte read; the build is from RAM. [benchmarks/ARRAYS.md] has all measures, the "
         "spread, settings, and what is not compared."
     )
     return [*_wrapped(said), "", *_table(figures, ARRAYS, "images.append_1e3")]
@@ -81,7 +81,7 @@ def _records(figures: Figures) -> list[str]:
     said = (
         f"One run on records of four columns: a ragged image, a text, a label, a row of tokens ({run['processor']}, "
         f"{run['cores']} cores, warm page cache): microseconds per record, medians, random order. Upstream has four "
-        "datasets side by side. [benchmarks/RECORDS.md](benchmarks/RECORDS.md) has the spread, edits, merges, Arrow, "
+        "datasets side by side. [benchmarks/RECORDS.md] has the spread, edits, merges, Arrow, "
         "settings, and what is not compared."
     )
     delete, replaced = (figures.median(f"edits.{name}", "ours") for name in ("delete_1e6", "replace"))

@@ -6,6 +6,7 @@ import doctest
 import importlib
 import io
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -86,10 +87,29 @@ def test_readme_blocks_run_and_print_what_they_say(tmp_path, monkeypatch):
     assert len(blocks) >= 3
 
 
+def links(page):
+    """Where the links of a page lead, those that are defined once and used by name among them."""
+    text = page.read_text()
+    return re.findall(r"\]\(([^)#]+)\)", text) + re.findall(r"^\[[^\]]+\]: (\S+)$", text, re.MULTILINE)
+
+
 def test_links_of_the_pages_lead_somewhere():
     for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")):
-        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        for target in links(page):
             assert "://" in target or (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_links_of_the_readme_are_absolute_for_an_index_shows_it_too():
+    repository = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
+    raw = repository.replace("github.com", "raw.githubusercontent.com")
+    text = re.sub(r"```.*?```|`.*?`", "", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+    defined = set(re.findall(r"^\[([^\]]+)\]: ", text, re.MULTILINE))
+    used = set(re.findall(r"\]\[([^\]]+)\]|\[([\w/.]+\.md)\](?!:)", text))
+
+    assert {label or name for label, name in used} == defined
+    for target in links(ROOT / "README.md"):
+        prefix = next(prefix for prefix in (f"{repository}/blob/main/", f"{raw}/main/") if target.startswith(prefix))
+        assert (ROOT / target.removeprefix(prefix)).is_file(), target
 
 
 def test_every_promise_names_a_test_that_is_there():
