@@ -112,6 +112,17 @@ def test_links_of_the_readme_are_absolute_for_an_index_shows_it_too():
         assert (ROOT / target.removeprefix(prefix)).is_file(), target
 
 
+def test_architecture_names_files_that_are_there_and_all_layers():
+    page, drawing = ((ROOT / "docs" / name).read_text() for name in ("architecture.md", "architecture.svg"))
+    named = set(re.findall(r"`([\w./]+(?:/|\.(?:cc|h|py|pyi)))`", page))
+    drawn = set(re.findall(r"[\w./]+\.(?:cc|h|py)\b", re.sub("<style>.*</style>", "", drawing, flags=re.DOTALL)))
+
+    for name in named | drawn:
+        assert any((ROOT / base / name).exists() for base in (".", "src/mmap_ninja", "kernel")), name
+    assert {f"{path.parent.name}/" for path in PACKAGE.glob("*/__init__.py")} <= named
+    assert len(drawn) > 5
+
+
 def test_every_promise_names_a_test_that_is_there():
     defined = set()
     for file in Path(__file__).parent.rglob("test_*.py"):
