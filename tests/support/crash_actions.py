@@ -13,10 +13,9 @@ from mmap_ninja import ArrayMmap, RaggedMmap, RecordsMmap, StringsMmap
 from mmap_ninja.engine import upgrade_marks
 from mmap_ninja.format.names import generation_of
 from support import reference_reader
-from support.faults import change_slots, opened, unsynced, watched
+from support.faults import OLD, change_slots, opened, unsynced, watched
 from support.golden import F_ORDER, GOLDEN, MIXED, STRINGS, expected_samples
 
-OLD = ["one", "zwölf", ""]
 BLOCKS = [f"{number:05d}" * 400 for number in range(150)]  # 300 kB: blocks of payload, and their sums
 NEW = [f"new {number}" * (number + 1) for number in range(7)]
 ROWS = [[1.0, 2.0], [3.0]]
