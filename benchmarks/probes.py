@@ -12,35 +12,29 @@ def private_bytes() -> int:
     That is `Anonymous` in /proc/self/smaps_rollup: heap, stacks and copied-on-write pages. Pages of a mapped
     dataset are the page cache's, whoever looks at them, and are left out.
     """
-    for line in Path("/proc/self/smaps_rollup").read_text().splitlines():
-        if line.startswith("Anonymous:"):
-            return int(line.split()[1]) * 1024
-    message = "/proc/self/smaps_rollup: no line 'Anonymous'"
-    raise OSError(message)
+    return _numbers("/proc/self/smaps_rollup", "Anonymous:") * 1024
 
 
 def trim_heap() -> None:
     """Give free heap back to the kernel, so that growth cannot hide in it; only glibc knows how."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
+    getattr(ctypes.CDLL(None), "malloc_trim", int)(0)
 
 
 def disk_bytes_read() -> int:
     """Return how many bytes this process has made the disk deliver so far."""
-    for line in Path("/proc/self/io").read_text().splitlines():
-        if line.startswith("read_bytes:"):
-            return int(line.split()[1])
-    return 0
+    return _numbers("/proc/self/io", "read_bytes:")
+
+
+def _numbers(file: str, *names: str) -> int:
+    """Return the sum of the numbers that stand after some names."""
+    return sum(int(line.split()[1]) for line in Path(file).read_text().splitlines() if line.startswith(names))
 
 
 def files_of(path: Path) -> list[Path]:
-    """Return all files of a dataset."""
-    return [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return [file for file in path.rglob("*") if file.is_file()]
 
 
 def size_bytes(path: Path) -> int:
-    """Return what a dataset takes on disk."""
     return sum(file.stat().st_blocks * 512 for file in files_of(path))
 
 
@@ -68,21 +62,12 @@ def family_bytes() -> int:
     That is the sum of `Pss_Anon` and `Pss_Shmem` in their smaps_rollup: heap, stacks and shared memory, each page
     that several of them have counted once.
     """
-    parents = {}
-    for status in Path("/proc").glob("[0-9]*/stat"):
+    family, total = [os.getpid()], 0
+    for process in family:
         try:
-            parents[int(status.parent.name)] = int(status.read_text().rpartition(")")[2].split()[1])
+            for children in Path(f"/proc/{process}/task").glob("*/children"):
+                family += map(int, children.read_text().split())
+            total += _numbers(f"/proc/{process}/smaps_rollup", "Pss_Anon:", "Pss_Shmem:") * 1024
         except OSError:  # it has just ended
             continue
-    family = {os.getpid()}
-    while grown := {child for child, parent in parents.items() if parent in family} - family:
-        family |= grown
-    return sum(map(_shared_out_bytes, family))
-
-
-def _shared_out_bytes(process: int) -> int:
-    try:
-        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(("Pss_Anon:", "Pss_Shmem:")))
+    return total

@@ -1,139 +1,105 @@
 """Rounds of measurements: every one in a process of its own, the systems in turn, so that a drift hits all."""
 
-import argparse
-import sys
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar, NamedTuple
 
-from corpus import CACHE
-from task import HERE, Result, Task, find_pythons, run
-
-
-class Step(NamedTuple):
-    """One measure of a plan."""
-
-    rounds: int = 99  # at most
-    systems: tuple[str, ...] | None = None  # None: all
-    options: Result = {}  # noqa: RUF012 - never changed
-
-
-class Extent(NamedTuple):
-    """How much a run measures where the command line does not say."""
-
-    rounds: int
-    systems: Collection[str]
-    measures: Collection[str]
-
-
-def parser(description: str) -> argparse.ArgumentParser:
-    """Return a parser of what all plans have in common; a plan says what `--quick` is for it."""
-    found = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    found.add_argument("--rounds", type=int, help="fewer with --quick")
-    found.add_argument("--systems", help="comma-separated; all by default")
-    found.add_argument("--measures", help="comma-separated; all by default")
-    found.add_argument("--python", action="append", default=[], metavar="ENVIRONMENT=PATH", help="an interpreter")
-    found.add_argument("--output", type=Path, help="folder of the results; benchmarks, or the cache with --quick")
-    return found
-
-
-def parsed(parser: argparse.ArgumentParser, whole: Extent, quick: Extent) -> argparse.Namespace:
-    """Parse the command line, and fill in what it leaves open."""
-    options = parser.parse_args()
-    extent = quick if options.quick else whole
-    options.systems = choose(parser, options.systems, whole.systems) or list(extent.systems)
-    options.measures = choose(parser, options.measures, whole.measures) or list(extent.measures)
-    options.rounds = options.rounds or extent.rounds
-    options.output = options.output or (CACHE / "quick" if options.quick else HERE)
-    return options
-
-
-def choose(parser: argparse.ArgumentParser, named: str | None, known: Collection[str]) -> list[str]:
-    """Split a comma-separated choice, if there is one, and refuse unknown names."""
-    names = named.split(",") if named else []
-    if unknown := [name for name in names if name not in known]:
-        parser.error(f"{unknown[0]!r} is unknown (expected some of {', '.join(known)})")
-    return names
-
-
-class Run:
-    """One run of a plan: the systems that are there, and the tasks they are given."""
-
-    PLAN: ClassVar[Mapping[str, Step]]
-    SYSTEMS: ClassVar[Mapping[str, tuple[str, str]]]
-
-    def __init__(self, options: argparse.Namespace, scratch: Path) -> None:
-        self.options = options
-        self.scratch = scratch
-        lookup = find_pythons([f"bench={sys.executable}", *options.python])
-        self.pythons = {name: lookup(self.SYSTEMS[name][1]) for name in options.systems}
-        self.systems: dict[str, Result] = {}
-        self.unsupported: set[tuple[str, str]] = set()
-
-    def task(self, name: str, measure: str) -> Task:
-        """Describe one measurement to its process."""
-        raise NotImplementedError
-
-    def wanted(self, number: int, measure: str, name: str) -> bool:
-        """Tell whether a system takes part in a measure in this round."""
-        most, systems, _ = self.PLAN[measure]
-        return number < most and (systems is None or name in systems) and (name, measure) not in self.unsupported
-
-    def prepare(self) -> None:
-        """Build every system's datasets once; a system that cannot is left out, with the reason."""
-        for name, python in self.pythons.items():
-            if python is None:
-                self.systems[name] = {"error": "not installed; `make bench` installs it"}
-            else:
-                self.systems[name] = self.prepare_system(name, python)
-            progress(f"prepare {name}: {self.systems[name].get('error', 'done')}")
-
-    def prepare_system(self, name: str, python: str) -> Result:
-        """Build one system's datasets, and describe it."""
-        return run(python, self.task(name, "prepare"))
-
-    def rounds(self) -> Iterator[Result]:
-        """Measure round by round; within a measure the systems take turns, each round in another order."""
-        ready = [name for name, result in self.systems.items() if "error" not in result]
-        for number in range(self.options.rounds if ready else 0):
-            turn = ready[number % len(ready) :] + ready[: number % len(ready)]
-            for measure in self.options.measures:
-                yield from self.one_turn(number, measure, turn)
-
-    def one_turn(self, number: int, measure: str, turn: Sequence[str]) -> Iterator[Result]:
-        """Measure one thing of each system."""
-        for name in turn:
-            if not self.wanted(number, measure, name):
-                continue
-            result = run(self.pythons[name], self.task(name, measure))
-            progress(f"round {number + 1}/{self.options.rounds} {measure} {name}: {shown(result)}")
-            if "unsupported" in result:
-                self.unsupported.add((name, measure))
-            else:
-                yield {"round": number, "system": name, "measure": measure} | result
-
-    def described(self) -> Result:
-        """Return what the report says of the run, beside the machine."""
-        return {"rounds": self.options.rounds, "quick": self.options.quick, "minutes": minutes()}
-
-
-def shown(result: Result) -> str:
-    """Put one result into a few words."""
-    if "later" not in result:
-        return ", ".join(f"{key} {value}" for key, value in result.items() if key not in {"settings", "limits"})
-    later = sorted(result["later"])
-    return f"first {result['first']:.4g} s, later {later[len(later) // 2]:.4g} s"
-
+from data import originals, photos, texts
+from plan import SUBJECTS, Measure, Section
+from systems import SYSTEMS
+from task import Result, Task, python_of, run
 
 STARTED = time.monotonic()
 
 
-def minutes() -> float:
-    """Return the time since the start."""
-    return round((time.monotonic() - STARTED) / 60, 1)
-
-
 def progress(line: str) -> None:
-    """Print a line with the time since the start."""
     print(f"[{time.monotonic() - STARTED:6.1f} s] {line}", flush=True)
+
+
+class Rounds:
+    """Those measures of a section that are wanted, of those systems that are wanted and installed."""
+
+    def __init__(self, section: Section, systems: Sequence[str], folder: Path, options: Namespace) -> None:
+        self.started = time.monotonic()
+        self.section = section
+        self.folder = folder
+        self.options = options
+        self.number = min(section.rounds, options.rounds or section.rounds)
+        self.pythons = {name: python_of(SYSTEMS[name].environment) for name in systems}
+        self.systems: dict[str, Result] = {}  # what the report says of each
+        self.able: dict[tuple[str, str], list[str]] = {}  # system and subject -> the measures in which it takes part
+        self.samples: dict[str, int] = {}
+        self.files: list[str] = []
+
+    def count(self, whole: int) -> int:
+        """Return how many of so many samples there are in this run: a multiple of 100."""
+        return max(2, int(whole * self.options.scale) // 100) * 100
+
+    def lay_out(self) -> None:
+        subjects = dict.fromkeys(measure.subject for measure in self.section.measures)
+        if not subjects.keys().isdisjoint({"photos", "decode"}):
+            self.files = photos.files(self.options.photos or photos.generate(self.folder / "jpegs"))
+        for subject in subjects:
+            generate, count = SUBJECTS[subject].generate, self.count(SUBJECTS[subject].count)
+            if subject == "photos":
+                found = list(map(photos.decode, self.files[:count]))
+            elif generate is texts.generate and self.options.data:
+                found = texts.read(self.options.data, count)
+            else:
+                found = generate(count) if generate else None
+            if found is not None:
+                originals.store(self.folder / "originals" / subject, found)
+            self.samples[subject] = count if found is None else len(found)
+            progress(f"laid out {subject}")
+
+    def task(self, system: str, subject: str, function: str, options: Result) -> Task:
+        counts = {"count": self.count(options.get("count", SUBJECTS[subject].count)), "files": self.files}
+        return Task(system, SUBJECTS[subject].kind, function, str(self.folder), subject, options | counts)
+
+    def prepare(self) -> None:
+        """Build every system's datasets once; what cannot be built is left out, with the reason."""
+        for system, python in self.pythons.items():
+            about = self.systems[system] = {"subjects": {}}
+            if python is None:
+                about["error"] = "not installed; `make bench` installs it"
+            for subject in self.subjects_of(system) if python else ():
+                result = run(python, self.task(system, subject, "prepare", {}))
+                progress(f"prepare {subject} {system}: {result.get('error', 'done')}")
+                about |= {key: result.pop(key) for key in ("version", "error") if key in result}
+                self.able[system, subject] = result.pop("measures", [])
+                about["subjects"][subject] = result
+
+    def subjects_of(self, system: str) -> list[str]:
+        wanted = dict.fromkeys(measure.subject for measure in self.section.measures if system in measure.systems)
+        return [subject for subject in wanted if SUBJECTS[subject].kind in {"", *SYSTEMS[system].kinds}]
+
+    def results(self) -> Iterator[Result]:
+        """Measure round by round; within a measure the systems take turns, each round in another order."""
+        names = list(self.systems)
+        for number in range(self.number):
+            turn = names[number % len(names) :] + names[: number % len(names)]
+            for measure in self.section.measures:
+                for system in turn:
+                    if self.wanted(number, measure, system):
+                        task = self.task(system, measure.subject, measure.function, measure.options)
+                        result = run(self.pythons[system], task)
+                        progress(
+                            f"round {number + 1}/{self.number} {measure.name} {system}: {result.get('later', result)}"
+                        )
+                        yield {"round": number, "system": system, "measure": measure.name} | result
+
+    def wanted(self, number: int, measure: Measure, system: str) -> bool:
+        return (
+            number < min(measure.rounds, self.section.fewer.get(system, self.number))
+            and system in measure.systems
+            and measure.function in self.able.get((system, measure.subject), ())
+        )
+
+    def facts(self) -> Result:
+        return {
+            "data": f"text files of `{self.options.data.name}`" if self.options.data else "generated",
+            "samples": ", ".join(f"{count:,} of {subject}" for subject, count in self.samples.items()),
+            "rounds": self.number,
+            "minutes": round((time.monotonic() - self.started) / 60, 1),
+        }

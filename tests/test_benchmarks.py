@@ -1,155 +1,110 @@
-"""The benchmark scripts run, on a few samples and without any peer."""
+"""The benchmarks run, on a few samples and without any peer, and the README's figures are those of the reports."""
 
 import json
-import os
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
+ROOT = Path(__file__).resolve().parent.parent
+BENCHMARKS = ROOT / "benchmarks"
 TEXTS = ["plain", "", "café", "two\r\nlines", "★ 10/10", "x" * 3000]
-MEASURES = {
-    *(
-        "iterate",
-        "random",
-        "batches",
-        "jagged",
-        "demo",
-        "build",
-        "build_unsynced",
-        "append_1e3",
-        "append_1e5",
-    ),
-    *("open", "pickle", "alternate", "cold_iterate", "cold_batches"),
-    *(f"zstd.{measure}" for measure in ("iterate", "random", "batches", "size")),
-    *(f"zstd_dictionary.{measure}" for measure in ("iterate", "random", "batches", "size")),
-}
 
-ARRAY_MEASURES = {
-    *(f"images.{measure}" for measure in ("index_bare", "index", "iterate_bare", "iterate", "batches", "padded")),
-    *(f"images.{measure}" for measure in ("build", "build_unsynced", "append_1e3", "append_all", "open", "pickle")),
-    *(f"tokens.{measure}" for measure in ("index_bare", "index", "iterate", "batches", "padded", "jagged")),
-    *(f"tokens.{measure}" for measure in ("windows", "build", "build_unsynced", "append_1e3")),
-    *(f"fixed.{measure}" for measure in ("index_bare", "index", "iterate_bare", "iterate", "batches", "build")),
-    *(f"fixed.{measure}" for measure in ("build_unsynced", "build_whole", "append_1e3", "open", "pickle")),
-    "trivial.serial",
-}
-WORKER_MEASURES = {"trivial.jobs2", "memory.small", "memory.large"}
-
-pytestmark = pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="reads /proc")
+needs_proc = pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="reads /proc")
 
 
-def run(script: str, *arguments: object) -> str:
-    command = [sys.executable, BENCHMARKS / script, *arguments]
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, env=os.environ, check=False)
-    assert done.returncode == 0, done.stderr
+def python(code: str) -> str:
+    """Run code that imports the benchmarks, whose modules are not to be those of the tests."""
+    done = subprocess.run([sys.executable, "-c", code], cwd=BENCHMARKS, capture_output=True, text=True, check=True)
     return done.stdout
 
 
-def results(folder: Path, section: str) -> list[dict]:
-    return json.loads((folder / "results.json").read_text())[section]["results"]
+def bench(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, BENCHMARKS / "bench.py", *arguments]
+    return subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
 
 
-def array_results(folder: Path) -> list[dict]:
-    return json.loads((folder / "arrays.json").read_text())["results"]
+def measured(folder: Path, section: str) -> set[tuple[str, str]]:
+    results = json.loads((folder / f"{section}.json").read_text())["results"]
+    assert [result for result in results if "error" in result] == []
+    return {(result["system"], result["measure"]) for result in results}
 
 
-@pytest.fixture
-def folder_of_texts(tmp_path: Path) -> Path:
+@needs_proc
+@pytest.mark.parametrize("section", ["texts", "scaling", "arrays", "records"])
+def test_bench_measures_all_of_our_system(tmp_path: Path, section: str) -> None:
+    planned = (
+        f"from plan import SECTIONS; print(*(m.name for m in SECTIONS[{section!r}].measures if 'ours' in m.systems))"
+    )
+    names = python(planned).split()
+
+    done = bench(section, "ours", "--scale", 0.002, "--rounds", 1, "--output", tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert measured(tmp_path, section) == {("ours", name) for name in names}
+    report = next(tmp_path.glob("*.md")).read_text()
+    assert "| ours | " in report
+    assert "{{" not in report
+    assert str(tmp_path) not in report
+
+
+@needs_proc
+def test_bench_measures_memory_and_files(tmp_path: Path) -> None:
+    names = ["tokens.index", "tokens.padded", "tokens.jagged", "tokens.windows", "fixed.iterate_bare", "fixed.open"]
+
+    done = bench("ram", "memmap", *names, "--scale", 0.002, "--rounds", 1, "--output", tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    of_memory = {("ram", name) for name in names if name not in {"tokens.windows", "fixed.open"}}
+    assert measured(tmp_path, "arrays") == of_memory | {("memmap", name) for name in names}
+    bar = "| `ArrayMmap.take(256 random)` vs `ndarray[idx]` in RAM | at least 0.9x | not measured"
+    assert bar in (tmp_path / "ARRAYS.md").read_text()
+
+
+@needs_proc
+def test_bench_folder_of_texts_is_read_as_it_is(tmp_path: Path) -> None:
     folder = tmp_path / "texts" / "deep"
     folder.mkdir(parents=True)
     for index in range(600):
         (folder / f"{index:03d}.txt").write_bytes(TEXTS[index % len(TEXTS)].encode())
     (folder / "latin1.txt").write_bytes("café".encode("latin-1"))
-    return tmp_path / "texts"
+
+    done = bench("texts.iterate", "texts.jagged", "texts.build", "ours", "ram", "files", "pwrite", "--rounds", 1,
+                 "--data", folder.parent, "--output", tmp_path / "output")  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    assert "skipping latin1.txt" in done.stdout
+    assert {system for system, _ in measured(tmp_path / "output", "texts")} == {"ours", "ram", "files", "pwrite"}
+    assert "600 of texts" in (tmp_path / "output" / "RESULTS.md").read_text()
 
 
-def test_bench_strings_measures_our_system(tmp_path: Path, folder_of_texts: Path) -> None:
-    output = tmp_path / "output"
-
-    run("bench_strings.py", "--data", folder_of_texts, "--rounds", 1, "--systems", "ours,ram,files,pwrite",
-        "--output", output)  # fmt: skip
-
-    found = results(output, "strings")
-    assert [result for result in found if "error" in result] == []
-    ours = {result["measure"] for result in found if result["system"] == "ours"}
-    assert ours == MEASURES
-    report = (output / "RESULTS.md").read_text()
-    assert "| `for t in texts` vs `bytes.decode()` over a list in RAM | at least 1x | " in report
-    assert str(tmp_path) not in report
-
-
-def test_bench_scaling_then_strings_share_one_report(tmp_path: Path) -> None:
-    run("bench_scaling.py", "--sizes", "100,1000", "--systems", "ours", "--output", tmp_path)
-    run("bench_strings.py", "--data", "generated", "--samples", 300, "--rounds", 1, "--quick",
-        "--systems", "ours", "--measures", "iterate", "--output", tmp_path)  # fmt: skip
-
-    assert [result for result in results(tmp_path, "scaling") if "error" in result] == []
-    report = (tmp_path / "RESULTS.md").read_text()
-    assert "| 1,000 | ours |" in report
-    assert "## Iterate: `for t in texts`" in report
-
-
-def test_bench_strings_unknown_system_is_refused() -> None:
-    done = subprocess.run(
-        [sys.executable, str(BENCHMARKS / "bench_strings.py"), "--systems", "ours,nobody"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+def test_bench_unknown_name_is_refused() -> None:
+    done = bench("ours", "texts.nothing")
 
     assert done.returncode == 2
-    assert "'nobody' is unknown (expected some of ours, upstream, " in done.stderr
+    assert "'texts.nothing' is unknown (expected a section, subject or system: texts, scaling, " in done.stderr
 
 
-def test_bench_arrays_measures_our_system(tmp_path: Path) -> None:
-    measures = ARRAY_MEASURES | (WORKER_MEASURES if find_spec("cloudpickle") else set())
+def test_templates_show_every_measure() -> None:
+    planned = "from plan import SECTIONS; print(*(m.name for s in SECTIONS.values() for m in s.measures))"
+    shown = "".join(path.read_text() for path in (BENCHMARKS / "templates").glob("*.md"))
+    beside = {
+        "pickle": "open",
+        "open": "build",
+        "index": "build",
+        "append": "build",
+    }  # columns of a table of another one
 
-    run("bench_arrays.py", "--scale", 0.002, "--rounds", 1, "--systems", "ours", "--measures", ",".join(measures),
-        "--output", tmp_path)  # fmt: skip
+    missing = [name for name in python(planned).split() if name not in shown]
 
-    found = array_results(tmp_path)
-    assert [result for result in found if "error" in result] == []
-    assert {result["measure"] for result in found} == measures
-    report = (tmp_path / "ARRAYS.md").read_text()
-    assert "## Token rows: int32, 20 to 380 long" in report
-    assert str(tmp_path) not in report
-
-
-def test_bench_arrays_measures_memory_and_files(tmp_path: Path) -> None:
-    measures = "tokens.index,tokens.padded,tokens.jagged,tokens.windows,fixed.iterate_bare,fixed.batches,fixed.open"
-
-    run("bench_arrays.py", "--scale", 0.002, "--quick", "--systems", "ram,memmap", "--measures", measures,
-        "--output", tmp_path)  # fmt: skip
-
-    found = {(result["system"], result["measure"]) for result in array_results(tmp_path) if "later" in result}
-    assert found == {("memmap", measure) for measure in measures.split(",")} | {
-        ("ram", measure) for measure in measures.split(",") if measure not in {"tokens.windows", "fixed.open"}
-    }
-    assert (
-        "| `ArrayMmap.take(256 random)` vs `ndarray[idx]` in RAM | at least 0.9x | not measured"
-        in (tmp_path / "ARRAYS.md").read_text()
-    )
+    assert [name for name in missing if f"{name.split('.')[0]}.{beside.get(name.split('.')[1])}" not in shown] == []
 
 
-def test_bench_arrays_compares_parallel_builds_of_jpegs(tmp_path: Path) -> None:
-    pytest.importorskip("PIL")
+def test_readme_figures_are_those_of_the_reports() -> None:
+    page = (ROOT / "README.md").read_text()
 
-    run("bench_arrays.py", "--scale", 0.01, "--rounds", 1, "--systems", "processes", "--photos", tmp_path,
-        "--output", tmp_path)  # fmt: skip
+    filled = python("import readme, task; print(readme.filled((task.ROOT / 'README.md').read_text()), end='')")
 
-    found = array_results(tmp_path)
-    assert [(result["measure"], result["count"]) for result in found] == [("decode.jobs2", 8), ("decode.serial", 8)]
-
-
-def test_bench_records_measures_our_system(tmp_path: Path) -> None:
-    run("bench_records.py", "--scale", 0.002, "--quick", "--systems", "ours", "--output", tmp_path)
-
-    found = json.loads((tmp_path / "records.json").read_text())["results"]
-    assert [result for result in found if "error" in result] == []
-    assert len({result["measure"] for result in found}) == 27
-    report = (tmp_path / "RECORDS.md").read_text()
-    assert "| `records[i]`, 4 columns, bare, vs four upstream datasets | at least 20x | not measured" in report
-    assert "| random batches of 256, every byte read" in report or "## random batches of 256, every byte read" in report
-    assert str(tmp_path) not in report
+    assert filled == page
+    assert filled.count(": begin -->") == 3

@@ -1,61 +1,39 @@
 """ArrayRecord, as its performance guide sets it for random access."""
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-
-import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 
-from systems.jagged import join
-
-DISTRIBUTION = "array_record"
-SETTINGS = (
-    "`group_size:1,uncompressed`; random reads with `readahead_buffer_size:0,max_parallelism:0`, one by"
-    " one by `seek` + `read()`, batches by the faster of its two readers, `read(list)` with the default"
-    " options; iterate: `read_all()` with the default options; each record decoded to `str`; not synced"
-)
-BATCH_TYPE = list
-LIMITS: dict[str, int] = {"random": 10_000}
+from systems import store
 
 
-class Handle:
-    """One reader for sequential and batched reads, one for single reads."""
+class Texts(store.EncodedTexts):
+    LEFT_OUT = {"pickle"}
+    LIMITS = {"index": 10_000}
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path):
         file = str(path / "texts.array_record")
         self.batched = ArrayRecordReader(file)
         self.single = ArrayRecordReader(file, "readahead_buffer_size:0,max_parallelism:0")
 
-    def __len__(self) -> int:
+    def __len__(self):
         return self.batched.num_records()
 
-    def iterate(self) -> int:
+    def iterate(self):
         return sum(map(len, [record.decode() for record in self.batched.read_all()]))
 
-    def random_one(self, indices: list[int]) -> int:
-        reader = self.single
-        total = 0
+    def index(self, indices):
+        reader, total = self.single, 0
         for index in indices:
             reader.seek(index)
             total += len(reader.read().decode())
         return total
 
-    def random_batches(self, batches: Sequence[list[int]]) -> int:
-        read = self.batched.read
-        return sum(sum(map(len, [record.decode() for record in read(batch)])) for batch in batches)
+    def encoded(self, batches):
+        return map(self.batched.read, batches)
 
-    def jagged_batches(self, batches: Sequence[list[int]]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for batch in batches:
-            yield join(self.batched.read(batch))
-
-
-def build(texts: list[str], path: Path) -> None:
-    path.mkdir(parents=True)
-    writer = ArrayRecordWriter(str(path / "texts.array_record"), "group_size:1,uncompressed")
-    for text in texts:
-        writer.write(text.encode())
-    writer.close()
-
-
-def open(path: Path) -> Handle:
-    return Handle(path)
+    @staticmethod
+    def build(samples, path):
+        path.mkdir(parents=True)
+        writer = ArrayRecordWriter(str(path / "texts.array_record"), "group_size:1,uncompressed")
+        for text in samples:
+            writer.write(text.encode())
+        writer.close()

@@ -1,67 +1,99 @@
 """Lance (PyPI: pylance)."""
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from itertools import pairwise
 
 import lance
 import numpy as np
 import pyarrow as pa
 
-from systems.huggingface_arrow import buffers
+from systems import store
+from systems.huggingface import buffers
 
-DISTRIBUTION = "pylance"
-SETTINGS = (
-    "one `large_string` column, default storage version, compression off by the field's metadata (on "
-    "by default, and slower to read); iterate: `to_batches()`; single and batched reads: "
-    '`take(list, columns=["text"])`, then `to_pylist()`; jagged: the taken column\'s buffers; append: '
-    '`write_dataset(mode="append")`'
-)
-BATCH_TYPE = list
-LIMITS: dict[str, int] = {"random": 1000, "batches": 25_600, "jagged": 25_600}
-FIELD = pa.field("text", pa.large_string(), metadata={"lance-encoding:compression": "none"})
+PLAIN = {"lance-encoding:compression": "none"}
 
 
-class Handle:
-    """An open Lance dataset."""
+class Lance:
+    """What both kinds have in common: a Lance dataset, its schema, and how samples become a table."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path):
         self.path = path
-        self.dataset = lance.dataset(str(path))
+        self.samples = lance.dataset(str(path))
 
-    def __len__(self) -> int:
-        return self.dataset.count_rows()
+    def __len__(self):
+        return self.samples.count_rows()
 
-    def iterate(self) -> int:
-        return sum(sum(map(len, batch.column(0).to_pylist())) for batch in self.dataset.to_batches())
+    def append(self, sample):
+        lance.write_dataset(self.table([sample]), str(self.path), mode="append")
 
-    def random_one(self, indices: list[int]) -> int:
-        total = 0
+    @classmethod
+    def build(cls, samples, path):
+        lance.write_dataset(cls.table(samples), str(path))
+
+
+class Texts(Lance, store.Texts):
+    LIMITS = {"index": 1000, "batches": 25_600, "jagged": 25_600}
+    SCHEMA = pa.schema([pa.field("text", pa.large_string(), metadata=PLAIN)])
+
+    def iterate(self):
+        return sum(sum(map(len, batch.column(0).to_pylist())) for batch in self.samples.to_batches())
+
+    def taken(self, indices):
+        return self.samples.take(indices, columns=["text"]).column(0)
+
+    def index(self, indices):
+        return sum(len(self.taken([index])[0].as_py()) for index in indices)
+
+    def batches(self, batches):
+        return (self.taken(batch).to_pylist() for batch in batches)
+
+    def jagged(self, batches):
+        return (buffers(self.taken(batch).combine_chunks()) for batch in batches)
+
+    @classmethod
+    def table(cls, samples):
+        return pa.table({"text": samples}, schema=cls.SCHEMA)
+
+
+class Records(Lance, store.Records):
+    LIMITS = {"index": 500, "batches": 5120}
+    SCHEMA = pa.schema(
+        [
+            pa.field("image", pa.large_binary(), metadata=PLAIN),
+            pa.field("shape", pa.list_(pa.int32(), 3)),
+            pa.field("text", pa.large_string(), metadata=PLAIN),
+            pa.field("label", pa.int64()),
+            pa.field("tokens", pa.list_(pa.int32()), metadata=PLAIN),
+        ]
+    )
+
+    def index(self, indices):
+        return sum(self.read(self.samples.take([index])) for index in indices)
+
+    def index_bare(self, indices):
         for index in indices:
-            total += len(self.dataset.take([index], columns=["text"]).column(0)[0].as_py())
-        return total
+            record = self.samples.take([index])
+        return record
 
-    def random_batches(self, batches: Sequence[list[int]]) -> int:
-        take = self.dataset.take
-        return sum(sum(map(len, take(batch, columns=["text"]).column(0).to_pylist())) for batch in batches)
+    def batches(self, batches):
+        return map(self.samples.take, batches)
 
-    def jagged_batches(self, batches: Sequence[list[int]]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for batch in batches:
-            yield buffers(self.dataset.take(batch, columns=["text"]).column(0).combine_chunks())
+    @classmethod
+    def fields(cls, record):
+        images, texts, labels, tokens = cls.columns(record)
+        return next(iter(images)), texts[0], labels[0], next(iter(tokens))
 
-    def append(self, text: str) -> None:
-        lance.write_dataset(_table([text]), str(self.path), mode="append")
+    @classmethod
+    def columns(cls, batch):
+        raw, shapes = batch["image"].to_pylist(), batch["shape"].to_pylist()
+        images = (np.frombuffer(image, np.uint8).reshape(shape) for image, shape in zip(raw, shapes, strict=True))
+        rows = batch["tokens"].combine_chunks()
+        offsets, values = np.asarray(rows.offsets).tolist(), np.asarray(rows.values)
+        tokens = (values[start:stop] for start, stop in pairwise(offsets))
+        return images, batch["text"].to_pylist(), np.asarray(batch["label"]), tokens
 
-    def picklable(self) -> object:
-        return self.dataset
-
-
-def _table(texts: list[str]) -> pa.Table:
-    return pa.table([pa.array(texts, FIELD.type)], schema=pa.schema([FIELD]))
-
-
-def build(texts: list[str], path: Path) -> None:
-    lance.write_dataset(_table(texts), str(path))
-
-
-def open(path: Path) -> Handle:
-    return Handle(path)
+    @classmethod
+    def table(cls, samples):
+        columns = {name: [record[name] for record in samples] for name in ("text", "label", "tokens")}
+        columns["image"] = [record["image"].tobytes() for record in samples]
+        columns["shape"] = [list(record["image"].shape) for record in samples]
+        return pa.table(columns, schema=cls.SCHEMA)

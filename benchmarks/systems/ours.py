@@ -1,92 +1,72 @@
 """This project."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
-
 import numpy as np
 
-from mmap_ninja import StringsMmap
-from systems.protocol import ZSTD_LEVEL
-
-DISTRIBUTION = "mmap_ninja"
-SETTINGS = (
-    "`for t in texts`, `texts[i]`, `texts.take(idx)`, `texts.take_jagged(idx)`; built by "
-    "`from_generator` with batches of 1024: durable (the default: synced at the end), or "
-    '`durability="process"` (not synced)'
-)
-BATCH_TYPE = np.ndarray
-LIMITS: dict[str, int] = {}
+from mmap_ninja import ArrayMmap, RaggedMmap, RecordsMmap, StringsMmap
+from systems import store
 
 
-class Handle:
-    """An open `StringsMmap`."""
+class Ours:
+    BATCH_TYPE = np.ndarray
+    OPTIONS = {"batch_size": 1024, "verbose": False}
 
-    def __init__(self, path: Path) -> None:
-        self.texts = StringsMmap(path)
+    def batches(self, batches):
+        return map(self.samples.take, batches)
 
-    def __len__(self) -> int:
-        return len(self.texts)
+    def append(self, sample):
+        self.samples.append(sample)
 
-    def iterate(self) -> int:
-        total = 0
-        for text in self.texts:
-            total += len(text)
-        return total
+    @classmethod
+    def build(cls, samples, path):
+        cls.OPEN.from_generator(path, iter(samples), **cls.OPTIONS)
 
-    def random_one(self, indices: list[int]) -> int:
-        texts = self.texts
-        total = 0
-        for index in indices:
-            total += len(texts[index])
-        return total
-
-    def random_batches(self, batches: Sequence[np.ndarray]) -> int:
-        texts = self.texts
-        return sum(sum(map(len, texts.take(batch))) for batch in batches)
-
-    def jagged_batches(self, batches: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        return map(self.texts.take_jagged, batches)
-
-    def append(self, text: str) -> None:
-        self.texts.append(text)
-
-    def extend(self, texts: list[str]) -> None:
-        """Add many samples in one commit."""
-        self.texts.extend(texts)
-
-    def flush(self) -> None:
-        """Make all appends durable."""
-        self.texts.flush()
-
-    def samples(self) -> Iterable[str]:
-        return self.texts
-
-    def picklable(self) -> object:
-        return self.texts
+    @classmethod
+    def build_unsynced(cls, samples, path):
+        cls.OPEN.from_generator(path, iter(samples), **cls.OPTIONS, durability="process")
 
 
-def build(texts: list[str], path: Path) -> None:
-    StringsMmap.from_generator(out_dir=path, sample_generator=iter(texts), batch_size=1024, verbose=False)
+class Texts(Ours, store.Texts):
+    OPEN = StringsMmap
+
+    def jagged(self, batches):
+        return map(self.samples.take_jagged, batches)
+
+    def extend(self, samples):
+        self.samples.extend(samples)
 
 
-def build_unsynced(texts: list[str], path: Path) -> None:
-    """Build without the final sync, as upstream does."""
-    StringsMmap.from_generator(
-        out_dir=path, sample_generator=iter(texts), batch_size=1024, verbose=False, durability="process"
-    )
+class Zstd(Texts):
+    OPTIONS = Texts.OPTIONS | {"zstd_level": 3}
 
 
-def build_compressed(texts: list[str], path: Path, dictionary_size: int | None) -> None:
-    """Compress each text, with a trained dictionary if it has a size."""
-    StringsMmap.from_generator(
-        out_dir=path,
-        sample_generator=iter(texts),
-        batch_size=1024,
-        verbose=False,
-        zstd_level=ZSTD_LEVEL,
-        zstd_train_dictionary_size=dictionary_size,
-    )
+class ZstdDictionary(Texts):
+    OPTIONS = Zstd.OPTIONS | {"zstd_train_dictionary_size": 112_640}
 
 
-def open(path: Path) -> Handle:
-    return Handle(path)
+class Ragged(Ours, store.Arrays):
+    OPEN = RaggedMmap
+
+    def jagged(self, batches):
+        return map(self.samples.take_jagged, batches)
+
+    def padded(self, batches):
+        return map(self.samples.take_padded, batches)
+
+    def windows(self, length, stride, batches):
+        return map(self.samples.windows(length, stride).take, batches)
+
+    @staticmethod
+    def from_indexable(source, path, batch_size, n_jobs, durability="process"):
+        RaggedMmap.from_indexable(path, source, batch_size, n_jobs=n_jobs, verbose=False, durability=durability)
+
+
+class Fixed(Ours, store.Arrays):
+    OPEN = ArrayMmap
+
+    @staticmethod
+    def build_whole(samples, path):
+        ArrayMmap.from_ndarray(path, samples)
+
+
+class Records(Ours, store.Records):
+    OPEN = RecordsMmap

@@ -1,79 +1,100 @@
 """The ancestor, mmap_ninja 0.9.0 from PyPI."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
-
 import numpy as np
 
+import mmap_ninja.numpy as ninja_numpy
+from mmap_ninja.ragged import RaggedMmap
 from mmap_ninja.string import StringsMmap
-from systems.jagged import join
-from systems.protocol import ZSTD_LEVEL
-
-DISTRIBUTION = "mmap_ninja"
-SETTINGS = (
-    "`for t in texts`, `texts[i]`, `texts[idx]` (its list index, given an ndarray, which it takes "
-    "fastest); jagged: `texts[idx]`, each `str` encoded, joined, offsets by `cumsum`; built by "
-    "`from_generator` with batches of 1024; it never syncs"
-)
-BATCH_TYPE = np.ndarray
-LIMITS: dict[str, int] = {}
+from systems import store
+from systems.joining import join_bytes
 
 
-class Handle:
-    """An open `StringsMmap` of 0.9.0."""
+class Upstream:
+    BATCH_TYPE = np.ndarray
+    OPTIONS = {"batch_size": 1024, "verbose": False}
 
-    def __init__(self, path: Path) -> None:
-        self.texts = StringsMmap(path)
+    def batches(self, batches):
+        return map(self.samples.__getitem__, batches)
 
-    def __len__(self) -> int:
+    def append(self, sample):
+        self.samples.append(sample)
+
+    @classmethod
+    def build(cls, samples, path):
+        cls.OPEN.from_generator(path, iter(samples), **cls.OPTIONS)
+
+
+class Texts(Upstream, store.Texts):
+    OPEN = StringsMmap
+
+    def jagged(self, batches):
+        for batch in self.batches(batches):
+            yield join_bytes([text.encode() for text in batch])
+
+
+class Zstd(Texts):
+    OPTIONS = Texts.OPTIONS | {"zstd_level": 3}
+
+
+class ZstdDictionary(Texts):
+    OPTIONS = Zstd.OPTIONS | {"zstd_train_dictionary_size": 112_640}
+
+
+class Ragged(Upstream, store.Joined):
+    OPEN = RaggedMmap
+    LIMITS = {"trivial": 20_000}
+
+    @staticmethod
+    def from_indexable(source, path, batch_size, n_jobs):
+        RaggedMmap.from_indexable(path, source, batch_size, n_jobs=n_jobs, verbose=False)
+
+
+class Fixed(Upstream, store.Arrays):
+    OPEN = staticmethod(ninja_numpy.open_existing)
+
+    def append(self, sample):
+        ninja_numpy.append(self.samples, sample)
+
+    @staticmethod
+    def build(samples, path):
+        ninja_numpy.from_generator(path, iter(samples), batch_size=1024)
+
+    @staticmethod
+    def build_whole(samples, path):
+        ninja_numpy.from_ndarray(path, samples)
+
+
+class Columns:
+    """Four datasets side by side, as its users keep columns."""
+
+    def __init__(self, path):
+        self.images = RaggedMmap(path / "image")
+        self.texts = StringsMmap(path / "text")
+        self.labels = ninja_numpy.open_existing(path / "label")
+        self.tokens = RaggedMmap(path / "tokens")
+
+    def __len__(self):
         return len(self.texts)
 
-    def iterate(self) -> int:
-        total = 0
-        for text in self.texts:
-            total += len(text)
-        return total
+    def __getitem__(self, key):
+        return {
+            "image": self.images[key], "text": self.texts[key], "label": self.labels[key], "tokens": self.tokens[key]
+        }  # fmt: skip
 
-    def random_one(self, indices: list[int]) -> int:
-        texts = self.texts
-        total = 0
-        for index in indices:
-            total += len(texts[index])
-        return total
-
-    def random_batches(self, batches: Sequence[np.ndarray]) -> int:
-        texts = self.texts
-        return sum(sum(map(len, texts[batch])) for batch in batches)
-
-    def jagged_batches(self, batches: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for batch in batches:
-            yield join([text.encode() for text in self.texts[batch]])
-
-    def append(self, text: str) -> None:
-        self.texts.append(text)
-
-    def samples(self) -> Iterable[str]:
-        return self.texts
-
-    def picklable(self) -> object:
-        return self.texts
+    def append(self, record):
+        self.images.append(record["image"])
+        self.texts.append(record["text"])
+        ninja_numpy.append(self.labels, np.asarray(record["label"]))
+        self.tokens.append(record["tokens"])
 
 
-def build(texts: list[str], path: Path) -> None:
-    StringsMmap.from_generator(out_dir=path, sample_generator=iter(texts), batch_size=1024, verbose=False)
+class Records(Upstream, store.Records):
+    OPEN = Columns
 
-
-def build_compressed(texts: list[str], path: Path, dictionary_size: int | None) -> None:
-    """Compress each text, with a trained dictionary if it has a size."""
-    StringsMmap.from_generator(
-        out_dir=path,
-        sample_generator=iter(texts),
-        batch_size=1024,
-        verbose=False,
-        zstd_level=ZSTD_LEVEL,
-        zstd_train_dictionary_size=dictionary_size,
-    )
-
-
-def open(path: Path) -> Handle:
-    return Handle(path)
+    @staticmethod
+    def build(samples, path):
+        path.mkdir(parents=True)  # upstream makes only the last folder
+        RaggedMmap.from_generator(path / "image", (record["image"] for record in samples), **Upstream.OPTIONS)
+        StringsMmap.from_generator(path / "text", (record["text"] for record in samples), **Upstream.OPTIONS)
+        ninja_numpy.from_ndarray(path / "label", np.array([record["label"] for record in samples]))
+        RaggedMmap.from_generator(path / "tokens", (record["tokens"] for record in samples), **Upstream.OPTIONS)
