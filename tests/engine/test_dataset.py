@@ -257,32 +257,6 @@ def test_with_closes(path):
         dataset[0]
 
 
-def test_use_after_close_raises(path):
-    dataset = StringsMmap(path)
-    dataset.close()
-
-    for use in (
-        lambda: dataset[0],
-        lambda: dataset[:],
-        lambda: len(dataset),
-        lambda: list(dataset),
-        lambda: dataset.take([0]),
-        lambda: dataset.take_jagged([0]),
-        lambda: "zero" in dataset,
-        lambda: dataset.byte_lengths,
-        lambda: dataset.starts,
-        lambda: dataset.select([0]),
-        lambda: dataset.append("x"),
-        lambda: dataset.extend(["x"]),
-        dataset.flush,
-        lambda: pickle.dumps(dataset),
-    ):
-        with pytest.raises(ValueError, match="closed"):
-            use()
-    with pytest.raises(ValueError, match="a closed handle cannot be refreshed"):
-        dataset.refresh()
-
-
 def test_machine_durability_syncs_every_commit(path):
     dataset = StringsMmap(path, durability="machine")
 

@@ -10,12 +10,7 @@ import threading
 import pytest
 
 import mmap_ninja as mn
-from mmap_ninja import (
-    ReadOnlyError,
-    StaleHandleError,
-    StringsMmap,
-    _kernel,
-)
+from mmap_ninja import ReadOnlyError, StaleHandleError, StringsMmap, _kernel
 from mmap_ninja.engine import files
 from support.faults import NEW, OLD, durable_rows, flip_bit, fork, slots, watched
 from support.kinds import KINDS

@@ -12,14 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import mmap_ninja
-from mmap_ninja import (
-    ArrayMmap,
-    CorruptDatasetError,
-    RaggedMmap,
-    ReadOnlyError,
-    StaleHandleError,
-    StringsMmap,
-)
+from mmap_ninja import ArrayMmap, CorruptDatasetError, RaggedMmap, ReadOnlyError, StaleHandleError, StringsMmap
 from support.faults import flip_bit, overwrite
 from support.golden import GOLDEN
 from support.kinds import KINDS as STORED

@@ -1,7 +1,6 @@
 """Indexing, views and batches: the list protocol that all kinds share."""
 
 import bisect
-import itertools
 import operator
 import pickle
 import random
@@ -20,20 +19,9 @@ def texts(tmp_path):
     return StringsMmap.from_strings(tmp_path / "ds", TEXTS)
 
 
-@pytest.mark.parametrize("index", [np.int8(3), np.uint64(3), np.array(3), True + 2])
-def test_index_of_any_integer_type_is_taken(texts, index):
-    assert texts[index] == "text 3"
-
-
 @pytest.mark.parametrize("index", [10, -11, 2**62, -(2**62)])
 def test_index_out_of_range_tells_the_length(texts, index):
     with pytest.raises(IndexError, match=f"index {index} is out of range for 10 samples"):
-        texts[index]
-
-
-@pytest.mark.parametrize("index", [2**64, -(2**64)])
-def test_index_past_64_bits_raises_index_error(texts, index):
-    with pytest.raises(IndexError):
         texts[index]
 
 
@@ -46,49 +34,6 @@ def test_index_of_another_type_raises(texts, index):
 def test_dataset_is_a_sequence_to_the_standard_library(texts):
     assert isinstance(texts, Sequence)
     assert sorted(random.Random(0).sample(texts, 10)) == TEXTS
-
-
-@pytest.mark.parametrize(
-    "indices",
-    [
-        [1, -1, 1, 0],
-        (4, 2),
-        range(2, 9, 3),
-        np.array([5, -10], np.int16),
-        np.array([3, 1], np.uint64),
-        np.array([7, 2, 9])[::-1],
-        [np.int64(3), 4],
-        [],
-        np.array([]),
-    ],
-)
-def test_take_matches_list(texts, indices):
-    expected = [TEXTS[int(i)] for i in indices]
-
-    assert texts.take(indices) == expected
-    assert texts[indices if not isinstance(indices, tuple) else list(indices)] == expected
-    assert texts.__getitems__(indices) == expected
-    assert list(texts.select(indices)) == expected
-    values, offsets = texts.take_jagged(indices)
-    assert [values[a:b].tobytes().decode() for a, b in itertools.pairwise(offsets)] == expected
-
-
-def test_boolean_mask_selects(texts):
-    mask = np.arange(10) % 3 == 0
-
-    assert texts[mask] == texts[mask.tolist()] == TEXTS[::3]
-
-
-@pytest.mark.parametrize("indices", [[0, 10], [-11], np.array([0, 10]), np.array([2**63], np.uint64), [2**70]])
-def test_take_out_of_range_raises(texts, indices):
-    with pytest.raises((IndexError, OverflowError), match="out of range|too (big|large)"):
-        texts.take(indices)
-
-
-@pytest.mark.parametrize("indices", [[0.5], ["1"], np.zeros((2, 2), int), [[1]], np.ones(9, bool), 5, "12", [None]])
-def test_take_of_no_indices_raises(texts, indices):
-    with pytest.raises((TypeError, IndexError)):
-        texts.take(indices)
 
 
 def test_view_keeps_its_snapshot(texts):
@@ -175,24 +120,6 @@ def test_repr_html_escapes_samples_and_path(tmp_path):
     assert "&lt;script&gt;" in page
     assert "/<b>" not in page
     assert "6 more" in page
-
-
-def test_prefetch_changes_nothing(texts):
-    texts.prefetch([3, 1])
-    texts.prefetch(slice(None))
-
-    assert list(texts) == TEXTS
-    with pytest.raises(IndexError):
-        texts.prefetch([10])
-
-
-@pytest.mark.filterwarnings("ignore:nanobind:RuntimeWarning")
-def test_uninitialised_handle_raises():
-    handle = StringsMmap.__new__(StringsMmap)
-
-    for use in (lambda: handle[0], lambda: len(handle), lambda: iter(handle), lambda: handle.take([0])):
-        with pytest.raises((ValueError, TypeError, RuntimeError)):
-            use()
 
 
 def test_numpy_and_bisect_take_datasets_for_lists(tmp_path):

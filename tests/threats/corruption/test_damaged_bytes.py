@@ -6,27 +6,10 @@ import struct
 
 import pytest
 
-from mmap_ninja import (
-    ArrayMmap,
-    CorruptDatasetError,
-    DatasetTruncatedError,
-    RaggedMmap,
-    StringsMmap,
-    _kernel,
-)
+from mmap_ninja import ArrayMmap, CorruptDatasetError, DatasetTruncatedError, RaggedMmap, StringsMmap, _kernel
 from mmap_ninja.engine.commit_file import read_commit
 from support.damage import READS, SAMPLES, refuses_all_but
-from support.faults import (
-    DATA,
-    META,
-    OFFSETS,
-    change_slots,
-    flip_bit,
-    overwrite,
-    replace_meta,
-    slot_places,
-    slots,
-)
+from support.faults import DATA, META, OFFSETS, change_slots, flip_bit, overwrite, replace_meta, slot_places, slots
 
 
 @pytest.mark.parametrize("read", READS.values(), ids=READS)

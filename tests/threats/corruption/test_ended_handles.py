@@ -9,12 +9,7 @@ import sys
 
 import pytest
 
-from mmap_ninja import (
-    DatasetTruncatedError,
-    NotADatasetError,
-    StaleHandleError,
-    StringsMmap,
-)
+from mmap_ninja import DatasetTruncatedError, NotADatasetError, StaleHandleError, StringsMmap
 from support.damage import SAMPLES
 
 

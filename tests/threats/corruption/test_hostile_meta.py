@@ -6,18 +6,9 @@ import sys
 
 import pytest
 
-from mmap_ninja import (
-    CorruptDatasetError,
-    StringsMmap,
-)
+from mmap_ninja import CorruptDatasetError, StringsMmap
 from support.damage import SAMPLES
-from support.faults import (
-    DATA,
-    META,
-    OFFSETS,
-    in_child,
-    replace_meta,
-)
+from support.faults import DATA, META, OFFSETS, in_child, replace_meta
 
 
 def meta_with(path, **changes):

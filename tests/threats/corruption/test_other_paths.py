@@ -7,22 +7,9 @@ import struct
 import pytest
 
 import mmap_ninja
-from mmap_ninja import (
-    BytesMmap,
-    CorruptDatasetError,
-    FormatVersionError,
-    NotADatasetError,
-    StringsMmap,
-    _kernel,
-)
+from mmap_ninja import BytesMmap, CorruptDatasetError, FormatVersionError, NotADatasetError, StringsMmap, _kernel
 from support.damage import SAMPLES
-from support.faults import (
-    DATA,
-    META,
-    change_slots,
-    overwrite,
-    replace_meta,
-)
+from support.faults import DATA, META, change_slots, overwrite, replace_meta
 
 
 def test_open_path_that_is_a_file_raises(tmp_path):

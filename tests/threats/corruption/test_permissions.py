@@ -5,14 +5,9 @@ import pickle
 
 import pytest
 
-from mmap_ninja import (
-    ReadOnlyError,
-    StringsMmap,
-)
+from mmap_ninja import ReadOnlyError, StringsMmap
 from support.damage import SAMPLES
-from support.faults import (
-    as_nobody,
-)
+from support.faults import as_nobody
 
 
 @pytest.fixture

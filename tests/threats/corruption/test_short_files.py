@@ -5,20 +5,9 @@ import os
 import numpy as np
 import pytest
 
-from mmap_ninja import (
-    CorruptDatasetError,
-    DatasetTruncatedError,
-    NotADatasetError,
-    StringsMmap,
-)
+from mmap_ninja import CorruptDatasetError, DatasetTruncatedError, NotADatasetError, StringsMmap
 from support.damage import SAMPLES, refuses_all_but
-from support.faults import (
-    DATA,
-    META,
-    OFFSETS,
-    opened,
-    replace_meta,
-)
+from support.faults import DATA, META, OFFSETS, opened, replace_meta
 
 
 @pytest.mark.parametrize("name", [DATA, OFFSETS])
