@@ -24,7 +24,9 @@ def described(task: Task) -> Result:
     return about | {"measures": names}
 
 
+def done(task: Task) -> Result:
+    return described(task) if task.function == "prepare" else measures_of(task.kind)[task.function](task)
+
+
 if __name__ == "__main__":
-    task = Task(**json.loads(sys.argv[1]))
-    result = described(task) if task.function == "prepare" else measures_of(task.kind)[task.function](task)
-    print(f"\n{MARKER}{json.dumps(result)}", flush=True)
+    print(f"\n{MARKER}{json.dumps(done(Task(**json.loads(sys.argv[1]))))}", flush=True)
