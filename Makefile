@@ -19,7 +19,7 @@ CXX_SOURCES := $(wildcard kernel/*.cc kernel/*.h kernel/*/*.cc kernel/*/*.h)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # two pips must not write to one environment
-.PHONY: help dev demo test torture lint format types sanitize fuzz wheel clean
+.PHONY: help dev demo test torture mutation lint format types sanitize fuzz wheel clean
 
 help: ## list the recipes
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ test: $(VENV)/.installed $(VENV)/.group-test ## the test suite; TEST_JOBS=2 at a
 
 torture: $(VENV)/.installed $(VENV)/.group-test ## every crash and power loss that the tests can think of: many minutes
 	$(PY) -m pytest -n $(TEST_JOBS) -m torture $(ARGS)
+
+mutation: $(VENV)/.installed $(VENV)/.group-mutation ## what the tests notice of 300 changes to the library: an hour
+	$(PY) tools/mutation.py
 
 lint: $(VENV)/.group-lint ## style and spelling, changes nothing
 	$(PY) -m ruff check
