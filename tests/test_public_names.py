@@ -162,6 +162,12 @@ SPECS = [
 ]
 
 
+@pytest.mark.parametrize("spec", [mn.Text, mn.Bytes, mn.Json])
+def test_options_of_columns_have_names(spec):
+    with pytest.raises(TypeError, match="positional"):
+        spec(True)
+
+
 ERRORS = [name for name in OWN if name.endswith(("Error", "Warning"))]
 
 
@@ -174,6 +180,7 @@ def test_values_come_back_from_pickles_and_do_not_depend_on_folders(tmp_path):
     errors = [getattr(mn, name)("message") for name in ERRORS]
 
     assert len(errors) > 10
+    assert len({*SPECS}) == len(SPECS)  # hashable
     assert report.problems
     for value in [*SPECS, report, report.problems[0], recovery, *errors]:
         pickled = pickle.dumps(value)

@@ -506,6 +506,15 @@ def test_codec_that_the_meta_cannot_say_is_refused(texts, codec_):
         decode_meta(json.dumps(document).encode(), "meta")
 
 
+@pytest.mark.parametrize("most", [256, 4 << 20])
+def test_codec_at_the_limits_of_dictionaries_is_read(texts, most):
+    meta = texts._state.seen.meta
+    document = json.loads(meta.encode())
+    document["columns"][0]["codec"] = {"name": "zstd", "level": 3, "dictionary_size": most, "dictionary": None}
+
+    assert decode_meta(json.dumps(document).encode(), "meta").columns[0].type.codec.dictionary_size == most
+
+
 DAMAGED_DICTIONARY = b"\x37\xa4\x30\xec" + bytes(300)  # the magic number, and no tables
 
 

@@ -8,8 +8,8 @@ from unittest.mock import Mock
 import pytest
 
 import mmap_ninja as mn
-from mmap_ninja import BytesMmap, NotADatasetError, StaleHandleError, StringsMmap, _kernel
-from mmap_ninja.engine import commit_file, files
+from mmap_ninja import BytesMmap, NotADatasetError, ReadOnlyError, StaleHandleError, StringsMmap, _kernel
+from mmap_ninja.engine import commit_file, dataset, files, log
 
 TEXTS = ["zero", "one", "two"]
 
@@ -141,6 +141,33 @@ def test_append_moves_to_what_others_appended(path):
     assert len(first) == 52
     first.refresh()
     assert list(first) == list(second)
+
+
+def test_compact_goes_on_where_others_append_before_it_has_the_lock(path, monkeypatch):
+    texts, other, asked = StringsMmap(path), StringsMmap(path), []
+    texts.append("before")
+    before = list(texts)
+
+    def locked(*arguments):
+        asked.append(arguments)
+        if len(asked) == 1:
+            other.append("in between")
+        return log.locked(*arguments)
+
+    monkeypatch.setattr(dataset, "locked", locked)
+    texts.compact()
+
+    assert list(texts) == [*before, "in between"]
+    assert len(asked) > 2  # once more after that append: what is copied must be durable
+
+
+def test_flush_of_what_is_durable_needs_no_permission(path, monkeypatch):
+    texts = StringsMmap(path)
+    monkeypatch.setattr(dataset.Dataset, "commit", Mock(side_effect=ReadOnlyError))
+
+    texts.flush()
+
+    assert [slot for _, slot in commit_file.read_commit(path).slots if slot.durable]
 
 
 def test_append_after_a_replace_goes_to_the_new_generation(path):

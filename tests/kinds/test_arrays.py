@@ -32,6 +32,7 @@ DTYPES = [
     np.dtype([("x", "u1"), ("y", "<i4")], align=True),
     np.dtype({"names": ["f"], "formats": ["<i2"], "offsets": [3], "itemsize": 8}),
     [("nested", [("a", "u1"), ("b", "<U2")])],
+    [(("title", "name"), "<i4"), ("ab", "<i4")],
 ]
 LAYOUTS = {
     "C": lambda array: array,

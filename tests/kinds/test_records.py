@@ -312,11 +312,11 @@ def test_columns_are_those_of_the_first_sample(tmp_path):
 
 
 def test_empty_lists_are_what_the_next_ones_are(tmp_path):
-    samples = [{"b": [], "c": {"d": []}}, {"b": ["x"], "c": {"d": [1.5]}}]
+    samples = [{"b": [], "c": {"d": []}, "u": []}, {"b": ["x"], "c": {"d": [1.5]}, "u": [[1], [2, 3]]}]
 
     dataset = RecordsMmap.from_generator(tmp_path / "ds", samples)
 
-    assert dataset.schema == {"b": mn.Json(), "c.d": mn.Ragged(np.dtype(np.float64))}
+    assert dataset.schema == {"b": mn.Json(), "c.d": mn.Ragged(np.dtype(np.float64)), "u": mn.Json()}
     assert plain(dataset[:]) == samples
     with pytest.raises(TypeError, match=r"column 'c.d': the first sample has \[\] there, which does not tell"):
         RecordsMmap.from_generator(tmp_path / "other", [{"b": ["x"], "c": {"d": []}}])

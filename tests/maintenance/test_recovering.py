@@ -252,6 +252,7 @@ def test_damaged_end_of_the_edits_casts_no_doubt_on_the_ends_of_other_files(tmp_
     mmap_ninja.recover(tmp_path / "ds")
 
     assert {problem.file for problem in problems} == {"edits-1"}
+    assert problems[0].blocks == range(1)
     assert list(StringsMmap(tmp_path / "ds")) == ["one", "two", "three", "new 0", "new 1"]
 
 
@@ -309,6 +310,7 @@ def test_impossible_commit_is_recovered_by_what_the_files_hold(path, rows):
 
     assert recovery.samples == len(TEXTS)
     assert recovery.lost == ((range(len(TEXTS), rows),) if rows < 2**60 else ())
+    assert (f"speaks of {rows} samples, which cannot be" in str(recovery.report)) == (rows >= 2**60)
     assert listed(path) == TEXTS
 
 
@@ -525,6 +527,20 @@ def test_lost_commit_beside_half_a_newer_generation_is_that_of_the_older_one(pat
     mmap_ninja.recover(path)
 
     assert listed(path) == TEXTS
+
+
+@pytest.mark.parametrize(("lost", "left"), [("COMMIT", TEXTS[1:]), ("meta-2.json", TEXTS)])
+def test_newest_of_the_whole_generations_comes_back(path, lost, left):
+    shutil.copytree(path, path.parent / "older", ignore=shutil.ignore_patterns("COMMIT"))
+    with StringsMmap(path) as texts:
+        del texts[0]
+        texts.compact()
+    shutil.copytree(path.parent / "older", path, dirs_exist_ok=True)
+    os.truncate(path / lost, 0)
+
+    mmap_ninja.recover(path, keep="readable")
+
+    assert listed(path) == left
 
 
 def test_newer_durable_commit_that_is_damaged_is_not_taken_for_an_older_one(path):

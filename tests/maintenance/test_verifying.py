@@ -22,7 +22,8 @@ from mmap_ninja import (
 )
 from mmap_ninja._kernel import column_of
 from mmap_ninja.engine import files
-from mmap_ninja.maintenance.verify import _verify_samples, _verify_sums, find
+from mmap_ninja.maintenance import survey
+from mmap_ninja.maintenance.verify import Places, _verify_samples, _verify_sums, find
 from support.blocks import DATASETS, TEXTS
 from support.faults import as_nobody, fail_to_sync, flip_bit, fork, in_child, overwrite, result_of, slot_places, watched
 from support.golden import GOLDEN
@@ -457,6 +458,24 @@ def test_empty_samples_that_are_none_are_found_by_full(tmp_path):
     assert problem.samples == (range(1, 2),)
 
 
+def test_damaged_end_casts_no_doubt_on_the_edits(tmp_path):
+    texts = DATASETS["edited"](tmp_path / "ds")
+    texts.flush()
+    flip_bit(texts.path / "c0.data-1", (texts.path / "c0.data-1").stat().st_size - 1)
+
+    (problem,) = texts.verify().problems
+
+    assert problem.file == "c0.data-1, c0.offsets-1"
+
+
+def test_edits_that_end_with_a_block_have_no_problems(tmp_path):
+    texts = StringsMmap.from_strings(tmp_path / "ds", ["x"] * 4096)
+    del texts[::2]
+
+    assert (tmp_path / "ds" / "edits-1").stat().st_size == _kernel.BLOCK
+    assert texts.verify().ok
+
+
 def test_many_problems_of_many_edits_are_told(tmp_path):
     arrays = ArrayMmap.from_ndarray(tmp_path / "ds", np.zeros((2**16, 16), np.uint32))
     del arrays[::2]
@@ -469,3 +488,27 @@ def test_many_problems_of_many_edits_are_told(tmp_path):
     assert [problem.samples for problem in report.problems] == [
         (range(block * 512, block * 512 + 512),) for block in range(0, 2**6, 2)
     ]
+
+
+def test_no_rows_hit_no_samples(texts):
+    assert Places(find(texts.path)).between([(700, 700)]) == ()
+
+
+def test_many_ranges_of_one_problem_are_counted(tmp_path):
+    texts = StringsMmap.from_strings(tmp_path / "ds", ["x"] * 16)
+    texts[::2] = ["y"] * 8
+    texts.flush()
+    flip_bit(texts.path / "c0.data-1", 23)
+
+    (problem,) = texts.verify().problems
+
+    assert [len(part) for part in problem.samples] == [1] * 8
+    assert str(problem).endswith("hits sample 0, sample 2, sample 4, sample 6, sample 8 and 3 more ranges")
+
+
+def test_offsets_that_run_backwards_are_found_whatever_is_read_at_once(tmp_path, monkeypatch):
+    StringsMmap.from_strings(tmp_path / "ds", ["ab"] * 9).close()
+    overwrite(tmp_path / "ds" / "c0.offsets-1", 3 * 8, b"\x03")
+    monkeypatch.setattr(survey, "_OFFSETS_AT_ONCE", 3)
+
+    assert find(tmp_path / "ds").ascents(0).parts == [range(3), range(3, 10)]

@@ -2,13 +2,14 @@
 
 import errno
 import os
+import pickle
 import random
 import shutil
 import warnings
 
 import pytest
 
-from mmap_ninja import CorruptDatasetError, IncompleteDatasetWarning, StringsMmap, _kernel
+from mmap_ninja import CorruptDatasetError, IncompleteDatasetWarning, StaleHandleError, StringsMmap, _kernel
 from mmap_ninja.engine import files
 from support.crash_actions import (
     ACTIONS,
@@ -179,14 +180,14 @@ def test_reboot_keeps_an_intact_tail(tmp_path, reboot, tail):
     assert takes_appends(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["c0.data-1", "c0.offsets-1", "sums-1"])
-def test_reboot_rolls_back_a_damaged_tail_to_the_last_durable_commit(tmp_path, reboot, name):
+@pytest.mark.parametrize(("name", "place"), [("c0.data-1", 1), ("c0.offsets-1", 1), ("sums-1", 1), ("sums-1", 25)])
+def test_reboot_rolls_back_a_damaged_tail_to_the_last_durable_commit(tmp_path, reboot, name, place):
     three_samples(tmp_path)
     texts = StringsMmap(tmp_path)
     durable = (tmp_path / name).stat().st_size
     texts.append("lost" * 50_000)
     texts.append("lost, too")
-    overwrite(tmp_path / name, durable + 1, b"\xfe")
+    overwrite(tmp_path / name, durable + place, b"\xfe")
 
     reboot()
     reader = StringsMmap(tmp_path)
@@ -273,6 +274,19 @@ def test_writer_alive_over_a_rollback_sees_it(tmp_path, reboot):
     old.append("newer")
 
     assert list(old) == list(StringsMmap(tmp_path)) == [*OLD, "new", "newer"]
+
+
+@pytest.mark.parametrize(("name", "found"), [("boot_id", b"\xff" * 16), ("surroundings", (2**40, 2**40))])
+def test_pickle_from_before_a_reboot_or_mount_vouches_for_nothing(tmp_path, monkeypatch, name, found):
+    three_samples(tmp_path)
+    texts = StringsMmap(tmp_path)
+    texts.append("lost")
+    pickled = pickle.dumps(StringsMmap(tmp_path))
+    overwrite(tmp_path / "c0.data-1", 9, b"L")
+    monkeypatch.setattr(files, name, lambda *_: found)
+
+    with pytest.raises(StaleHandleError, match="with 3 samples, where generation 1 with 4 was expected"):
+        pickle.loads(pickled)
 
 
 def test_no_boot_id_verifies_every_time(tmp_path, monkeypatch):

@@ -51,6 +51,7 @@ HOSTILE = {
     "column number": lambda path: meta_with(path, columns=[1]),
     "column of bytes": lambda path: meta_with(path, columns=[{"id": 0, "name": "", "type": "binary"}]),
     "column type list": lambda path: meta_with(path, columns=[{"id": 0, "name": "", "type": ["text"]}]),
+    "column type unknown": lambda path: meta_with(path, columns=[{"id": 0, "name": "", "type": "pickle"}]),
     "no files": lambda path: meta_with(path, files=[]),
     "file number": lambda path: meta_with(path, files=[1]),
     "metadata list": lambda path: meta_with(path, metadata=[]),
@@ -155,7 +156,7 @@ def test_metadata_that_could_not_be_read_back_touches_nothing(tmp_path, metadata
 
 
 def test_largest_metadata_comes_back(tmp_path):
-    metadata = {"a": json.loads("[" * 30 + "]" * 30), "b": [0] * (1 << 18)}
+    metadata = {"a": json.loads("[" * 30 + "]" * 30), "b": [0] * 1_677_000}  # 8 MiB less 3.4 kB
 
     StringsMmap.from_strings(tmp_path / "ds", SAMPLES, metadata=metadata)
 

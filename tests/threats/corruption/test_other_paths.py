@@ -34,13 +34,14 @@ def test_open_empty_directory_for_reading_raises(tmp_path):
 
 
 def test_open_directory_of_foreign_files_raises_and_names_some(tmp_path):
-    (tmp_path / "notes.txt").write_text("mine")
+    for number in range(6):
+        (tmp_path / f"{number}.txt").write_text("mine")
 
     for open_it in (StringsMmap, mmap_ninja.open):
-        with pytest.raises(NotADatasetError, match=r"holds \['notes.txt'\] but no COMMIT file"):
+        with pytest.raises(NotADatasetError, match=r"holds \['\d.txt'(, '\d.txt'){4}\] but no COMMIT file"):
             open_it(tmp_path)
 
-    assert os.listdir(tmp_path) == ["notes.txt"]
+    assert len(os.listdir(tmp_path)) == 6
 
 
 def test_build_into_directory_of_foreign_files_raises_and_keeps_them(tmp_path):

@@ -1,6 +1,7 @@
 """Files that are cut, or gone: refused, or harmless."""
 
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -16,11 +17,23 @@ def test_truncated_payload_or_offsets_raise_at_every_length(path, name):
 
     for length in range(len(content)):
         (path / name).write_bytes(content[:length])
-        with pytest.raises(DatasetTruncatedError, match=rf"{name}: holds {length} bytes where the commit needs"):
+        message = rf"{name}: holds {length} bytes where the commit needs {len(content)};"
+        with pytest.raises(DatasetTruncatedError, match=message):
             StringsMmap(path)
 
     (path / name).write_bytes(content)
     assert list(StringsMmap(path)) == SAMPLES
+
+
+def test_refresh_after_a_truncated_file_was_put_back_reads_it(path):
+    texts = StringsMmap(path)
+    shutil.copy(path / DATA, path.parent / "copy")
+    os.truncate(path / DATA, 0)
+    os.rename(path.parent / "copy", path / DATA)
+
+    texts.refresh()
+
+    assert list(texts) == SAMPLES
 
 
 def test_truncated_sums_raise(tmp_path):
