@@ -1,7 +1,7 @@
-"""Opens and reads directories that bytes have damaged: whatever they hold, samples or this library's errors come out.
+"""Opens and reads damaged directories: the result must be samples, or errors of this library.
 
-python fuzz/fuzz_open.py build/inputs            with atheris, which steers by coverage; libFuzzer's options
-python fuzz/fuzz_open.py -runs=1000 -seed=1        without it, random bytes
+python fuzz/fuzz_open.py build/inputs            with atheris, which is guided by coverage; options of libFuzzer python
+fuzz/fuzz_open.py -runs=1000 -seed=1        without atheris: random bytes
 """
 
 import base64
@@ -49,11 +49,11 @@ VALUES = [
     "..", "/etc/passwd", "c0.data-1", "c1.data-1", "sums-1", "data.ninja", "COMMIT", [], {}, [0], [1, 1], [1, 2],
     [2**40, 0], [0, 2**62], [2**31, 2**31], [1] * 33, [["a", "<i4"]], [["", "|V4"]], [["a", "<i4", [2, 2]]], *NUMBERS,
 ]  # fmt: skip
-MOST_SAMPLES = 1000  # of a dataset that is read whole: rows of no bytes cost a hostile file nothing
+MOST_SAMPLES = 1000  # of a dataset that is read completely: rows of 0 bytes cost a hostile file nothing
 
 
 class Bytes:
-    """The fuzzer's bytes as choices; zeros, once they have run out."""
+    """The fuzzer's bytes as choices; zeros when they run out."""
 
     def __init__(self, data):
         self.data = data
@@ -71,14 +71,14 @@ class Bytes:
         return options[self.below(len(options))]
 
     def value(self):
-        """A number that matters, or any."""
+        """A number: an interesting one, or any."""
         kind = self.below(4)
         return self.number(8) if kind == 3 else (self.choose(NUMBERS) + kind) % 2**64
 
 
 @functools.cache
 def templates():
-    """Whole directories: the content of each file, by its name."""
+    """Intact directories: the content of each file, by its name."""
     found = []
     with tempfile.TemporaryDirectory() as folder:
         for name, kind in KINDS.items():
@@ -103,7 +103,7 @@ def contents(path):
 
 
 def damage_bytes(files, choices):
-    """Some bytes of one file."""
+    """Change some bytes of a file."""
     name = choices.choose(sorted(files))
     content = bytearray(files[name])
     at = choices.below(len(content) + 1)
@@ -131,16 +131,16 @@ def damage_bytes(files, choices):
 
 
 def damage_slots(files, choices):
-    """A field of one slot, or of all, which has the right checksum afterwards."""
+    """Change a field of one slot or of all, with a correct checksum."""
     field, value, which = choices.choose([10, 12, 16, *range(24, 144, 8)]), choices.value(), choices.below(8)
     for place in range(_kernel.SLOTS) if which >= _kernel.SLOTS else [which]:
         change_slot(files, place, field, struct.pack("<Q", value)[: 4 if field < 24 else 8])
 
 
 def damage_meta(files, choices):
-    """A value somewhere in the JSON of a meta file, which the slots vouch for afterwards."""
+    """Change a value in the JSON of a meta file, with its digest in the slots."""
     name = choices.choose([name for name in sorted(files) if name.startswith("meta-")])
-    with contextlib.suppress(ValueError):  # damaged already
+    with contextlib.suppress(ValueError):  # already damaged
         document = json.loads(files[name])
         node, path = document, []
         while isinstance(node, dict | list) and node and (not path or choices.below(8)):
@@ -163,20 +163,20 @@ def damage_meta(files, choices):
                 case _:
                     parent[key] = choices.choose(VALUES)
         files[name] = json.dumps(document).encode()
-    vouch(files)
+    name_meta(files)
 
 
 def damage_json(files, choices):
-    """Bytes of a meta file, which the slots vouch for afterwards."""
+    """Change bytes of a meta file, with its digest in the slots."""
     name = choices.choose([name for name in sorted(files) if name.startswith("meta-")])
     part = {name: files[name]}
     damage_bytes(part, choices)
     files |= part
-    vouch(files)
+    name_meta(files)
 
 
-def vouch(files):
-    """Let every slot name the newest meta file's content."""
+def name_meta(files):
+    """Write the digest of the newest meta file to every slot."""
     for place in range(_kernel.SLOTS):
         slot = slot_of(files, place)
         meta = files.get(f"meta-{slot.generation}.json") if slot else None
@@ -202,7 +202,7 @@ def change_slot(files, place, field, value):
 
 
 def damaged(choices):
-    """A template with one to four damages."""
+    """A template that was damaged one to four times."""
     files = dict(choices.choose(templates()))
     for _ in range(1 + choices.below(4)):
         acts = [damage_bytes]
@@ -217,7 +217,7 @@ def damaged(choices):
 
 
 def read(dataset):
-    """All samples in all ways, and all that is known of them."""
+    """Read all samples in all ways, and all their properties."""
     count = len(dataset)
     repr(dataset), dataset.metadata, dataset.complete, dataset.path
     few = [place for place in (0, 1, count // 2, count - 1) if 0 <= place < count]
@@ -246,7 +246,7 @@ def read(dataset):
 
 
 def pad(dataset):
-    """Into boxes of a size that is asked for: a shape of no elements may have any extent, and boxes are no views."""
+    """Pad to a given size: an empty shape may have any extents, and padded batches need memory."""
     if isinstance(dataset, mmap_ninja.RaggedMmap) and len(dataset):
         dataset.take_padded(range(len(dataset)), value=1, length=[16] * max(dataset[0].ndim, 1))
 
@@ -260,7 +260,7 @@ def read_by_name(dataset, name):
 
 
 def write(dataset):
-    """What changes a damaged dataset, where that is not refused."""
+    """Change a damaged dataset, unless that is refused."""
     return [
         lambda: dataset.append(dataset[0]),
         lambda: dataset.extend([dataset[-1]] * 2),
@@ -272,11 +272,11 @@ def write(dataset):
     ]
 
 
-# What users are told of readings that a sound dataset may refuse.
+# Errors that an intact dataset may raise, too.
 REFUSALS = (
-    (AttributeError, "an edited dataset has no starts and ends"),
+    (AttributeError, "samples were deleted or replaced, so starts and ends"),
     (TypeError, "is a scalar, which has no length"),
-    (TypeError, "has no type in Arrow"),
+    (TypeError, "has no Arrow type"),
     (ValueError, "call mmap_ninja.upgrade on it first"),
     (ValueError, "take_jagged: "),
     (ValueError, "take_padded: "),
@@ -293,7 +293,7 @@ def fuzz_one(data):
     """Damage a dataset by these bytes, then open, read and write it.
 
     Raises:
-        Exception: any that is not of this library, nor documented.
+        Exception: any other than the errors of this library and documented ones.
     """
     choices = Bytes(data)
     files = damaged(choices)
@@ -314,7 +314,7 @@ def fuzz_one(data):
                 recovered = mmap_ninja.recover(path, folder / "recovered").path
                 report = mmap_ninja.verify(recovered, "full")
                 if not report.ok:
-                    raise AssertionError(f"recovered, and still damaged: {report}")
+                    raise AssertionError(f"recovered, but still damaged: {report}")
             with refused(path):
                 dataset = mmap_ninja.open(path, read_mode=choices.choose(["mmap", "pread"]))
                 acts = read(dataset)
@@ -333,7 +333,7 @@ def refused(path):
         yield
     except MmapNinjaError as error:
         if str(path) not in str(error):
-            raise AssertionError(f"an error that does not say where: {error}") from error
+            raise AssertionError(f"an error without the path: {error}") from error
     except Exception as error:
         if not any(type(error) is kind and text in str(error) for kind, text in REFUSALS):
             raise
@@ -341,7 +341,7 @@ def refused(path):
 
 @functools.cache
 def memory_folder():
-    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - a folder of its own in there
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - only for a folder in it
 
 
 def replay(archive):
@@ -357,10 +357,10 @@ def replay(archive):
 
 
 def fuzz_randomly(runs, seconds, seed):
-    """Fuzz with random bytes, as far as there is no atheris.
+    """Fuzz with random bytes, without atheris.
 
     Returns:
-        How often.
+        The number of runs.
     """
     end = time.monotonic() + seconds
     source = random.Random(seed)
@@ -381,7 +381,7 @@ def main(arguments):
         atheris.Setup(arguments, fuzz_one)
         atheris.Fuzz()
         return
-    print("atheris is not installed: random bytes, without a look at the coverage")
+    print("atheris is not installed: using random bytes, not guided by coverage")
     options = dict(argument[1:].split("=") for argument in arguments[1:] if argument.startswith("-"))
     replayed = sum(replay(folder) for folder in arguments[1:] if not folder.startswith("-"))
     runs = int(options.get("runs", 10**9))

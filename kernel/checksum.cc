@@ -73,7 +73,7 @@ void Xxh64::update(const void* data, size_t size) {
     p += missing;
     size -= missing;
   }
-  // In locals, since stores through the member array would keep the lanes out of registers.
+  // In locals, since stores to the member array would keep the lanes out of registers.
   uint64_t lanes[4] = {lanes_[0], lanes_[1], lanes_[2], lanes_[3]};
   for (; size >= kStripe; size -= kStripe, p += kStripe) consume_stripe(lanes, p);
   std::memcpy(lanes_, lanes, sizeof lanes);

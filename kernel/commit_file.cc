@@ -71,7 +71,7 @@ Status CommitFile::read() {
 }
 
 Status CommitFile::settle(std::span<const int> files) {
-  // What can fail without a doubt comes first.
+  // First what can fail without leaving doubt.
   std::vector<std::unique_ptr<File>> directories;
   if (!names_synced_ && !directory_.empty()) {
     for (const std::string& path : {directory_, directory_ + "/.."}) {
@@ -92,7 +92,7 @@ Status CommitFile::settle(std::span<const int> files) {
   if (names_synced_) return {};
   if (directories.empty()) directories.push_back(std::make_unique<File>(-1));
   for (const auto& directory : directories) {
-    // A directory that may not be read, or is nobody knows where, cannot be waited for alone.
+    // A directory that cannot be read, or whose path is unknown, cannot be synced alone.
     Status status = directory->fd() < 0 ? io::sync_filesystem(fd_) : io::sync_directory(directory->fd());
     if (!status.ok()) return doubted(status);
   }

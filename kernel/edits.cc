@@ -7,11 +7,11 @@ namespace {
 
 using Range = Edits::Range;
 
-// A chunk is what a single edit copies, and what a look-up searches at last: as many keys as the CPU can
-// fetch at once. Measured with 10^6 ranges: chunks of 512 take twice as long.
+// Ranges per chunk. An edit copies one chunk, and a look-up ends with a search in one: it has as many keys as
+// the CPU can fetch at once. Measured with 10^6 ranges: chunks of 512 take twice as long.
 constexpr size_t kChunk = 128;
 constexpr size_t kKeysPerLine = 8;
-constexpr size_t kCachedChunks = 64;  // so many stay in the CPU's cache
+constexpr size_t kCachedChunks = 64;  // as many as stay in the CPU's cache
 
 bool continues(const Range& first, const Range& next) {
   if (first.end() != next.row || first.hides() != next.hides()) return false;
@@ -33,8 +33,8 @@ Range rest(const Range& range, uint64_t row) {
   return {row, range.count - skipped, range.hides() ? Edits::kHidden : range.target + skipped};
 }
 
-// The index of the last of the sorted numbers that is at most `value`, or -1. Without branches: which half
-// holds the value is a coin's toss, and a wrong guess costs more than the whole look-up.
+// The index of the last of the sorted numbers that is at most `value`, or -1. Without branches: they would be
+// unpredictable, and a misprediction costs more than the whole look-up.
 ptrdiff_t last_at_most(const uint64_t* numbers, size_t count, uint64_t value) {
   const uint64_t* base = numbers;
   while (count > 1) {
@@ -46,14 +46,14 @@ ptrdiff_t last_at_most(const uint64_t* numbers, size_t count, uint64_t value) {
   return base - numbers;
 }
 
-// Log lines as the ranges that each makes, in their order.
+// The ranges of log lines, in the order of the lines.
 Status ranges_of(std::span<const Edit> log, uint64_t rows, std::vector<Range>* ranges) {
   auto fits = [rows](uint64_t row, uint64_t count) { return row <= rows && count <= rows - row; };
   ranges->reserve(log.size());
   for (size_t k = 0; k < log.size(); ++k) {
     const Edit& edit = log[k];
     bool known = edit.op == kDelete || edit.op == kReplace;
-    // A sample is stored after the one that it replaces: nothing is ever stored at the place of another.
+    // A replacement is always stored in a later row than the sample that it replaces.
     bool is_whole =
         edit.count > 0 && fits(edit.row, edit.count) &&
         (edit.op == kDelete || (fits(edit.new_row, edit.count) && edit.row + edit.count <= edit.new_row));
@@ -70,7 +70,7 @@ bool are_ordered(std::span<const Range> ranges) {
   return true;
 }
 
-// What remains of the ranges below where those above do not cover them, and those above.
+// The ranges above, and the parts of the ranges below that they do not cover.
 void overlay(std::span<const Range> below, std::span<const Range> above, std::vector<Range>* out) {
   size_t next = 0;
   for (Range range : below) {
@@ -79,7 +79,7 @@ void overlay(std::span<const Range> below, std::span<const Range> above, std::ve
       if (cover.row > range.row) add({range.row, cover.row - range.row, range.target}, out);
       if (cover.end() >= range.end()) {
         range.count = 0;
-        break;  // it may cover what follows, too
+        break;  // it may also cover the next one
       }
       add(cover, out);
       if (cover.end() > range.row) range = rest(range, cover.end());
@@ -89,9 +89,9 @@ void overlay(std::span<const Range> below, std::span<const Range> above, std::ve
   for (; next < above.size(); ++next) add(above[next], out);
 }
 
-// What ranges come to when each is laid over those before it: in the order of their rows, without overlaps.
-// Where they are so already, that is the ranges themselves; else it is in the buffer. Halves laid over each
-// other come to the same as one by one, but each range is in few overlays, however they lie.
+// Combines ranges, of which later ones cover earlier ones: the result is in the order of rows, without
+// overlaps. Ranges that are like this already are returned as they are; else the result is in the buffer.
+// Recursion by halves gives the same as one by one, but each range is then part of only a few overlays.
 std::span<const Range> flattened(std::span<const Range> ranges, std::vector<Range>* buffer) {
   if (are_ordered(ranges)) return ranges;
   std::vector<Range> below, above;
@@ -116,7 +116,7 @@ Status Edits::apply(const std::shared_ptr<const Edits>& before, std::span<const 
 }
 
 void Edits::add_chunks(std::span<const Range> ranges, std::vector<ChunkPtr>* chunks) {
-  // Neither full, which the next edit would split, nor nearly empty.
+  // Not full, or the next edit would split them, and not nearly empty.
   size_t count = (ranges.size() + kChunk - 1) / kChunk;
   for (size_t k = 0; k < count; ++k) {
     auto part = ranges.subspan(ranges.size() * k / count);
@@ -128,12 +128,12 @@ void Edits::add_chunks(std::span<const Range> ranges, std::vector<ChunkPtr>* chu
       chunk->keys.push_back(range.row - chunk->hidden);
       if (range.hides()) chunk->hidden += range.count;
     }
-    chunk->keys.resize(kChunk, UINT64_MAX);  // for a search of as many steps in each
+    chunk->keys.resize(kChunk, UINT64_MAX);  // so that a search takes the same number of steps in each
     chunks->push_back(std::move(chunk));
   }
 }
 
-// Lays ranges that do not overlap, in the order of their rows, over what is there. Copies only the chunks
+// Lays ranges, ordered by their rows and without overlaps, over the existing ones. Copies only the chunks
 // that they touch.
 void Edits::assign(std::span<const Range> ranges) {
   std::vector<ChunkPtr> chunks;
@@ -141,7 +141,7 @@ void Edits::assign(std::span<const Range> ranges) {
   std::vector<Range> below, laid;
   size_t at = 0;
   while (!ranges.empty()) {
-    // The chunks before the one that has room for the next range stay as they are.
+    // The chunks before the one for the next range do not change.
     while (at + 1 < chunks_.size() && chunks_[at + 1]->ranges.front().row <= ranges.front().row)
       chunks.push_back(chunks_[at++]);
     below.clear();
@@ -175,16 +175,16 @@ void Edits::index() {
   }
 }
 
-// The last range that begins at or before a position, and the row that the position had without it; false if
-// there is none.
+// The last range that begins at or before a position, and the row of the position without that range; false
+// if there is none.
 bool Edits::locate(uint64_t position, Found* found) const {
   ptrdiff_t which = last_at_most(first_positions_.data(), first_positions_.size(), position);
   if (which < 0) return false;
   const Head& head = heads_[static_cast<size_t>(which)];
   if (heads_.size() > kCachedChunks)
     for (size_t k = 0; k < kChunk; k += kKeysPerLine) __builtin_prefetch(head.keys + k);
-  uint64_t row = position + head.hidden_before;  // were there no hidden rows in the chunk
-  const uint64_t* key = head.keys;               // the first one is not greater
+  uint64_t row = position + head.hidden_before;  // if the chunk had no hidden rows
+  const uint64_t* key = head.keys;               // the first key is not greater
 #pragma GCC unroll 8
   for (size_t half = kChunk / 2; half > 0; half /= 2) key += half * static_cast<size_t>(key[half] <= row);
   auto range = static_cast<size_t>(key - head.keys);
@@ -214,7 +214,7 @@ uint64_t Edits::stored(uint64_t position, uint64_t* count) const {
     return range.target + (row - range.row);
   }
   if (range.hides()) row += range.count;
-  // Up to the next range, which may be in the next chunk.
+  // Up to the next range, perhaps in the next chunk.
   bool is_last = found.range + 1 == found.head->size;
   const Head* end = heads_.data() + heads_.size();
   const Range* next = is_last ? nullptr : found.head->ranges + found.range + 1;

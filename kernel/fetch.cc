@@ -9,7 +9,7 @@ namespace {
 
 constexpr uint64_t kNumber = sizeof(uint64_t);
 
-// How many of the rows follow one after the other, from the first one on.
+// How many of the rows, from the first one on, are consecutive.
 uint64_t run_of(const uint64_t* rows, uint64_t count) {
   uint64_t run = 1;
   while (run < count && rows[run] == rows[0] + run) ++run;

@@ -19,7 +19,7 @@ Status File::check_writer() const {
 Status File::try_lock(bool* taken) {
   *taken = false;
   if (Status status = check_writer(); !status.ok()) return status;
-  enroll();  // before it has the lock: a fork in between is cleaned up, too
+  enroll();  // before locking, so that a fork in between is cleaned up, too
   Status status = io::try_lock(fd_, taken);
   locked_ = status.ok() && *taken;
   if (!locked_) leave();

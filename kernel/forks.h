@@ -4,14 +4,14 @@
 
 namespace mmap_ninja {
 
-// How often the process was forked on its way here: tells it from those that it was forked from, whose ids
-// may be used again.
+// The number of forks that led to this process: distinguishes it from its ancestors, whose process ids may be
+// reused.
 uint64_t forks_so_far();
-// For messages.
+// The process id, for messages.
 uint64_t process_id();
 
-// What a forked child must let go of: it would keep its parent's locks alive after the parent. The one
-// clean-up after a fork: whatever holds a lock derives from this. The GIL serialises `enroll` and `leave`.
+// Base of everything that holds a lock: a forked child must close it, or it would keep its parent's locks
+// alive after the parent. This is the only clean-up after a fork. The GIL serialises `enroll` and `leave`.
 class Inherited {
  public:
   Inherited() = default;
@@ -20,10 +20,10 @@ class Inherited {
 
  protected:
   ~Inherited() { leave(); }
-  // From now on, a child lets go of this.
+  // From now on, a forked child abandons this object.
   void enroll();
   void leave();
-  // In the child: closes descriptors, and never unlocks, which would free the parent's locks.
+  // Called in the child: closes descriptors without unlocking, which would release the parent's locks.
   virtual void abandon() = 0;
 
  private:

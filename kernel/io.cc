@@ -26,7 +26,7 @@ namespace {
 
 std::atomic<Hook> watcher{nullptr};
 
-// Linux transfers at most 0x7ffff000 bytes a call.
+// Below the 0x7ffff000 bytes that Linux transfers per call.
 constexpr uint64_t kLargestTransfer = uint64_t{1} << 30;
 
 int64_t watch(const Call& call) {
@@ -36,7 +36,7 @@ int64_t watch(const Call& call) {
 
 Status failure(const char* name, int error) { return {.code = Code::system, .error = error, .what = name}; }
 
-// Runs one system call through the watcher and retries EINTR.
+// Runs a system call through the hook, and retries on EINTR.
 template <typename Function>
 Status call(const Call& described, Function function) {
   for (;;) {
@@ -75,7 +75,7 @@ Status write_at(int fd, const void* data, uint64_t size, uint64_t offset) {
 
 namespace {
 
-// -1 and an errno if the system does not copy between these files by itself.
+// -1 and errno if the system cannot copy between these files.
 ssize_t copy_inside([[maybe_unused]] int from, [[maybe_unused]] uint64_t from_offset, [[maybe_unused]] int to,
                     [[maybe_unused]] uint64_t to_offset, [[maybe_unused]] uint64_t size) {
 #if defined(__linux__)
@@ -168,15 +168,15 @@ namespace {
 constexpr auto kSameOwner = static_cast<uid_t>(-1);
 constexpr auto kSameGroup = static_cast<gid_t>(-1);
 
-// `given`: whether that was permitted.
+// `given`: whether it was permitted.
 Status give(int fd, uid_t owner, gid_t group, bool* given) {
   Status status = call({"fchown", fd, nullptr, 0, nullptr, 0}, [&] { return ::fchown(fd, owner, group); });
   *given = status.ok();
   return status.error == EPERM ? Status{} : status;
 }
 
-// Gives a new file the mode of another one, and where permitted its group and, by root, its owner. Where the
-// group is not, nobody of this process's group shall have what that one's group has.
+// Gives a new file the mode of another one and, where permitted, its group and, for root, its owner. If the
+// group cannot be set, the group of this process does not get the permissions of that group.
 Status imitate(int fd, int like) {
   struct stat own, other;
   if (::fstat(fd, &own) != 0 || ::fstat(like, &other) != 0) return failure("fstat", errno);
@@ -210,7 +210,7 @@ Status create_file(const char* path, int like, int* fd) {
 }
 
 Status open_regular(const char* path, bool writable, int* fd) {
-  // O_NONBLOCK: opening a FIFO must fail the check below, not wait for its other end.
+  // O_NONBLOCK: a FIFO must fail the check below, instead of waiting for a writer.
   do {
     *fd = ::open(path, (writable ? O_RDWR : O_RDONLY) | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
   } while (*fd < 0 && errno == EINTR);
@@ -227,7 +227,7 @@ Status open_regular(const char* path, bool writable, int* fd) {
 #if defined(__linux__)
 namespace {
 
-// The system's answer, in which older headers do not name all fields.
+// The result of statx; older headers lack some fields.
 union Statx {
   struct statx named;
   uint8_t bytes[256];
@@ -240,12 +240,13 @@ union Statx {
   }
   uint64_t device() const { return makedev(named.stx_dev_major, named.stx_dev_minor); }
 
-  // Since Linux 5.8: numbers that are used again. Since 6.8, instead if asked for: numbers that never are,
-  // all of which are greater.
+  // Since Linux 5.8: numbers that are reused. Since 6.8, on request: numbers that are never reused, and
+  // greater.
   static constexpr unsigned kMountId = 0x1000, kMountIdUnique = 0x4000;
 };
 
-// Counts the media that were ever attached to the system (Linux 5.15); a partition is on its parent's.
+// The number of the disk, counting all that were ever attached to the system (Linux 5.15); a partition has
+// that of its disk.
 uint64_t disk_number(unsigned major, unsigned minor) {
   for (const char* where : {"", "../"}) {
     char path[80], text[32] = {};

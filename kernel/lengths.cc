@@ -7,7 +7,7 @@ namespace mmap_ninja {
 Status extents(std::span<const FileRule> rules, uint64_t rows, uint64_t edits, std::span<const uint64_t> ends,
                std::vector<uint64_t>* found) {
   constexpr Status kTooLarge{.code = Code::overflow, .what = "dataset"};
-  uint64_t blocks = 0;  // complete, of the sealed files so far
+  uint64_t blocks = 0;  // complete blocks of the sealed files so far
   found->clear();
   for (size_t k = 0; k < rules.size(); ++k) {
     uint64_t units = 0, extent;
@@ -28,7 +28,7 @@ Status extents(std::span<const FileRule> rules, uint64_t rows, uint64_t edits, s
         units = blocks;
         break;
     }
-    // Offsets into files, and off_t, are signed 64-bit elsewhere.
+    // Offsets into files (off_t, NumPy) are signed 64-bit numbers.
     if (__builtin_mul_overflow(units, rules[k].unit, &extent) || extent > INT64_MAX) return kTooLarge;
     if (rules[k].sealed) blocks += extent / kBlock;
     found->push_back(extent);

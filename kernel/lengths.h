@@ -14,23 +14,23 @@ enum class LengthRule : uint8_t {
   offsets,  // (rows + 1) * unit: u64 ends with a leading zero
   payload,  // offsets[rows] * unit, offsets being the file at index `offsets`
   edits,    // edits * unit
-  sums,     // unit for each complete block of the sealed files above
+  sums,     // unit per complete block of the sealed files above
 };
 
-// What messages call a file.
+// The name of a file in messages.
 const char* name_of(LengthRule length);
 
 struct FileRule {
-  uint64_t id;  // names the file in sums and digest
+  uint64_t id;  // the file's number in sums and digest
   LengthRule length;
   uint64_t unit;
   uint32_t offsets;
-  bool sealed;  // its complete blocks have sums, and its end is in the digest
+  bool sealed;  // its complete blocks have sums, the rest is covered by the digest
   int fd;       // owned by the log from `Log::open` on
 };
 
-// How many bytes of each file belong to a commit. `ends`: for each payload, the offset at `rows`, where its
-// last row ends; what stands for other files is not looked at. The package has the same rule in Python.
+// The bytes of each file that belong to a commit. `ends`: for each payload, the offset at `rows`, where its
+// last row ends; entries of other files are ignored. The package has the same rules in Python.
 Status extents(std::span<const FileRule> rules, uint64_t rows, uint64_t edits, std::span<const uint64_t> ends,
                std::vector<uint64_t>* found);
 

@@ -26,7 +26,7 @@ Status file_size(int fd, uint64_t* size) {
   return {};
 }
 
-// The largest extent that a file may have: offsets into it, and off_t, are signed 64-bit elsewhere.
+// Files may have up to INT64_MAX bytes: offsets (off_t, NumPy) are signed 64-bit numbers.
 bool grow(uint64_t* extent, uint64_t size) {
   return !__builtin_add_overflow(*extent, size, extent) && *extent <= INT64_MAX;
 }
@@ -50,8 +50,8 @@ void Log::close() {
   leave();
   for (const FileRule& rule : rules_) ::close(rule.fd);
   rules_.clear();
-  commits_.reset();  // a map keeps its file open, and with it the file's lock
-  // Closed, never unlocked: after a fork the lock is shared with the parent, who may hold it.
+  commits_.reset();  // a map keeps its file open, and thus its lock
+  // Closed, but not unlocked: after a fork the lock is shared with the parent, which may hold it.
   for (int* fd : {&commit_fd_, &lock_fd_, &meta_fd_}) {
     if (*fd >= 0) ::close(*fd);
     *fd = -1;
@@ -100,11 +100,11 @@ Status Log::commit(const CommitRequest& request) {
   Status status = check_place(request.anywhere);
   if (request.anywhere) commit_file_.lose_directory();
   if (status.ok()) status = adopt();
-  // After the others: what has been put in the place of what is in doubt is told first.
+  // Last: that the dataset was replaced is reported before this.
   if (status.ok() && poisoned_) status = {.code = Code::suspect};
   if (status.ok() && request.base) status = check_base(*request.base);
   if (status.ok()) status = append(request);
-  // Its error is no news of the commit, which the caller would make again.
+  // Its error is ignored: the commit is made, and the caller would repeat it.
   if (lock_fd_ >= 0) (void)io::unlock(lock_fd_);
   return status;
 }
@@ -124,8 +124,8 @@ Status Log::lock(double seconds) {
   }
 }
 
-// Under the lock: whether what is locked and written to is what others find at the path. It is not if the
-// directory was deleted or renamed, or rsync put a copy in its place: nobody would see the commit.
+// Called under the lock: whether the locked and written files are those at the path. They are not if the
+// directory was deleted or renamed, or rsync replaced files: nobody would see the commit.
 Status Log::check_place(bool anywhere) const {
   struct Known {
     int fd;
@@ -143,7 +143,7 @@ Status Log::check_place(bool anywhere) const {
     bool missing = !found.ok() && (found.error == ENOENT || found.error == ENOTDIR);
     if (missing || (asked && found.ok() && (place.device != known.device || place.inode != known.inode)))
       return {.code = Code::deleted};
-    if (!asked || !found.ok()) {  // this process may not look there any more
+    if (!asked || !found.ok()) {  // this process may no longer look there
       if (Status status = io::look_at(known.fd, &links, &size); !status.ok()) return status;
       if (links == 0) return {.code = Code::deleted};
     }
@@ -153,9 +153,10 @@ Status Log::check_place(bool anywhere) const {
   return {};
 }
 
-// Under the lock: make the newest commit, whoever made it, the state that this log appends to.
+// Called under the lock: makes the newest commit, also of another writer, the state that this log appends to.
 Status Log::adopt() {
-  // Under the lock nobody writes the slots, so the map cannot show one torn; it saves a pread of all four.
+  // Nobody writes slots while the lock is held, so the map cannot show a torn one; it saves a pread of all
+  // four.
   const uint8_t* bytes = commits_->data();
   if (!commit_file_.has_changed(bytes)) return {};
   Slot newest{};
@@ -169,7 +170,7 @@ Status Log::adopt() {
     if (decoded == SlotState::newer) return {.code = Code::moved};
     if (decoded != SlotState::valid) continue;
     if (slot.flags & kSuspect) return {.code = Code::suspect};
-    if (slot.seq > INT64_MAX) return {.code = Code::moved};  // it is refused when it is read again
+    if (slot.seq > INT64_MAX) return {.code = Code::moved};  // reading it again reports the error
     if (!found || slot.seq > newest.seq || (slot.seq == newest.seq && slot.durable)) newest = slot;
     found = true;
   }
@@ -177,8 +178,7 @@ Status Log::adopt() {
   if (newest.generation != state_.generation || newest.uuid != state_.uuid ||
       newest.features != state_.features)
     return {.code = Code::moved};
-  // Mounts may differ: the open commit file keeps its filesystem mounted somewhere, and with it what is
-  // cached.
+  // Mounts may differ: the open commit file keeps its filesystem mounted somewhere, and thus its cache.
   Slot here{};
   commit_file_.sign(&here);
   bool same_machine = newest.boot == here.boot && newest.boot != Id{} && newest.device == here.device &&
@@ -194,13 +194,13 @@ Status Log::adopt() {
   return {};
 }
 
-// Whether a slot of the state's number is the state's.
+// Whether a slot with the state's number is the state.
 bool Log::is_state(const Slot& slot) const {
   return slot.rows == state_.rows && slot.edits == state_.edits && slot.flags == state_.flags &&
          slot.digest == state_.digest && (!(slot.carries & kSums) || slot.content == state_.content);
 }
 
-// Whether the state goes on from a commit that somebody has seen.
+// Checks that the state continues a commit that a handle has seen.
 Status Log::check_base(const Base& base) {
   if (base == Base{state_.rows, state_.edits, state_.content}) return {};
   if (base.rows > state_.rows || base.edits > state_.edits) return {.code = Code::moved};
@@ -229,7 +229,7 @@ Status Log::check_base(const Base& base) {
   return {};
 }
 
-// The sum of some lines of the sums file.
+// The total of a range of entries of the sums file.
 Status Log::sum_lines(uint64_t from, uint64_t to, uint64_t* total) const {
   constexpr uint64_t kAtOnce = 4096;
   *total = 0;
@@ -249,8 +249,8 @@ Status Log::sum_lines(uint64_t from, uint64_t to, uint64_t* total) const {
   return {};
 }
 
-// How many bytes of each file belong to a commit, all of which are there but the sums, which are read as they
-// are asked for.
+// The bytes of each file that belong to a commit; checks that they exist, except for the sums, which are read
+// on demand.
 Status Log::committed_extents(uint64_t rows, uint64_t edits, std::vector<uint64_t>* found) const {
   std::vector<uint64_t> ends(rules_.size());
   for (size_t k = 0; k < rules_.size(); ++k) {
@@ -277,7 +277,7 @@ Status Log::committed_extents(uint64_t rows, uint64_t edits, std::vector<uint64_
 }
 
 Status Log::load(const Slot& slot) {
-  // More durable than committed: the commits on top of it would come to be taken for durable ones.
+  // More durable than committed rows: later commits would be mistaken for durable ones.
   if (slot.durable_rows > slot.rows || slot.durable_edits > slot.edits) return {.code = Code::bad_digest};
   std::vector<uint64_t> extents, durable_extents;
   Status status = committed_extents(slot.rows, slot.edits, &extents);
@@ -297,7 +297,7 @@ Status Log::load(const Slot& slot) {
   durable_extents_ = std::move(durable_extents);
   full_sums_ = slot.digest - partial_sums;
   bool all_durable = slot.durable_rows == slot.rows && slot.durable_edits == slot.edits;
-  // Damage at the end of a file must not get into the sum of the block that the next append completes.
+  // Damage at the end of a file must not become part of the sum of the block that the next append completes.
   if (all_durable && full_sums_ != 0) return {.code = Code::bad_digest};
   if (Status status = load_content(slot, partial_sums); !status.ok()) return status;
   state_ = slot;
@@ -336,8 +336,7 @@ Status Log::append(const CommitRequest& request) {
   bool unchanged = request.rows == 0 && request.edits == 0 && next.flags == state_.flags;
   if (unchanged && !request.durable) return {};
   if (unchanged && is_durable()) {
-    // Written, perhaps by a process that died before it was on the medium: who acknowledges it waits for
-    // that.
+    // It may be from a process that died before it was on the disk: wait before acknowledging it.
     Status status = commit_file_.settle(descriptors());
     return status.code == Code::uncertain ? poison(status, next) : status;
   }
@@ -398,13 +397,13 @@ Status Log::append(const CommitRequest& request) {
     std::swap(tails, tails_);
     full_sums_ = full_sums;
     full_content_ = full_content;
-    commit_file_.forget();  // a durable slot may have been written all the same
+    commit_file_.forget();  // a durable slot may have been written nevertheless
     if (status.code != Code::uncertain) give_back_space();
   }
   return status;
 }
 
-// Makes the appended bytes a commit. Data before slots: a slot never speaks of bytes that are not there.
+// Makes the appended bytes a commit. Data before slots: a slot never refers to missing bytes.
 Status Log::publish(Slot next, bool durable) {
   next.seq = next_seq_;
   commit_file_.sign(&next);
@@ -425,7 +424,7 @@ Status Log::publish(Slot next, bool durable) {
     for (size_t k = 0; k < tails_.size(); ++k) durable_extents_[k] = extent(k);
   }
   Status status = commit_file_.put_fast(next);
-  // A durable slot has published the commit already: an error now would make the caller append it twice.
+  // A durable slot has already published the commit: an error now would make the caller append it twice.
   if (!status.ok() && !durable) return status;
   flags_durable_ = durable || (flags_durable_ && next.flags == state_.flags);
   state_ = next;
@@ -448,7 +447,7 @@ Status Log::poison(Status status, const Slot& failed) {
   return status;
 }
 
-// Of all files but the commit file.
+// The descriptors of all files except the commit file.
 std::vector<int> Log::descriptors() const {
   std::vector<int> fds;
   for (const FileRule& rule : rules_) fds.push_back(rule.fd);
@@ -463,7 +462,7 @@ uint64_t Log::last_offset(size_t file) const {
   return 0;
 }
 
-// After a failed append: bytes past the committed end are nobody's, and a full disk needs them back.
+// After a failed append: frees the bytes past the committed end, which a full disk needs.
 void Log::give_back_space() {
   for (size_t k = 0; k < rules_.size(); ++k) {
     uint64_t size;

@@ -18,14 +18,14 @@
 
 namespace mmap_ninja {
 
-// What one commit appends to one file. For an offsets file: u64 ends that count from the batch's own start;
-// for the edits file: lines whose new rows do.
+// The bytes that one commit appends to one file. Offsets (u64 ends), and the new rows in lines of the edits
+// file, count from the start of the batch.
 struct Part {
   const void* data;
   uint64_t size;
 };
 
-// A commit that somebody has seen, as far as it tells which samples those were.
+// A commit that a handle has seen, as far as it identifies the samples.
 struct Base {
   uint64_t rows = 0;
   uint64_t edits = 0;
@@ -40,35 +40,37 @@ struct CommitRequest {
   uint64_t edits = 0;           // appended
   uint32_t set_flags = 0;
   bool durable = false;
-  // The rows that must be committed before this: another writer's commit in between is a conflict.
+  // The number of rows that must be committed before this: a commit of another writer in between is a
+  // conflict.
   uint64_t expected_rows = UINT64_MAX;
-  // Likewise the edits.
+  // The same for edits.
   uint64_t expected_edits = UINT64_MAX;
-  // What this goes on from: Code::moved where that is no part of the newest commit, as after a backup was
-  // restored in place. Null: whatever is there.
+  // The commit that this continues: Code::moved if it is not part of the newest commit, as after a backup was
+  // restored in place. Null: any commit.
   const Base* base = nullptr;
-  // Whether it may be in a directory that is no longer the one at the path.
+  // Whether to commit even if the directory is no longer the one at the path.
   bool anywhere = false;
   double lock_seconds = 0;
 };
 
-// Where a log's files are: what else shows up there is not the dataset. Empty names are not looked at.
+// The paths of a log's files; if other files are found there, the dataset was replaced. Empty paths are not
+// checked.
 struct LogPaths {
   std::string directory;
   std::string lock;
   std::string commit;
 };
 
-// The commit engine of one generation: appends to its files under LOCK and publishes them in one slot.
-// Not thread-safe: its owner serialises calls, and the opening and closing of all logs of the process.
+// The commit engine of one generation: appends to its files under LOCK, and publishes them in one slot. Not
+// thread-safe: the owner serialises calls, and the opening and closing of all logs of the process.
 class Log : private Inherited {
  public:
-  // Un-synced bytes after which a commit is made durable.
+  // A commit is made durable after so many bytes without a sync.
   static constexpr uint64_t kDurableEvery = uint64_t{64} << 20;
 
-  // `state` is a commit that the caller has accepted while it held the lock, `next_seq` the first unused
+  // `state` is a commit that the caller has accepted while holding the lock, `next_seq` the first unused
   // number. A `lock_fd` of -1 means that the caller excludes other writers for the log's whole life; a
-  // `meta_fd` of -1, that there is no meta file. Takes ownership of all the descriptors, also when it fails.
+  // `meta_fd` of -1 that there is no meta file. Takes ownership of all descriptors, even if it fails.
   Status open(std::vector<FileRule> rules, int commit_fd, int lock_fd, int meta_fd, LogPaths paths,
               const Slot& state, uint64_t next_seq, bool sync_often);
 
@@ -76,13 +78,13 @@ class Log : private Inherited {
   ~Log() { close(); }
 
   Status commit(const CommitRequest& request);
-  // Lets go of the descriptors, and of a lock that only they held; nothing can be committed afterwards.
+  // Closes the descriptors, which releases a lock that only they held; nothing can be committed afterwards.
   void close();
   const Slot& state() const { return state_; }
-  // Whether the commit file, or the lock, is the one at a path.
+  // Whether the commit file (or the lock) is the one at a path.
   bool commits_to(const char* path) const;
   bool locks(const char* path) const;
-  // Whether nothing of the state can be lost, as far as this log knows.
+  // Whether the state is durable, as far as this log knows.
   bool is_durable() const;
   size_t files() const { return rules_.size(); }
   // Committed bytes of a file.
@@ -114,11 +116,11 @@ class Log : private Inherited {
   void give_back_space();
 
   std::vector<FileRule> rules_;
-  std::vector<Tail> tails_;                // one per rule; that of sums stays empty
+  std::vector<Tail> tails_;                // one per rule; that of the sums file stays empty
   std::vector<uint64_t> durable_extents_;  // likewise
-  uint64_t full_sums_ = 0;                 // of the blocks completed since the durable commit
-  uint64_t full_content_ = 0;              // of all complete blocks
-  std::vector<uint64_t> shifted_;          // scratch: a batch's ends, moved to where it is appended
+  uint64_t full_sums_ = 0;                 // sum over the blocks completed since the durable commit
+  uint64_t full_content_ = 0;              // sum over all complete blocks
+  std::vector<uint64_t> shifted_;          // scratch: ends of a batch, shifted to where it is appended
   std::vector<Edit> shifted_edits_;        // likewise
   int commit_fd_ = -1;
   int lock_fd_ = -1;
@@ -131,7 +133,7 @@ class Log : private Inherited {
   bool abandoned_ = false;
   bool sync_often_ = true;
   bool poisoned_ = false;
-  bool flags_durable_ = false;  // whether the state's flags stand in a durable slot
+  bool flags_durable_ = false;  // whether the state's flags are in a durable slot
   Slot state_;
   uint64_t next_seq_ = 0;
 };

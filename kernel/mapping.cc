@@ -19,7 +19,7 @@ const uint64_t page = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
 constexpr uint64_t kReserve = uint64_t{1} << 30;
 #endif
 #if !defined(MADV_POPULATE_READ)
-constexpr int MADV_POPULATE_READ = 22;  // Linux 5.14; older kernels answer EINVAL, which is as good as a hint
+constexpr int MADV_POPULATE_READ = 22;  // Linux 5.14; older kernels return EINVAL, which is fine for a hint
 #endif
 
 void* map(int fd, uint64_t size) { return ::mmap(nullptr, size, PROT_READ, MAP_SHARED, fd, 0); }
@@ -34,7 +34,7 @@ Status Mapping::open(int fd, uint64_t size, Access access, const char* what,
     capacity = (std::max<uint64_t>(size, 1) + page - 1) / page * page;
     data = MAP_FAILED;
 #if defined(__linux__)
-    // Address space costs nothing, unless a limit (RLIMIT_AS) says otherwise: then map only what is there.
+    // Address space costs nothing, unless there is a limit (RLIMIT_AS): then map only what exists.
     uint64_t reserved = capacity + std::max(capacity, kReserve);
     data = map(fd, reserved);
     if (data != MAP_FAILED) capacity = reserved;
@@ -57,7 +57,7 @@ Status Mapping::open(int fd, uint64_t size, Access access, const char* what,
 }
 
 Status Mapping::allocate(uint64_t size, std::shared_ptr<Mapping>* memory, uint8_t** bytes) {
-  // Aligned for every dtype, as a map is.
+  // Aligned for every dtype, like a map.
   constexpr uint64_t kAlignment = 64;
   void* data = nullptr;
   if (size > INT64_MAX - kAlignment || ::posix_memalign(&data, kAlignment, std::max<uint64_t>(size, 1)) != 0)
@@ -84,7 +84,8 @@ Mapping::~Mapping() {
 
 Status Mapping::check_size(uint64_t size) const {
   if (fd_ < 0) return {};
-  // 0.1 us, where fstat takes 0.3. Nobody uses the position, which the duplicates of a descriptor share.
+  // 0.1 us, while fstat takes 0.3. It moves the position that duplicates of a descriptor share, which nobody
+  // uses.
   off_t end = ::lseek(fd_, 0, SEEK_END);
   if (end < 0) return {.code = Code::system, .error = errno, .what = "lseek"};
   auto found = static_cast<uint64_t>(end);
@@ -97,7 +98,7 @@ Status Mapping::read(uint64_t begin, uint64_t size, uint8_t* out) const {
   if (status.code != Code::short_file) return status;
   status.what = what_;
   Status now = check_size(begin + size);
-  return now.ok() ? status : now;  // which says how long it is
+  return now.ok() ? status : now;  // `now` has the length
 }
 
 Status Mapping::populate(uint64_t begin, uint64_t end) {
@@ -109,9 +110,9 @@ Status Mapping::populate(uint64_t begin, uint64_t end) {
   if (::madvise(const_cast<uint8_t*>(data_) + begin, end - begin, MADV_POPULATE_READ) != 0 &&
       errno == EFAULT) {
     if (Status status = check_size(needed); !status.ok()) return status;
-    return {.code = Code::system, .error = EIO, .what = "read"};  // the medium's fault
+    return {.code = Code::system, .error = EIO, .what = "read"};  // an error of the disk
   }
-  // What was asked for before is kept only where this goes on after it.
+  // The earlier range is only kept if this one continues it.
   if (begin > populated_end_.load(std::memory_order_relaxed) ||
       begin < populated_begin_.load(std::memory_order_relaxed))
     populated_begin_.store(begin, std::memory_order_relaxed);

@@ -10,20 +10,20 @@ namespace mmap_ninja {
 
 // How the bytes of a file are read.
 enum class Access : uint8_t {
-  map,    // over a shared map: touching what was cut off raises SIGBUS
-  pread,  // into memory, by system calls, which report it
+  map,    // over a shared map: touching a truncated part raises SIGBUS
+  pread,  // into memory, by system calls, which report errors
 };
 
-// A read-only shared map of a growing file. On Linux it reserves address space past the end, where the file's
-// later bytes appear without a new map; nobody may touch bytes past the committed length, which raise SIGBUS.
-// With Access::pread it is only the file. Or it is memory that holds what was read of one.
+// A read-only shared map of a growing file. On Linux it reserves address space past the end, where later
+// bytes of the file appear without a new map; bytes past the committed length must not be touched, since they
+// raise SIGBUS. With Access::pread this is only the file. It can also be memory with bytes read from a file.
 class Mapping {
  public:
-  // At least the first `size` bytes of `fd`, which may be closed afterwards: a duplicate is kept. `what`: the
-  // file's name in errors, a literal.
+  // Maps at least the first `size` bytes of `fd`, which may be closed afterwards: a duplicate is kept.
+  // `what`: the name of the file in errors, a literal.
   static Status open(int fd, uint64_t size, Access access, const char* what,
                      std::shared_ptr<Mapping>* mapping);
-  // So many bytes of memory, for the caller to fill.
+  // Memory of `size` bytes, for the caller to fill.
   static Status allocate(uint64_t size, std::shared_ptr<Mapping>* memory, uint8_t** bytes);
 
   ~Mapping();
@@ -34,15 +34,15 @@ class Mapping {
   const uint8_t* data() const { return data_; }
   Access access() const { return data_ ? Access::map : Access::pread; }
   // Code::short_file if the file is shorter than `size`: then touching the map would kill the process. Memory
-  // always is long enough.
+  // is always long enough.
   Status check_size(uint64_t size) const;
-  // Reads a range of the file by system calls; Code::short_file if it ends before.
+  // Reads a range of the file by system calls; Code::short_file if the file is too short.
   Status read(uint64_t begin, uint64_t size, uint8_t* out) const;
   // The same file with a larger capacity.
   Status reopen(uint64_t size, std::shared_ptr<Mapping>* mapping) const {
     return open(fd_, size, access(), what_, mapping);
   }
-  // Bytes that may be committed before a new map is needed.
+  // The bytes that may be committed before a new map is needed.
   uint64_t capacity() const { return capacity_; }
 
   // Whether a sequential reader has asked for these pages before.
@@ -50,9 +50,8 @@ class Mapping {
     return populated_begin_.load(std::memory_order_relaxed) <= begin &&
            end <= populated_end_.load(std::memory_order_relaxed);
   }
-  // Reads [begin, end) in and fills its page tables in one call, so that a sequential reader takes no page
-  // faults. A hint, which raises no signals; but an error tells that touching them would. They must be
-  // committed.
+  // Reads committed bytes [begin, end) and fills their page tables in one call, so that a sequential reader
+  // takes no page faults. A hint, which raises no signal; an error means that touching them would.
   Status populate(uint64_t begin, uint64_t end);
   // Starts reading a range into the page cache.
   void will_need(uint64_t begin, uint64_t end) const;
@@ -63,7 +62,7 @@ class Mapping {
 
   const uint8_t* data_;
   uint64_t capacity_;
-  int fd_;  // a duplicate of its own; -1: this is memory
+  int fd_;  // a duplicate; -1: this is memory
   const char* what_;
   std::atomic<uint64_t> populated_begin_{0};
   std::atomic<uint64_t> populated_end_{0};

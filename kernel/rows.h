@@ -8,10 +8,10 @@
 
 namespace mmap_ninja {
 
-// Which physical row a position of a handle or view stands for.
+// Maps positions in a handle or view to physical rows.
 class RowMap {
  public:
-  // All rows in order, but those that edits hide; none: no edits.
+  // All rows in order, except those that edits hide; null: no edits.
   explicit RowMap(uint64_t rows, std::shared_ptr<const Edits> edits = {})
       : count_(edits ? rows - edits->hidden() : rows), edits_(std::move(edits)) {
     if (edits_ && edits_->empty()) edits_.reset();
@@ -19,7 +19,7 @@ class RowMap {
   // Any rows; the array is shared, not copied.
   RowMap(uint64_t count, std::shared_ptr<const int64_t[]> rows) : count_(count), rows_(std::move(rows)) {}
 
-  // The positions start, start + step, ... of this one, all in range.
+  // The positions start, start + step, ... of this map, all in range.
   RowMap select(int64_t start, int64_t step, uint64_t count) const {
     RowMap map = *this;
     map.start_ = start_ + step_ * start;
@@ -42,7 +42,7 @@ class RowMap {
     if (rows_) return static_cast<uint64_t>(rows_[at]);
     return edits_ ? edits_->stored(at) : at;
   }
-  // The same, and how many positions from there on are followed by the next row each, at least one.
+  // The same, and how many positions from there on have consecutive rows, at least one.
   uint64_t row(uint64_t position, uint64_t* count) const {
     auto at = static_cast<uint64_t>(start_ + step_ * static_cast<int64_t>(position));
     *count = rows_ || step_ != 1 ? 1 : UINT64_MAX;
@@ -53,7 +53,7 @@ class RowMap {
     *count = std::min(*count, run);
     return row;
   }
-  // The row that it had before it was replaced.
+  // The row that the sample had before it was replaced.
   uint64_t base(uint64_t position) const {
     auto at = static_cast<uint64_t>(start_ + step_ * static_cast<int64_t>(position));
     return edits_ && !rows_ ? edits_->base(at) : row(position);

@@ -19,7 +19,7 @@ void fill(uint8_t* out, const uint8_t* element, uint64_t unit, uint64_t count) {
   for (uint64_t done = unit; done < size; done *= 2) memcpy(out + done, out, std::min(done, size - done));
 }
 
-// Bytes of one index of the first of these dimensions, all of an array in C order.
+// Bytes per index of the first of these dimensions, in C order.
 uint64_t step_of(const int64_t* dims, int rank, uint64_t unit) {
   for (int d = 1; d < rank; ++d) unit *= static_cast<uint64_t>(dims[d]);
   return unit;
@@ -31,7 +31,7 @@ void pad_from(const Box& box, int depth, const int64_t* dims, const uint8_t* sam
   auto kept = static_cast<uint64_t>(std::min(box.dims[at], dims[0]));
   auto whole = static_cast<uint64_t>(box.dims[at]);
   uint64_t box_step = step_of(box.dims.data() + depth, rest, box.unit);
-  // Where all further dimensions are as in the box, as the channels of images are, it is one run.
+  // If all further dimensions are those of the box, like the channels of images, it is one run.
   if (std::equal(dims + 1, dims + rest, box.dims.begin() + depth + 1)) {
     memcpy(out, sample, kept * box_step);
   } else {
@@ -77,7 +77,7 @@ Status Shapes::at(uint64_t row, uint64_t elements, Shape* shape) const {
     shape->dims[k] = extent;
     empty |= extent == 0;
   }
-  // Zero first: (2^40, 2^40, 0) is a shape of no elements, not an overflow.
+  // Check for zero first: (2^40, 2^40, 0) is an empty shape, not an overflow.
   for (uint64_t k = 0; k < rank && !empty; ++k)
     if (__builtin_mul_overflow(product, static_cast<uint64_t>(shape->dims[k]), &product))
       return bad(row, elements);

@@ -14,8 +14,8 @@
 
 namespace mmap_ninja {
 
-// Sixteen unsigned bytes in one register, with the few operations that the kernel's text code needs. A mask
-// holds 0xFF or 0x00 in every byte. "Low" is the half with the smaller addresses.
+// Sixteen unsigned bytes in a register, with the operations that the kernel's text code needs. A mask has
+// 0xFF or 0x00 in every byte. "Low" is the half with the smaller addresses.
 struct Bytes16 {
 #if defined(__x86_64__)
   __m128i v;
@@ -31,7 +31,7 @@ struct Bytes16 {
   friend Bytes16 operator^(Bytes16 a, Bytes16 b) { return {_mm_xor_si128(a.v, b.v)}; }
   friend Bytes16 operator+(Bytes16 a, Bytes16 b) { return {_mm_add_epi8(a.v, b.v)}; }
 
-  // There are no shifts of bytes: shift wider lanes and drop what came over from the neighbour.
+  // There are no shifts of bytes: shift wider lanes, and mask what came from the neighbour.
   template <int N>
   Bytes16 shift_left() const {
     return Bytes16{_mm_slli_epi16(v, N)} & splat(static_cast<uint8_t>(0xFF << N));
@@ -52,7 +52,7 @@ struct Bytes16 {
   // Byte i of the result is byte index[i] of this, or 0 where index[i] is 0x80 or more; 16..127 are not
   // allowed.
   Bytes16 shuffle(Bytes16 index) const { return {_mm_shuffle_epi8(v, index.v)}; }
-  // Where this and `previous` are neighbours in memory: the sixteen bytes that start N before this.
+  // If `previous` is just before this in memory: the sixteen bytes that start N bytes before this.
   template <int N>
   Bytes16 earlier_by(Bytes16 previous) const {
     return {_mm_alignr_epi8(v, previous.v, 16 - N)};

@@ -14,7 +14,7 @@ constexpr uint16_t kFast = 1;
 constexpr uint16_t kDurable = 2;
 constexpr size_t kChecksumAt = Slot::kSize - 4;
 
-// Walks the fields in file order; the same walk writes and reads, so the two cannot disagree.
+// Visits the fields in file order; used for writing and reading, so that the two cannot differ.
 template <typename Visit>
 void visit_fields(Slot& slot, Visit visit) {
   visit(12, &slot.features, 4);

@@ -10,7 +10,7 @@
 namespace mmap_ninja {
 namespace {
 
-// Part of the rows for each thread.
+// The rows that one thread checks.
 struct Order {
   const uint64_t* offsets;
   uint64_t count, threads;
@@ -36,7 +36,7 @@ Status Spans::check_sizes(uint64_t rows) const {
 }
 
 Status check_order(const uint64_t* offsets, uint64_t first, uint64_t count, uint64_t payload_units) {
-  constexpr uint64_t kRowsPerThread = uint64_t{1} << 20;  // some hundred microseconds
+  constexpr uint64_t kRowsPerThread = uint64_t{1} << 20;  // a few hundred microseconds
   uint64_t threads = std::clamp<uint64_t>(count / kRowsPerThread, 1, most_threads());
   Order order{offsets, count, threads};
   run_threads(threads, Order::check, &order);
@@ -54,7 +54,7 @@ void Spans::prefetch_payload(uint64_t row) const {
 }
 
 void prefetch_span(Span span) {
-  // The processor's own prefetcher takes over after the first lines of a long sample.
+  // The CPU's own prefetcher takes over after the first lines of a long sample.
   constexpr uint64_t kLine = 64;
   constexpr uint64_t kLines = 24;
   const uint8_t* end = span.data + std::min(span.size, kLine * kLines);
@@ -79,7 +79,7 @@ Status measure(const Spans& spans, const uint64_t* rows, uint64_t count, uint64_
 Status gather(const Spans& spans, const uint64_t* rows, uint64_t count, uint64_t unit, const int64_t* offsets,
               uint8_t* values) {
   return visit(spans, rows, count, [&](uint64_t k, Span span) -> Status {
-    // `measure` read the same offsets; a file that changed since must not move the copy out of its buffer.
+    // `measure` read the same offsets; if the file changed since, the copy must not leave its buffer.
     if (span.size != static_cast<uint64_t>(offsets[k + 1] - offsets[k]) * unit)
       return {.code = Code::bad_offsets, .row = rows[k], .found = 0, .expected = span.size};
     memcpy(values + static_cast<uint64_t>(offsets[k]) * unit, span.data, span.size);
@@ -89,7 +89,7 @@ Status gather(const Spans& spans, const uint64_t* rows, uint64_t count, uint64_t
 
 namespace {
 
-// A copy whose size the compiler knows is a move or two.
+// With a size known to the compiler, a copy is one or two instructions.
 template <uint64_t size>
 void gather_small(const Spans& spans, const uint64_t* rows, uint64_t count, uint8_t* values) {
   const uint8_t* base = spans.payload()->data();

@@ -8,33 +8,33 @@ enum class Code : uint8_t {
   ok,
   system,       // a system call failed: `error` is its errno, `what` its name
   closed,       // the handle was closed
-  row_range,    // index `found` where only `expected` samples are, or `what`
-  bad_offsets,  // sample `row` is said to lie at bytes [found, expected) of its payload
-  bad_shape,    // sample `row` has a shape that its `found` elements do not fit
-  bad_text,     // sample `row` is no valid UTF-8 from its byte `found` on
-  short_file,   // `what` holds `found` bytes where the commit says `expected`
-  timed_out,    // the lock stayed taken until the deadline
-  moved,        // the newest commit is of another generation, or cannot be trusted without a digest
-  conflict,     // `found` rows are committed where the caller saw `expected`
-  edited,       // other edits were committed than the caller saw
-  bad_edit,    // line `row` of the edits speaks of row `found`, or what follows it, where `expected` rows are
-  forked,      // the writer belongs to another process, of id `expected`
-  irregular,   // a path leads to no regular file
-  deleted,     // the dataset's files were unlinked under the writer
-  bad_digest,  // the ends of the files are not what the durable commit says
-  suspect,     // a sync failed earlier, here or in another process
-  uncertain,   // a sync failed now: whether the last commits survive a power loss is unknown
-  bad_batch,   // the parts of a batch disagree on its rows
-  overflow,    // sizes add up to more than a file can hold
-  bad_frame,   // sample `row` does not decompress to what is said of it: `what`
-  too_large,   // sample `row` has `found` bytes, and at most `expected` can be compressed
-  untrained,   // the samples are too few or too short for a dictionary: `what`
-  bad_codec,   // libzstd refused a level, a dictionary or a sample: `what`
-  no_library,  // a file is no shared library with the functions of libzstd
-  no_memory,   // there is none
+  row_range,    // index `found`, but there are only `expected` samples, or `what`
+  bad_offsets,  // the offsets place sample `row` at bytes [found, expected), outside its payload
+  bad_shape,    // the shape of sample `row` does not match its `found` elements
+  bad_text,     // sample `row` is not valid UTF-8 at its byte `found`
+  short_file,   // `what` has `found` bytes where the commit needs `expected`
+  timed_out,    // the lock was not free before the deadline
+  moved,        // the newest commit has another generation, or needs a check of its digest
+  conflict,     // `found` rows are committed, but the caller saw `expected`
+  edited,       // other edits are committed than the caller saw
+  bad_edit,     // line `row` of the edits is about row `found` or later, but there are only `expected` rows
+  forked,       // the writer belongs to the process with id `expected`
+  irregular,    // the file at a path is not a regular one
+  deleted,      // the dataset's files were unlinked under the writer
+  bad_digest,   // the ends of the files do not match the durable commit
+  suspect,      // a sync failed earlier, here or in another process
+  uncertain,    // a sync failed now: whether the last commits survive a power loss is unknown
+  bad_batch,    // the parts of a batch disagree on its rows
+  overflow,     // sizes add up to more than a file can hold
+  bad_frame,    // sample `row` cannot be decompressed: `what`
+  too_large,    // sample `row` has `found` bytes, but at most `expected` can be compressed
+  untrained,    // the samples are too few or too short for a dictionary: `what`
+  bad_codec,    // libzstd refused a level, a dictionary or a sample: `what`
+  no_library,   // a file is not a shared library with the functions of libzstd
+  no_memory,    // memory allocation failed
 };
 
-// The one error type of the kernel; the binding turns it into an exception.
+// The kernel's only error type; the binding turns it into an exception.
 struct [[nodiscard]] Status {
   Code code = Code::ok;
   int error = 0;

@@ -40,8 +40,8 @@ uint64_t most_threads() {
 
 void run_threads(uint64_t count, void (*work)(void*, uint64_t), void* context) {
   std::vector<Share> started;
-  started.reserve(count);  // a thread holds a pointer to its share
-  // Signals are for the threads of the program.
+  started.reserve(count);  // threads hold pointers into it
+  // Signals must go to the program's own threads.
   sigset_t all, before;
   ::sigfillset(&all);
   uint64_t number = 0;

@@ -1,9 +1,9 @@
 // Validation looks up error classes by nibbles, after Keiser and Lemire, "Validating UTF-8 In Less Than One
-// Instruction Per Byte" (2021). Transcoding works on blocks at fixed places instead of following the
-// characters: every byte computes the character that would start there, and a shuffle keeps those at real
-// starts. So dense text of any mix takes no branch per character, and blocks do not wait for each other's
-// lengths. Compressing by a table of shuffles indexed by a mask is from Lemire and Muła, "Transcoding
-// Billions of Unicode Characters per Second with SIMD Instructions" (2022).
+// Instruction Per Byte" (2021). Transcoding works on blocks at fixed positions instead of following the
+// characters: it computes the character that would start at each byte, and a shuffle keeps those that do
+// start. So text of any mix takes no branch per character, and blocks do not depend on the lengths of others.
+// Compression by a table of shuffles, indexed by a mask, is from Lemire and Muła, "Transcoding Billions of
+// Unicode Characters per Second with SIMD Instructions" (2022).
 
 #include "utf8.h"
 
@@ -51,8 +51,8 @@ size_t copy_ascii_block(uint8_t* dst, const uint8_t* src) {
   return static_cast<size_t>(std::countr_zero(block.high_bits() | 1u << kLanes));
 }
 
-// A rule names two neighbouring bytes that are wrong together: the nibbles that the first byte's upper and
-// lower half and the second byte's upper half may have, as sets. It applies where all three sets hit.
+// A rule describes two neighbouring bytes that are invalid together, by sets of nibbles: of the first byte's
+// upper half, its lower half, and the second byte's upper half. It applies if all three sets match.
 struct Rule {
   uint32_t first_upper, first_lower, second_upper;
 };
@@ -62,8 +62,8 @@ constexpr uint32_t kAnyNibble = nibbles(0x0, 0xF);
 constexpr uint32_t kContinuation = nibbles(0x8, 0xB);
 
 constexpr Rule kRules[8] = {
-    {nibbles(0xC, 0xF), kAnyNibble, kAnyNibble & ~kContinuation},                   // sequence cut short
-    {nibbles(0x0, 0x7), kAnyNibble, kContinuation},                                 // continuation of nothing
+    {nibbles(0xC, 0xF), kAnyNibble, kAnyNibble & ~kContinuation},                   // truncated sequence
+    {nibbles(0x0, 0x7), kAnyNibble, kContinuation},                                 // stray continuation
     {nibbles(0xC, 0xC), nibbles(0x0, 0x1), kContinuation},                          // overlong, two bytes
     {nibbles(0xE, 0xE), nibbles(0x0, 0x0), nibbles(0x8, 0x9)},                      // overlong, three bytes
     {nibbles(0xE, 0xE), nibbles(0xD, 0xD), nibbles(0xA, 0xB)},                      // surrogate
@@ -89,7 +89,7 @@ alignas(16) constexpr NibbleTable kByFirstUpper = rules_by(&Rule::first_upper);
 alignas(16) constexpr NibbleTable kByFirstLower = rules_by(&Rule::first_lower);
 alignas(16) constexpr NibbleTable kBySecondUpper = rules_by(&Rule::second_upper);
 
-// The highest bytes that may end a block whose last sequence is complete.
+// The greatest bytes at the end of a block whose last sequence is complete.
 alignas(16) constexpr NibbleTable kMaxComplete = {0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF,
                                                   0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xEF, 0xDF, 0xBF};
 
@@ -124,7 +124,7 @@ struct Measurer {
   bool reaches(uint8_t byte) const { return at_least(highest, Bytes16::splat(byte)).has_high_bit(); }
 };
 
-// The last `n` < kLanes bytes of the text, then zeros: these complete no sequence, so they expose a cut one.
+// The last `n` < kLanes bytes of the text, then zeros, which reveal a truncated sequence.
 Bytes16 load_rest(const uint8_t* src, size_t size, size_t n) {
   if (size < kLanes) {
     uint8_t padded[kLanes] = {};
@@ -175,14 +175,13 @@ constexpr auto kKeep = [] {
 }();
 
 // Shuffles that move the bytes whose bit is set to the front, for the low and the high half of a register.
-// Only the low half of their results means anything.
+// Only the low half of their results is used.
 Bytes16 keep_low(uint32_t mask) { return Bytes16::load_low(kKeep[mask & 0xFF].data()); }
 Bytes16 keep_high(uint32_t mask) {
   return Bytes16::load_low(kKeep[mask >> 8 & 0xFF].data()) + Bytes16::splat(8);
 }
 
-// The bytes of the sixteen characters that would start at each byte, by significance; unneeded ones stay
-// unused.
+// The bytes of the sixteen characters that would start at each byte, by significance; some may be unused.
 struct Characters {
   Bytes16 byte0, byte1, byte2;
 };
@@ -204,7 +203,7 @@ void store_ascii(Bytes16 block, uint32_t* dst) {
   interleave_pairs_high(high, zero).store(dst + 12);
 }
 
-// The eight characters that `keep` moves to the front.
+// Stores the eight characters that `keep` moves to the front.
 void store_kept(const Characters& chars, Bytes16 keep, uint8_t* dst) {
   chars.byte0.shuffle(keep).store_low(dst);
 }
@@ -226,7 +225,7 @@ constexpr size_t kMaxSequence = sizeof(Unit) == 1   ? 2
                                                     : 4;
 
 // Decodes the characters that start in the kLanes bytes at `src`. Reads kMaxSequence - 1 bytes more; writes
-// no unit beyond eight from where those of the second half start. Returns the end of the characters.
+// at most eight units from where those of the second half start. Returns the end of the characters.
 template <typename Unit>
 Unit* decode_block(const uint8_t* src, Unit* dst) {
   const Bytes16 lead = Bytes16::load(src);
@@ -254,7 +253,8 @@ Unit* decode_block(const uint8_t* src, Unit* dst) {
                                (next1.shift_right<4>() & Bytes16::splat(0x03)));
     }
     chars.byte0 = before.shift_left<6>() | (last & Bytes16::splat(0x3F));
-    // The marker bits of a lead of two shift out or are masked: 110xxxxx >> 2 leaves 0xxx in the low nibble.
+    // The marker bits of a two-byte lead are shifted out or masked: 110xxxxx >> 2 leaves 0xxx in the low
+    // nibble.
     chars.byte1 =
         is_multi & ((before.shift_right<2>() & Bytes16::splat(0x0F)) | (is_three & first.shift_left<4>()));
   }
@@ -269,8 +269,8 @@ Unit* decode_block(const uint8_t* src, Unit* dst) {
 
 template <typename Unit>
 void decode(const uint8_t* src, size_t size, Unit* dst) {
-  // Enough text to hold, from the second half of a block on, eight characters even if the half starts inside
-  // of one: then the last store of decode_block stays within them.
+  // Enough text for eight characters from the second half of a block on, even if that half starts inside a
+  // character: then the last store of decode_block stays within them.
   constexpr size_t kMargin = 8 * (kMaxSequence<Unit> + 1);
   static_assert(kMargin >= kLanes + kMaxSequence < Unit > -1);
 
@@ -377,8 +377,8 @@ uint8_t* store_present(Bytes16 slots, uint32_t always_present, uint8_t* dst) {
   return dst + num_bits(present & 0xFF00);
 }
 
-// Encodes kLanes characters, each into a slot per byte it may need; slots that stay zero are squeezed out.
-// All others but the last have their high bit set. May write up to six bytes beyond the end that it returns.
+// Encodes kLanes characters, each into one slot per byte that it may need; slots that stay zero are removed.
+// All others except the last have their high bit set. May write up to six bytes past the end that it returns.
 template <typename Unit>
 uint8_t* encode_block(const Unit* src, uint8_t* dst) {
   const CodePoints points = load_code_points(src);
@@ -416,7 +416,8 @@ uint8_t* encode_block(const Unit* src, uint8_t* dst) {
 
 template <typename Unit>
 uint8_t* encode(const Unit* src, size_t num_chars, uint8_t* dst) {
-  // Eight characters behind the block take eight bytes or more: room for what encode_block writes too far.
+  // Eight characters after the block take at least eight bytes: room for what encode_block writes past its
+  // end.
   constexpr size_t kMargin = kLanes + 8;
   for (; num_chars >= kMargin; num_chars -= kLanes, src += kLanes) dst = encode_block(src, dst);
   if (num_chars == 0) return dst;
@@ -473,7 +474,7 @@ TextMeasure measure_utf8(const uint8_t* src, size_t size) {
     }
   }
   for (; size - done >= kLanes; done += kLanes) measurer.take(Bytes16::load(src + done));
-  // Even where nothing is left: the zeros end a sequence that the last whole block may have begun.
+  // Even if nothing is left: the zeros end a sequence that the last whole block may have begun.
   measurer.take(load_rest(src, size, size - done));
 
   if (!measurer.error.is_zero()) {

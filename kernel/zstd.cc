@@ -11,8 +11,7 @@
 
 namespace mmap_ninja {
 
-// Only functions that zstd.h declares stable, with the types that it gives them; but for one, which may be
-// missing.
+// Functions that zstd.h declares stable, with its types, and one that is not stable and may be missing.
 struct ZstdLibrary {
   size_t (*compress_bound)(size_t);
   unsigned (*is_error)(size_t);
@@ -39,7 +38,7 @@ namespace {
 
 enum Parameter : int { kLevel = 100, kContentSize = 200, kChecksum = 201, kDictionaryId = 202 };
 
-const char* const kOtherSize = "it has another size than is said";
+const char* const kOtherSize = "its size is not the stated one";
 
 constexpr uint64_t kSizeUnknown = UINT64_MAX;
 constexpr uint64_t kNoFrame = UINT64_MAX - 1;
@@ -72,7 +71,7 @@ bool find_all(void* handle, ZstdLibrary* found) {
          find(handle, "ZDICT_getErrorName", &found->training_error_name);
 }
 
-// Libraries stay loaded: contexts of theirs may live as long as the process.
+// Libraries stay loaded: their contexts may live as long as the process.
 Status load(const std::string& path, const ZstdLibrary** library) {
   struct Loaded {
     std::string path;
@@ -102,7 +101,7 @@ Status load(const std::string& path, const ZstdLibrary** library) {
 
 namespace {
 
-// Samples up to this size are decoded next to the dictionary. There matches in it are ordinary ones, which
+// Samples up to this size are decoded right after the dictionary. Then matches in it are ordinary ones, which
 // libzstd copies fast: 3.2 -> 2.4 us for one read of a 1.3 kB review.
 constexpr uint64_t kRoom = uint64_t{64} << 10;
 
@@ -111,10 +110,10 @@ constexpr uint64_t kRoom = uint64_t{64} << 10;
 struct Zstd::Worker::State {
   const ZstdLibrary* library;
   void* decoder = nullptr;
-  void* dictionary = nullptr;  // over the first bytes of `room`, or a copy of them
+  void* dictionary = nullptr;  // refers to the first bytes of `room`, or to a copy of them
   void* encoder = nullptr;
   std::unique_ptr<uint8_t[]> room;   // the dictionary, then a sample
-  std::unique_ptr<uint8_t[]> large;  // a sample that does not fit there
+  std::unique_ptr<uint8_t[]> large;  // a sample that does not fit in `room`
 
   explicit State(const ZstdLibrary* of) : library(of) {}
   State(const State&) = delete;
@@ -177,7 +176,7 @@ Status Zstd::Worker::decode(Span frame, uint64_t size, const uint8_t** sample) {
 Status Zstd::Worker::decode_to(Span frame, uint8_t* out, uint64_t size) {
   if (Status status = prepare(); !status.ok()) return status;
   const ZstdLibrary& library = *codec_->library_;
-  // Straight to `out`: no memory for a window is asked for, whatever the frame says of it.
+  // Directly to `out`: no window is allocated, whatever size the frame states.
   size_t found = state_->dictionary ? library.decode_with(state_->decoder, out, size, frame.data, frame.size,
                                                           state_->dictionary)
                                     : library.decode(state_->decoder, out, size, frame.data, frame.size);
@@ -227,7 +226,7 @@ Status Zstd::open(const std::string& path, int level, Span dictionary, std::shar
   const ZstdLibrary* library;
   if (Status status = load(path, &library); !status.ok()) return status;
   std::shared_ptr<Zstd> opened(new Zstd(library, level, dictionary));
-  // A damaged dictionary is told now.
+  // A damaged dictionary is reported now.
   if (Status status = opened->worker().prepare(); !status.ok()) return status;
   *codec = std::move(opened);
   return {};
@@ -262,10 +261,10 @@ Zstd::Worker Zstd::worker() const {
 Status Zstd::stated_size(Span frame, uint64_t* size) const {
   constexpr uint64_t kSmallestBlock = 4, kLargestBlock = uint64_t{1} << 17;  // of run lengths
   *size = library_->content_size(frame.data, frame.size);
-  if (*size == kNoFrame) return {.code = Code::bad_frame, .what = "it has no frame's header"};
-  if (*size == kSizeUnknown) return {.code = Code::bad_frame, .what = "it does not say its size"};
+  if (*size == kNoFrame) return {.code = Code::bad_frame, .what = "it has no frame header"};
+  if (*size == kSizeUnknown) return {.code = Code::bad_frame, .what = "it does not state its size"};
   if (*size > kMaxSample || *size > frame.size / kSmallestBlock * kLargestBlock)
-    return {.code = Code::bad_frame, .what = "it says a size that it cannot have"};
+    return {.code = Code::bad_frame, .what = "it states an impossible size"};
   return {};
 }
 
@@ -321,7 +320,7 @@ std::vector<Zstd::Worker> batch_workers(const Zstd& codec, uint64_t bytes) {
 
 namespace {
 
-// What the threads of a batch share: they take the next few samples each, until one fails.
+// Shared by the threads of a batch: each takes the next few samples, until one fails.
 template <typename Act>
 struct Shared {
   Act act;  // act(worker, first, count, &done): Status
@@ -329,7 +328,7 @@ struct Shared {
   uint64_t at_once;
   std::atomic<uint64_t> next{0};
   std::mutex mutex{};
-  uint64_t failed;  // the first sample that did
+  uint64_t failed;  // the first sample that failed
   Status status{};
 
   static void work(void* context, uint64_t worker) {
@@ -340,7 +339,7 @@ struct Shared {
       uint64_t done = 0;
       Status status = shared.act(worker, first, std::min(shared.at_once, shared.count - first), &done);
       if (status.ok()) continue;
-      shared.next.store(shared.count, std::memory_order_relaxed);  // those before it are taken already
+      shared.next.store(shared.count, std::memory_order_relaxed);  // earlier samples are taken already
       std::lock_guard<std::mutex> guard(shared.mutex);
       if (first + done < shared.failed) {
         shared.failed = first + done;

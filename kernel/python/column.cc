@@ -1,4 +1,4 @@
-// Columns as they are made: of files, of other columns, and of other rows of the same files.
+// Making columns: from files, from other columns, and from other rows of the same files.
 
 #include "column.h"
 
@@ -40,7 +40,7 @@ uint64_t offsets_size(uint64_t rows) { return (rows + 1) * sizeof(uint64_t); }
 
 Index offsets_index(MapPtr offsets) { return {offsets, offsets, sizeof(uint64_t)}; }
 
-// The files of a column that is made, as they are called in errors.
+// The files of a new column, with their names in errors.
 class Files {
  public:
   Files(nb::dict files, Access access, const std::string& path) : access_(access), path_(path) {
@@ -53,10 +53,10 @@ class Files {
   bool has(std::string_view name) const { return find(name) != files_.end(); }
   uint64_t size(std::string_view name) const { return has(name) ? find(name)->size : 0; }
 
-  // `needed`: by the rows. `name`: a literal.
+  // `needed`: bytes that the rows need. `name`: a literal.
   MapPtr map(const char* name, uint64_t needed) const {
     auto file = find(name);
-    if (file == files_.end()) raise(nb::borrow(PyExc_TypeError), path_ + ": a column needs its " + name);
+    if (file == files_.end()) raise(nb::borrow(PyExc_TypeError), path_ + ": expected a file for its " + name);
     if (needed > file->size)
       raise({.code = Code::short_file, .what = name, .found = file->size, .expected = needed}, path_);
     MapPtr mapping;
@@ -87,13 +87,13 @@ ColumnPtr made(Column column) { return std::make_shared<const Column>(std::move(
 
 Access access_of(bool mapped) { return mapped ? Access::map : Access::pread; }
 
-// A column of files. Without any it holds nothing.
+// A column from files; without files it is empty.
 void make(Reader* self, const std::string& kind, std::string path, uint64_t rows, nb::dict files,
           uint64_t unit, nb::object dtype, const std::vector<int64_t>& shape,
           const std::vector<npy_intp>& strides, int shape_form, uint64_t shape_width, nb::object codec,
           nb::object wrapper, const PyEdits* edits, bool copies, bool mapped) {
   if ((!dtype.is_none() && !PyArray_DescrCheck(dtype.ptr())) || shape.size() > kMaxRank)
-    raise(nb::borrow(PyExc_TypeError), "a dtype and a shape were expected");
+    raise(nb::borrow(PyExc_TypeError), "expected a dtype and a shape");
   Layout layout{std::move(path), std::move(dtype), {}, strides};
   layout.shape.rank = static_cast<int>(shape.size());
   std::copy(shape.begin(), shape.end(), layout.shape.dims.begin());
@@ -105,9 +105,10 @@ void make(Reader* self, const std::string& kind, std::string path, uint64_t rows
   column.rows = edits ? RowMap(rows, edits->edits) : RowMap(rows);
   column.wrapper = std::move(wrapper);
   if (rows && column.kind >= SampleKind::array && layout.dtype.is_none())
-    raise(nb::borrow(PyExc_TypeError), layout.path + ": arrays have a dtype");
+    raise(nb::borrow(PyExc_TypeError), layout.path + ": expected a dtype for arrays");
   Files found(files, column.access, layout.path);
-  if (rows && !found.has("data")) raise(nb::borrow(PyExc_TypeError), layout.path + ": rows have a data file");
+  if (rows && !found.has("data"))
+    raise(nb::borrow(PyExc_TypeError), layout.path + ": expected a data file for the rows");
   column.part.stored = rows;
   column.part.spans = spans_of(found, rows, unit, layout.path);
   column.part.owner = owner_of(column.part.spans.payload());
@@ -128,7 +129,7 @@ Spans spans_of(const Files& files, uint64_t rows, uint64_t unit, const std::stri
   return {files.map("data", needed), files.size("data"), unit, std::move(index)};
 }
 
-// Where rows of any size start and end. The directories of 0.x have that in files of their own.
+// Where rows of any size start and end. Directories of 0.x have two files for this.
 Index index_of(const Files& files, uint64_t rows) {
   if (files.has("offsets")) return offsets_index(files.map("offsets", offsets_size(rows)));
   if (!files.has("starts")) return {};
@@ -136,7 +137,7 @@ Index index_of(const Files& files, uint64_t rows) {
   return {files.map("starts", size), files.map("ends", size), 0};
 }
 
-// The shapes of ragged rows: `width` numbers each, or in the directories of 0.x a span of them.
+// The shapes of ragged rows: `width` numbers each, or a span of numbers in directories of 0.x.
 Shapes shapes_of(const Files& files, uint64_t rows, ShapeForm form, uint64_t width, const std::string& path) {
   if (!files.has("shapes")) return {form, {nullptr, 0, 0, {}}};
   if (!files.has("starts of shapes")) {
@@ -148,7 +149,7 @@ Shapes shapes_of(const Files& files, uint64_t rows, ShapeForm form, uint64_t wid
   return {form, {files.map("shapes", 0), files.size("shapes"), sizeof(uint64_t), std::move(index)}};
 }
 
-// Records of columns that have the same rows, each with the keys that lead to it.
+// Records of columns with the same rows, each with the keys of the nested dicts that lead to it.
 Reader of_records(std::string path, const std::vector<std::pair<nb::tuple, const Reader*>>& columns,
                   const PyEdits* edits, bool copies, bool mapped) {
   auto fields = std::make_shared<Fields>();
@@ -156,7 +157,7 @@ Reader of_records(std::string path, const std::vector<std::pair<nb::tuple, const
   nb::dict groups;
   for (const auto& [keys, of] : columns) {
     if (!of || of->column->fields || keys.size() == 0)
-      raise(nb::borrow(PyExc_TypeError), path + ": columns, and the keys of each, were expected");
+      raise(nb::borrow(PyExc_TypeError), path + ": expected columns, each with its keys");
     size_t group = 0, depth = keys.size() - 1;
     nb::tuple above;
     for (size_t level = 0; level < depth; ++level) {
@@ -189,7 +190,7 @@ Reader with_rows(const Column& seen, RowMap rows) {
   return {made(std::move(column))};
 }
 
-// `count` of the samples: at the positions start, start + step, ...
+// `count` samples, at the positions start, start + step, ...
 Reader selected_range(const Reader& reader, int64_t start, int64_t step, uint64_t count) {
   const Column& seen = *reader.column;
   if (count == 0) return with_rows(seen, RowMap(0));
@@ -209,7 +210,7 @@ Reader selected(const Reader& reader, nb::handle indices) {
   return with_rows(*seen, RowMap(chosen.size(), std::move(rows)));
 }
 
-// One column of records, of their rows.
+// One column of records, with their rows.
 Reader field(const Reader& reader, size_t place) {
   const Column& seen = *reader.column;
   if (!seen.fields || place >= seen.fields->fields.size())
@@ -217,7 +218,7 @@ Reader field(const Reader& reader, size_t place) {
   return with_rows(*seen.fields->fields[place].column, seen.rows);
 }
 
-// The same samples, given out as they are stored.
+// The same samples without the wrapper.
 Reader unwrapped(const Reader& reader) {
   Column column = *reader.column;
   column.wrapper = nb::none();
@@ -227,7 +228,7 @@ Reader unwrapped(const Reader& reader) {
 
 // ---- the same files at a later commit
 
-// Mapped again only where it has outgrown its reservation.
+// Maps the file again only if it has outgrown its reservation.
 MapPtr grown(const std::string& path, const MapPtr& mapping, uint64_t size) {
   MapPtr result = mapping;
   if (mapping && size > mapping->capacity()) check(mapping->reopen(size, &result), path);
@@ -242,7 +243,7 @@ void grow(const std::string& path, Part& part, uint64_t payload_size, uint64_t r
   };
   part.stored = rows;
   Spans spans = grow_spans(part.spans, payload_size);
-  // The same map, the same owner: only a batch that outgrew the reservation makes a new one.
+  // The owner stays with the map, which only changes when a batch outgrows the reservation.
   if (spans.payload() != part.spans.payload()) part.owner = owner_of(spans.payload());
   part.spans = std::move(spans);
   const Spans& shapes = part.shapes.spans();
@@ -261,15 +262,15 @@ ColumnPtr grown(const Column& seen, uint64_t payload_size, uint64_t rows, RowMap
 
 PyObject* iterate(PyObject* self) {
   if (!nb::inst_ready(self)) [[unlikely]] {
-    PyErr_SetString(PyExc_ValueError, "the column was never made");
+    PyErr_SetString(PyExc_ValueError, "the column was not initialised");
     return nullptr;
   }
   return new_iterator(*nb::inst_ptr<Reader>(self));
 }
 
-// ---- what Python asks of a column
+// ---- properties of a column for Python
 
-// The rank that all ragged samples have, as far as the way that their shapes are stored tells it.
+// The rank of all ragged samples, if the way their shapes are stored determines it.
 nb::object rank_of_all(const Reader& reader) {
   const Shapes& shapes = reader.column->part.shapes;
   switch (shapes.form()) {
@@ -302,7 +303,7 @@ ColumnPtr grown(const ColumnPtr& column, const std::vector<uint64_t>& payload_si
                 const PyEdits& edits) {
   RowMap map(rows, edits.edits);
   if (payload_sizes.size() != (column->fields ? column->fields->fields.size() : 1))
-    raise(nb::borrow(PyExc_ValueError), column->path() + ": has another number of columns");
+    raise(nb::borrow(PyExc_ValueError), column->path() + ": expected a size for each column");
   if (!column->fields) return grown(*column, payload_sizes[0], rows, std::move(map));
   auto fields = std::make_shared<Fields>(*column->fields);
   for (size_t k = 0; k < fields->fields.size(); ++k) {

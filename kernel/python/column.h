@@ -1,4 +1,4 @@
-// What a handle sees of one column, or of records: made whole by one call, and never changed.
+// A column, or records, as a handle sees them: made by one call, and immutable.
 
 #pragma once
 
@@ -16,23 +16,22 @@ namespace mmap_ninja {
 
 enum class SampleKind : uint8_t { text, binary, array, ragged, record };
 
-// What all samples have in common, whichever of them are shown; shared by the columns that are derived from
-// one.
+// What all samples of a column have in common; shared by the columns that are derived from it.
 struct Layout {
-  std::string path;               // as errors name the samples
+  std::string path;               // the name of the samples in errors
   nb::object dtype = nb::none();  // of arrays
-  Shape shape;                    // of a sample, where all have the same
-  std::vector<npy_intp> strides;  // of a sample that is not stored in C order
+  Shape shape;                    // of a sample, if all have the same
+  std::vector<npy_intp> strides;  // of samples that are not stored in C order
 };
 
-// Rows that lie one after the other in files of their own, or in memory.
+// Consecutive rows in files, or in memory.
 struct Part {
   Spans spans = {nullptr, 0, 0, {}};
-  std::shared_ptr<Mapping> nulls;  // of a nullable column: a byte per row, not zero where there is no sample
+  std::shared_ptr<Mapping> nulls;  // of a nullable column: a byte per row, not zero for a null
   Frames frames;                   // of a compressed column
-  nb::object owner;                // keeps the map of the payload for the arrays over it
+  nb::object owner;                // keeps the map of the payload alive for arrays over it
   Shapes shapes = {ShapeForm::flat, {nullptr, 0, 0, {}}};  // of a ragged column
-  uint64_t stored = 0;  // rows that the files hold, whichever of them are samples here
+  uint64_t stored = 0;  // rows in the files, including those that are not samples here
 
   bool is_null(uint64_t row) const { return nulls && nulls->data()[row]; }
 };
@@ -40,38 +39,38 @@ struct Part {
 struct Fields;
 
 // Immutable, shared by a handle, its iterators and its views. Another thread, or a wrapper, may move the
-// handle to files of another layout while one is read.
+// handle to files of another layout while a column is read.
 struct Column {
-  // What reading a sample needs comes first, on few lines of the CPU's cache.
-  bool is_direct = true;   // one column that is mapped, or in memory: no detour for a sample
-  bool is_frozen = false;  // copies of its arrays are read-only, as the views are that they stand for
-  bool copies = false;     // arrays are given out as copies of their own
+  // The fields for reading a sample come first, in few cache lines.
+  bool is_direct = true;   // a single column that is mapped or in memory: the fast path
+  bool is_frozen = false;  // copies of its arrays are read-only, like the views that they replace
+  bool copies = false;     // arrays are returned as copies
   SampleKind kind = SampleKind::binary;
   Access access = Access::map;
   RowMap rows = RowMap(0);
-  // The only one. A column of several datasets will have more beside it: the rows of `rows` count through all
-  // of them, and a row past the first part's looks for its own; the others pay one comparison.
+  // The only part. A column over several datasets will have more parts: its rows count through all of them,
+  // and only a row past the first part has to search, so that others pay for one comparison.
   Part part;
   std::shared_ptr<const Layout> layout;
-  nb::object wrapper = nb::none();       // called with each sample that is given out
-  std::shared_ptr<const Fields> fields;  // of records, which have nothing else but rows
-  std::vector<uint64_t> origins;         // of rows that were fetched: what they are in the files
+  nb::object wrapper = nb::none();       // called with each sample that is returned
+  std::shared_ptr<const Fields> fields;  // of records, which have only rows in addition
+  std::vector<uint64_t> origins;         // of fetched rows: their numbers in the files
 
   const std::string& path() const { return layout->path; }
-  // The row as errors call it.
+  // The number of a row in errors.
   uint64_t origin(uint64_t row) const { return row < origins.size() ? origins[row] : row; }
   bool is_fetched() const { return !origins.empty(); }
 };
 
 using ColumnPtr = std::shared_ptr<const Column>;
 
-// What was found when samples were read last, and is guessed of the next ones, for speed alone.
+// Properties of the last samples read, as guesses for the next ones; only for speed.
 struct Hints {
   bool ascii = true;  // text was ASCII
   bool cold = false;  // a batch waited for the disk
 };
 
-// The columns of records, and how the dicts that they are given out in are nested.
+// The columns of records, and the nesting of the dicts in which they are returned.
 struct Fields {
   struct Group {
     size_t parent;  // an earlier group; the first one is the record
@@ -81,44 +80,44 @@ struct Fields {
   struct Field {
     size_t group;
     nb::object key;
-    ColumnPtr column;  // its rows are the records'
+    ColumnPtr column;  // its rows are those of the records
     mutable Hints hints;
   };
   std::vector<Group> groups;
   std::vector<Field> fields;
 };
 
-// Somebody who reads a column: what Python holds of one.
+// A reader of a column: the object that Python has.
 struct Reader {
   ColumnPtr column;
   Hints hints = {};
 };
 
-// What a handle is: it shows one column after the other, or none when it is closed.
+// The base of handles: shows a column, which may be exchanged, or none when it is closed.
 struct Samples : Reader {
-  std::string path;       // as errors name it where it shows nothing
-  bool is_mapped = true;  // what it shows, or showed last
+  std::string path;       // its name in errors while it shows nothing
+  bool is_mapped = true;  // whether the column, or the last one shown, is mapped
 };
 
-// What a handle shows, of which a batch keeps the column; raises if it is closed.
+// What a handle shows; a batch must keep its column; raises if it is closed.
 Reader& shown(Samples& samples);
 
-// An iterator over what a reader sees now; nullptr with a Python error set where there is no memory for it.
+// An iterator over what a reader sees now; nullptr with a Python error set if there is no memory.
 PyObject* new_iterator(const Reader& reader);
 
-// The edits of a commit, as Python holds them; none: an unedited dataset's.
+// The edits of a commit as a Python object; null: no edits.
 struct PyEdits {
   std::shared_ptr<const Edits> edits;
 };
 
-// The codec that an object of Python's stands for.
+// The codec of a Python object.
 std::shared_ptr<const Zstd> codec_of(nb::handle codec);
 
-// What the arrays over a payload keep.
+// The object that keeps a payload alive for arrays over it.
 nb::object owner_of(const std::shared_ptr<Mapping>& payload);
 
-// The same files at another commit of so many rows; `payload_sizes`: of each column of records, or of the
-// only one.
+// The same files at another commit with `rows` rows; `payload_sizes`: of each column of records, or of the
+// only column.
 ColumnPtr grown(const ColumnPtr& column, const std::vector<uint64_t>& payload_sizes, uint64_t rows,
                 const PyEdits& edits);
 

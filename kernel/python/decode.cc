@@ -1,4 +1,4 @@
-// How a row becomes an object.
+// Turning rows into Python objects.
 
 #include "decode.h"
 
@@ -52,10 +52,10 @@ PyObject* decode_plain(const Column& column, uint64_t row, Span span, Hints* hin
 
 namespace {
 
-// `ascii`: whether the text before was, as this one then most likely is. It saves ASCII text a pass, and
-// other text an allocation in vain.
+// `ascii`: whether the text before was ASCII, as then this one probably is. Saves a pass for ASCII text, and
+// a useless allocation for other text.
 PyObject* decode_text(Span span, bool* ascii, Status* status) {
-  uint64_t prefix = 0;  // known to be ASCII
+  uint64_t prefix = 0;  // bytes known to be ASCII
   if (*ascii) {
     PyObject* text = PyUnicode_New(static_cast<Py_ssize_t>(span.size), 127);
     if (!text) return nullptr;
@@ -108,7 +108,7 @@ PyObject* decode_array(const Column& column, uint64_t row, Span span, bool owns,
   *status = column.part.shapes.at(row, span.size / column.part.spans.unit(), &shape);
   if (!status->ok()) return nullptr;
   PyObject* array = copies ? copy(column, shape, span) : view(column, shape, span.data);
-  if (!array && PyErr_ExceptionMatches(PyExc_ValueError)) {  // an empty shape whose other extents are too big
+  if (!array && PyErr_ExceptionMatches(PyExc_ValueError)) {  // an empty shape with other extents too large
     PyErr_Clear();
     *status = {.code = Code::bad_shape, .row = row, .found = span.size / column.part.spans.unit()};
   }
@@ -145,7 +145,7 @@ PyObject* frozen(const Column& column, PyObject* array) {
   return array;
 }
 
-// An array of its own, writable unless it stands for a view.
+// An owned array, writable unless it replaces a view.
 PyObject* copy(const Column& column, const Shape& shape, Span span) {
   if (!column.layout->strides.empty()) {
     PyObject* source = view(column, shape, span.data);

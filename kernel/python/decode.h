@@ -1,4 +1,4 @@
-// How a row becomes an object.
+// Turning rows into Python objects.
 
 #pragma once
 
@@ -9,9 +9,9 @@
 
 namespace mmap_ninja {
 
-// A sample that lies in a map, or in memory: a new reference, or nullptr with a Python error set.
+// A sample in a map or in memory: a new reference, or nullptr with a Python error set.
 PyObject* get_direct(const Column& column, uint64_t row, Hints* hints);
-// A record, or a sample of files that are not mapped; likewise.
+// The same for a record, or a sample of files that are not mapped.
 PyObject* get_indirect(Reader& reader, const Column& column, uint64_t row);
 
 inline PyObject* get(Reader& reader, const Column& column, uint64_t row) {
@@ -19,30 +19,29 @@ inline PyObject* get(Reader& reader, const Column& column, uint64_t row) {
 }
 
 // A row as an object: a new reference, or nullptr with either `status` or a Python error set. `owns`: it must
-// be no view.
+// not be a view.
 PyObject* decode(const Column& column, uint64_t row, Span span, bool owns, Hints* hints, Status* status);
 
-// One record, as nested dicts; as for `decode`, with the error set.
+// One record as nested dicts: a new reference, or nullptr with a Python error set. `owns` as above.
 PyObject* decode_record(const Column& column, uint64_t row, bool owns);
 
-// What a batch of a compressed column decodes to, back to back, and the workers for it.
+// The decoded samples of a batch of a compressed column, back to back, and the workers for decoding.
 struct Decoded {
   std::vector<int64_t> offsets;
   std::unique_ptr<uint8_t[]> values;
-  uint64_t count = 0;  // of whole samples: all, unless the next one is damaged
+  uint64_t count = 0;  // of decoded samples; fewer than requested if the next one is damaged
 
-  // Decodes as many of them as fit into a few MiB, at least one; runs without the GIL in between.
+  // Decodes as many rows as fit into a few MiB, at least one; releases the GIL meanwhile.
   Status decode(const Column& column, const uint64_t* rows, uint64_t size);
   Span at(uint64_t k) const {
     return {values.get() + offsets[k], static_cast<uint64_t>(offsets[k + 1] - offsets[k])};
   }
 };
 
-// A row of text or bytes as an object, of which `span` is no frame; as for `decode`.
+// A row of text or bytes as an object, whose `span` is not compressed; as for `decode`.
 PyObject* decode_plain(const Column& column, uint64_t row, Span span, Hints* hints, Status* status);
 
-// An array of C order, not initialised; of float64 where no sample has told the dtype yet, as NumPy makes
-// them of nothing.
+// An array in C order, not initialised; of float64 if the dtype is not known yet, like an empty NumPy array.
 nb::object new_samples(const Column& column, const std::vector<npy_intp>& shape);
 
 }  // namespace mmap_ninja

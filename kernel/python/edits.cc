@@ -1,4 +1,4 @@
-// Edits as Python sees them.
+// Edits for Python.
 
 #include <string.h>
 
@@ -7,7 +7,7 @@
 namespace mmap_ninja {
 namespace {
 
-// The edits after some more lines of the log, which begin with line `first`.
+// The edits after further lines of the log; `first` is the number of the first line.
 PyEdits apply(const PyEdits& self, nb::bytes log, uint64_t rows, const std::string& path, uint64_t first) {
   std::vector<Edit> lines(log.size() / sizeof(Edit));
   if (!lines.empty()) memcpy(lines.data(), log.c_str(), lines.size() * sizeof(Edit));
@@ -22,7 +22,7 @@ PyEdits apply(const PyEdits& self, nb::bytes log, uint64_t rows, const std::stri
   return after;
 }
 
-// Pairs or triples of numbers as rows of an array.
+// Tuples of numbers as rows of an array.
 template <typename Item, typename... Fields>
 nb::object table(const std::vector<Item>& items, Fields... fields) {
   const npy_intp shape[] = {static_cast<npy_intp>(items.size()), static_cast<npy_intp>(sizeof...(fields))};
@@ -32,7 +32,7 @@ nb::object table(const std::vector<Item>& items, Fields... fields) {
   return array;
 }
 
-// The first of the rows that is no sample, or -1.
+// The first of the rows that is not a sample, or -1.
 int64_t first_hidden(const PyEdits& self, nb::handle rows) {
   if (!self.edits) return -1;
   auto count = PyArray_SIZE(array_of(rows));
@@ -42,7 +42,7 @@ int64_t first_hidden(const PyEdits& self, nb::handle rows) {
   return -1;
 }
 
-// The first of the samples that had these rows that is stored elsewhere than in `stored`, or -1.
+// The first of the samples with these base rows that is not stored in its row of `stored`, or -1.
 int64_t first_moved(const PyEdits& self, nb::handle rows, nb::handle stored) {
   auto count = PyArray_SIZE(array_of(rows));
   auto row = data_of<const int64_t>(rows), known = data_of<const int64_t>(stored);

@@ -1,4 +1,4 @@
-// Batches of samples as the bytes that a column's files grow by.
+// Batches of samples as the bytes to add to a column's files.
 
 #include <string.h>
 
@@ -20,7 +20,7 @@ namespace {
                                          "; nothing of this batch was stored");
 }
 
-// The samples of a batch back to back, and where each ends: what a variable-length column appends.
+// The samples of a batch back to back, and their ends: what a variable-length column appends.
 nb::tuple encode_text(nb::list samples, nb::str path, uint64_t first) {
   size_t count = samples.size();
   nb::object ends = new_bytes(count * sizeof(uint64_t));
@@ -91,13 +91,13 @@ nb::tuple encode_binary(nb::list samples, nb::str path, uint64_t first) {
   return nb::make_tuple(payload, ends);
 }
 
-// Every sample as an array of exactly this dtype, and the least and the greatest rank among them. What is not
-// one already goes through `convert(sample, number)`.
+// Every sample as an array of exactly this dtype, and the least and greatest rank. Others are converted by
+// `convert(sample, number)`.
 nb::tuple convert_samples(nb::list samples, nb::handle dtype, nb::handle convert, uint64_t first) {
   auto descr = reinterpret_cast<PyArray_Descr*>(dtype.ptr());
   nb::list arrays;
   int least = kMaxRank, greatest = 0;
-  // By index: `convert` may run code that changes the list.
+  // By index, since `convert` may run code that changes the list.
   for (size_t k = 0; k < samples.size(); ++k) {
     nb::object sample = samples[k];
     bool is_array = PyArray_CheckExact(sample.ptr());
@@ -144,7 +144,8 @@ nb::object encode_arrays(nb::list arrays) {
   return join_arrays(arrays, &ends);
 }
 
-// Payload, ends in elements, and a row of `width` numbers per shape: its extents, after its rank if `ranked`.
+// Payload, ends in elements, and a row of `width` numbers per shape: its extents, preceded by its rank if
+// `ranked`.
 nb::tuple encode_ragged(nb::list arrays, uint64_t width, bool ranked) {
   std::vector<uint64_t> ends;
   nb::object payload = join_arrays(arrays, &ends);
@@ -157,7 +158,7 @@ nb::tuple encode_ragged(nb::list arrays, uint64_t width, bool ranked) {
     uint64_t* extents = row;
     if (ranked) *extents++ = static_cast<uint64_t>(rank);
     if (static_cast<uint64_t>(extents - row) + static_cast<uint64_t>(rank) > width)
-      raise(nb::borrow(PyExc_ValueError), "a shape does not fit its row");
+      raise(nb::borrow(PyExc_ValueError), "expected shapes that fit the width of a row");
     for (int k = 0; k < rank; ++k) extents[k] = static_cast<uint64_t>(PyArray_DIM(array_of(item), k));
     row += width;
   }

@@ -1,4 +1,4 @@
-// The commit engine and the seam of system calls, as Python sees them.
+// The commit engine and the watched system calls for Python.
 
 #include <fcntl.h>
 #include <nanobind/stl/tuple.h>
@@ -26,7 +26,7 @@ nb::bytes to_bytes(const Id& id) { return nb::bytes(id.data(), id.size()); }
 
 Id to_id(nb::bytes bytes) {
   Id id{};
-  if (bytes.size() != id.size()) raise(nb::borrow(PyExc_ValueError), "an id has 16 bytes");
+  if (bytes.size() != id.size()) raise(nb::borrow(PyExc_ValueError), "expected an id of 16 bytes");
   memcpy(id.data(), bytes.c_str(), id.size());
   return id;
 }
@@ -34,19 +34,20 @@ Id to_id(nb::bytes bytes) {
 struct PyLog {
   std::string path;
   Log log;
-  Slot published;     // the log's state, copied while the GIL is held: a commit changes it without
-  bool owes = false;  // whether it has made commits that are not durable
+  Slot
+      published;  // a copy of the log's state, made with the GIL, since a commit changes the state without it
+  bool owes = false;  // whether it has made commits that are not durable yet
 };
 
-// A descriptor of the log's own.
+// A duplicate of a descriptor, for the log.
 int duplicate(const PyFile& file, const std::string& path) {
   int fd = ::fcntl(writer_fd(file, path), F_DUPFD_CLOEXEC, 0);
   if (fd < 0) check({.code = Code::system, .error = errno, .what = "fcntl"}, path);
   return fd;
 }
 
-// The files of the rules become the log's. `lock`: the open LOCK, which the caller holds; None where the
-// commit file's own lock keeps others away.
+// The log takes the files of the rules. `lock`: the open LOCK, which the caller holds; None if the lock on
+// the commit file itself excludes others.
 void open_log(PyLog* self, const std::string& path, nb::list rules, const PyFile& commit_file,
               const PyFile* lock, const PyFile& meta, nb::tuple paths, const Slot& state, uint64_t next_seq,
               bool sync_often) {
@@ -65,14 +66,14 @@ void open_log(PyLog* self, const std::string& path, nb::list rules, const PyFile
   for (const PyFile* file : {&commit_file, lock, &meta})
     own.push_back(std::make_shared<File>(file ? duplicate(*file, path) : -1));
   for (size_t k = 0; k < files.size(); ++k) file_rules[k].fd = files[k]->release();
-  // With the GIL, which serialises the opening and closing of all logs, as they ask.
+  // With the GIL, which serialises the opening and closing of all logs, as they require.
   check(self->log.open(std::move(file_rules), own[0]->release(), own[1]->release(), own[2]->release(),
                        std::move(log_paths), state, next_seq, sync_often),
         path);
   self->published = self->log.state();
 }
 
-// For a test, which holds it against the rule in Python. `rules`: length, unit and sealed of each file.
+// For a test that compares it with the rules in Python. `rules`: length, unit and sealed of each file.
 nb::list lengths_of(nb::list rules, uint64_t rows, uint64_t edits, nb::list ends) {
   std::vector<FileRule> file_rules;
   std::vector<uint64_t> last_ends, found;
@@ -87,7 +88,7 @@ nb::list lengths_of(nb::list rules, uint64_t rows, uint64_t edits, nb::list ends
   return result;
 }
 
-// What is asked of a slot at every commit.
+// The fields of a slot that each commit needs.
 nb::tuple place_of(const Slot& slot) {
   nb::object content = slot.carries & kSums ? nb::object(nb::int_(slot.content)) : nb::none();
   return nb::make_tuple(slot.seq, slot.rows, slot.edits, content);
@@ -99,7 +100,7 @@ nb::list extents_of(const PyLog& self) {
   return extents;
 }
 
-// `base`: what this goes on from; or None.
+// `base`: the commit that this continues, or None.
 void commit(PyLog& self, nb::tuple parts, uint64_t rows, uint64_t edits, uint32_t set_flags, bool durable,
             nb::object expected_rows, nb::object expected_edits, const Slot* base, bool anywhere,
             double timeout) {
@@ -129,7 +130,7 @@ void commit(PyLog& self, nb::tuple parts, uint64_t rows, uint64_t edits, uint32_
   if (!expected_rows.is_none()) request.expected_rows = nb::cast<uint64_t>(expected_rows);
   if (!expected_edits.is_none()) request.expected_edits = nb::cast<uint64_t>(expected_edits);
 
-  // Waits in slices, so that ctrl-C gets through.
+  // Waits in slices, so that Ctrl-C works.
   constexpr double kSlice = 0.05;
   for (double waited = 0;; waited += kSlice) {
     request.lock_seconds = std::min(kSlice, std::max(timeout - waited, 0.0));
@@ -150,8 +151,8 @@ void commit(PyLog& self, nb::tuple parts, uint64_t rows, uint64_t edits, uint32_
   }
 }
 
-// Puts a commit of another generation into all slots of a commit file, and what was newest before beside it,
-// marked, if that fails. `synced`: all other files of the newest generation.
+// Writes a commit of another generation to all slots of a commit file; if that fails, also the previous
+// newest commit, marked. `synced`: all other files of the newest generation.
 void switch_commit(const PyFile& commit_file, const std::string& path, const std::string& directory,
                    nb::list synced, const Slot& slot, const Slot& before, nb::handle lock) {
   if (!lock.is_none()) (void)writer_fd(nb::cast<PyFile&>(lock), path);
@@ -173,8 +174,7 @@ void switch_commit(const PyFile& commit_file, const std::string& path, const std
   check(status, path);
 }
 
-// Makes sure that the durable slots of a commit file are on the medium, through descriptors that may be for
-// reading only.
+// Makes sure that the durable slots of a commit file are on the disk; read-only descriptors suffice.
 void settle(const PyFile& commit_file, const std::string& path, const std::string& directory,
             nb::list synced) {
   std::vector<int> fds;
@@ -191,13 +191,13 @@ void settle(const PyFile& commit_file, const std::string& path, const std::strin
   check(status, path);
 }
 
-// ---- the seam
+// ---- watched system calls
 
 PyObject* io_hook = nullptr;
 
 int64_t call_hook(const io::Call& call) {
   nb::gil_scoped_acquire acquire;
-  nb::error_scope pending;  // of what lets go of a file on its way out
+  nb::error_scope pending;  // there may be an error set while files are released
   try {
     nb::object where = call.path ? nb::object(nb::str(call.path)) : nb::object(nb::int_(call.fd));
     bool has_data = call.data != nullptr;
@@ -283,7 +283,7 @@ void define_io(nb::module_& m) {
 
 namespace {
 
-// Ranges of a file back to back. `starts`, `sizes`: int64, in bytes.
+// Ranges of a file, joined. `starts`, `sizes`: int64, in bytes.
 nb::object read_ranges(int fd, uint64_t file_size, nb::handle starts, nb::handle sizes,
                        const std::string& path) {
   auto count = static_cast<size_t>(PyArray_SIZE(array_of(starts)));
@@ -362,7 +362,7 @@ void define_log(nb::module_& m) {
   });
   m.def("decode_slot", [](nb::bytes bytes) {
     SlotBytes raw;
-    if (bytes.size() != raw.size()) raise(nb::borrow(PyExc_ValueError), "a slot has 256 bytes");
+    if (bytes.size() != raw.size()) raise(nb::borrow(PyExc_ValueError), "expected a slot of 256 bytes");
     memcpy(raw.data(), bytes.c_str(), raw.size());
     Slot slot;
     uint16_t version = 0;

@@ -1,4 +1,4 @@
-// What a call reads: guarded against truncation where it is mapped, and read into memory where it is not.
+// Reading for a call: mapped files are guarded against truncation, others are read into memory.
 
 #include <time.h>
 
@@ -24,7 +24,7 @@ Status sizes_of_files(const Column& column) {
   return status.ok() && column.part.nulls ? column.part.nulls->check_size(rows) : status;
 }
 
-// A column, or one of a record's, of which rows are wanted.
+// A column, perhaps of records, and the rows to read.
 struct Wanted {
   const Column& column;
   std::vector<Range> ranges{};
@@ -75,7 +75,7 @@ bool Stopwatch::waited(uint64_t count, uint64_t bytes, bool decoded) const {
   constexpr double kWarmSample =
       5e-6;  // a warm sample of 1.3 kB takes 0.5 us, a read from the fastest disk 15 us
   constexpr double kWarmByte = 1e-9;
-  constexpr double kDecoded = 4;  // times as long where samples are decompressed
+  constexpr double kDecoded = 4;  // times as long if samples are decompressed
   double warm = static_cast<double>(count) * kWarmSample + static_cast<double>(bytes) * kWarmByte;
   return seconds() - begin_ > warm * (decoded ? kDecoded : 1);
 }

@@ -20,10 +20,10 @@ using namespace nanobind::literals;
 namespace mmap_ninja {
 namespace {
 
-constexpr double kSlice = 0.05;  // seconds of waiting until ctrl-C gets through
+constexpr double kSlice = 0.05;  // seconds between checks for Ctrl-C
 
 PyFile open_file(const std::string& path, bool writable) {
-  nb::object name = nb::cast(path);  // kept here: where nobody listens, nothing that is handed over is taken
+  nb::object name = nb::cast(path);  // kept here, since without an audit hook the argument is not consumed
   if (PySys_Audit("open", "OOi", name.ptr(), Py_None, writable ? O_RDWR : O_RDONLY) != 0)
     throw nb::python_error();
   PyFile opened;
@@ -48,7 +48,7 @@ PyFile open_directory(const std::string& path) {
   return {std::make_shared<File>(fd)};
 }
 
-// A file without a name, in memory where the system has such.
+// A file without a name, in memory if the system supports that.
 PyFile anonymous_file() {
 #if defined(__linux__)
   int fd = ::memfd_create("mmap_ninja", MFD_CLOEXEC);
@@ -61,15 +61,15 @@ PyFile anonymous_file() {
   return {std::make_shared<File>(fd)};
 }
 
-// Whether a path leads to an open file.
+// Whether an open file is the one at a path.
 bool is_at(const PyFile& file, const std::string& path) {
   struct stat own, found;
   return ::fstat(file.file->fd(), &own) == 0 && ::stat(path.c_str(), &found) == 0 &&
          own.st_dev == found.st_dev && own.st_ino == found.st_ino;
 }
 
-// Opens a file and takes its lock; None where it stays taken for `timeout` seconds. The lock is of the file
-// that is at the path then.
+// Opens a file and locks it; None if another process holds the lock for `timeout` seconds. The locked file is
+// the one at the path at that time.
 nb::object lock_file(const std::string& path, double timeout) {
   double waited = 0, pause = 100e-6;
   for (;;) {
@@ -95,8 +95,8 @@ nb::object lock_file(const std::string& path, double timeout) {
 
 void close_at_exit(PyFile& self, nb::args) { self.file->close(); }
 
-// Files that are closed at the end of a with block, and their locks let go of, whoever still refers to them:
-// a traceback that somebody keeps must keep no lock.
+// Files that are closed, and their locks released, at the end of a with block, even if they are still
+// referred to: a traceback must not keep a lock.
 struct Scope {
   std::vector<PyFile> files;
 
@@ -111,20 +111,20 @@ struct Scope {
   ~Scope() { close(); }
 };
 
-// The lock of a handle's mutations. A thread that has it and asks again is told so: it is a signal's handler,
-// or code of the user's that a mutation has called, and the handle is half way. A child that was forked while
-// another thread had it never gets it.
+// The lock of a handle's mutations. A thread that holds it and asks again gets an error: it is in a signal
+// handler, or in user code called by a mutation, while the handle is in the middle of a change. A child
+// forked while another thread held it never gets it.
 struct Mutex {
   std::string path;
   PyThread_type_lock lock = PyThread_allocate_lock();
-  unsigned long thread = 0;  // that has it; 0: none
+  unsigned long thread = 0;  // the holder; 0: none
   uint64_t owner = forks_so_far();
 
   explicit Mutex(std::string of) : path(std::move(of)) {}
   Mutex(const Mutex&) = delete;
   Mutex& operator=(const Mutex&) = delete;
   ~Mutex() {
-    // A forked child may find it locked for ever.
+    // In a forked child it may stay locked for ever.
     if (thread == 0) PyThread_free_lock(lock);
   }
 
@@ -135,15 +135,16 @@ struct Mutex {
         raise(
             error_class("ForkedHandleError"),
             path +
-                ": this process was forked while another thread was at work on the dataset; open it again here");
-      // Forked in the middle of what this thread did in the parent, which alone goes on with it; or as
-      // another thread had got the lock and waited for the GIL to begin, which nobody would ever unlock here.
+                ": this process was forked while another thread was changing the dataset; open it again in this "
+                "process");
+      // Forked during a mutation by this thread, which only the parent continues; or while another thread had
+      // the lock and waited for the GIL, which nobody would unlock here.
       renew();
     } else if (own) {
       raise(nb::borrow(PyExc_RuntimeError),
             path +
-                ": this thread is at work on the dataset already: a signal's handler, or code that it calls, "
-                "cannot change it meanwhile; nothing was changed: do it when that has ended");
+                ": this thread is already changing the dataset, so a signal handler, or code that the change "
+                "calls, cannot change it; nothing was changed: do it when the change has ended");
     }
     constexpr auto kMicroseconds = static_cast<PY_TIMEOUT_T>(kSlice * 1e6);
     while (PyThread_acquire_lock(lock, NOWAIT_LOCK) != PY_LOCK_ACQUIRED) {
@@ -159,7 +160,7 @@ struct Mutex {
   }
   bool is_mine() const { return thread == PyThread_get_thread_ident() && owner == forks_so_far(); }
   void release() {
-    if (thread == 0) return;  // a forked child has given it up
+    if (thread == 0) return;  // given up by a forked child
     thread = 0;
     PyThread_release_lock(lock);
   }
@@ -170,7 +171,7 @@ struct Mutex {
   }
 };
 
-// One turn of a mutex, for a with statement; ends with it at the latest, or with the object.
+// A turn of a mutex, for a with statement; ends with the statement or with the object.
 struct Turn {
   nb::object mutex;
   bool held = false;

@@ -1,5 +1,5 @@
-// Open files and locks as Python holds them: from birth on, so that no signal's handler comes between the
-// system's descriptor and its owner.
+// Open files and locks as Python objects: they own descriptors from the system call on, so that no signal
+// handler runs in between.
 
 #pragma once
 
@@ -14,7 +14,7 @@ struct PyFile {
   std::shared_ptr<File> file;
 };
 
-// What is written to, by the process that opened it.
+// The descriptor for writing; only for the process that opened the file.
 int writer_fd(const PyFile& file, const std::string& path);
 
 }  // namespace mmap_ninja

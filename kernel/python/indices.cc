@@ -1,4 +1,4 @@
-// Slices, indices and masks as positions.
+// Resolving slices, indices and masks to positions.
 
 #include <string.h>
 
@@ -9,8 +9,8 @@
 namespace mmap_ninja {
 namespace {
 
-// `_listed` of kinds/indices.py: an array of what is here neither a slice, nor a list of plain integers, nor
-// an array. Handed in at import, for as long as the process lives.
+// `_listed` of kinds/indices.py: makes arrays of keys that are not slices, lists of plain integers or arrays.
+// Set at import, never released.
 PyObject* list_indices = nullptr;
 
 bool is_vector(nb::handle key, int type) {
@@ -18,7 +18,7 @@ bool is_vector(nb::handle key, int type) {
          PyArray_NDIM(array_of(key)) == 1 && PyArray_ISCARRAY_RO(array_of(key));
 }
 
-// Whether these are positions already.
+// Whether a key is an array of positions already.
 bool is_resolved(nb::handle key, uint64_t count) {
   if (!is_vector(key, NPY_INT64)) return false;
   auto indices = data_of<const int64_t>(key);
@@ -33,7 +33,7 @@ nb::object listed(nb::handle key) {
   return may_run_python([&] { return owned(PyObject_CallOneArg(list_indices, key.ptr())); });
 }
 
-// The positions among `count` samples, or what messages call them.
+// Positions among `count` items; `items`: their name in messages.
 class Positions {
  public:
   Positions(uint64_t count, const char* items) : count_(count), items_(items) {}
@@ -72,7 +72,7 @@ class Positions {
                    [&](int64_t index) { return position(index); });
   }
 
-  // Whether a list holds nothing but plain integers.
+  // Adds the items of a list; false if not all are plain integers.
   bool add_integers(nb::handle list) {
     auto size = static_cast<size_t>(PyList_GET_SIZE(list.ptr()));
     positions_.resize(size);

@@ -1,4 +1,4 @@
-// Iteration: one sample after the other, read ahead.
+// Iteration over samples, with read-ahead.
 
 #include <algorithm>
 
@@ -8,20 +8,20 @@
 namespace mmap_ninja {
 namespace {
 
-// Goes over the samples that the handle saw when it was made, whatever happens to the handle meanwhile.
+// Iterates over the samples that the handle saw when the iterator was made, even if the handle changes.
 struct Iterator {
   Reader reader;
   uint64_t next = 0;
-  std::shared_ptr<const Decoded> ahead;  // of a compressed column: samples from `ahead_first` on
+  std::shared_ptr<const Decoded> ahead;  // decoded samples of a compressed column, from `ahead_first` on
   uint64_t ahead_first = 0;
-  uint64_t run_first = 0;  // position of a run of samples that are stored one after the other
+  uint64_t run_first = 0;  // first position of a run of consecutively stored samples
   uint64_t run_count = 0;
   uint64_t run_row = 0;
-  ColumnPtr chunk = {};  // where nothing is mapped: samples from `chunk_first` on
+  ColumnPtr chunk = {};  // if files are not mapped: samples from `chunk_first` on
   uint64_t chunk_first = 0;
-  uint64_t next_look = 0;  // position from which on reading ahead goes on
+  uint64_t next_look = 0;  // position at which the next read-ahead starts
 
-  // Where a sample is stored; looked up once per run.
+  // The row where a sample is stored; looked up once per run.
   uint64_t row(const RowMap& rows, uint64_t position) {
     if (position - run_first >= run_count) {
       run_first = position;
@@ -33,10 +33,10 @@ struct Iterator {
   static constexpr uint64_t kStep = uint64_t{2} << 20;
   static constexpr uint64_t kMostUnseen = 16;
 
-  // Reads ahead of a sequential pass, once per map: page faults cost as much as the copies.
+  // Reads ahead in a sequential pass, once per map: page faults cost as much as the copies.
   Status read_ahead(const Column& column, uint64_t position, uint64_t row) {
     next_look = position + kMostUnseen;
-    // Not where a replaced sample lies: the next one is elsewhere.
+    // Not at a replaced sample, since the next one is elsewhere.
     if (!column.rows.is_ordered() || column.rows.base(position) != row) return {};
     if (!column.fields) return read_ahead_of(column, position, row);
     for (const Fields::Field& field : column.fields->fields)
@@ -61,23 +61,24 @@ struct Iterator {
     return payload.populate(begin, end);
   }
 
-  // Where nothing is mapped: a chunk of samples that a position is in, read now if it is in none. `position`
-  // is the one in the chunk then.
+  // If files are not mapped: the chunk of samples with a position, read now if need be. Sets `position` to
+  // that in the chunk.
   ColumnPtr chunk_of(uint64_t* position) {
-    // Whoever wants one sample should not wait for many; by doubling, nobody reads twice what is asked for.
+    // Doubling: a caller that wants one sample does not wait for many, and at most twice as many are read as
+    // used.
     constexpr uint64_t kMost = 256, kMostBytes = uint64_t{1} << 20;
     ColumnPtr kept = chunk;
     uint64_t first = chunk_first, count = kept ? kept->rows.count() : 0;
     if (*position - first >= count) {
       const Column& column = *reader.column;
       count = count && *position == first + count ? std::min(2 * count, kMost) : 1;
-      if (!column.layout->strides.empty()) count = column.rows.count();  // each needs all of the file
+      if (!column.layout->strides.empty()) count = column.rows.count();  // each sample needs the whole file
       std::vector<uint64_t> rows(std::min(count, column.rows.count() - *position));
       for (size_t k = 0; k < rows.size(); ++k) rows[k] = column.rows.row(*position + k);
       FetchOptions options{.most_bytes = kMostBytes, .one_by_one = true};
       try {
         kept = fetch(column, rows, options);
-      } catch (nb::python_error&) {  // one of them is damaged: the others come before and after it
+      } catch (nb::python_error&) {  // one of them is damaged: return the others
         if (rows.size() == 1) throw;
         rows.resize(1);
         kept = fetch(column, rows, options);
@@ -96,13 +97,13 @@ PyObject* next_decoded(Iterator& iterator, const Column& column, uint64_t positi
 
 PyObject* iterator_next(PyObject* self) {
   if (!nb::inst_ready(self)) [[unlikely]] {
-    PyErr_SetString(PyExc_ValueError, "an iterator is made by iter() of a dataset");
+    PyErr_SetString(PyExc_ValueError, "iterators are only made by iter(dataset)");
     return nullptr;
   }
   Iterator* iterator = nb::inst_ptr<Iterator>(self);
   const Column& column = *iterator->reader.column;
   if (iterator->next >= column.rows.count()) return nullptr;
-  // Taken before the GIL is released below: other threads may share the iterator.
+  // Advanced before the GIL is released below, since other threads may share the iterator.
   uint64_t position = iterator->next++;
   if (column.access == Access::pread) return next_fetched(*iterator, position);
   if (position % 256 == 0 && !succeeds([&] { check_sizes(column); })) return nullptr;
@@ -126,10 +127,10 @@ PyObject* iterator_next(PyObject* self) {
   return get(iterator.reader, *chunk, position);
 }
 
-// A sample of a compressed column. The next ones are decoded with it, on several threads.
+// A sample of a compressed column. The next ones are decoded together with it, on several threads.
 [[gnu::noinline]] PyObject* next_decoded(Iterator& iterator, const Column& column, uint64_t position,
                                          uint64_t row) {
-  // As for chunks; what is in one was asked for by doubling already.
+  // As for chunks; for a sample in a chunk, doubling has already happened.
   constexpr uint64_t kMost = 256;
   std::shared_ptr<const Decoded> ahead = iterator.ahead;
   uint64_t at = position - iterator.ahead_first;
@@ -146,7 +147,7 @@ PyObject* iterator_next(PyObject* self) {
       return nullptr;
     }
     ahead = std::move(decoded);
-    if (!column.is_fetched() || iterator.chunk.get() == &column) {  // no other thread has gone on meanwhile
+    if (!column.is_fetched() || iterator.chunk.get() == &column) {  // no other thread has advanced meanwhile
       iterator.ahead = ahead;
       iterator.ahead_first = position;
     }

@@ -1,4 +1,4 @@
-// The module: everything that Python sees of the kernel.
+// The Python module of the kernel.
 
 #define MMAP_NINJA_IMPORTS_NUMPY
 #include "checksum.h"
@@ -9,7 +9,7 @@ using namespace nanobind::literals;
 NB_MODULE(_kernel, m) {
   using namespace mmap_ninja;
   if (_import_array() < 0) throw nb::python_error();
-  nb::set_leak_warnings(false);  // objects that live until the interpreter ends are no leaks
+  nb::set_leak_warnings(false);  // objects that live until the interpreter exits are not leaks
   define_errors(m);
   define_io(m);
   define_files(m);

@@ -8,7 +8,7 @@
 namespace mmap_ninja {
 namespace {
 
-// The module mmap_ninja.errors, handed in at import for as long as the process lives.
+// The module mmap_ninja.errors; set at import, never released.
 PyObject* errors = nullptr;
 
 [[noreturn]] void raise_os_error(int error, const std::string& what, const std::string& path) {
@@ -20,9 +20,8 @@ PyObject* errors = nullptr;
   throw nb::python_error();
 }
 
-// What is raised for a code: a class of mmap_ninja.errors, or a builtin one. In the text, {path} and the
-// fields of the status stand for themselves, {index} for a signed `found`, {samples} for `what`, or
-// "samples".
+// The exception for a code: a class of mmap_ninja.errors, or a builtin. In the text, {path} and the fields of
+// the status are filled in; {index} is `found` as a signed number, {samples} is `what`, or "samples".
 struct Message {
   Code code;
   const char* type;
@@ -38,51 +37,51 @@ constexpr Message builtin(Code code, PyObject** type, const char* text) {
 const Message kMessages[] = {
     ours(Code::uncertain, "CommitUncertainError",
          "{path}: {what} failed ({error}): whether the commits since the last durable one survive a power "
-         "loss is unknown; this handle writes no more: check the disk and the system log, then see "
+         "loss is unknown, and this handle can no longer write; check the disk and the system log, then use "
          "mmap_ninja.recover, or rebuild the dataset from its source"),
     ours(Code::suspect, "CommitUncertainError",
          "{path}: a sync of this dataset failed before, so its last commits may be lost at a power loss; it "
-         "can be read but not appended to: see mmap_ninja.recover, or rebuild it from its source"),
+         "can be read, but not changed: use mmap_ninja.recover, or rebuild it from its source"),
     ours(Code::bad_digest, "CorruptDatasetError",
-         "{path}: the last bytes of its files are not those that its durable commit was made of; nothing "
-         "was written: restore it from a copy"),
+         "{path}: the ends of its files do not match its durable commit; nothing was written: restore it "
+         "from a copy"),
     ours(Code::bad_offsets, "CorruptDatasetError",
-         "{path}: sample {row} is said to lie at {found} to {expected}, which are not in its payload; the "
-         "offsets file is damaged: restore it from a copy"),
+         "{path}: sample {row}: its offsets {found} to {expected} are not within the payload; the offsets "
+         "file is damaged: restore it from a copy"),
     ours(Code::bad_shape, "CorruptDatasetError",
-         "{path}: sample {row} has a shape that its {found} elements do not fit; the shapes file is "
-         "damaged: restore it from a copy"),
+         "{path}: sample {row}: its shape does not match its {found} elements; the shapes file is damaged: "
+         "restore it from a copy"),
     ours(Code::bad_text, "CorruptDatasetError",
-         "{path}: sample {row} is no valid UTF-8 from its byte {found} on; the payload is damaged: restore "
-         "it from a copy"),
+         "{path}: sample {row}: expected UTF-8, found an error at byte {found}; the payload is damaged: "
+         "restore it from a copy"),
     ours(Code::short_file, "DatasetTruncatedError",
          "{path}: its {what} file holds {found} bytes where the commit needs {expected}; it was truncated: "
          "restore it from a copy"),
     ours(Code::conflict, "StaleHandleError",
-         "{path}: holds {found} samples where this writer expected {expected}: another process appended "
-         "meanwhile; nothing was written"),
-    // The engine looks at the edits of others, and tries again.
+         "{path}: {found} rows where this writer expected {expected}: another process appended meanwhile; "
+         "nothing was written: try again"),
+    // The engine reads the edits of others, and tries again.
     ours(Code::edited, "EditsMovedError", "{path}: "),
     ours(Code::bad_edit, "CorruptDatasetError",
-         "{path}: line {row} of its edits speaks of row {found}, which is not among the {expected} rows of "
-         "the commit; the edits file is damaged: restore it from a copy"),
+         "{path}: line {row} of its edits has row {found}, but the commit has {expected} rows; the edits "
+         "file is damaged: restore it from a copy"),
     ours(Code::irregular, "CorruptDatasetError",
-         "{path}: is no regular file (a symbolic link, a directory, a pipe or a device), as a dataset's own "
-         "files must be; restore it from a copy"),
+         "{path}: expected a regular file, found a symbolic link, a directory, a pipe or a device; restore "
+         "it from a copy"),
     ours(Code::deleted, "StaleHandleError",
-         "{path}: the dataset was deleted or replaced by another one; open the path again; nothing was "
-         "written"),
+         "{path}: the dataset was deleted or replaced by another one; nothing was written: open the path "
+         "again"),
     ours(Code::forked, "ForkedHandleError",
-         "{path}: this handle writes for process {expected}, from which this one was forked; open the "
-         "dataset again here"),
-    // The engine knows who holds the lock, and how to go on.
+         "{path}: this handle belongs to process {expected}, from which this one was forked; open the "
+         "dataset again in this process"),
+    // The engine names the holder of the lock, or tries again.
     ours(Code::timed_out, "LockTimeoutError", "{path}: "),
     ours(Code::moved, "GenerationMovedError", "{path}: "),
     builtin(Code::closed, &PyExc_ValueError, "{path}: the dataset is closed; open it again to read it"),
     builtin(Code::row_range, &PyExc_IndexError, "index {index} is out of range for {expected} {samples}"),
     builtin(Code::bad_batch, &PyExc_ValueError,
             "{path}: the batch's {what} do not fit its number of samples"),
-    builtin(Code::overflow, &PyExc_OverflowError, "{path}: the {what} would pass 2^63 bytes"),
+    builtin(Code::overflow, &PyExc_OverflowError, "{path}: the {what} would exceed 2^63 bytes"),
     ours(Code::bad_frame, "CorruptDatasetError",
          "{path}: sample {row} cannot be decompressed ({what}); the payload, its offsets or its sizes are "
          "damaged: restore it from a copy"),
@@ -90,12 +89,12 @@ const Message kMessages[] = {
             "{path}: sample {row} has {found} bytes where at most {expected} can be compressed; nothing of "
             "this batch was stored: store it without zstd_level"),
     builtin(Code::untrained, &PyExc_ValueError,
-            "{path}: no dictionary can be trained on the first batch ({what}); give more or longer samples "
-            "at first, a smaller zstd_train_dictionary_size, or none"),
-    builtin(Code::bad_codec, &PyExc_ValueError, "{path}: zstd refuses ({what})"),
+            "{path}: no dictionary can be trained on the first batch ({what}); start with more or longer "
+            "samples, or pass a smaller zstd_train_dictionary_size, or none"),
+    builtin(Code::bad_codec, &PyExc_ValueError, "{path}: libzstd reports an error ({what})"),
     builtin(Code::no_library, &PyExc_ImportError,
-            "{path}: is no shared library with the functions of libzstd"),
-    builtin(Code::no_memory, &PyExc_MemoryError, "{path}: no memory to decompress a sample"),
+            "{path}: is not a shared library with the functions of libzstd; reinstall the package zstandard"),
+    builtin(Code::no_memory, &PyExc_MemoryError, "{path}: not enough memory to decompress a sample"),
 };
 constexpr Message kUnknown = builtin(Code::ok, &PyExc_SystemError, "{path}: ");
 

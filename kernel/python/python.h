@@ -1,4 +1,4 @@
-// What the files of the binding share: native errors as exceptions, buffers, and arrays of NumPy's.
+// Shared by the files of the binding: native errors as exceptions, buffers, and NumPy arrays.
 
 #pragma once
 
@@ -18,7 +18,7 @@
 
 #include "status.h"
 
-// Strings, most of which are paths: whatever bytes the system has in their names, as Python escapes them.
+// Strings, which are mostly paths: with surrogate escapes for any bytes in names, as in Python.
 template <>
 struct nanobind::detail::type_caster<std::string> {
   NB_TYPE_CASTER(std::string, const_name("str"))
@@ -50,24 +50,25 @@ namespace nb = nanobind;
 [[noreturn]] void raise(const nb::object& type, const std::string& message);
 // An error class of mmap_ninja.errors.
 nb::object error_class(const char* name);
-// The one translation of native errors. `path` is the dataset's, or the file's that a call was about.
+// The only translation of native errors. `path` is that of the dataset, or of the file that the call was
+// about.
 [[noreturn]] void raise(const Status& status, const std::string& path);
-// For slots, which report errors by returning nullptr or -1.
+// For type slots, which report errors by returning nullptr or -1.
 void set_error(const Status& status, const std::string& path);
 
 inline void check(const Status& status, const std::string& path) {
   if (!status.ok()) raise(status, path);
 }
 
-// A new reference from the C API, or the error that it has set.
+// Takes a new reference from the C API, or raises the error that it has set.
 inline nb::object owned(PyObject* object) {
   if (!object) throw nb::python_error();
   return nb::steal(object);
 }
 
-// Calls what can run Python code, or wait for the GIL. Python before 3.14 ends a daemon thread that does so
-// while the interpreter ends, by unwinding its stack, which C++ answers with std::terminate: here, as
-// in 3.14, it waits for the end of the process.
+// Calls a function that can run Python code, or wait for the GIL. Before Python 3.14, a daemon thread that
+// does so while the interpreter exits is ended by unwinding its stack, upon which C++ calls std::terminate.
+// Here, as in 3.14, it waits for the end of the process.
 template <typename Function>
 auto may_run_python(Function function) {
   try {
@@ -92,7 +93,7 @@ class GilReleased {
   PyThreadState* state_;
 };
 
-// For slots: whether a function that may throw has not.
+// For type slots: calls a function that may throw; false, with a Python error set, if it did.
 template <typename Function>
 bool succeeds(Function function) {
   try {
@@ -140,7 +141,7 @@ inline uint8_t* data_of_bytes(nb::handle bytes) {
   return reinterpret_cast<uint8_t*>(PyBytes_AS_STRING(bytes.ptr()));
 }
 
-// The parts of the module, one file each.
+// The parts of the module, each in its own file.
 void define_errors(nb::module_& m);
 void define_io(nb::module_& m);
 void define_files(nb::module_& m);

@@ -1,4 +1,4 @@
-// What a handle is in C: it shows a column, whose samples its slots give out.
+// The base of handles in C: shows a column, whose samples its type slots return.
 
 #include <nanobind/stl/vector.h>
 
@@ -8,8 +8,8 @@
 namespace mmap_ninja {
 namespace {
 
-const char* const kIndexing = "_get_many";         // what is done with all keys but integers
-const char* const kAttachAgain = "_attach_again";  // what a handle does that had no memory for its map
+const char* const kIndexing = "_get_many";         // called for all keys but integers
+const char* const kAttachAgain = "_attach_again";  // called if a commit could not be mapped
 
 Samples* samples_of(PyObject* self);
 PyObject* subscript_many(PyObject* self, PyObject* key);
@@ -18,13 +18,13 @@ PyObject* subscript(PyObject* self, PyObject* key) {
   Samples* samples = samples_of(self);
   if (!samples) return nullptr;
   if (!PyLong_CheckExact(key)) {
-    // Those of other types, such as tensors of one element, are told apart in Python.
+    // Other types, such as tensors of one element, are distinguished in Python.
     bool is_integer = PyArray_IsScalar(key, Integer) || (PyLong_Check(key) && !PyBool_Check(key));
     if (!is_integer) return subscript_many(self, key);
   }
   Py_ssize_t index = PyNumber_AsSsize_t(key, PyExc_IndexError);
   if (index == -1 && PyErr_Occurred()) return nullptr;
-  // After the key's own code, which may have closed the handle; a wrapper may, too, after the sample is made.
+  // After running code of the key, which may close the handle; so may a wrapper, after the sample is made.
   const Column* column = samples->column.get();
   if (!column) [[unlikely]] {
     if (!succeeds([&] { column = shown(*samples).column.get(); })) return nullptr;
@@ -41,13 +41,13 @@ PyObject* subscript(PyObject* self, PyObject* key) {
 }
 
 [[gnu::noinline]] PyObject* subscript_many(PyObject* self, PyObject* key) {
-  // "(O)": a tuple is one argument, too.
+  // "(O)": a tuple must be passed as one argument.
   return may_run_python([&] { return PyObject_CallMethod(self, kIndexing, "(O)", key); });
 }
 
 Samples* samples_of(PyObject* self) {
   if (!nb::inst_ready(self)) [[unlikely]] {
-    PyErr_SetString(PyExc_ValueError, "the dataset was never opened");
+    PyErr_SetString(PyExc_ValueError, "the dataset was not opened");
     return nullptr;
   }
   return nb::inst_ptr<Samples>(self);
@@ -67,7 +67,7 @@ Reader& shown(Samples& samples) {
 
 namespace {
 
-// What `bisect` and NumPy call, which take for a list only what has this slot.
+// For `bisect` and NumPy, which treat only objects with this slot as lists.
 PyObject* item(PyObject* self, Py_ssize_t index) {
   nb::object key = nb::steal(PyLong_FromSsize_t(index));
   return key.is_valid() ? subscript(self, key.ptr()) : nullptr;
@@ -87,7 +87,7 @@ PyObject* iterate(PyObject* self) {
   return new_iterator(*samples);
 }
 
-// The wrapper of a column that nobody else has: what refers to it may refer to the handle.
+// The wrapper of a column without other owners; only then can it be part of a cycle through the handle.
 PyObject* own_wrapper(const Samples& samples) {
   return samples.column && samples.column.use_count() == 1 ? samples.column->wrapper.ptr() : nullptr;
 }
@@ -104,18 +104,18 @@ int clear(PyObject* self) {
   return 0;
 }
 
-// ---- what it shows
+// ---- column and state
 
-// The name of what a handle shows, beside the column. One object for ever: Python looks up what it has met.
+// The attribute name of the state. A single interned object, for fast look-up.
 nb::handle state_name() {
   static PyObject* const name = PyUnicode_InternFromString("_state");
   return name;
 }
 
-// The column and the state beside it. They change in one step, in which no Python code runs.
+// Sets the column and the state in one step, without running Python code.
 void publish(nb::handle self, ColumnPtr column, nb::handle state) {
   auto& samples = nb::cast<Samples&>(self);
-  nb::object before = nb::getattr(self, state_name(), nb::none());  // let go of when both have changed
+  nb::object before = nb::getattr(self, state_name(), nb::none());  // released when both have changed
   nb::setattr(self, state_name(), state);
   if (column) samples.is_mapped = column->access == Access::map;
   samples.column.swap(column);
@@ -131,7 +131,7 @@ void grow(nb::handle self, const std::vector<uint64_t>& payload_sizes, uint64_t 
   publish(self, grown(seen, payload_sizes, rows, edits), state);
 }
 
-// The column and the state of the same moment: no Python code runs in between.
+// The column and the state at one moment: no Python code runs in between.
 nb::tuple moment(nb::handle self) {
   auto& reader = shown(nb::cast<Samples&>(self));
   nb::object state = nb::getattr(self, state_name(), nb::none());

@@ -1,4 +1,4 @@
-// What is asked of all samples at once: how long they are, where they lie, which one is equal to another.
+// Queries over all samples: their sizes, their places, and a search for an equal one.
 
 #include <nanobind/stl/optional.h>
 
@@ -10,7 +10,7 @@
 namespace mmap_ninja {
 namespace {
 
-// Where the samples at these positions are stored; or the rows that they had before they were replaced.
+// The rows where the samples at these positions are stored, or those they had before they were replaced.
 nb::object physical_rows(Reader& reader, nb::handle indices, bool stored) {
   ColumnPtr column = reader.column;
   std::vector<uint64_t> places = positions_of(*column, indices);
@@ -21,11 +21,11 @@ nb::object physical_rows(Reader& reader, nb::handle indices, bool stored) {
   return rows;
 }
 
-// Calls use(rows, count, k) for the rows of positions from `begin` on to `end`, some at a time, without the
-// GIL. k: how many came before. It stops at the first error.
+// Calls use(rows, count, k) for the rows of positions from `begin` to `end`, some at a time, without the GIL,
+// until the first error. k: the number of rows before.
 template <typename Use>
 Status visit_rows(const Column& column, uint64_t begin, uint64_t end, Use use) {
-  constexpr uint64_t kAtOnce = 2048;  // what is kept of each fits in the CPU's cache
+  constexpr uint64_t kAtOnce = 2048;  // so many fit in the CPU's cache
   GilReleased release;
   std::vector<uint64_t> rows(std::min(end - begin, kAtOnce));
   for (uint64_t first = begin; first < end;) {
@@ -40,7 +40,7 @@ Status visit_rows(const Column& column, uint64_t begin, uint64_t end, Use use) {
   return {};
 }
 
-// Whether each sample is null, or each of those at `indices`; none where no sample can be.
+// Whether each sample, or each one at `indices`, is null; None if the column is not nullable.
 nb::object null_mask(Reader& reader, nb::handle indices) {
   ColumnPtr column = reader.column;
   if (!column->part.nulls) return nb::none();
@@ -60,7 +60,7 @@ nb::object null_mask(Reader& reader, nb::handle indices) {
   return mask;
 }
 
-// Where samples lie; with their sizes when they are decompressed, unless those that are stored are asked for.
+// Where samples are; with their sizes after decompression, unless `stored`.
 Status locate(const Column& column, bool stored, const uint64_t* rows, uint64_t count, Range* ranges) {
   Status status = locate(column.part.spans, rows, count, ranges);
   if (!status.ok() || stored || !column.part.frames.codec) return status;
@@ -94,7 +94,7 @@ void visit_ranges(const Column& column, bool stored, Use use) {
   check(visit_rows(column, 0, column.rows.count(), read), column.path());
 }
 
-// How long each sample is, in units of its payload; or what is stored of it, where it is compressed.
+// The size of each sample in units of the payload; if `stored`, before decompression.
 nb::object sizes(Reader& reader, bool stored) {
   ColumnPtr column = reader.column;
   nb::object lengths = new_array(column->rows.count(), NPY_INT64);
@@ -105,7 +105,7 @@ nb::object sizes(Reader& reader, bool stored) {
   return lengths;
 }
 
-// Where each sample starts in the payload, in its units.
+// Where each sample starts in the payload, in units.
 nb::object element_starts(Reader& reader) {
   ColumnPtr column = reader.column;
   nb::object starts = new_array(column->rows.count(), NPY_INT64);
@@ -116,7 +116,7 @@ nb::object element_starts(Reader& reader) {
   return starts;
 }
 
-// Calls use(k, shape) for some rows.
+// Calls use(k, shape) for rows.
 template <typename Use>
 Status visit_shapes(const Column& column, const uint64_t* rows, uint64_t count, Use use) {
   std::vector<Range> ranges(count);
@@ -148,7 +148,7 @@ nb::tuple shape_of(Reader& reader, uint64_t position) {
   return nb::tuple(extents);
 }
 
-// The first `columns` extents of every sample, or the rank of each where none are asked for.
+// The first `columns` extents of every sample, or its rank if `columns` is 0.
 nb::object shape_table(Reader& reader, uint64_t columns) {
   ColumnPtr column = reader.column;
   check_sizes(*column);
@@ -177,7 +177,7 @@ int64_t find_bytes(Reader& reader, nb::bytes wanted, uint64_t begin, uint64_t en
   if (column->part.frames.codec) worker.emplace(column->part.frames.codec->worker());
   size_t compared = std::clamp<uint64_t>(kMostBytes / std::max<uint64_t>(span.size, 1), 1, kAtOnce);
   std::vector<Range> ranges;
-  std::vector<uint64_t> rows, positions;  // of samples of the right size: no others are read
+  std::vector<uint64_t> rows, positions;  // of samples of the right size; only these are read
   for (uint64_t first = begin; first < end; first += kAtOnce) {
     rows.clear();
     positions.clear();
@@ -214,8 +214,8 @@ int64_t find_bytes(Reader& reader, nb::bytes wanted, uint64_t begin, uint64_t en
 
 nb::object u64() { return owned(reinterpret_cast<PyObject*>(PyArray_DescrFromType(NPY_UINT64))); }
 
-// A read-only array over a range of a file: over its map, which it keeps, or what is read now. `data_at`:
-// where its first element lies in the range.
+// A read-only array of a range of a file: over its map, which it keeps alive, or over memory that is read
+// now. `data_at`: where its first element is in the range.
 nb::object over(const Column& column, const std::shared_ptr<Mapping>& file, Range range, nb::object dtype,
                 const std::vector<npy_intp>& shape, const npy_intp* strides = nullptr, uint64_t data_at = 0) {
   std::shared_ptr<Mapping> memory;
@@ -238,15 +238,17 @@ nb::object over(const Column& column, const std::shared_ptr<Mapping>& file, Rang
   return array;
 }
 
-// Where the samples start and end in the payload, over the map.
+// Where samples start and end in the payload, as arrays over the map.
 nb::tuple bounds(Reader& reader) {
   ColumnPtr column = reader.column;
   const RowMap& rows = column->rows;
   if (!rows.is_contiguous())
     raise(nb::borrow(PyExc_AttributeError),
-          column->path() + (rows.edits()
-                                ? ": an edited dataset has no starts and ends in one order; see compact"
-                                : ": a view by steps or indices has no starts and ends of its own"));
+          column->path() +
+              (rows.edits()
+                   ? ": samples were deleted or replaced, so starts and ends are not in order; "
+                     "call compact first"
+                   : ": a view by steps or indices has no starts and ends; use those of the whole dataset"));
   const Index& index = column->part.spans.index();
   if (!index.starts) {
     nb::object none = new_array(0, NPY_UINT64);
@@ -259,8 +261,8 @@ nb::tuple bounds(Reader& reader) {
                         over(*column, index.ends, {index.lead + first, size}, u64(), shape));
 }
 
-// Where the samples start, and where the last one ends, over the map: checked, for others read them without a
-// look. None where they do not lie in one order, or are compressed.
+// Where samples start, and where the last one ends, over the map, and checked, since other libraries do not.
+// None if the samples are not in order, or are compressed.
 nb::object offsets(Reader& reader) {
   ColumnPtr column = reader.column;
   const Spans& spans = column->part.spans;
@@ -286,7 +288,7 @@ nb::object offsets(Reader& reader) {
   return array;
 }
 
-// All elements of the payload in their order, or `count` of them from `first` on, over the map.
+// All elements of the payload in order, or `count` of them from `first` on, over the map.
 nb::object flat(Reader& reader, uint64_t first, std::optional<uint64_t> count) {
   ColumnPtr column = reader.column;
   const Spans& spans = column->part.spans;
@@ -301,7 +303,7 @@ nb::object flat(Reader& reader, uint64_t first, std::optional<uint64_t> count) {
               {static_cast<npy_intp>(elements)});
 }
 
-// All samples of one shape as one array over the map; a view by indices has none, nor have edited samples.
+// All samples of one shape as one array over the map; None for a view by indices, or edited samples.
 nb::object whole(Reader& reader) {
   ColumnPtr column = reader.column;
   const Spans& spans = column->part.spans;

@@ -1,4 +1,4 @@
-// Whole batches: many samples in one call.
+// Batches: many samples in one call.
 
 #include <nanobind/stl/vector.h>
 #include <string.h>
@@ -11,7 +11,7 @@
 namespace mmap_ninja {
 namespace {
 
-// Runs a batch read; where the last one waited for the disk, all its pages are asked for at once first.
+// Reads a batch; if the last one waited for the disk, all pages are prefetched first.
 template <typename Read>
 void adaptive(Hints& hints, const Column& column, const std::vector<uint64_t>& rows, Read read) {
   if (column.is_fetched()) {
@@ -48,7 +48,7 @@ nb::object take(Reader& reader, nb::handle indices) {
   nb::object list;
   Status status;
   adaptive(reader.hints, *column, rows, [&] {
-    // Made here: the collector must not see it half filled while other threads run.
+    // Made here, since the garbage collector must not see it half filled while other threads run.
     list = owned(PyList_New(static_cast<Py_ssize_t>(rows.size())));
     uint64_t bytes = 0;
     status = visit(column->part.spans, rows.data(), rows.size(), [&](uint64_t k, Span span) -> Status {
@@ -69,7 +69,7 @@ nb::object take(Reader& reader, nb::handle indices) {
   return list;
 }
 
-// A list of owned records, whose columns are read one after the other.
+// A list of owned records, read column by column.
 nb::object take_records(Hints& hints, const Column& column, const std::vector<uint64_t>& rows) {
   for (const Fields::Field& field : column.fields->fields) {
     if (!hints.cold) break;
@@ -85,10 +85,10 @@ nb::object take_records(Hints& hints, const Column& column, const std::vector<ui
   return list;
 }
 
-// A list of owned samples of a compressed column, some at a time: the bytes of all may be many.
+// A list of owned samples of a compressed column; decodes some at a time, since all may need much memory.
 nb::object take_decoded(Hints& hints, const Column& column, const std::vector<uint64_t>& rows) {
   constexpr uint64_t kAtOnce = 1024;
-  // Not yet a list: the collector must not see it half filled while other threads run.
+  // Not a list yet, since the garbage collector must not see it half filled while other threads run.
   std::vector<nb::object> taken;
   taken.reserve(rows.size());
   adaptive(hints, column, rows, [&] {
@@ -116,7 +116,7 @@ nb::object take_decoded(Hints& hints, const Column& column, const std::vector<ui
   return list;
 }
 
-// Memory that a batch read may fill: an array of this dtype and shape, in C order.
+// Memory for a batch: an array of this dtype and shape, in C order.
 class Target {
  public:
   Target(const Column& column, nb::handle out, const std::vector<npy_intp>& shape) : shape_(shape) {
@@ -133,7 +133,8 @@ class Target {
     if (!same_shape || !PyArray_EquivTypes(PyArray_DESCR(array), descr))
       raise_value(column, "out: expected " + describe(column.layout->dtype, tuple_of(shape)) + ", got " +
                               describe(out.attr("dtype"), out.attr("shape")));
-    if (!PyArray_ISWRITEABLE(array)) raise_value(column, "out: is read-only");
+    if (!PyArray_ISWRITEABLE(array))
+      raise_value(column, "out: expected a writable array, got a read-only one");
     array_ = nb::borrow(out);
     filled_ = PyArray_ISCARRAY(array) ? array_ : new_samples(column, shape);
   }
@@ -159,14 +160,14 @@ class Target {
   }
 
   std::vector<npy_intp> shape_;
-  nb::object array_;   // what the caller gets
-  nb::object filled_;  // what is filled: the same, or a copy in C order
+  nb::object array_;   // returned to the caller
+  nb::object filled_;  // the array to fill: the same one, or a copy in C order
 };
 
 nb::object nulls_of(const Batch& batch);
 void gather_strided(const Column& column, const std::vector<uint64_t>& rows, nb::handle target);
 
-// Samples of one shape as one array, and which of them are null; none where no sample can be.
+// Samples of one shape as one array, and which are null; None if the column is not nullable.
 nb::tuple take_rows(Reader& reader, nb::handle indices, nb::handle out) {
   Batch batch = read_batch(reader, indices);
   const ColumnPtr& column = batch.column;
@@ -197,7 +198,7 @@ nb::object nulls_of(const Batch& batch) {
   return mask;
 }
 
-// Samples that are not stored in C order, one by one: only arrays of 0.x can be so.
+// Samples that are not stored in C order, one by one; only for arrays of 0.x.
 void gather_strided(const Column& column, const std::vector<uint64_t>& rows, nb::handle target) {
   Hints unused;
   for (size_t k = 0; k < rows.size(); ++k) {
@@ -210,11 +211,11 @@ void gather_strided(const Column& column, const std::vector<uint64_t>& rows, nb:
   }
 }
 
-// The shapes of ragged samples that a batch is made of. They must have one rank, of at least 1; nulls have
-// any.
+// The shapes of the ragged samples of a batch. They must have one rank of at least 1; nulls may have any
+// rank.
 struct BatchShapes {
   size_t rank = 0;
-  size_t first = 0;           // that is no null, if there is one
+  size_t first = 0;           // the first sample that is not null, if there is one
   std::vector<int64_t> dims;  // [samples, rank]; zeros for nulls
   std::vector<Span> spans;
 
@@ -226,7 +227,7 @@ BatchShapes shapes_of(const Column& column, const std::vector<uint64_t>& rows, c
   BatchShapes shapes;
   size_t count = rows.size();
   while (shapes.first < count && column.part.is_null(rows[shapes.first])) ++shapes.first;
-  if (shapes.first == count) {  // the rank that all samples have, where that is known
+  if (shapes.first == count) {  // the rank of all samples, if known
     bool is_table = column.part.shapes.form() == ShapeForm::rows;
     shapes.rank = is_table ? column.part.shapes.spans().unit() / sizeof(uint64_t) : 1;
     shapes.dims.resize(count * shapes.rank);
@@ -242,7 +243,7 @@ BatchShapes shapes_of(const Column& column, const std::vector<uint64_t>& rows, c
     check(status, column);
     shapes.spans.push_back(span);
     auto rank = static_cast<size_t>(shape.rank);
-    if (rank != 0 && column.part.is_null(rows[k])) continue;  // it is empty
+    if (rank != 0 && column.part.is_null(rows[k])) continue;  // a null is empty
     if (rank == 0)
       raise_value(column,
                   operation + ": " + sample_name(column, rows[k]) + " is a scalar, which has no length");
@@ -253,7 +254,7 @@ BatchShapes shapes_of(const Column& column, const std::vector<uint64_t>& rows, c
     if (rank != shapes.rank)
       raise_value(column, operation + ": " + sample_name(column, rows[k]) + " has rank " +
                               std::to_string(rank) + " where the batch's first has rank " +
-                              std::to_string(shapes.rank) + "; see take");
+                              std::to_string(shapes.rank) + "; use take");
     std::copy_n(shape.dims.data(), rank, shapes.dims.data() + k * rank);
   }
   return shapes;
@@ -264,7 +265,7 @@ nb::tuple take_jagged_bytes(Hints& hints, const Column& column, const std::vecto
 nb::tuple take_jagged_decoded(Hints& hints, const Column& column, const std::vector<uint64_t>& rows,
                               nb::object offsets);
 
-// Samples back to back, and where each ends: bytes, or elements of arrays of equal trailing dimensions.
+// Samples back to back, and their ends: bytes, or elements of arrays with equal trailing dimensions.
 nb::tuple take_jagged(Reader& reader, nb::handle indices) {
   Batch batch = read_batch(reader, indices);
   const ColumnPtr& column = batch.column;
@@ -280,15 +281,16 @@ nb::tuple take_jagged(Reader& reader, nb::handle indices) {
     const int64_t* first = shapes.of(shapes.first);
     for (size_t k = 0; k < rows.size(); ++k) {
       if (!column->part.is_null(rows[k]) && !std::equal(first + 1, first + shapes.rank, shapes.of(k) + 1))
-        raise_value(*column,
-                    "take_jagged: " + sample_name(*column, rows[k]) +
-                        " has other trailing dimensions than the batch's first; see take, take_padded");
+        raise_value(
+            *column,
+            "take_jagged: " + sample_name(*column, rows[k]) +
+                " differs from the batch's first in its trailing dimensions; use take or take_padded");
     }
     for (size_t d = 1; d < shapes.rank; ++d) {
       shape.push_back(static_cast<npy_intp>(first[d]));
       unit *= static_cast<uint64_t>(first[d]);
     }
-    if (unit == 0) {  // nothing but lengths
+    if (unit == 0) {  // only lengths
       ends[0] = 0;
       for (size_t k = 0; k < rows.size(); ++k) ends[k + 1] = ends[k] + shapes.of(k)[0];
       shape[0] = static_cast<npy_intp>(ends[rows.size()]);
@@ -344,22 +346,22 @@ nb::tuple take_jagged_decoded(Hints& hints, const Column& column, const std::vec
   return nb::make_tuple(values, offsets);
 }
 
-// Samples in the corners of boxes of one shape, the rest filled. `lengths` and `multiples`: per dimension, 0
-// where it is as large as the batch needs.
+// Samples padded to boxes of one shape. `lengths` and `multiples`: per dimension; 0: as large as the batch
+// needs.
 nb::tuple take_padded(Reader& reader, nb::handle indices, nb::handle fill_of,
                       const std::vector<int64_t>& lengths, const std::vector<int64_t>& multiples,
                       nb::handle out) {
   Batch batch = read_batch(reader, indices);
   const ColumnPtr& column = batch.column;
   const std::vector<uint64_t>& rows = batch.rows;
-  if (column->layout->dtype.is_none())  // nor a sample
+  if (column->layout->dtype.is_none())  // no samples yet
     return nb::make_tuple(new_samples(*column, {0, 0}), new_array(0, NPY_INT64));
   BatchShapes shapes = shapes_of(*column, rows, "take_padded");
-  // Of an empty batch, only what was asked for is known.
+  // For an empty batch, only the arguments determine the rank.
   size_t rank = rows.empty() ? std::max<size_t>({lengths.size(), multiples.size(), 1}) : shapes.rank;
   if (lengths.size() > rank || multiples.size() > rank)
-    raise_value(*column, "take_padded: length and multiple_of speak of more than the " +
-                             std::to_string(rank) + " dimensions of the samples");
+    raise_value(*column, "take_padded: length and multiple_of: expected at most the " + std::to_string(rank) +
+                             " dimensions of the samples");
   nb::object fill = fill_of(column->layout->dtype);
   const uint8_t* element = data_of<uint8_t>(fill);
   uint64_t unit = column->part.spans.unit();

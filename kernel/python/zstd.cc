@@ -1,4 +1,4 @@
-// zstd as Python sees it.
+// zstd for Python.
 
 #include <string.h>
 
@@ -18,7 +18,7 @@ void open_codec(PyZstd* self, const std::string& library, int level, nb::bytes d
   new (self) PyZstd{std::move(codec)};
 }
 
-// A batch as it is encoded for a column that is not compressed: samples back to back, and where each ends.
+// A batch as encoded for an uncompressed column: samples back to back, and their ends.
 struct Batch {
   Buffer payload;
   const uint64_t* ends;
@@ -30,12 +30,12 @@ struct Batch {
         count(sample_ends.size() / sizeof(uint64_t)) {
     for (uint64_t k = 0; k < count; ++k)
       if (ends[k] < (k ? ends[k - 1] : 0) || ends[k] > payload.size())
-        raise(nb::borrow(PyExc_ValueError), "ends of samples that are not in the payload");
+        raise(nb::borrow(PyExc_ValueError), "expected ends of samples within the payload");
   }
   uint64_t size(uint64_t k) const { return ends[k] - (k ? ends[k - 1] : 0); }
 };
 
-// The same batch as a compressed column appends it: frames, where each ends, and what each decodes to.
+// The batch for a compressed column: frames, their ends, and the sizes of the decoded samples.
 nb::tuple encode(const PyZstd& self, nb::handle payload, nb::bytes ends, const std::string& path,
                  uint64_t first) {
   Batch batch(payload, ends);

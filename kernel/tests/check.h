@@ -3,7 +3,7 @@
 #include <cstdio>
 #include <cstdlib>
 
-// Aborts, so that a fuzzer and a debugger stop at the spot, too.
+// Aborts, so that a fuzzer or a debugger stops here, too.
 #define CHECK(condition)                                                                 \
   do {                                                                                   \
     if (!(condition)) {                                                                  \

@@ -6,8 +6,8 @@
 #include "reference_utf8.h"
 #include "utf8.h"
 
-// Hold the kernel against the reference. Every buffer is a heap block of exactly the promised size, so that
-// AddressSanitizer sees a single byte too many.
+// Compare the kernel with the reference. Every buffer is a heap block of exactly the promised size, so that
+// AddressSanitizer finds an access to a single byte too many.
 
 template <typename Unit>
 struct Codec;

@@ -1,6 +1,5 @@
 // A dataset made from bytes, read in all the ways in which the binding reads one: every sample is refused, or
-// lies within what belongs to its files. What the opening refuses before (files shorter than their extents)
-// is not made.
+// is within its files. Files shorter than their extents are not made, since opening refuses them.
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -38,10 +37,10 @@ using namespace mmap_ninja;
 namespace {
 
 constexpr uint64_t kMostRows = 600;
-constexpr uint64_t kAlone = 8;            // are also read one by one by calls
-constexpr uint64_t kMostBytes = 1 << 20;  // of what a batch is copied or decoded to
+constexpr uint64_t kAlone = 8;            // so many are also read one by one by system calls
+constexpr uint64_t kMostBytes = 1 << 20;  // copied or decoded per batch
 
-// As NumPy's, an empty array has an address, too.
+// As in NumPy, an empty array has an address, too.
 using Bytes = std::unique_ptr<uint8_t[]>;
 Bytes allocate(uint64_t size) { return Bytes(new uint8_t[size]); }
 
@@ -59,8 +58,8 @@ int memory_file(const std::vector<uint8_t>& content) {
   return fd;
 }
 
-// A file that is mapped, and read by calls. Of the last page of its map, ASan lets nobody read what is past
-// its end.
+// A file that is mapped, and read by system calls. ASan forbids reading past its end in the last page of the
+// map.
 class File {
  public:
   explicit File(const std::vector<uint8_t>& content) : size_(content.size()) {
@@ -93,7 +92,7 @@ class File {
   std::shared_ptr<Mapping> mapped_, read_;
 };
 
-// What the first bytes of the input say of the column.
+// The column, as described by the first bytes of the input.
 struct Header {
   uint8_t index;  // 0: rows of one size. 1: offsets. 2: starts and ends, as 0.x had them
   uint8_t form;   // of the shapes
@@ -127,13 +126,13 @@ std::shared_ptr<const Zstd> open_codec(bool with_dictionary) {
   return codec;
 }
 
-// None where this machine has no libzstd.
+// Null if this machine has no libzstd.
 std::shared_ptr<const Zstd> codec_of(bool with_dictionary) {
   static const std::shared_ptr<const Zstd> codecs[] = {open_codec(false), open_codec(true)};
   return codecs[with_dictionary];
 }
 
-// Reads every byte, and says something of them that the compiler cannot know.
+// Reads every byte; the compiler cannot remove that, since the result depends on them.
 uint64_t touch(const uint8_t* data, uint64_t size) {
   uint64_t sum = 0;
   for (uint64_t k = 0; k < size; ++k) sum += data[k];
@@ -178,7 +177,7 @@ struct Dataset {
     if (header.text) read_text(span);
   }
 
-  // The sample at a position, if it is whole.
+  // Reads the sample at a position; false if it is refused.
   bool read_sample(uint64_t position) const {
     uint64_t row = rows.row(position), run = 0;
     CHECK(row < header.rows && rows.row(position, &run) == row && run > 0);
@@ -239,7 +238,7 @@ struct Dataset {
     CHECK(done <= count && status.ok() == (done == count));
   }
 
-  // The samples in the corners of boxes, as `take_padded` gives them.
+  // Reads samples padded to boxes, as `take_padded` does.
   void read_boxes(const std::vector<uint64_t>& chosen) const {
     std::vector<Shape> all;
     std::vector<Span> samples;
@@ -259,7 +258,7 @@ struct Dataset {
       auto at = static_cast<size_t>(d);
       box.dims[at] = 0;
       for (const Shape& shape : all) box.dims[at] = std::max(box.dims[at], shape.dims[at]);
-      if (d == 0) box.dims[at] = std::min(box.dims[at], int64_t{5});  // what is beyond is cut off
+      if (d == 0) box.dims[at] = std::min(box.dims[at], int64_t{5});  // larger samples are cut off
       if (__builtin_mul_overflow(size, static_cast<uint64_t>(box.dims[at]), &size)) return;
     }
     if (size == 0 || size > kMostBytes / all.size()) return;
@@ -301,7 +300,7 @@ struct Dataset {
     rows = RowMap(chosen.size(), picked);
     for (uint64_t k = 0; k < rows.count(); ++k) read_sample(k);
     std::vector<uint8_t> wanted = input.bytes(input.below(8));
-    wanted.reserve(1);  // for an address
+    wanted.reserve(1);  // so that it has an address
     uint64_t found = 0;
     Span sought{wanted.data(), wanted.size()};
     if (frames.codec) {
@@ -320,7 +319,7 @@ bool same(const Status& a, const Status& b) {
   return a.code == b.code && a.row == b.row && a.found == b.found && a.expected == b.expected;
 }
 
-// What is read by calls must be what the maps show.
+// System calls and maps must give the same bytes.
 void compare(const Dataset& mapped, const Dataset& file, const std::vector<uint64_t>& rows) {
   std::vector<Range> ranges(rows.size()), expected(rows.size());
   Status status = locate(file.spans, rows.data(), rows.size(), ranges.data());
@@ -365,7 +364,7 @@ void compare(const Dataset& mapped, const Dataset& file, const std::vector<uint6
 
 using FilePtr = std::unique_ptr<const File>;
 
-// The files of a column; those that it has not are none.
+// The files of a column; null for those that it does not have.
 struct Column {
   FilePtr payload, starts, ends, numbers, number_starts, number_ends, sizes, nulls;
 

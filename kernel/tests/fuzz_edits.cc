@@ -1,4 +1,4 @@
-// Logs of edits against a plain list of rows: those that a writer would write, and those that it would not.
+// Logs of edits compared with a plain list of rows: valid ones, and ones that no writer would write.
 
 #include <algorithm>
 #include <utility>
@@ -15,14 +15,14 @@ namespace {
 using EditsPtr = std::shared_ptr<const Edits>;
 constexpr uint64_t kMostRows = 2000;
 
-// Where each row is stored, the edits having been applied one after the other.
+// Where each row is stored, after applying the edits one by one.
 struct Model {
   std::vector<uint64_t> stored;
 
   void grow(uint64_t count) {
     for (uint64_t k = 0; k < count; ++k) stored.push_back(stored.size());
   }
-  // Whether the format allows the line; only then it changes something.
+  // Applies a line if the format allows it; else false.
   bool apply(const Edit& edit) {
     uint64_t rows = stored.size();
     if ((edit.op != kDelete && edit.op != kReplace) || edit.count == 0) return false;
@@ -70,7 +70,7 @@ void check_same(const Edits& edits, const Model& model) {
   CHECK(all == expected);
 }
 
-// Logs about few rows: everything is compared.
+// Logs about few rows; everything is compared.
 void check_batches(Input& input) {
   Model model;
   EditsPtr edits = std::make_shared<Edits>();
@@ -98,12 +98,12 @@ void check_batches(Input& input) {
     edits = std::move(after);
     whole.insert(whole.end(), log.begin(), log.end());
   }
-  EditsPtr at_once;  // as a reader sees it that comes late
+  EditsPtr at_once;  // as a reader sees it that reads all at once
   CHECK(Edits::apply({}, whole, model.stored.size(), &at_once).ok());
   check_same(*at_once, model);
 }
 
-// Logs of any numbers: nothing points to rows that are not there.
+// Logs of arbitrary numbers: nothing may point to rows that do not exist.
 void check_numbers(Input& input) {
   uint64_t rows = input.take<uint64_t>() >> 4;
   std::vector<Edit> log;

@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <vector>
 
-// A fuzzer's bytes as numbers and files; zeros, once they have run out.
+// A fuzzer's bytes as numbers and files; zeros when they run out.
 class Input {
  public:
   Input(const uint8_t* data, size_t size) : data_(data), left_(size) {}
@@ -20,7 +20,7 @@ class Input {
     copy(&number, sizeof number);
     return number;
   }
-  // A number below `end`, from as few bytes as can tell.
+  // A number below `end`, from as few bytes as possible.
   uint64_t below(uint64_t end) { return (end > 256 ? take<uint16_t>() : take<uint8_t>()) % end; }
 
   std::vector<uint8_t> bytes(uint64_t size) {

@@ -1,5 +1,5 @@
-// The commit engine on files and slots made from bytes: it refuses them, or appends behind what is committed,
-// which stays as it is, and a second log finds what the first one says.
+// The commit engine on files and slots made from bytes: it refuses them, or appends after the committed
+// bytes, which do not change, and a second log finds the same state as the first one.
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -18,9 +18,9 @@ using namespace mmap_ninja;
 namespace {
 
 using Bytes = std::vector<uint8_t>;
-constexpr size_t kFiles = 5;  // of the rules, before COMMIT
+constexpr size_t kFiles = 5;  // files of the rules, without COMMIT
 
-// The dataset's files, which each run fills again. They have names: a log refuses what was unlinked.
+// The dataset's files, which each run fills again. They have names, since a log refuses unlinked files.
 class Files {
  public:
   Files() {
@@ -79,7 +79,7 @@ uint64_t number(Input& input) {
   return kind < 240 ? kind % 20 : input.take<uint64_t>();
 }
 
-// The digest that the files give a slot, all of whose rows are durable: what an honest one says.
+// The correct digest of a slot whose rows are all durable, from the files.
 uint64_t true_digest(const std::vector<Bytes>& content, const Slot& slot, uint64_t unit) {
   uint64_t end = 0, total = 0;
   if (slot.rows < content[1].size() / 8) memcpy(&end, content[1].data() + slot.rows * 8, 8);
@@ -128,7 +128,7 @@ void append(const Files& files, Input& input, uint64_t unit, Log* log) {
 
   std::vector<Bytes> after = files.read_all();
   for (size_t k = 0; k < kFiles; ++k) {
-    // It may have adopted another writer's commit first, to which what it appended is added.
+    // It may first have adopted a commit of another writer, to which it then appended.
     uint64_t added = status.ok() && k < std::size(parts) ? parts[k].size : 0;
     CHECK(added <= log->extent(k) && begins_with(after[k], before[k], log->extent(k) - added));
     CHECK(log->extent(k) <= after[k].size());
@@ -152,7 +152,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     static const uint64_t most[] = {200, 24, 24, 4, 2}, units[] = {1, 8, 4, 32, 24};
     uint64_t count = input.below(most[k]);
     content.push_back(input.bytes(count * units[k]));
-    if (k == 1) {  // numbers that mean something, mostly
+    if (k == 1) {  // mostly meaningful numbers
       for (size_t at = 0; at + 8 <= content[k].size(); at += 8)
         if (content[k][at + 7] < 250)
           std::fill_n(content[k].begin() + static_cast<ptrdiff_t>(at) + 1, 7, uint8_t{0});
@@ -160,7 +160,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     files.fill(k, content[k]);
   }
   if (input.below(8)) state.digest = true_digest(content, state, unit);
-  // What others have written to COMMIT meanwhile.
+  // Written to COMMIT by others meanwhile.
   Bytes commit(CommitFile::kSize);
   for (uint64_t place = 0; place < CommitFile::kSlots; ++place) {
     Slot slot = state;

@@ -1,4 +1,4 @@
-// Slots from bytes: whatever is valid comes back from its own encoding, and nothing of it gets lost.
+// Slots from bytes: a valid one is decoded from its own encoding without loss.
 
 #include <string.h>
 
@@ -18,7 +18,7 @@ void check_slot(const SlotBytes& bytes) {
   CHECK(version == Slot::kVersion);
   SlotBytes encoded = encode_slot(slot);
   CHECK(decode_slot(encoded, &again, &version) == SlotState::valid && again == slot);
-  // All that a slot says stands before its reserved bytes, beside four of those.
+  // All fields are before the reserved bytes at the end, except four reserved bytes among them.
   CHECK(memcmp(encoded.data(), bytes.data(), 20) == 0 &&
         memcmp(encoded.data() + 24, bytes.data() + 24, 112) == 0);
 }
@@ -31,7 +31,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::vector<uint8_t> given = input.bytes(bytes.size());
   std::copy(given.begin(), given.end(), bytes.begin());
   check_slot(bytes);
-  // The same with the right magic and checksum, which no fuzzer guesses.
+  // The same with the right magic and checksum, which a fuzzer cannot guess.
   SlotBytes pattern = encode_slot({});
   memcpy(bytes.data(), pattern.data(), 8);
   uint32_t checksum = crc32c(bytes.data(), Slot::kSize - 4);

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-// Straight from the definition of UTF-8 (RFC 3629), one character at a time; shares nothing with the kernel.
+// Follows the definition of UTF-8 (RFC 3629), one character at a time; shares no code with the kernel.
 
 using Bytes = std::vector<uint8_t>;
 using Text = std::vector<uint32_t>;

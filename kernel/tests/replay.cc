@@ -1,4 +1,4 @@
-// Runs a fuzz target on saved inputs, where there is no libFuzzer to do it: all files of the folders given.
+// Runs a fuzz target on saved inputs without libFuzzer: on all files in the given folders.
 
 #include <cstdint>
 #include <cstdio>

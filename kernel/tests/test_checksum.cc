@@ -37,7 +37,7 @@ void test_xxh64_matches_short_examples() {
 }
 
 void test_both_match_other_implementations() {
-  // By the Python packages xxhash 4.1.0 and google-crc32c.
+  // Computed by the Python packages xxhash 4.1.0 and google-crc32c.
   struct Vector {
     size_t size;
     uint64_t seed_0, seed_prime;
@@ -65,7 +65,7 @@ void test_both_match_other_implementations() {
     CHECK(crc32c(bytes.data(), bytes.size()) == vector.crc);
   }
 
-  // All sizes to 1024, as a checksum of their checksums; the size serves as the seed.
+  // All sizes up to 1024, as a checksum of their checksums; the size is the seed.
   std::vector<uint64_t> hashes;
   std::vector<uint32_t> crcs;
   for (size_t size = 0; size <= 1024; ++size) {

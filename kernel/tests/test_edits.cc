@@ -1,4 +1,4 @@
-// Edits against a plain list of rows: whatever is deleted and replaced, in whatever batches.
+// Edits compared with a plain list of rows, for any deletions and replacements, in any batches.
 
 #include <algorithm>
 #include <numeric>
@@ -20,7 +20,7 @@ EditsPtr applied(const EditsPtr& before, const std::vector<Edit>& log, uint64_t 
   return after;
 }
 
-// What the samples are, by brute force.
+// The samples, computed by brute force.
 struct List {
   struct Sample {
     uint64_t base, stored;
@@ -65,12 +65,12 @@ uint64_t below(std::mt19937& random, uint64_t most) {
   return std::uniform_int_distribution<uint64_t>(0, most - 1)(random);
 }
 
-// A batch of random edits, in the order or at random, and what it makes of the list.
+// A batch of random edits, ordered or not, which is also applied to the list.
 std::vector<Edit> random_edits(std::mt19937& random, List* list, size_t size) {
   std::vector<Edit> log;
   for (size_t k = 0; k < size && !list->samples.empty(); ++k) {
     size_t at = below(random, list->samples.size());
-    // A run of samples whose rows follow each other, as one line may speak of.
+    // A run of samples with consecutive rows, as for one line.
     uint64_t most = 1 + below(random, 4), count = 1;
     while (count < most && at + count < list->samples.size() &&
            list->samples[at + count].base == list->samples[at].base + count)
@@ -105,13 +105,13 @@ void test_edits_are_those_of_a_list() {
       whole.insert(whole.end(), log.begin(), log.end());
       if (batch == 4) early = edits, early_list = list;
     }
-    check_same(applied({}, whole, list.rows), list);  // a reader that comes late reads all at once
-    check_same(early, early_list);                    // what an earlier snapshot sees does not change
+    check_same(applied({}, whole, list.rows), list);  // a reader that reads all at once
+    check_same(early, early_list);                    // an earlier snapshot does not change
   }
 }
 
-// Any lines that are not refused, also those that no writer would write: of all widths, about what is no
-// sample any more, with new rows that are others' already.
+// Any lines that are not refused, also ones that no writer would write: of all widths, about rows that are no
+// longer samples, with new rows that are already used.
 std::vector<Edit> any_edits(std::mt19937& random, uint64_t rows, size_t size) {
   std::vector<Edit> log;
   for (size_t k = 0; k < size; ++k) {
@@ -143,7 +143,7 @@ List list_of_rows(const std::vector<uint64_t>& stored) {
   return list;
 }
 
-void test_lines_that_overlap_come_to_what_they_do_one_by_one() {
+void test_overlapping_lines_have_the_same_effect_one_by_one() {
   for (uint32_t seed = 0; seed < 3000; ++seed) {
     std::mt19937 random(seed);
     std::vector<uint64_t> stored;
@@ -162,7 +162,7 @@ void test_lines_that_overlap_come_to_what_they_do_one_by_one() {
   }
 }
 
-// With a million lines, what is quadratic in them does not end before the tests' time is over.
+// With a million lines, a quadratic algorithm would exceed the time limit of the tests.
 constexpr uint64_t kMany = 1'000'000;
 
 void test_one_delete_across_many_scattered_replaces() {
@@ -245,7 +245,7 @@ void test_lines_about_other_rows_are_refused() {
 
 int main() {
   test_edits_are_those_of_a_list();
-  test_lines_that_overlap_come_to_what_they_do_one_by_one();
+  test_overlapping_lines_have_the_same_effect_one_by_one();
   test_one_delete_across_many_scattered_replaces();
   test_many_replaces_each_inside_the_one_before();
   test_many_narrow_replaces_and_wide_deletes_in_turn();

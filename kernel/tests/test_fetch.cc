@@ -1,4 +1,4 @@
-// Rows read into memory: the same as over a map, whatever the index, and an error where the file ends before.
+// Rows read into memory: the same as over a map, for any index, and an error if the file is too short.
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -120,7 +120,7 @@ void test_bad_offsets_are_refused_by_their_row() {
   }
 }
 
-void test_files_that_end_before_are_told_with_their_length() {
+void test_short_files_are_reported_with_their_length() {
   std::string payload(10000, 'x');
   std::vector<uint64_t> offsets(10001);
   for (size_t k = 0; k < offsets.size(); ++k) offsets[k] = k;
@@ -193,7 +193,7 @@ int main() {
   test_units_scale_ranges();
   test_samples_in_several_pieces_have_all_of_the_payload();
   test_bad_offsets_are_refused_by_their_row();
-  test_files_that_end_before_are_told_with_their_length();
+  test_short_files_are_reported_with_their_length();
   test_rows_of_a_file_are_read_in_any_order();
   test_ranges_are_over_the_map_or_in_memory();
   test_shapes_are_read_with_their_form();

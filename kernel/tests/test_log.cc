@@ -1,5 +1,4 @@
-// The commit engine without Python: what it writes, how writers see each other, and what it does when a call
-// fails.
+// The commit engine without Python: what it writes, how writers see each other, and failing system calls.
 
 #include <errno.h>
 #include <fcntl.h>
@@ -22,7 +21,7 @@ namespace {
 
 constexpr const char* kNames[] = {"COMMIT", "LOCK", "data", "offsets", "edits", "sums"};
 
-// One dataset's files in a directory of its own.
+// The files of a dataset in a new directory.
 struct Files {
   std::string directory;
 
@@ -90,7 +89,7 @@ struct Files {
     return found;
   }
 
-  // Writes over the files, as a backup that is restored in place.
+  // Overwrites the files, like restoring a backup in place.
   void restore(const std::vector<std::string>& contents) const {
     for (size_t k = 0; k < contents.size(); ++k) {
       int fd = open(kNames[k]);
@@ -110,7 +109,7 @@ struct Files {
     return log->open(std::move(rules), open("COMMIT"), open("LOCK"), -1, paths, state, state.seq + 1, true);
   }
 
-  // The sums that a reader computes from the files must be those that the writer carried along.
+  // The sums computed from the files must be those that the writer kept up to date.
   void check_digest() const {
     Slot slot = newest();
     uint64_t total = 0, content = 0, edits_end = 0;
@@ -153,7 +152,7 @@ Status append(Log* log, const std::vector<std::string>& samples, CommitRequest r
     payload += sample;
     ends.push_back(payload.size());
   }
-  // Each edit deletes the first sample once more: it is the line that counts here.
+  // Each edit deletes the first sample again; only the lines matter here.
   std::vector<Edit> edits(request.edits, Edit{kDelete, 0, 1, 0});
   const Part parts[] = {{payload.data(), payload.size()},
                         {ends.data(), ends.size() * sizeof(uint64_t)},
@@ -210,7 +209,7 @@ void test_content_sum_and_edits_end_are_carried_along_by_writers_in_turn() {
   }
 }
 
-void test_a_commit_goes_on_from_what_its_base_was() {
+void test_a_commit_continues_its_base() {
   Files files;
   Log log, other;
   CHECK(files.start(&log).ok() && append(&log, {"a", "b"}).ok());
@@ -228,7 +227,7 @@ void test_a_commit_goes_on_from_what_its_base_was() {
 
   files.restore(backup);
 
-  CHECK(append(&log, {"g"}, {.base = &early}).code == Code::moved);  // with a number that was there before
+  CHECK(append(&log, {"g"}, {.base = &early}).code == Code::moved);  // with a number that was used before
   CHECK(files.start(&other).ok());
   for (int k = 0; k < 5; ++k) CHECK(append(&other, {"of another"}, {.edits = 1}).ok());
   CHECK(append(&log, {"g"}, {.base = &late}).code == Code::moved);
@@ -254,7 +253,7 @@ int64_t fail_one(const io::Call&) { return --failing_call == 0 ? -fail_with : 0;
 
 void test_a_failing_call_leaves_nothing_and_the_next_append_works() {
   for (int error : {ENOSPC, EIO, EFBIG}) {
-    for (int call = 2; call <= 6; ++call) {  // 1 takes the lock
+    for (int call = 2; call <= 6; ++call) {  // call 1 takes the lock
       Files files;
       Log log;
       CHECK(files.start(&log).ok() && append(&log, {"kept"}).ok());
@@ -285,7 +284,7 @@ void test_a_failing_sync_ends_all_writing() {
   CHECK(files.newest().rows == 1 && (files.newest().flags & kSuspect));
 }
 
-// What was waited for, by inode, in order.
+// The synced inodes, in order.
 std::vector<uint64_t> waits;
 
 int64_t note_waits(const io::Call& call) {
@@ -303,7 +302,7 @@ std::vector<uint64_t> waits_of(Log* log, const std::vector<std::string>& samples
   return waits;
 }
 
-void test_a_durable_slot_is_settled_once_by_whoever_acknowledges_it() {
+void test_a_durable_slot_is_settled_once_when_it_is_acknowledged() {
   Files files;
   auto inode = [&](const char* name) {
     struct stat info;
@@ -318,7 +317,7 @@ void test_a_durable_slot_is_settled_once_by_whoever_acknowledges_it() {
   };
   Log writer, first, second;
 
-  // The first slots are those of another file, as in a copy.
+  // The first slots are from another file, as in a copy.
   CHECK(files.start(&writer).ok() && files.start(&first).ok());
   CHECK(waits_of(&writer, {}) == with_names({data, offsets, inode("edits"), inode("sums"), commit}));
   CHECK(waits_of(&writer, {}) == none);
@@ -328,7 +327,7 @@ void test_a_durable_slot_is_settled_once_by_whoever_acknowledges_it() {
   CHECK(waits_of(&first, {}) == with_names({commit}));
   CHECK(waits_of(&first, {}) == none);
   CHECK(append(&writer, {"fast"}).ok());
-  CHECK(waits_of(&first, {}) == (std::vector<uint64_t>{data, offsets, commit}));  // which it publishes itself
+  CHECK(waits_of(&first, {}) == (std::vector<uint64_t>{data, offsets, commit}));  // it publishes them itself
   CHECK(waits_of(&first, {}) == none);
   CHECK(waits_of(&writer, {"y"}) ==
         (std::vector<uint64_t>{data, offsets, commit, commit}));  // first its slot
@@ -338,13 +337,13 @@ void test_a_durable_slot_is_settled_once_by_whoever_acknowledges_it() {
   CHECK(waits_of(&second, {}) == (std::vector<uint64_t>{data, offsets, commit, names[0], names[1], commit}));
 }
 
-std::string failing_name;  // of the calls that are counted
+std::string failing_name;  // of the counted calls
 
 int64_t fail_named(const io::Call& call) {
   return call.name == failing_name && --failing_call == 0 ? -fail_with : 0;
 }
 
-void test_a_switch_that_may_not_be_on_the_medium_marks_the_commit_before() {
+void test_a_switch_that_may_not_be_on_the_disk_marks_the_commit_before() {
   for (const char* name : {"fdatasync", "fsync", "pwrite"}) {
     for (int call = 1;; ++call) {
       Files files;
@@ -367,7 +366,7 @@ void test_a_switch_that_may_not_be_on_the_medium_marks_the_commit_before() {
         CHECK(call > 1 && newest.generation == 2 && newest.flags == before.flags);
         break;
       }
-      // Before anything was written, a failing write is no doubt.
+      // A failing write before anything was written leaves no doubt.
       bool plain = name == std::string("pwrite") && call == 1;
       CHECK(status.code == (plain ? Code::system : Code::uncertain));
       CHECK(newest.generation == 1 && newest.rows == before.rows);
@@ -439,12 +438,12 @@ int main() {
   test_appends_of_all_sizes_keep_the_digest_right();
   test_two_writers_in_turn_see_each_other();
   test_content_sum_and_edits_end_are_carried_along_by_writers_in_turn();
-  test_a_commit_goes_on_from_what_its_base_was();
+  test_a_commit_continues_its_base();
   test_another_writers_commit_is_a_conflict_where_none_was_expected();
   test_a_failing_call_leaves_nothing_and_the_next_append_works();
   test_a_failing_sync_ends_all_writing();
-  test_a_durable_slot_is_settled_once_by_whoever_acknowledges_it();
-  test_a_switch_that_may_not_be_on_the_medium_marks_the_commit_before();
+  test_a_durable_slot_is_settled_once_when_it_is_acknowledged();
+  test_a_switch_that_may_not_be_on_the_disk_marks_the_commit_before();
   test_short_writes_are_continued();
   test_a_taken_lock_times_out();
   test_a_forked_child_may_not_write();

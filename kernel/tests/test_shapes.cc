@@ -1,4 +1,4 @@
-// Shapes from disk: every form, every wrong number; and samples in their boxes.
+// Shapes from disk: every form and every wrong number; and padding of samples.
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -92,7 +92,7 @@ std::vector<uint8_t> padded(const std::vector<int64_t>& box_dims, const std::vec
   return out;
 }
 
-void test_samples_lie_in_the_corner_of_their_box() {
+void test_samples_are_at_the_origin_of_their_box() {
   const std::vector<uint8_t> sample{1, 0, 2, 0, 3, 0, 4, 0};
   CHECK((padded({6}, {4}, sample, 0x0909) == std::vector<uint8_t>{1, 0, 2, 0, 3, 0, 4, 0, 9, 9, 9, 9}));
   CHECK((padded({2}, {4}, sample, 0) == std::vector<uint8_t>{1, 0, 2, 0}));
@@ -110,6 +110,6 @@ int main() {
   test_rows_must_fit_their_elements();
   test_ranked_rows_must_have_room_for_their_rank();
   test_legacy_zero_over_one_element_is_a_scalar();
-  test_samples_lie_in_the_corner_of_their_box();
+  test_samples_are_at_the_origin_of_their_box();
   return 0;
 }

@@ -1,4 +1,4 @@
-// Spans over real maps: every offset that is wrong is refused, at every place, and nothing outside is read.
+// Spans over real maps: every wrong offset is refused, in every function, and nothing outside is read.
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -88,7 +88,7 @@ void test_gather_copies_in_the_asked_order() {
   std::vector<uint8_t> values(static_cast<size_t>(ends[4]));
   CHECK(gather(spans, rows, 4, 1, ends, values.data()).ok());
   CHECK(std::string(values.begin(), values.end()) == "cccaccc");
-  // Offsets that changed since they were measured must not move the copy out of its buffer.
+  // If offsets changed since they were measured, the copy must not leave its buffer.
   const int64_t shorter[] = {0, 2, 2, 3, 6};
   CHECK(gather(spans, rows, 4, 1, shorter, values.data()).code == Code::bad_offsets);
 }

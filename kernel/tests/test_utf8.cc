@@ -15,7 +15,8 @@ Bytes encoded(uint32_t c) {
   return bytes;
 }
 
-constexpr size_t kMaxPadding = 80;  // past one unrolled step of 64 bytes, with every remainder of a vector
+constexpr size_t kMaxPadding =
+    80;  // more than one unrolled step of 64 bytes, with every remainder of a vector
 
 void check_at_every_position(const Bytes& sequence) {
   for (size_t before = 0; before <= kMaxPadding; ++before) {
@@ -38,7 +39,7 @@ void test_boundary_code_points_at_every_position() {
 
 void test_invalid_sequences_at_every_position() {
   for (const Bytes& sequence : std::initializer_list<Bytes>{
-           {0x80},  // continuations of nothing
+           {0x80},  // stray continuations
            {0xBF},
            {0x80, 0x80, 0x80, 0x80},
            {0xC0, 0x80},  // overlong
@@ -57,7 +58,7 @@ void test_invalid_sequences_at_every_position() {
            {0xFC, 0x84, 0x80, 0x80, 0x80, 0x80},
            {0xFE},
            {0xFF},
-           {0xC3},  // cut short
+           {0xC3},  // truncated
            {0xE2},
            {0xE2, 0x82},
            {0xF0},
@@ -88,7 +89,7 @@ void test_every_short_input() {
     for (uint32_t b = 0; b < 256; ++b) check({static_cast<uint8_t>(a), static_cast<uint8_t>(b)});
   }
 
-  // All three-byte inputs; whole checks of the valid ones only, to end within a minute under sanitizers.
+  // All three-byte inputs; full checks only for the valid ones, to end within a minute under sanitizers.
   Bytes bare(3);
   for (uint32_t value = 0; value < 1u << 24; ++value) {
     for (size_t i = 0; i < 3; ++i) bare[i] = static_cast<uint8_t>(value >> 8 * i);
@@ -99,7 +100,7 @@ void test_every_short_input() {
 }
 
 void test_every_three_bytes_across_blocks() {
-  // Starts one and two bytes before the end of an unrolled step. An ASCII byte ahead would only shorten it.
+  // Starts one and two bytes before the end of an unrolled step. An ASCII byte before would only shorten it.
   for (size_t before : {62u, 63u}) {
     Bytes bytes(before + 3, 'a');
     for (uint32_t value = 0; value < 1u << 24; ++value) {
@@ -115,7 +116,7 @@ void test_every_three_bytes_across_blocks() {
 }
 
 void test_every_four_byte_lead_across_blocks() {
-  // Of the last two bytes only the class matters: a continuation's lowest or highest value, or none.
+  // Only the class of the last two bytes matters: the lowest or highest continuation, or none.
   for (uint32_t lead = 0xF0; lead < 0x100; ++lead) {
     for (uint32_t second = 0; second < 0x100; ++second) {
       for (uint32_t third : {0x7Fu, 0x80u, 0xBFu, 0xC0u}) {

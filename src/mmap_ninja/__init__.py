@@ -1,8 +1,8 @@
 """A machine-learning dataset as a list that lives on disk: memory-mapped, appendable, crash-safe."""
 
-TYPE_CHECKING = False  # type checkers take it for True; importing that of typing takes longer than all of this file
+TYPE_CHECKING = False  # type checkers treat it as True; importing it from typing takes longer than this whole file
 
-if TYPE_CHECKING:  # the names as type checkers read them; below, as Python finds them
+if TYPE_CHECKING:  # the names for type checkers; Python uses the tables below
     from mmap_ninja import base as base
     from mmap_ninja import generic as generic
     from mmap_ninja import numpy as numpy
@@ -54,7 +54,7 @@ if TYPE_CHECKING:  # the names as type checkers read them; below, as Python find
 
     __version__: str
 else:
-    _INHERITED = ("base", "generic", "numpy", "parallel", "ragged", "string")  # modules that 0.9 had
+    _INHERITED = ("base", "generic", "numpy", "parallel", "ragged", "string")  # modules of 0.9
     _NAMES = {
         "columns.specs": ("Array", "Bytes", "Json", "Ragged", "Scalar", "Text"),
         "errors": (
@@ -78,7 +78,7 @@ else:
         "maintenance.recover": ("Recovery", "recover"),
         "maintenance.verify": ("Problem", "Report", "verify"),
     }  # fmt: skip
-    _PICKLED = {  # what pickles name, and users do not
+    _PICKLED = {  # named in pickles, but not public
         "engine.commit_file": ("Told",),
         "engine.generation": ("Identity",),
         "kinds.options": ("HandleOptions",),
@@ -89,21 +89,21 @@ else:
     }
     _MODULES = {name: module for table in (_NAMES, _PICKLED) for module, names in table.items() for name in names}
 
-    __all__ = sorted([*_INHERITED, *sum(_NAMES.values(), ())])  # noqa: PLE0605 - who reads code reads the imports above
+    __all__ = sorted([*_INHERITED, *sum(_NAMES.values(), ())])  # noqa: PLE0605 - tools read the imports above
 
     def __dir__() -> list[str]:
         return [*__all__, "__version__"]
 
     def __getattr__(name: str) -> object:
-        """A name, imported when it is first asked for: what is not used costs nothing, NumPy included."""
-        from importlib import import_module  # noqa: PLC0415 - only where a name is asked for
+        """A name, imported on first use, so that unused names, and NumPy, cost nothing."""
+        from importlib import import_module  # noqa: PLC0415 - only needed on first use
 
         if name in _INHERITED:
             return import_module(f"mmap_ninja.{name}")
         if name in _MODULES:
             value = getattr(import_module(f"mmap_ninja.{_MODULES[name]}"), name)
         elif name == "__version__":
-            from importlib.metadata import version  # noqa: PLC0415 - as slow an import as a third of NumPy
+            from importlib.metadata import version  # noqa: PLC0415 - takes a third of the time of NumPy
 
             value = version("mmap_ninja")
         else:

@@ -1,4 +1,4 @@
-"""The native kernel: spans and statuses as Python objects. Private; what is public is exported by the package."""
+"""The native kernel: spans and statuses as Python objects. Private; the package exports what is public."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from mmap import mmap
@@ -12,7 +12,7 @@ AnyArray: TypeAlias = npt.NDArray[Any]
 Buffer: TypeAlias = bytes | memoryview | mmap
 
 def raise_from(errors: ModuleType, /) -> None:
-    """Raise what the kernel has no exceptions of its own for from this module's classes."""
+    """Use the classes of this module for errors that have no builtin exception."""
 
 SLOTS: Final[int]
 SLOT_SIZE: Final[int]
@@ -52,7 +52,7 @@ class Slot:
     def place(self) -> tuple[int, int, int, int | None]: ...
 
 class File:
-    """An open file, with its lock if it has one; both go when it is closed, as at the end of a with block."""
+    """An open file, perhaps locked. Closing it, as the end of a with block does, releases both."""
 
     def fileno(self) -> int: ...
     def close(self) -> None: ...
@@ -63,7 +63,7 @@ class File:
     def try_lock(self, path: str, /) -> bool: ...
 
 class Scope:
-    """Files that are closed at the end of a with block, whoever still refers to them."""
+    """Files that are closed at the end of a with block, even if they are still referred to."""
 
     def __init__(self) -> None: ...
     def hold(self, file: File, /) -> File: ...
@@ -75,7 +75,7 @@ class Turn:
     def __exit__(self, *_: object) -> None: ...
 
 class Mutex:
-    """The lock of a handle's mutations, which is not re-entrant, and no forked child's."""
+    """The lock of a handle's mutations: not re-entrant, and not for use in a forked child."""
 
     def __init__(self, path: str, /) -> None: ...
     def turn(self) -> Turn: ...
@@ -136,7 +136,7 @@ def switch_commit(
 def settle(commit_file: File, path: str, directory: str, synced: list[int]) -> None: ...
 
 class Edits:
-    """The edits of a commit; immutable."""
+    """The edits of a commit. Immutable."""
 
     def __init__(self) -> None: ...
     def apply(self, log: bytes, rows: int, path: str, first: int, /) -> Edits: ...
@@ -158,28 +158,28 @@ class SamplesIterator(Iterator[Any]):
     def __length_hint__(self) -> int: ...
 
 def list_indices_with(function: Callable[[Any], AnyArray], /) -> None:
-    """Have this function make an array of keys that are no slices, lists of integers or arrays."""
+    """Set the function that turns keys into arrays, other than slices, lists of integers and arrays."""
 
 def resolved(key: Any, count: int, items: str, /) -> npt.NDArray[np.int64]: ...
 
 class Column:
-    """The samples of one column, or records of several, as they were when it was made: it never changes.
+    """The samples of one column, or records of several, at one commit. Immutable.
 
     Args:
         kind: "text", "binary", "array" or "ragged".
-        path: What errors call the samples.
-        rows: How many there are.
-        files: By their roles, the descriptor and the bytes of each, which may be closed afterwards.
-        unit: Bytes that the offsets count in; of a row where there are none.
-        dtype: Of arrays.
-        shape: Of a sample, where all have the same.
-        strides: In bytes, of samples that are not stored in C order.
-        shape_form: How the shapes of ragged samples are stored.
+        path: The name of the samples in errors.
+        rows: The number of rows.
+        files: Descriptor and length in bytes of each file, by its role; they may be closed afterwards.
+        unit: Bytes of the unit of the offsets; without offsets, bytes of a row.
+        dtype: The dtype of arrays.
+        shape: The shape of a sample, if all have the same.
+        strides: In bytes, if samples are not stored in C order.
+        shape_form: How the shapes of ragged samples are stored: a `ShapeForm`.
         shape_width: Numbers in a row of the shapes.
-        codec: What the samples are compressed with.
-        wrapper: Called with each sample that is given out.
-        edits: What they make of the rows.
-        copies: Whether arrays are given out as copies of their own.
+        codec: The codec of compressed samples.
+        wrapper: Called with each sample that is returned.
+        edits: The edits of the rows.
+        copies: Whether arrays are returned as copies.
         mapped: Whether the files are mapped, or read by system calls.
     """
 
@@ -210,7 +210,7 @@ class Column:
         copies: bool = False,
         mapped: bool = True,
     ) -> Column:
-        """Records of columns that have the same rows, each with the keys that lead to it."""
+        """Records of columns with the same rows, each with the keys of the nested dicts that lead to it."""
 
     def selected_range(self, start: int, step: int, count: int, /) -> Column: ...
     def selected(self, positions: npt.NDArray[np.int64], /) -> Column: ...
@@ -257,7 +257,7 @@ class Column:
     def whole(self) -> AnyArray | None: ...
 
 class Samples:
-    """What a handle is: it shows a column, and a state beside it, which change in one step; none when it is closed."""
+    """The base of handles: shows a column, with a state, which change in one step; no column when closed."""
 
     _state: Any
 
@@ -270,11 +270,11 @@ class Samples:
         """Show the same files at another commit."""
 
     def _moment(self) -> tuple[Column, Any]:
-        """The column and the state, of one moment."""
+        """The column and the state at one moment."""
 
     @property
     def _is_mapped(self) -> bool:
-        """Whether the column is, or that which was shown last."""
+        """Whether the column, or the last one shown, is mapped."""
 
     def _take(self, indices: Any, /) -> list[Any]: ...
     def _take_rows(self, indices: Any, out: AnyArray | None, /) -> tuple[AnyArray, npt.NDArray[np.bool_] | None]: ...
@@ -290,7 +290,7 @@ class Samples:
     ) -> tuple[AnyArray, npt.NDArray[np.int64]]: ...
 
 def column_of(samples: Samples, /) -> Column:
-    """What a handle shows; its error where it is closed."""
+    """The column that a handle shows; raises if it is closed."""
 
 def convert_samples(
     samples: Any, dtype: np.dtype[Any], convert: Callable[[Any, int], AnyArray], first: int, /

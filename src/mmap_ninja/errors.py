@@ -1,16 +1,16 @@
-"""What can go wrong, as exceptions: each is also the builtin that fits, so both `except` styles work."""
+"""The exceptions and warnings. Each error is also the builtin that fits, so that either can be caught."""
 
 from mmap_ninja.exported import exported
 
 
 @exported
 class MmapNinjaError(Exception):
-    """Base of all errors that are particular to this library."""
+    """Base of all errors that are specific to this library."""
 
 
 @exported
 class NotADatasetError(MmapNinjaError, FileNotFoundError):
-    """The path is missing, is a file, or is a directory that holds no dataset."""
+    """The path is missing, or is a file, or a directory without a dataset."""
 
 
 @exported
@@ -25,22 +25,22 @@ class DatasetTruncatedError(CorruptDatasetError):
 
 @exported
 class FormatVersionError(MmapNinjaError, ValueError):
-    """The dataset was written by a newer version and needs what this one does not know."""
+    """The dataset was written by a newer version, with features that this one does not know."""
 
 
 @exported
 class ReadOnlyError(MmapNinjaError, PermissionError):
-    """The handle, the file permissions or the medium do not allow writing."""
+    """The handle, the file permissions or the filesystem do not allow writing."""
 
 
 @exported
 class StaleHandleError(MmapNinjaError, RuntimeError):
-    """The dataset has changed so that what the handle saw is no longer there."""
+    """The dataset has changed, and samples that the handle saw are no longer there."""
 
 
 @exported
 class ForkedHandleError(MmapNinjaError, RuntimeError):
-    """A writing handle was used in a process that was forked from the one that opened it."""
+    """A handle was used for writing in a process forked from the one that opened it."""
 
 
 @exported
@@ -50,25 +50,25 @@ class LockTimeoutError(MmapNinjaError, TimeoutError):
 
 @exported
 class CommitUncertainError(MmapNinjaError, OSError):
-    """A sync failed: the system no longer tells whether the last commits reached the disk."""
+    """A sync failed, so it is unknown whether the last commits reached the disk."""
 
 
 class GenerationMovedError(MmapNinjaError, RuntimeError):
-    """The newest commit is of another generation than the writer's; the engine reopens and tries again."""
+    """The newest commit has another generation than the writer; the engine reopens and tries again."""
 
 
 class EditsMovedError(MmapNinjaError, RuntimeError):
-    """Others have edited the dataset since the writer looked; the engine looks again."""
+    """Others have edited the dataset since the writer's last look; the engine looks again."""
 
 
 @exported
 class LeftoverBytesWarning(UserWarning):
-    """An append of mmap_ninja 0.x was interrupted; samples that were added after it are garbled."""
+    """An append of mmap_ninja 0.x was interrupted; samples added after it are garbled."""
 
 
 @exported
 class WorkerError(MmapNinjaError, RuntimeError):
-    """A worker process of a build died, or raised what could not be brought to this one."""
+    """A worker process of a build died, or raised an exception that could not be pickled."""
 
 
 @exported

@@ -1,4 +1,4 @@
-"""What users see, and pickles name, says that it is of the package, not of a folder in it."""
+"""Public names belong to the package, not to a folder in it, for users and for pickles."""
 
 from typing import TypeVar
 
@@ -6,6 +6,6 @@ T = TypeVar("T")
 
 
 def exported(named: T) -> T:
-    """Let a class or function say that it is of `mmap_ninja`, whose table of names has to have it."""
+    """Set the module of a class or function to `mmap_ninja`, whose table of names must contain it."""
     named.__module__ = "mmap_ninja"
     return named

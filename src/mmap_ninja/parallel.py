@@ -1,4 +1,4 @@
-"""An inherited name: `from mmap_ninja.parallel import make_indexable`."""
+"""The inherited namespace of `make_indexable`."""
 
 from mmap_ninja.builds.sources import make_indexable
 

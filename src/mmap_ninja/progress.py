@@ -1,7 +1,7 @@
-"""Progress bars, for those who want to see them.
+"""Progress bars.
 
-tqdm is imported here alone, and where a bar is shown: it takes a tenth of a second, and its lock is one with all forked
-processes, which one that is killed may keep.
+tqdm is imported only here, when a bar is shown: the import takes a tenth of a second, and forked processes share its
+lock, which one that is killed may keep.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -15,14 +15,14 @@ T = TypeVar("T")
 def bar(
     total: int | None, unit: str, *, shown: bool, initial: int = 0, scaled: bool = False
 ) -> Iterator[Callable[[int], object]]:
-    """A bar that is told of progress by what this gives.
+    """Show a bar; gives a function to call with the progress.
 
     Args:
-        total: How much there is to do, if that is known.
-        unit: What is counted.
-        shown: Whether there is a bar at all.
-        initial: How much was done before.
-        scaled: Whether large numbers are written with k, M and so on.
+        total: The amount of work, if known.
+        unit: The unit of counting.
+        shown: Whether to show a bar at all.
+        initial: The amount already done.
+        scaled: Whether to write large numbers with k, M and so on.
     """
     if not shown:
         yield _untold
@@ -34,7 +34,7 @@ def bar(
 
 
 def through(items: Iterable[T], unit: str) -> Iterable[T]:
-    """The same items, shown as they are read."""
+    """The same items, with a progress bar."""
     from tqdm.auto import tqdm  # noqa: PLC0415
 
     passed: Iterable[T] = tqdm(items, unit=unit)

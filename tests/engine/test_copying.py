@@ -159,5 +159,5 @@ def test_offsets_that_are_truncated_while_they_are_copied_are_an_error(tmp_path)
     with open(tmp_path / "ds" / "c0.offsets-1", "r+b") as file:
         file.truncate(300)
 
-    with pytest.raises(DatasetTruncatedError, match="c0.offsets-1: holds 300 bytes where the commit needs 8008"):
+    with pytest.raises(DatasetTruncatedError, match="c0.offsets-1: 300 bytes where the commit needs 8008"):
         written(copying.contents(source.generation.meta.columns, [source])["data", 0])

@@ -90,7 +90,9 @@ def test_open_finds_the_class(path, tmp_path):
 
 
 def test_open_with_the_wrong_class_raises(path):
-    with pytest.raises(TypeError, match="ds: holds strings, not bytes; mmap_ninja.open finds the class"):
+    with pytest.raises(
+        TypeError, match="ds: expected a dataset of kind 'bytes', found 'strings'; mmap_ninja.open finds the class"
+    ):
         BytesMmap(path)
 
 
@@ -185,7 +187,7 @@ def test_append_after_a_replace_by_another_kind_raises(path):
     writer.append("three")
     BytesMmap.from_bytes(path, [b"other"])
 
-    with pytest.raises(TypeError, match="holds bytes, not strings"):
+    with pytest.raises(TypeError, match="expected a dataset of kind 'strings', found 'bytes'"):
         writer.append("more")
 
     assert list(BytesMmap(path)) == [b"other"]

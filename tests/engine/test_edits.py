@@ -258,7 +258,7 @@ def test_edit_of_a_sample_that_was_deleted_raises_and_writes_nothing(tmp_path, k
     del one[3]
 
     for edit in (lambda: other.__setitem__(3, kind.sample(9)), lambda: other.__delitem__([1, 3]), lambda: other.pop(3)):
-        with pytest.raises(StaleHandleError, match=r"ds: the sample of row 3 was deleted since this handle looked"):
+        with pytest.raises(StaleHandleError, match=r"ds: the sample of row 3 was deleted after this handle's snapshot"):
             edit()
 
     assert plain(other) == plain(samples)
@@ -275,7 +275,7 @@ def test_edit_after_rows_were_renumbered_raises(tmp_path, kind, renew):
     renew(one)
     before = plain(one)
 
-    with pytest.raises(StaleHandleError, match="was replaced or compacted since this handle looked"):
+    with pytest.raises(StaleHandleError, match="was replaced or compacted after this handle's snapshot"):
         other[0] = kind.sample(9)
     with pytest.raises(StaleHandleError, match="nothing was deleted: call refresh"):
         del other[7]
@@ -308,7 +308,7 @@ def test_edit_whose_samples_are_moved_by_the_caller_meanwhile_writes_nothing_wro
         ds[[6]] = values()  # which are read before anything begins
         expected = [*(f"text {number}" for number in range(3, 9)), "new"]
     else:
-        with pytest.raises(RuntimeError, match="this thread is at work on the dataset already"):
+        with pytest.raises(RuntimeError, match="this thread is already changing the dataset"):
             del ds[Key()]
         expected = [f"text {number}" for number in range(3, 10)]
     assert list(ds) == list(StringsMmap(tmp_path / "ds")) == expected
@@ -323,7 +323,7 @@ def test_sample_that_compacts_while_it_is_encoded_is_not_stored(tmp_path):
             ds.compact()
             return np.asarray(7)
 
-    with pytest.raises(RuntimeError, match="this thread is at work on the dataset already"):
+    with pytest.raises(RuntimeError, match="this thread is already changing the dataset"):
         ds[6] = Sample()
     assert list(ds) == list(ArrayMmap(tmp_path / "ds")) == list(range(3, 10))
 
@@ -361,7 +361,7 @@ def test_order_of_a_dataset_that_others_changed_raises(tmp_path):
     texts = StringsMmap.from_strings(tmp_path / "ds", ["a", "b"])
     StringsMmap(tmp_path / "ds").append("c")
 
-    with pytest.raises(StaleHandleError, match="which the order was made for; nothing was compacted"):
+    with pytest.raises(StaleHandleError, match="for which the order was made; nothing was compacted"):
         texts.compact(order=[1, 0])
 
     assert list(StringsMmap(tmp_path / "ds")) == ["a", "b", "c"]
@@ -388,7 +388,7 @@ def test_replacement_of_another_rank_raises(tmp_path):
 
     for wrong in (5, [1, 2]):
         with pytest.raises(
-            ValueError, match=r"ds: sample 0 has shape \(1, 2\), its replacement \d dimensions; give it 2"
+            ValueError, match=r"ds: sample 0 has shape \(1, 2\), its replacement has rank \d; give it rank 2"
         ):
             rows[0] = wrong
 
@@ -462,7 +462,7 @@ def test_clear_leaves_an_empty_dataset_of_the_same_columns(tmp_path, kind):
 def test_order_that_is_no_permutation_raises(tmp_path, order):
     texts = StringsMmap.from_strings(tmp_path / "ds", ["a", "b", "c"])
 
-    with pytest.raises(ValueError, match=r"ds: order: .*expected each of 0 to 2 once; see np\.argsort"):
+    with pytest.raises(ValueError, match=r"ds: order: .*expected each position from 0 to 2 once, as np\.argsort gives"):
         texts.compact(order=order)
 
     assert list(texts) == ["a", "b", "c"]
@@ -481,7 +481,7 @@ def test_memmap_of_edited_dataset_is_refused_until_compact(tmp_path):
     array = ArrayMmap.from_ndarray(tmp_path / "ds", np.arange(6).reshape(3, 2))
     del array[0]
 
-    with pytest.raises(ValueError, match=r"ds: has deleted or replaced samples.*call compact\(\)"):
+    with pytest.raises(ValueError, match=r"ds: samples were deleted or replaced.*call ArrayMmap.compact"):
         mmap_ninja.np_open_existing(tmp_path / "ds")
     array.compact()
 
@@ -637,9 +637,7 @@ def edited(tmp_path):
 def test_damaged_edits_raise(edited, offset, value):
     overwrite(edited / "edits-1", offset, value.to_bytes(8, "little"))
 
-    with pytest.raises(
-        CorruptDatasetError, match=r"ds: line \d of its edits speaks of row .*the edits file is damaged"
-    ):
+    with pytest.raises(CorruptDatasetError, match=r"ds: line \d of its edits has row .*the edits file is damaged"):
         StringsMmap(edited)
 
 

@@ -175,7 +175,7 @@ WIDE = {"id": 0, "name": "", "type": "array", "dtype": "<i4", "shape": [0, 1 << 
     [
         ({"uuid": "xyz"}, "32 hexadecimal digits"),
         ({"uuid": 5}, "uuid is 5 where str"),
-        ({"generation": -1}, "generation is -1 where a number below 2\\^63"),
+        ({"generation": -1}, "generation is -1 where a number from 0 to 2\\^63"),
         ({"generation": True}, "generation is True where int"),
         ({"kind": "pickles"}, "kind 'pickles' where one of"),
         ({"columns": []}, "one text column"),
@@ -205,7 +205,7 @@ def test_meta_with_wrong_value_is_refused(change, message):
 def test_meta_with_file_name_of_another_place_is_refused(name):
     files = [META["files"][0] | {"name": name}, *META["files"][1:]]
 
-    with pytest.raises(CorruptDatasetError, match="name that says the file's role"):
+    with pytest.raises(CorruptDatasetError, match="name made of the file's role"):
         decode_meta(json.dumps(META | {"files": files}).encode(), "ds/meta-1.json")
 
 

@@ -29,7 +29,7 @@ def test_kernel_and_format_agree_on_every_length(data, rules, rows, edits):
     if max(expected, default=0) < 2**63:
         assert of_kernel(rules, rows, edits, ends) == expected
     else:
-        with pytest.raises(OverflowError, match=r"the dataset would pass 2\^63 bytes"):
+        with pytest.raises(OverflowError, match=r"the dataset would exceed 2\^63 bytes"):
             of_kernel(rules, rows, edits, ends)
 
 

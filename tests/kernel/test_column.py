@@ -11,19 +11,19 @@ RECORDS = _kernel.Column.of_records("ds", [(("a",), TEXT)])
 
 @pytest.mark.parametrize("columns", [[(("a",), None)], [(("a",), RECORDS)], [((), TEXT)]])
 def test_records_of_other_than_columns_with_keys_raise(columns):
-    with pytest.raises(TypeError, match="ds: columns, and the keys of each, were expected"):
+    with pytest.raises(TypeError, match="ds: expected columns, each with its keys"):
         _kernel.Column.of_records("ds", columns)
 
 
 @pytest.mark.parametrize("kind", ["array", "ragged"])
 def test_arrays_without_dtype_raise(kind):
-    with pytest.raises(TypeError, match="ds: arrays have a dtype"):
+    with pytest.raises(TypeError, match="ds: expected a dtype for arrays"):
         _kernel.Column(kind, "ds", rows=1)
 
 
 @pytest.mark.parametrize("kind", ["text", "binary"])
 def test_rows_without_files_raise(kind):
-    with pytest.raises(TypeError, match="ds: rows have a data file"):
+    with pytest.raises(TypeError, match="ds: expected a data file for the rows"):
         _kernel.Column(kind, "ds", rows=1)
 
 

@@ -45,7 +45,9 @@ def expect_as_cpython(decode, data):
     try:
         expected = data.decode()
     except UnicodeDecodeError as error:
-        with pytest.raises(CorruptDatasetError, match=f"sample 0 is no valid UTF-8 from its byte {error.start} on"):
+        with pytest.raises(
+            CorruptDatasetError, match=f"sample 0: expected UTF-8, found an error at byte {error.start}"
+        ):
             decode(data)
     else:
         decoded = decode(data)
@@ -113,7 +115,7 @@ def test_invalid_text_is_reported_by_every_way_to_read(tmp_path):
         file.seek(5)
         file.write(b"\xff")
     texts = StringsMmap(path)
-    message = f"{path}: sample 1 is no valid UTF-8 from its byte 1 on; the payload is damaged"
+    message = f"{path}: sample 1: expected UTF-8, found an error at byte 1; the payload is damaged"
 
     for read in (lambda: texts[1], lambda: list(texts), lambda: texts[:], lambda: texts.take([0, 1])):
         with pytest.raises(CorruptDatasetError, match=message):

@@ -110,13 +110,13 @@ def test_what_does_not_go_together_is_refused(tmp_path, texts):
     one = RecordsMmap.from_columns(tmp_path / "one", {"n": [1]})
     other = RecordsMmap.from_columns(tmp_path / "other", {"m": [1]})
 
-    with pytest.raises(ValueError, match="concat: no datasets"):
+    with pytest.raises(ValueError, match="concat: expected at least one dataset"):
         mn.concat([])
-    with pytest.raises(TypeError, match="rows is a RaggedMmap, .*a a StringsMmap"):
+    with pytest.raises(TypeError, match="rows: concat: expected StringsMmap as in .*a, got RaggedMmap"):
         mn.concat([texts[0].parts[0], rows])
-    with pytest.raises(TypeError, match=r"other has the columns \['m'\], .*one has \['n'\]"):
+    with pytest.raises(TypeError, match=r"other: concat: expected the columns \['n'\] as in .*one, found \['m'\]"):
         mn.concat([one, other])
-    with pytest.raises(TypeError, match="concat: expected datasets, got str; open them first"):
+    with pytest.raises(TypeError, match="concat: expected datasets, got str; open it with mmap_ninja.open first"):
         mn.concat(["a"])
 
 
@@ -166,5 +166,5 @@ def test_split_of_concat_and_of_records(tmp_path, texts):
 def test_fractions_that_cannot_be_are_refused(tmp_path, fractions):
     texts = StringsMmap.from_strings(tmp_path / "ds", ["a"])
 
-    with pytest.raises(ValueError, match="fractions .*: expected numbers from 0 on that add up to at most 1"):
+    with pytest.raises(ValueError, match="fractions .*: expected numbers of at least 0 that add up to at most 1"):
         texts.split(fractions)

@@ -54,9 +54,9 @@ def test_append_and_extend_find_the_dataset_by_the_file_name(tmp_path):
 @pytest.mark.parametrize(
     ("added", "error", "message"),
     [
-        (NUMBERS * 1.0, TypeError, "float64 values do not fit the dataset's int32"),
-        (NUMBERS[:, :2], ValueError, r"has shape \(2, 2\) where all have \(3, 2\)"),
-        ([[2**40] * 2] * 3, TypeError, "values do not fit"),
+        (NUMBERS * 1.0, TypeError, "the dataset's dtype int32 cannot hold these float64 values"),
+        (NUMBERS[:, :2], ValueError, r"expected shape \(3, 2\), got \(2, 2\)"),
+        ([[2**40] * 2] * 3, TypeError, "cannot hold these .* values"),
     ],
 )
 def test_extending_with_something_else_raises(tmp_path, added, error, message):
@@ -141,14 +141,14 @@ def test_unsealed_tail_of_another_boot_is_not_trusted(tmp_path, monkeypatch):
 
 def test_wrong_paths_raise(tmp_path):
     mn.StringsMmap.from_strings(tmp_path / "texts", ["a"])
-    with pytest.raises(TypeError, match="holds strings, not array"):
+    with pytest.raises(TypeError, match="expected a dataset of kind 'array', found 'strings'"):
         mn.np_open_existing(tmp_path / "texts")
     with pytest.raises(NotADatasetError):
         mn.np_open_existing(tmp_path / "missing")
-    with pytest.raises(ValueError, match="holds no samples yet"):
+    with pytest.raises(ValueError, match="the dataset is empty, so dtype and shape are unknown"):
         ArrayMmap.from_generator(tmp_path / "empty", [])
         mn.np_open_existing(tmp_path / "empty")
-    with pytest.raises(ValueError, match="of no dimensions"):
+    with pytest.raises(ValueError, match="got one without dimensions"):
         mn.np_from_ndarray(tmp_path / "scalar", 5)
 
 

@@ -256,10 +256,10 @@ def test_take_padded_fills_out(rows):
     [
         ([0, 4], {}, ValueError, "take_padded: sample 4 has rank 2 where the batch's first has rank 1"),
         ([5], {}, ValueError, "take_padded: sample 5 is a scalar, which has no length"),
-        ([0], {"length": (1, 2)}, ValueError, "speak of more than the 1 dimensions"),
+        ([0], {"length": (1, 2)}, ValueError, "length and multiple_of: expected at most the 1 dimensions"),
         ([0], {"length": -1}, ValueError, "length -1: expected at least 0"),
         ([0], {"multiple_of": 0}, ValueError, "multiple_of 0: expected at least 1"),
-        ([0], {"value": 1.5}, TypeError, "float64 values do not fit the dataset's int32"),
+        ([0], {"value": 1.5}, TypeError, "the dataset's dtype int32 cannot hold these float64 values"),
         ([0], {"value": [1]}, ValueError, "expected one number"),
         ([0], {"out": np.empty((1, 2), np.int32)}, ValueError, "out: expected int32"),
         ([9], {}, IndexError, "index 9 is out of range for 6 samples"),
@@ -290,7 +290,11 @@ def test_take_jagged_joins_samples(tmp_path, rows):
 def test_take_jagged_of_unequal_trailing_dimensions_raises(tmp_path):
     stored = RaggedMmap.from_lists(tmp_path / "ds", [np.ones((2, 3)), np.ones((2, 4)), np.ones(5), 1.0])
 
-    for indices, message in [([0, 1], "sample 1 has other trailing"), ([0, 2], "sample 2 has rank 1"), ([3], "scalar")]:
+    for indices, message in [
+        ([0, 1], "sample 1 differs from the batch's first in its trailing dimensions"),
+        ([0, 2], "sample 2 has rank 1"),
+        ([3], "scalar"),
+    ]:
         with pytest.raises(ValueError, match=message):
             stored.take_jagged(indices)
 
@@ -416,17 +420,17 @@ def test_wrapper_may_close_its_handle_and_raise(rows):
 @pytest.mark.parametrize(
     ("sample", "message"),
     [
-        ([300, -1], "int64 values do not fit the dataset's uint8 without a change"),
-        ([1.5], "float64 values do not fit"),
-        (np.array([1], np.int64), "int64 values do not fit"),
-        (np.array([1.0]), "float64 values do not fit"),
-        ([None], "object values do not fit"),
-        (["a"], "values do not fit"),
-        ([[1], [2, 3]], "is no array"),
+        ([300, -1], "the dataset's dtype uint8 cannot hold these int64 values unchanged"),
+        ([1.5], "cannot hold these float64 values"),
+        (np.array([1], np.int64), "cannot hold these int64 values"),
+        (np.array([1.0]), "cannot hold these float64 values"),
+        ([None], "cannot hold these object values"),
+        (["a"], "cannot hold these .* values"),
+        ([[1], [2, 3]], "expected an array"),
         (np.ma.array([1], mask=[True]), "masked array would lose its mask"),
-        (np.array([object()]), "object values do not fit"),
-        ([1 + 2j], "complex128 values do not fit"),
-        ([float("nan")], "float64 values do not fit"),
+        (np.array([object()]), "cannot hold these object values"),
+        ([1 + 2j], "cannot hold these complex128 values"),
+        ([float("nan")], "cannot hold these float64 values"),
     ],
 )
 def test_sample_that_does_not_fit_raises_and_stores_nothing(tmp_path, sample, message):
@@ -452,9 +456,9 @@ def test_declared_float_dtype_narrows(tmp_path):
     stored = RaggedMmap.from_generator(tmp_path / "ds", [[0.1], np.array([0.2])], dtype=np.float32)
     assert stored[0].tolist() == [np.float32(0.1)]
     RaggedMmap(tmp_path / "ds").append(np.array([0.3]))
-    with pytest.raises(TypeError, match="float64 values do not fit"):
+    with pytest.raises(TypeError, match="cannot hold these float64 values"):
         stored.append([1e300])
-    with pytest.raises(TypeError, match="float64 values do not fit"):
+    with pytest.raises(TypeError, match="cannot hold these float64 values"):
         RaggedMmap.from_lists(tmp_path / "found", [np.array([1], np.float32)]).append([0.1])
 
 
@@ -500,7 +504,7 @@ def test_damaged_shape_raises_on_access(tmp_path, rank):
         lambda: [0] in damaged or np.ones((2, 3)) in damaged,
     ]
     for read in reads:
-        with pytest.raises(CorruptDatasetError, match="sample 0 has a shape that its 6 elements do not fit"):
+        with pytest.raises(CorruptDatasetError, match="sample 0: its shape does not match its 6 elements"):
             read()
     assert same(damaged[1], np.ones(4))
 
@@ -510,7 +514,7 @@ def test_damaged_extent_raises_on_access(tmp_path, extent):
     RaggedMmap.from_lists(tmp_path / "ds", [np.ones((2, 3)), np.ones((1, 2))])
     overwrite(tmp_path / "ds" / "c0.shapes-2", 8, extent.to_bytes(8, "little"))
 
-    with pytest.raises(CorruptDatasetError, match="sample 0 has a shape"):
+    with pytest.raises(CorruptDatasetError, match="sample 0: its shape does not match"):
         RaggedMmap(tmp_path / "ds")[0]
 
 

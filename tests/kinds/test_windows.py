@@ -86,7 +86,7 @@ def test_windows_within_the_samples_of_a_view_by_indices(rows):
     assert view.windows(2, 2, within_samples=True).take(slice(None)).tolist() == within(
         [ROWS[4], ROWS[0], ROWS[4]], 2, 2
     )
-    with pytest.raises(ValueError, match="has no order of its own; pass within_samples=True"):
+    with pytest.raises(ValueError, match="is not contiguous in the payload; pass within_samples=True"):
         view.windows(2)
 
 
@@ -110,7 +110,7 @@ def test_take_out_of_range_raises(rows):
 
 def test_samples_of_other_ranks_have_no_windows(tmp_path):
     for samples, found in [([np.ones((2, 2))], "rank 2"), ([1.0], "rank 0"), ([1.0, [1.0]], "several ranks")]:
-        with pytest.raises(ValueError, match=f"windows: the samples have {found}; expected 1-D samples"):
+        with pytest.raises(ValueError, match=f"windows: expected samples of rank 1, found {found}"):
             RaggedMmap.from_lists(tmp_path / "ds", samples).windows(2)
 
 
@@ -126,5 +126,5 @@ def test_damaged_offsets_raise(rows):
     overwrite(rows.path / "c0.offsets-1", 8, (2**62).to_bytes(8, "little"))
     damaged = RaggedMmap(rows.path)
 
-    with pytest.raises(CorruptDatasetError, match="which are not in its payload"):
+    with pytest.raises(CorruptDatasetError, match="are not within the payload"):
         damaged.windows(2, within_samples=True).take(slice(None))

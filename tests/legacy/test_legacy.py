@@ -114,7 +114,7 @@ def test_layout_is_the_same_without_the_type_of_later_versions(copy):
 
 def test_missing_path_is_no_dataset(tmp_path):
     assert not detect(tmp_path / "missing")
-    with pytest.raises(NotADatasetError, match="holds no dataset of mmap_ninja 0.x"):
+    with pytest.raises(NotADatasetError, match="is not a dataset of mmap_ninja 0.x"):
         read_layout(tmp_path / "missing")
 
 
@@ -200,7 +200,7 @@ def test_irregular_file_is_refused(copy, name, kind):
         else:
             place.mkdir()
         if file.name != "type.ninja" or file.parent == Path():
-            with pytest.raises(CorruptDatasetError, match="is no regular file"):
+            with pytest.raises(CorruptDatasetError, match="expected a regular file"):
                 read_layout(path)
         else:  # the type of a part is never looked at
             assert read_layout(path) == layout

@@ -349,7 +349,7 @@ def test_append_upgrades_and_adds(copy):
 def test_append_of_another_kind_changes_nothing(copy):
     path = copy(STRINGS)
 
-    with pytest.raises(TypeError, match="holds strings, not ragged"):
+    with pytest.raises(TypeError, match="expected a dataset of kind 'ragged', found 'strings'"):
         RaggedMmap.from_lists(path, [[1]], if_exists="append")
 
     assert {name for name in content(path) if name != "LOCK"} == content(GOLDEN / STRINGS).keys()
@@ -362,16 +362,16 @@ def test_resume_returns_0_x_as_it_is(copy):
     assert list(build(path, if_exists="resume")) == expected_samples(STRINGS)
 
     assert upgrade_marks.detect(path)
-    with pytest.raises(TypeError, match="holds strings, not ragged"):
+    with pytest.raises(TypeError, match="expected a dataset of kind 'ragged', found 'strings'"):
         RaggedMmap.from_lists(path, [[1]], if_exists="resume")
-    with pytest.raises(TypeError, match="holds float32, not int8"):
+    with pytest.raises(TypeError, match="dtype: got int8, but the dataset has float32"):
         ArrayMmap.from_ndarray(copy(ARRAY, to="array"), np.zeros(1, np.int8), if_exists="resume")
 
 
 def test_error_refuses(copy):
     path = copy(STRINGS)
 
-    with pytest.raises(FileExistsError, match="holds a dataset already"):
+    with pytest.raises(FileExistsError, match="a dataset already exists"):
         build(path, if_exists="error")
 
     assert content(path) == content(GOLDEN / STRINGS)

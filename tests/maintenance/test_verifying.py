@@ -91,7 +91,7 @@ def test_tail_that_is_not_durable_is_verified(texts):
     (problem,) = texts.verify("sums").problems
 
     assert "c0.data-1" in problem.file
-    assert "the bytes after the last complete block are not those of the commit" in problem.message
+    assert "the bytes after the last complete block do not match the commit's digest" in problem.message
     assert samples_of(problem) == [len(TEXTS) + 4]  # earlier commits vouch for the others
 
 
@@ -162,7 +162,7 @@ def test_flipped_bit_in_any_block_is_found_there(dataset):
             flip_bit(path, place, block % 8)
             problem = next(of for of in report.problems if of.blocks)
             assert (problem.file, problem.blocks) == (path.name, range(block, block + 1))
-            assert "the checksum is not that of the bytes" in problem.message
+            assert "the checksum does not match the bytes" in problem.message
             assert f"{path.name}: block {block} (bytes {block * _kernel.BLOCK} to" in str(report)
             if path.name.startswith("edits"):
                 assert [of.file for of in report.problems] == [path.name] * 2
@@ -219,7 +219,7 @@ def test_truncated_file_is_found_at_every_level(dataset):
         if not report.ok:
             assert report.problems[0].file == name
         if name.startswith("c"):
-            assert f"holds {left} bytes where the commit needs {size}" in report.problems[0].message
+            assert f"{left} bytes where the commit needs {size}" in report.problems[0].message
             assert samples_of(report.problems[0])
 
 
@@ -246,7 +246,7 @@ def test_irregular_file_is_reported_without_waiting(texts, tmp_path, what):
     report = mmap_ninja.verify(texts.path, "full")
 
     assert report.problems[0].file == "c0.offsets-1"
-    assert "is no regular file" in report.problems[0].message
+    assert "expected a regular file" in report.problems[0].message
 
 
 def test_invalid_samples_are_found_by_full(tmp_path):
@@ -260,7 +260,9 @@ def test_invalid_samples_are_found_by_full(tmp_path):
     report = texts.verify("full")
 
     assert [problem.samples for problem in report.problems[1:]] == [(range(7, 9),), (range(30, 31),), (range(40, 42),)]
-    assert "sample 7 is no valid UTF-8" in report.problems[1].message
+    expected = ("sample 7: expected UTF-8", "sample 30: expected UTF-8", "sample 40: its offsets")
+    for problem, message in zip(report.problems[1:], expected, strict=True):
+        assert message in problem.message
     assert "hits samples 7 to 8" in str(report)
 
 
@@ -272,9 +274,14 @@ def test_invalid_samples_are_found_by_full(tmp_path):
             lambda path: RecordsMmap.from_columns(path, {"j": [{"a": 1}] * 4}, columns={"j": mmap_ninja.Json()}),
             "c0.data-1",
             0,
-            "is no JSON",
+            "is not JSON",
         ),
-        (lambda path: RaggedMmap.from_lists(path, [np.ones((2, 2))] * 4), "c0.shapes-2", 0, "has a shape"),
+        (
+            lambda path: RaggedMmap.from_lists(path, [np.ones((2, 2))] * 4),
+            "c0.shapes-2",
+            0,
+            "its shape does not match its 4 elements",
+        ),
     ],
     ids=["zstd", "json", "shapes"],
 )
@@ -299,7 +306,7 @@ def test_torn_slot_is_a_note_and_all_torn_are_a_problem(texts):
         overwrite(texts.path / "COMMIT", at + 60, b"damaged")
     report = texts.verify("full")
     assert report.problems[0].file == "COMMIT"
-    assert "none of its slots has a valid checksum" in report.problems[0].message
+    assert "no slot has a valid checksum" in report.problems[0].message
     assert report.samples == len(TEXTS)
 
 
@@ -313,7 +320,7 @@ def test_commit_that_did_not_survive_is_a_note(texts, monkeypatch):
 
     assert report.ok
     assert report.samples == len(TEXTS)
-    assert "2 commits did not survive a power loss" in report.notes[0]
+    assert "2 commits were lost by a power loss" in report.notes[0]
 
 
 def test_failed_sync_is_a_problem(texts):
@@ -323,7 +330,7 @@ def test_failed_sync_is_a_problem(texts):
 
     (problem,) = texts.verify().problems
     assert problem.file == "COMMIT"
-    assert "says that a sync failed" in problem.message
+    assert "a sync failed" in problem.message
 
 
 def test_payload_that_may_be_written_in_place_is_a_note(tmp_path):
@@ -334,7 +341,7 @@ def test_payload_that_may_be_written_in_place_is_a_note(tmp_path):
     report = mmap_ninja.verify(tmp_path / "ds", "full")
 
     assert report.ok
-    assert report.notes == ("c0.data-1 may be written to in place, so no checksum covers it; see compact",)
+    assert report.notes == ("c0.data-1 may be written in place, so it has no checksums; compact adds them",)
 
 
 def test_incomplete_build_is_verified(tmp_path):
@@ -419,7 +426,7 @@ def test_bit_that_makes_the_meta_file_one_of_a_newer_version_is_damage(texts):
 
     report = mmap_ninja.verify(texts.path)
 
-    assert f"{meta.name}: its checksum is" in str(report)
+    assert f"{meta.name}: checksum " in str(report)
 
 
 def test_unknown_level_raises(texts):
@@ -446,7 +453,7 @@ def test_damaged_offset_at_the_end_of_what_is_durable_is_found(texts):
 
 
 def test_empty_samples_that_are_none_are_found_by_full(tmp_path):
-    """Columns without any bytes were not read: an empty text is no JSON."""
+    """Columns without any bytes were not read: an empty text is not JSON."""
     path = tmp_path / "ds"
     columns = {"j": mmap_ninja.Json(nullable=True)}
     RecordsMmap.from_columns(path, {"j": [None, None]}, columns=columns).close()
@@ -454,7 +461,7 @@ def test_empty_samples_that_are_none_are_found_by_full(tmp_path):
 
     problem = mmap_ninja.verify(path, "full").problems[-1]
 
-    assert "is no JSON" in problem.message
+    assert "is not JSON" in problem.message
     assert problem.samples == (range(1, 2),)
 
 

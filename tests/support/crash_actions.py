@@ -432,7 +432,7 @@ def is_clean(path):
     if not (path / "COMMIT").exists():
         return True
     problems = mmap_ninja.verify(path, level="full").problems
-    return all(problem.message.startswith("says that a sync failed") for problem in problems)
+    return all(problem.message.startswith("a sync failed") for problem in problems)
 
 
 def takes_appends(path):

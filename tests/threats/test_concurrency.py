@@ -71,7 +71,7 @@ def test_first_append_of_two_kinds_lets_one_win(tmp_path):
     texts, blobs = StringsMmap(tmp_path / "ds"), BytesMmap(tmp_path / "ds")
     texts.append("text")
 
-    with pytest.raises(TypeError, match="holds strings, not bytes"):
+    with pytest.raises(TypeError, match="expected a dataset of kind 'bytes', found 'strings'"):
         blobs.append(b"bytes")
 
     assert list(StringsMmap(tmp_path / "ds")) == ["text"]

@@ -125,7 +125,7 @@ def test_failed_sync_makes_every_handle_refuse_to_write(tmp_path):
     other.append("b")
     hook = At(1, fail_with(errno.EIO), only=lambda call, _: call == "fdatasync")
 
-    with watched(hook), pytest.raises(CommitUncertainError, match="fdatasync failed .*unknown; this handle"):
+    with watched(hook), pytest.raises(CommitUncertainError, match="fdatasync failed .*unknown, and this handle"):
         texts.flush()
 
     assert hook.fired
@@ -307,7 +307,7 @@ def test_damaged_end_of_durable_data_is_not_summed_anew(tmp_path):
     with (tmp_path / "c0.data-1").open("r+b") as payload:
         payload.write(b"X")
 
-    with pytest.raises(CorruptDatasetError, match="the last bytes of its files are not those"):
+    with pytest.raises(CorruptDatasetError, match="the ends of its files do not match its durable commit"):
         StringsMmap(tmp_path).append("x")
 
 

@@ -20,10 +20,10 @@ def test_fork_with_open_writer_reads_but_refuses_to_write(path):
 
     def use():
         with pytest.raises(
-            ForkedHandleError, match=f"writes for process {os.getppid()}, from which this one was forked"
+            ForkedHandleError, match=f"belongs to process {os.getppid()}, from which this one was forked"
         ):
             texts.append("lost")
-        with pytest.raises(ForkedHandleError, match="open the dataset again here"):
+        with pytest.raises(ForkedHandleError, match="open the dataset again in this process"):
             texts.flush()
         found = list(texts)
         texts.refresh()
@@ -84,7 +84,7 @@ def test_fork_while_another_thread_edits_hangs_nothing(path):
             done.wait()
 
     def use():
-        with pytest.raises(ForkedHandleError, match="forked while another thread was at work on the dataset"):
+        with pytest.raises(ForkedHandleError, match="forked while another thread was changing the dataset"):
             texts.append("by the child")
         return list(texts), list(texts.select([0]))
 

@@ -345,7 +345,7 @@ def check_handled(subject, root, interrupt):
                     handle.append(new)
                 done.append(new)
             except BaseException as error:
-                refused = type(error) is RuntimeError and "at work" in str(error)
+                refused = type(error) is RuntimeError and "already changing" in str(error)
                 if not refused and not (act.closes and is_closed(error)):
                     wrong.add(f"a change in the handler: {type(error).__name__}: {error}")
 

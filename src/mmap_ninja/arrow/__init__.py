@@ -1,1 +1,1 @@
-"""Samples for pyarrow and whatever else speaks Arrow, and from there."""
+"""Export to and import from pyarrow and other libraries with Arrow's protocols."""

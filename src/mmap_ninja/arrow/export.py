@@ -1,13 +1,10 @@
-"""Samples as Arrow's columns, over the same files where they lie as Arrow wants them.
+"""Samples as Arrow columns; files with Arrow's layout are not copied.
 
-| samples | Arrow | over the files |
-|---|---|---|
-| strings, JSON | `large_utf8` | unless edited or compressed |
-| bytes | `large_binary` | likewise |
-| numbers | the number's type | unless edited; `bool`, dates and big-endian numbers are copied |
-| arrays of one shape | `fixed_size_list`, nested for several dimensions | likewise |
-| 1-D ragged arrays | `large_list` | likewise |
-| other ragged arrays | a struct of `values`, a `large_list`, and `shape`, a `large_list<int64>` | no |
+| samples | Arrow | not copied | |---|---|---| | strings, JSON | `large_utf8` | unless edited or compressed | | bytes |
+`large_binary` | likewise | | numbers | the number's type | unless edited; `bool`, dates and big-endian numbers are
+copied | | arrays of one shape | `fixed_size_list`, nested for several dimensions | likewise | | 1-D ragged arrays |
+`large_list` | likewise | | other ragged arrays | a struct of `values`, a `large_list`, and `shape`, a
+`large_list<int64>` | no |
 
 Complex numbers are pairs, `S<n>` and raw bytes `fixed_size_binary`, `U<n>` is `large_utf8`. pyarrow does the rest.
 """
@@ -30,14 +27,14 @@ if TYPE_CHECKING:
 
 Nulls = npt.NDArray[np.bool_] | None
 
-SAMPLE: Final = "sample"  # the name of the only column of a dataset that has one
-_BATCH_BYTES: Final = 16 << 20  # of samples that are copied
+SAMPLE: Final = "sample"  # the name of the column of a dataset with only one
+_BATCH_BYTES: Final = 16 << 20  # of copied samples
 _BATCH_ROWS: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """A column, of a dataset at a path."""
+    """A column of the dataset at a path."""
 
     column: Column
     path: Path
@@ -45,7 +42,7 @@ class Exported:
 
 
 def reader(columns: Mapping[str, Exported]) -> "pa.RecordBatchReader":
-    """All samples, by the dotted names of their columns: one batch if none is copied, else some at a time."""
+    """All samples, with dotted names of columns, in one batch if no column is copied, else in several."""
     pa = library()
     exports = {name: _Export(column, name) for name, column in columns.items()}
     fields = nesting.nested({name: export.field(name.rpartition(".")[2]) for name, export in exports.items()})
@@ -61,12 +58,12 @@ def reader(columns: Mapping[str, Exported]) -> "pa.RecordBatchReader":
 
 
 def one_column(column: Column, path: Path) -> dict[str, Exported]:
-    """The columns of a dataset that has one."""
+    """The column of a dataset with only one."""
     return {SAMPLE: Exported(column, path)}
 
 
 class _Export:
-    """One column on its way to Arrow."""
+    """The export of a column."""
 
     def __init__(self, exported: Exported, name: str) -> None:
         self.samples = samples = exported.column
@@ -92,7 +89,7 @@ class _Export:
         return self._copied(self.samples.selected_range(start, 1, stop - start))
 
     def sizes(self) -> npt.NDArray[np.int64]:
-        """Bytes of each sample, as far as they are copied."""
+        """Bytes of each sample that are copied."""
         if self.samples.kind == "array":
             item = 1 if self.samples.dtype is None else self.samples.dtype.itemsize
             return np.full(self.length, item * int(np.prod(self.samples.sample_shape)))
@@ -117,7 +114,7 @@ class _Export:
         return pa.struct([pa.field("values", values, nullable=False), pa.field("shape", _shape_type(), nullable=False)])
 
     def _over_files(self) -> Any:
-        """All samples over the files' maps; None where they must be copied."""
+        """All samples over the maps of the files; None if they must be copied."""
         pa, samples = library(), self.samples
         if samples.kind == "array":
             whole = samples.whole() if samples.dtype is not None else np.empty(0)
@@ -168,7 +165,7 @@ class _Export:
 
 
 def _pieces(exports: list[_Export]) -> Iterator[tuple[int, int]]:
-    """Ranges of positions, each as many as may be in memory at a time."""
+    """Ranges of positions whose samples fit in memory."""
     length = exports[0].length if exports else 0
     copied = [export for export in exports if export.whole is None]
     if not copied:
@@ -223,7 +220,7 @@ def _fixed(of: Any, array: AnyArray, nulls: Nulls) -> Any:
 
 
 def _elements(array: AnyArray, nulls: Nulls = None) -> Any:
-    """The elements of an array in C order as one of Arrow's; over the same memory if they are as Arrow has them."""
+    """The elements of an array in C order as an Arrow array; not copied if they have Arrow's layout."""
     pa = library()
     flat = np.ascontiguousarray(array).reshape(-1)
     flat = flat.astype(flat.dtype.newbyteorder("="), copy=False)

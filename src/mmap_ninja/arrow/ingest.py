@@ -1,4 +1,4 @@
-"""Arrow's columns as samples: the batches of a table as those of a build."""
+"""Arrow columns as samples: the batches of a table become batches of a build."""
 
 import json
 import math
@@ -32,27 +32,27 @@ from mmap_ninja.columns.types import MOST_DIMENSIONS
 if TYPE_CHECKING:
     from mmap_ninja.columns.specs import Spec
 
-_VALUES: Final = "values"  # the name of the column that is made of values without one
+_VALUES: Final = "values"  # the name given to values without one
 
 
 class Batches:
-    """A build's source: the batches of whatever speaks Arrow's PyCapsule protocol.
+    """The source of a build: batches from an object with Arrow's PyCapsule protocol.
 
     Args:
-        data: What has `__arrow_c_stream__` or `__arrow_c_array__`.
-        where: The dataset, in messages.
-        named: Whether samples are records; else there is one column, and its values are the samples.
+        data: An object with `__arrow_c_stream__` or `__arrow_c_array__`.
+        where: The dataset, for messages.
+        named: Whether samples are records; else the values of the only column are the samples.
 
     Raises:
-        TypeError: if `data` is nothing of this kind, or a column holds what no dataset does.
-        ValueError: if there is not exactly one column where the samples are its values.
+        TypeError: if `data` has neither method, or the type of a column cannot be stored.
+        ValueError: if samples are not records, and there is not exactly one column.
     """
 
     def __init__(self, data: object, where: str, *, named: bool) -> None:
         self._where = where
         self._named = named
         self._reader = _opened(data, where, named=named)
-        self._first: list[Any] = []  # those that were read to see what the columns hold
+        self._first: list[Any] = []  # batches that were read to find the types of columns
         rows = getattr(data, "num_rows", None)
         self.total: int | None = rows if isinstance(rows, int) else None
         if not named and len(self._reader.schema) != 1:
@@ -62,7 +62,7 @@ class Batches:
             )
 
     def specs(self) -> "dict[str, Spec]":
-        """What the columns hold. Nullable are those with nulls in the first batch that is not empty."""
+        """The types of the columns; nullable if there are nulls in the first batch that is not empty."""
         for batch in self._reader:
             self._first.append(batch)
             if batch.num_rows:
@@ -81,7 +81,7 @@ class Batches:
                 before = batch.slice(max(batch.num_rows - 1, 0), 1) if batch.num_rows else before
                 continue
             if left > 0:
-                before, batch = batch.slice(left - 1, 1), batch.slice(left)  # noqa: PLW2901 - what is left of it
+                before, batch = batch.slice(left - 1, 1), batch.slice(left)  # noqa: PLW2901 - the rest
                 skipped = count
             if count and before is not None:
                 sources.check_resumed(count, self._sample(before), count, last, path)
@@ -92,7 +92,7 @@ class Batches:
             sources.check_resumed(skipped, self._sample(before) if before is not None else None, count, last, path)
 
     def _valid(self) -> Iterator[Any]:
-        """All batches, each checked once: what is cut from one refers to all of its buffers."""
+        """All batches, each checked once, since slices of a batch share its buffers."""
         while self._first:
             yield self._checked(self._first.pop(0))
         for batch in self._reader:
@@ -103,14 +103,14 @@ class Batches:
             batch.validate(full=True)
         except library().ArrowInvalid as error:
             raise ValueError(
-                f"{self._where}: the table's batch is no valid Arrow data ({error}); nothing of it was stored"
+                f"{self._where}: a batch of the table is not valid Arrow data ({error}); nothing of it was stored"
             ) from None
         return batch
 
     def _columns(self, batch: Any) -> Iterator[tuple[str, Any, Any, str]]:
-        """Name, field and values of each column, and what it is called in messages; those of structs apart."""
+        """Name, field, values and name in messages of each column; structs are split into theirs."""
         pa, names = library(), set[str]()
-        # By their places, for names may occur twice.
+        # By position, since names may occur twice.
         found = [(field.name, field, array) for field, array in zip(batch.schema, batch.columns, strict=True)]
         while found:
             name, field, array = found.pop(0)
@@ -122,7 +122,7 @@ class Batches:
                 found[:0] = [(f"{name}.{of.name}", of, values) for of, values in inner]
                 continue
             if name in names:
-                raise ValueError(f"{where}: is there twice; rename one, or leave it out")
+                raise ValueError(f"{where}: the name occurs twice; rename one, or leave it out")
             names.add(name)
             yield name, field, array, where
 
@@ -133,7 +133,7 @@ class Batches:
         _, field, array, where = next(columns)
         if is_shaped(array.type):
             return _shaped(field, array, where)
-        is_plain_text = is_text(array.type) and marked_dtype(field, array.type) is None  # JSON is its text here
+        is_plain_text = is_text(array.type) and marked_dtype(field, array.type) is None  # JSON is read as text
         return _packed(array) if is_plain_text else cast("Values[Any]", _values(field, array, where))
 
     def _sample(self, batch: Any) -> Any:
@@ -158,7 +158,7 @@ def _opened(data: object, where: str, *, named: bool) -> Any:
         if hasattr(data, "__arrow_c_stream__"):
             try:
                 return pa.RecordBatchReader.from_stream(data)
-            except pa.ArrowInvalid:  # no table, but the values of one column
+            except pa.ArrowInvalid:  # not a table, but the values of one column
                 column = pa.chunked_array(data)
         elif hasattr(data, "__arrow_c_array__"):
             array = pa.array(data)
@@ -169,16 +169,18 @@ def _opened(data: object, where: str, *, named: bool) -> Any:
             raise TypeError("it has no __arrow_c_stream__")
     except (TypeError, ValueError, pa.ArrowException) as error:
         raise TypeError(
-            f"{where}: {given} gives no table ({error}); give one of pyarrow, Polars, DuckDB or whatever else speaks "
-            "the Arrow PyCapsule protocol"
+            f"{where}: expected a table, got {given} ({error}); pass one of pyarrow, Polars, DuckDB or another library "
+            "with the Arrow PyCapsule protocol"
         ) from None
     if named:
-        raise TypeError(f"{where}: {given} gives {column.type} without a name; give a table of named columns")
+        raise TypeError(
+            f"{where}: expected a table of named columns, got {given} of {column.type} without a name; name the column"
+        )
     return pa.table({_VALUES: column}).to_reader()
 
 
 def _plain(array: Any) -> Any:
-    """An array that is no extension, and that has its values where it had numbers of them."""
+    """The storage of an extension array; a dictionary array decoded to its values."""
     pa = library()
     while isinstance(array, pa.ExtensionArray | pa.DictionaryArray):
         array = array.storage if isinstance(array, pa.ExtensionArray) else array.dictionary_decode()
@@ -186,8 +188,8 @@ def _plain(array: Any) -> Any:
 
 
 def _spec(field: Any, array: Any, where: str) -> "Spec":
-    """What a column of Arrow's is stored as."""
-    from mmap_ninja.columns import specs  # noqa: PLC0415 - all kinds import this module, and only records have specs
+    """The column type for an Arrow column."""
+    from mmap_ninja.columns import specs  # noqa: PLC0415 - all kinds import this module, but only records have specs
 
     of, nullable = array.type, array.null_count > 0
     if _is_marked_shaped(field, of):
@@ -205,12 +207,12 @@ def _spec(field: Any, array: Any, where: str) -> "Spec":
             return specs.Bytes(nullable=nullable)
     shape, element = _shape(field, of)
     dtype = _dtype(field, element, where)
-    nullable &= dtype.kind not in "mM"  # NaT stands for it
+    nullable &= dtype.kind not in "mM"  # null becomes NaT
     return specs.Array(shape, dtype, nullable=nullable) if shape else specs.Scalar(dtype, nullable=nullable)
 
 
 def _values(field: Any, array: Any, where: str) -> Any:
-    """The values of a column as a batch that is encoded."""
+    """The values of a column as a batch to encode."""
     of = array.type
     if _is_marked_shaped(field, of):
         return _shaped(field, array, where)
@@ -223,7 +225,7 @@ def _values(field: Any, array: Any, where: str) -> Any:
     shape, element = _shape(field, of)
     dtype = _dtype(field, element, where)
     flat, nulls = array, _nulls(array)
-    excused = nulls  # below a null there may be others
+    excused = nulls  # a null may contain others
     for size in shape:
         flat = flat.values.slice(flat.offset * size, len(flat) * size)
         excused = None if excused is None else excused.repeat(size)
@@ -233,18 +235,18 @@ def _values(field: Any, array: Any, where: str) -> Any:
     numbers = _numbers(flat, dtype).reshape(len(array), *shape)
     if nulls is None or dtype.kind in "mM":
         return numbers
-    if not numbers.size:  # in which no mask would tell of them
+    if not numbers.size:  # a mask would not show the nulls
         return [None if null else sample for sample, null in zip(numbers, nulls, strict=True)]
     return np.ma.MaskedArray(numbers, np.broadcast_to(nulls.reshape(-1, *[1] * len(shape)), numbers.shape))
 
 
 def _is_fixed(of: Any) -> bool:
-    """Whether all lists of a type have one length."""
+    """Whether all lists of a type have the same length."""
     return bool(library().types.is_fixed_size_list(of))
 
 
 def _shape(field: Any, of: Any) -> tuple[tuple[int, ...], Any]:
-    """The shape of a sample that lists of fixed sizes make, and the type of its elements."""
+    """The shape of a sample from nested lists of fixed sizes, and the type of its elements."""
     shape: list[int] = []
     while _is_fixed(of) and marked_dtype(field, of) is None:
         shape.append(of.list_size)
@@ -275,18 +277,20 @@ def _nulls(array: Any) -> npt.NDArray[np.bool_] | None:
 
 def _refuse_nulls(nulls: npt.NDArray[np.bool_], where: str) -> None:
     if nulls.any():
-        raise TypeError(f"{where}: has nulls within a sample, which no array holds; nothing of this batch was stored")
+        raise TypeError(
+            f"{where}: has nulls within a sample, which arrays cannot hold; nothing of this batch was stored"
+        )
 
 
 def _elements(array: Any, dtype: DType, where: str) -> AnyArray:
-    """The elements of samples, none of which may be null; NaT stands for dates that are."""
+    """The elements of samples; they may not be null, except dates, which become NaT."""
     if array.null_count and dtype.kind not in "mM":
         _refuse_nulls(np.asarray(array.is_null()), where)
     return _numbers(array, dtype)
 
 
 def _numbers(array: Any, dtype: DType) -> AnyArray:
-    """Elements as NumPy has them, over the same memory if they are as Arrow has them; where they are null, anything."""
+    """Elements as a NumPy array, not copied if the layout is the same; nulls have any value."""
     pa, native = library(), dtype.newbyteorder("=")
     if dtype.kind == "c":
         parts = array.values.slice(2 * array.offset, 2 * len(array))
@@ -309,7 +313,7 @@ def _packed(array: Any) -> Packed:
     """Texts or byte strings without an object for each."""
     pa, texts, nulls = library(), is_text(array.type), _nulls(array)
     array = array.cast(pa.large_utf8() if texts else pa.large_binary())
-    if nulls is not None:  # what lies under a null is anything
+    if nulls is not None:  # the bytes below a null are arbitrary
         array = array.fill_null("" if texts else b"")
     _, offsets, payload = array.buffers()
     bounds = _int64(offsets)[array.offset : array.offset + len(array) + 1] if len(array) else np.zeros(1, np.int64)
@@ -329,9 +333,9 @@ def _rows(field: Any, array: Any, where: str) -> Packed:
 
 
 def _flattened(field: Any, lists: Any, where: str) -> tuple[npt.NDArray[np.int64], AnyArray]:
-    """Where each list ends in the elements of all, and these; a null has none.
+    """The end of each list in the elements of all, and these elements; a null has none.
 
-    Not by a cast to one kind of lists: those of views that were cut come out of it changed (pyarrow 26).
+    Not by a cast to one type of lists, which changes those of sliced list views (pyarrow 26).
     """
     lengths = lists.value_lengths()
     lengths = lengths.fill_null(0) if lengths.null_count else lengths
@@ -349,8 +353,8 @@ def _shaped(field: Any, array: Any, where: str) -> list[Any]:
         fits = shape is not None and len(shape) <= MOST_DIMENSIONS and all(e is not None and e >= 0 for e in shape)
         if not null and not (fits and math.prod(shape) == stop - start):
             raise ValueError(
-                f"{where}: the shape {shape!r:.80} is none of the {stop - start} values beside it; nothing of this "
-                "batch was stored"
+                f"{where}: the shape {shape!r:.80} does not match its {stop - start} values; nothing of this batch was "
+                "stored"
             )
         samples.append(None if null else flat[start:stop].reshape(shape))
     return samples
@@ -360,4 +364,6 @@ def _parsed(text: str, where: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{where}: holds {text!r:.80}, which is no JSON ({error}); nothing of it was stored") from None
+        raise ValueError(
+            f"{where}: expected JSON, got {text!r:.80} ({error}); nothing of this batch was stored"
+        ) from None

@@ -1,4 +1,4 @@
-"""Which of Arrow's types stands for which dtype, and the pyarrow package itself, which is an extra."""
+"""Arrow types and the dtypes they correspond to, and the import of pyarrow, which is an extra."""
 
 from typing import Any, Final
 
@@ -7,7 +7,7 @@ import numpy as np
 from mmap_ninja.columns.dtypes import DType, decode_dtype
 
 _UNITS: Final = ("s", "ms", "us", "ns")
-# Keys of a field's metadata, for what its type does not say. Others may have written them: they are hints.
+# Keys of a field's metadata, for information that its type lacks. Only hints, since others may have written them.
 KIND_MARK: Final = "mmap_ninja"  # "json"; "ragged": arrays of several dimensions, as `is_shaped` has them
 DTYPE_MARK: Final = "mmap_ninja.dtype"
 
@@ -26,10 +26,10 @@ def library() -> Any:
 
 
 def element_type(dtype: DType | None, where: str) -> Any:
-    """Arrow's type for a dtype; TypeError where it has none."""
+    """The Arrow type for a dtype; TypeError if there is none."""
     pa = library()
     if dtype is None:
-        return pa.float64()  # there are no samples
+        return pa.float64()  # no samples yet
     if dtype.fields is None and dtype.type.__module__.partition(".")[0] != "ml_dtypes":
         match dtype.kind:
             case "b" | "i" | "u":
@@ -47,27 +47,29 @@ def element_type(dtype: DType | None, where: str) -> Any:
                 return pa.timestamp(unit) if dtype.kind == "M" else pa.duration(unit)
             case "M" if np.datetime_data(dtype) == ("D", 1):
                 return pa.date32()
-    raise TypeError(f"{where}: dtype {dtype} has no type in Arrow; store numbers, text or bytes, or take() the samples")
+    raise TypeError(
+        f"{where}: dtype {dtype} has no Arrow type; store numbers, text or bytes, or read samples by take()"
+    )
 
 
 def is_native(dtype: DType | None) -> bool:
-    """Whether values lie in the files as Arrow has them."""
+    """Whether values in the files have Arrow's layout."""
     return dtype is None or (dtype.kind in "iufcSV" and dtype.isnative)
 
 
 def mark_of(field: Any, key: str) -> str | None:
-    """What this library has noted of a field."""
+    """A value that this library stored in a field's metadata."""
     mark = (field.metadata or {}).get(key.encode())
     return None if mark is None else mark.decode(errors="replace")
 
 
 def dtype_mark(dtype: DType | None) -> str | None:
-    """What is noted of a dtype that its type in Arrow does not tell."""
+    """The metadata for a dtype that its Arrow type does not determine."""
     return None if dtype is None or (dtype.isnative and dtype.kind not in "cSU") else dtype.str
 
 
 def marked_dtype(field: Any, of: Any) -> DType | None:
-    """The dtype that was noted of a field, where it is one of values of a type of Arrow's."""
+    """The dtype in a field's metadata, if it matches its Arrow type."""
     mark = mark_of(field, DTYPE_MARK)
     if mark is None:
         return None
@@ -79,7 +81,7 @@ def marked_dtype(field: Any, of: Any) -> DType | None:
     match dtype.kind:
         case "U":
             fits = is_text(of)
-        case "c":  # lists may call their elements something else
+        case "c":  # the name of list elements may differ
             fits = library().types.is_fixed_size_list(of) and of.list_size == 2 and of.value_type == stored.value_type
         case _:
             fits = of == stored
@@ -87,25 +89,25 @@ def marked_dtype(field: Any, of: Any) -> DType | None:
 
 
 def is_text(of: Any) -> bool:
-    """Whether a type of Arrow's is one of texts."""
+    """Whether an Arrow type is one of texts."""
     types = library().types
     return bool(types.is_string(of) or types.is_large_string(of) or types.is_string_view(of))
 
 
 def is_binary(of: Any) -> bool:
-    """Whether it is one of byte strings of any length."""
+    """Whether an Arrow type is one of byte strings of any length."""
     types = library().types
     return bool(types.is_binary(of) or types.is_large_binary(of) or types.is_binary_view(of))
 
 
 def is_list(of: Any) -> bool:
-    """Whether it is one of lists of any length."""
+    """Whether an Arrow type is one of lists of any length."""
     types = library().types
     return bool(types.is_list(of) or types.is_large_list(of) or types.is_list_view(of) or types.is_large_list_view(of))
 
 
 def is_shaped(of: Any) -> bool:
-    """Whether it is the struct that stands for arrays of several dimensions: their values and shapes."""
+    """Whether an Arrow type is the struct of values and shape for arrays of several dimensions."""
     if not library().types.is_struct(of) or [inner.name for inner in of] != ["values", "shape"]:
         return False
     values, shape = (inner.type for inner in of)
@@ -113,7 +115,7 @@ def is_shaped(of: Any) -> bool:
 
 
 def has_dtype(of: Any) -> bool:
-    """Whether NumPy has a dtype for a type of Arrow's."""
+    """Whether NumPy has a dtype for an Arrow type."""
     try:
         dtype_of(of, "")
     except TypeError:
@@ -122,7 +124,7 @@ def has_dtype(of: Any) -> bool:
 
 
 def dtype_of(of: Any, where: str) -> DType:
-    """The dtype for a type of Arrow's; TypeError where there is none."""
+    """The dtype for an Arrow type; TypeError if there is none."""
     types = library().types
     if types.is_fixed_size_binary(of):
         return np.dtype(f"V{of.byte_width}")
@@ -132,9 +134,9 @@ def dtype_of(of: Any, where: str) -> DType:
         return np.dtype(f"{'M8' if types.is_timestamp(of) else 'm8'}[{of.unit}]")
     if types.is_boolean(of):
         return np.dtype(np.bool_)
-    if types.is_integer(of) or types.is_floating(of):  # not by to_pandas_dtype, which may need pandas
+    if types.is_integer(of) or types.is_floating(of):  # without to_pandas_dtype, which may need pandas
         kind = "f" if types.is_floating(of) else "i" if types.is_signed_integer(of) else "u"
         return np.dtype(f"{kind}{of.bit_width // 8}")
     raise TypeError(
-        f"{where}: holds {of}, which no column does; cast it to numbers, text or bytes, or leave the column out"
+        f"{where}: Arrow type {of} cannot be stored; cast it to numbers, text or bytes, or leave the column out"
     )

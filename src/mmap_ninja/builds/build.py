@@ -1,7 +1,7 @@
 """Builds: a dataset made from a source of samples, batch by batch, readable as it grows, and resumable.
 
-The first build at a path commits to COMMIT itself, so its prefix can be read meanwhile; one that replaces a dataset
-commits to BUILD, beside the old data, and becomes the dataset with one switch at its end.
+The first build at a path commits to COMMIT, so that finished batches can be read meanwhile. A build that replaces a
+dataset commits to BUILD, beside the old data, and is switched in at its end.
 """
 
 import functools
@@ -28,7 +28,7 @@ from mmap_ninja.legacy.layout import Keys
 
 T = TypeVar("T")
 IfExists = Literal["replace", "error", "append", "resume"]
-# The bytes of a batch, and the columns that they fit: those given, or wider ones. Path and number are for messages.
+# Returns the columns that a batch fits (those given, or wider ones), and its bytes. Path and number are for messages.
 EncodeBatch = Callable[[Batch[T], str, int, Columns], tuple[Columns, Parts]]
 
 
@@ -44,7 +44,7 @@ class Options:
     lock_timeout: float
 
     def check(self) -> None:
-        """Raise TypeError or ValueError for what cannot be, before anything is touched."""
+        """Raise TypeError or ValueError for invalid options, before anything is changed."""
         if operator.index(self.batch_size) < 1:
             raise ValueError(f"batch_size {self.batch_size}: expected at least 1")
         if self.if_exists not in get_args(IfExists):
@@ -55,14 +55,14 @@ class Options:
 
 
 class Build:
-    """A build in progress: where its batches go, and how many samples are there already."""
+    """A build in progress: the dataset that it commits to, and how many samples to skip."""
 
     def __init__(self, dataset: Dataset, options: Options, *, build: _kernel.File | None, shared: bool) -> None:
-        self.skip: int = dataset.seen.rows if options.if_exists == "resume" else 0  # of the source's samples
+        self.skip: int = dataset.seen.rows if options.if_exists == "resume" else 0  # samples of the source
         self.dataset = dataset
         self._options = options
-        self._build = build  # of a replacement, which becomes the dataset at its end
-        self._shared = shared  # other processes may append between two batches
+        self._build = build  # of a replacement, which is switched in at the end
+        self._shared = shared  # whether other processes may append between batches
 
     @property
     def rows(self) -> int:
@@ -73,7 +73,7 @@ class Build:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # Not left to the garbage collector: a traceback would keep the log of an interrupted build.
+        # Now, since a traceback could keep the log of an interrupted build alive.
         self.dataset.abandon()
 
     def append(self, encode: Encode, rows: int) -> None:
@@ -82,15 +82,15 @@ class Build:
         self.dataset.commit(encode, rows, durable=durable, alone=not self._shared)
 
     def fill(self, contents: copying.Contents, rows: int) -> None:
-        """Commit all samples of a hidden build at once: what its files hold."""
-        assert self._build is not None  # noqa: S101 - a hidden build has one
+        """Commit all samples of a hidden build at once, given the contents of its files."""
+        assert self._build is not None  # noqa: S101 - set for hidden builds
         publish.fill(self.dataset.seen.generation, contents, rows, self._build)
         self.dataset.refresh()
 
     def finish(self) -> None:
-        """Mark the dataset complete, make it durable, and put it in the place of the one it replaces."""
-        # An interrupted first build that is only added to stays interrupted. The files of a replaced dataset are
-        # removed, so those of the new one must be on the medium first.
+        """Mark the dataset complete, make it durable, and switch to it if it replaces another."""
+        # Appending to an interrupted first build does not complete it. The files of a replaced dataset are removed, so
+        # those of the new one must be on the disk first.
         self.dataset.commit(
             lambda columns: (columns, ()),
             0,
@@ -105,14 +105,14 @@ class Build:
 
 
 def begin(path: Path, kind: Kind, columns: Columns, options: Options, scope: files.Scope) -> Build | None:
-    """Start a build, or go on with one; None where `if_exists="resume"` finds a finished dataset.
+    """Start or resume a build; None if `if_exists="resume"` finds a finished dataset.
 
-    The scope holds the BUILD, and its lock.
+    The scope keeps BUILD open and locked.
 
     Raises:
         FileExistsError: if there is a dataset and `if_exists="error"`.
-        TypeError: if a dataset of another kind would be appended to.
-        LockTimeoutError: if another process is replacing the dataset right now.
+        TypeError: if the dataset to append to is of another kind.
+        LockTimeoutError: if another process is replacing the dataset.
     """
     options.check()
     metadata, timeout = options.metadata or {}, options.lock_timeout
@@ -144,18 +144,18 @@ def begin(path: Path, kind: Kind, columns: Columns, options: Options, scope: fil
         return None
     if build.dataset.seen.slot.edits:
         raise ValueError(
-            f"{path}: samples of this unfinished build were deleted or replaced, so it cannot go on where it stopped; "
-            "pass if_exists='append' or 'replace'"
+            f"{path}: samples of this unfinished build were deleted or replaced, so it cannot be resumed; pass "
+            "if_exists='append' or 'replace'"
         )
     return build
 
 
 def begin_hidden(path: Path, kind: Kind, columns: Columns, options: Options, scope: files.Scope) -> Build:
-    """Start a build of which nothing is seen before it ends, even where there is no dataset yet.
+    """Start a build that stays hidden until it ends, even if there is no dataset yet.
 
     Raises:
         FileExistsError: if there is a dataset and `if_exists` is not "replace".
-        LockTimeoutError: if another process is making one right now.
+        LockTimeoutError: if another process is building one.
     """
     options.check()
     files.make_directories(path)
@@ -179,18 +179,18 @@ def _start_beside(
     interrupted: _kernel.File | None,
     scope: files.Scope,
 ) -> _kernel.File:
-    """The BUILD of a new generation beside the dataset, in the place of an interrupted one; under the lock."""
+    """The BUILD of a new generation beside the dataset; replaces an interrupted one; the caller holds the lock."""
     if interrupted is not None:
         interrupted.close()
         directory.drop_build(path)
     directory.refuse_foreign(path)
     if (path / COMMIT).exists():
-        read_commit(path)  # one that cannot be switched must be known now, not when the build ends
+        read_commit(path)  # a commit file that cannot be switched must raise now, not at the end of the build
     return directory.start_generation(path, kind, columns, options.metadata or {}, BUILD, scope)
 
 
 def _exists(path: Path) -> FileExistsError:
-    return FileExistsError(f"{path}: holds a dataset already; choose another path, or pass if_exists='replace'")
+    return FileExistsError(f"{path}: a dataset already exists; choose another path, or pass if_exists='replace'")
 
 
 def _open(
@@ -203,48 +203,54 @@ def _open(
 
 
 def _check_same(meta: Meta, kind: Kind, columns: Columns, path: Path, options: Options) -> None:
-    """Raise where a build would go on in a dataset that is not what it makes."""
+    """Raise if a build would append to a dataset with another kind, columns or metadata."""
     if meta.kind != kind:
-        raise TypeError(f"{path}: holds {meta.kind}, not {kind}; use its own class, or another path")
+        raise TypeError(
+            f"{path}: expected a dataset of kind {kind!r}, found {meta.kind!r}; use its class, or another path"
+        )
     names, stored_names = ([column.name for column in of] for of in (columns, meta.columns))
     if names and stored_names and names != stored_names:
         raise ValueError(
-            f"{path}: has the columns {stored_names!r:.200}, not {names!r:.200}; leave columns out, or pass "
+            f"{path}: columns: got {names!r:.200}, but the dataset has {stored_names!r:.200}; leave columns out, or "
+            "pass "
             "if_exists='replace'"
         )
-    for asked, found in zip(columns, meta.columns, strict=False):  # either may have none yet
+    for asked, found in zip(columns, meta.columns, strict=False):  # either may have no columns yet
         _check_column(asked, found, path)
     if options.metadata is not None and options.metadata != meta.metadata:
         raise ValueError(
-            f"{path}: has the metadata {meta.metadata!r:.200}, which cannot change to {options.metadata!r:.200}; "
-            "leave it out, or pass if_exists='replace'"
+            f"{path}: metadata: got {options.metadata!r:.200}, but the dataset has {meta.metadata!r:.200}; leave it "
+            "out, or pass if_exists='replace'"
         )
 
 
 def _check_column(asked: Column, found: Column, path: Path) -> None:
     where = f"{path}: column {found.name!r}" if found.name else str(path)
     if type(asked.type) is not type(found.type) or asked.type.nullable != found.type.nullable:
-        raise TypeError(f"{where}: is {found.type!r:.200}, not {asked.type!r:.200}; leave columns out")
+        raise TypeError(f"{where}: got {asked.type!r:.200}, but the dataset has {found.type!r:.200}; leave columns out")
     for name in ("dtype", "shape", "ndim"):
         wanted, stored = (getattr(column.type, name, None) for column in (asked, found))
         if wanted is not None and stored is not None and wanted != stored and (name != "shape" or found.name):
-            raise TypeError(f"{where}: holds {stored}, not {wanted}; leave the {name} out, or pass if_exists='replace'")
+            raise TypeError(
+                f"{where}: {name}: got {wanted}, but the dataset has {stored}; leave it out, or pass "
+                "if_exists='replace'"
+            )
     codecs = [_codec(column.type) for column in (asked, found)]
     if codecs[0] is not None and codecs[0] != codecs[1]:
         raise ValueError(
-            f"{where}: is compressed with {codecs[1]}, not {codecs[0]}; leave zstd_level and "
+            f"{where}: codec: got {codecs[0]}, but the dataset has {codecs[1]}; leave zstd_level and "
             "zstd_train_dictionary_size out, or pass if_exists='replace'"
         )
 
 
 def _codec(column: ColumnType) -> Zstd | None:
-    """What a column was asked to be compressed with: the dictionary that it has got is no part of that."""
+    """The requested codec of a column, without the trained dictionary."""
     found = column.codec if isinstance(column, Text | Binary | Json) else None
     return None if found is None else replace(found, dictionary=None)
 
 
 def _take_build(path: Path, options: Options, scope: files.Scope, lock: _kernel.File) -> _kernel.File | None:
-    """An interrupted replacement's BUILD, with its lock, until the scope ends; None where there is none."""
+    """The BUILD of an interrupted replacement, locked until the scope ends; None if there is none."""
     build = directory.take_build(path, scope)
     if build is None:
         return None
@@ -256,14 +262,14 @@ def _take_build(path: Path, options: Options, scope: files.Scope, lock: _kernel.
         directory.finish_switch(path, lock)
     except CorruptDatasetError:
         if options.if_exists == "replace":
-            return build  # to be dropped
+            return build  # the caller drops it
         raise
     build.close()
     return None
 
 
 def progress_bar(build: Build, total: int | None, options: Options) -> AbstractContextManager[Callable[[int], object]]:
-    """Samples, rate and time left, for those who want to see them; gives what is told of more samples."""
+    """A progress bar if `verbose`: samples, rate and time left; returns its update function."""
     return progress.bar(total, " samples", shown=options.verbose, initial=build.skip)
 
 

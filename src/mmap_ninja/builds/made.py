@@ -1,18 +1,18 @@
-"""What comes of a chunk of a source's indices, in this process or in a worker."""
+"""The result of a chunk of a source's indices, made in this process or in a worker."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-Parts = tuple[bytes | memoryview | None, ...]  # as in columns.batch, which a worker that idles does without
+Parts = tuple[bytes | memoryview | None, ...]  # as in columns.batch, which an idle worker need not import
 
 
 class Made(NamedTuple):
-    """What came of the indices from `start` on: samples, then perhaps an end or an error."""
+    """Samples made from consecutive indices, then perhaps the end of the source, or an error."""
 
-    rows: int  # that the parts hold
-    parts: Parts | None  # None: they cannot be made here
-    ended: bool = False  # whether the source has nothing after them
-    error: BaseException | None = None  # what the index after them raised
+    rows: int  # samples in the parts
+    parts: Parts | None  # None: they need other columns
+    ended: bool = False  # whether the source ends after them
+    error: BaseException | None = None  # raised by the index after them
 
 
-Make = Callable[[Any, int, int], Made]  # of the source, start and stop
+Make = Callable[[Any, int, int], Made]  # arguments: source, start and stop

@@ -1,6 +1,6 @@
-"""Builds by chunks: a source is read in this process until its samples prove slow, then by workers, ahead and in order.
+"""Builds by chunks: read in this process until samples prove slow, then by workers, ahead and in order.
 
-A chunk is as many samples as take a good moment to make, at most a batch, and one commit.
+A chunk takes about `CHUNK_SECONDS` to make, has at most a batch of samples, and is one commit.
 """
 
 import contextlib
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-CHUNK_SECONDS = 0.06  # of work: some hundred times what it costs to hand over
-CHUNK_BYTES = 16 << 20  # at most, once sizes are known: three per worker are in memory at a time
-START_SECONDS = 0.35  # what a worker takes to start, most of it for the import of NumPy
+CHUNK_SECONDS = 0.06  # of work: about a hundred times the cost of handing it over
+CHUNK_BYTES = 16 << 20  # at most, once sizes are known: there are three per worker in memory
+START_SECONDS = 0.35  # for a worker to start, mostly to import NumPy
 
-_WORTH_SECONDS = 3 * START_SECONDS  # of work left, for which workers are started
-_MEASURED_SECONDS = 0.02  # a chunk that took as long tells what a sample costs
-_SMALLEST_SECONDS = 0.005  # a batch that costs less is made as fast as it is handed over
-_BYTE_SECONDS = 1e-9  # a byte, too
+_WORTH_SECONDS = 3 * START_SECONDS  # workers are started only if more work than this is left
+_MEASURED_SECONDS = 0.02  # a chunk must take so long to measure the cost of a sample
+_SMALLEST_SECONDS = 0.005  # a cheaper batch is made as fast as it is handed over
+_BYTE_SECONDS = 1e-9  # a cheaper byte, too
 _GROWTH = 4
 
 
@@ -40,29 +40,29 @@ class Chunked(Generic[T]):
     """
 
     def __init__(self, source: Indexed[T], jobs: int) -> None:
-        from mmap_ninja.builds.pool import EAGER_PICKLE_BYTES, pickled  # noqa: PLC0415 - serial builds do without
+        from mmap_ninja.builds.pool import EAGER_PICKLE_BYTES, pickled  # noqa: PLC0415 - not for serial builds
 
         self.source = source
         self.jobs = jobs
-        # Before the first sample is read: many sources open then what cannot be pickled. A source that is large in
-        # memory is pickled only when it is sure to be sent.
+        # Before the first sample is read, when many sources open things that cannot be pickled. A large source is
+        # pickled only when it is certain to be sent.
         self.pickled: bytes | None = pickled(source, EAGER_PICKLE_BYTES)
         self.unread: Indexed[T] = source if self.pickled is not None else source.unread()
 
     def run(self, build: Build, encode: EncodeBatch[T], options: Options) -> None:
-        """Commit chunk after chunk, then finish; an error in the source leaves all samples before it committed."""
+        """Commit chunk after chunk, then finish; after an error in the source, all samples before it are committed."""
         with progress_bar(build, self.source.total, options) as tell:
             _Run(self, build, encode, options, tell).run()
             build.finish()
 
 
 def indexed(source: Indexable[T] | Callable[[int], T], n_jobs: int | None, options: Options) -> Indexed[T] | Chunked[T]:
-    """The source of a build that reads samples by position, with as many jobs as are asked for."""
-    options.check()  # before the source is pickled, which may take a while
+    """The source of a build that reads samples by position, with `n_jobs` workers."""
+    options.check()  # before pickling the source, which may be slow
     read = Indexed(source)
     if n_jobs is None:
         return read
-    from mmap_ninja.builds.pool import resolve_jobs  # noqa: PLC0415 - serial builds do without
+    from mmap_ninja.builds.pool import resolve_jobs  # noqa: PLC0415 - not for serial builds
 
     jobs = resolve_jobs(n_jobs)
     return read if jobs == 1 else Chunked(read, jobs)
@@ -70,45 +70,45 @@ def indexed(source: Indexable[T] | Callable[[int], T], n_jobs: int | None, optio
 
 @dataclass(frozen=True, slots=True)
 class Maker(Generic[T]):
-    """Makes chunks for the columns that a build has now, here or in a worker."""
+    """Makes chunks for the current columns of a build, in this process or in a worker."""
 
     encode: EncodeBatch[T]
     columns: Columns
     path: str
-    offset: int  # of the rows from the source's indices
+    offset: int  # difference between rows and indices of the source
 
     def __call__(self, source: Indexed[T], start: int, stop: int) -> Made:
         """The samples from `start` to `stop`, encoded; up to the first that cannot be read or encoded.
 
-        None of them, where they need other columns.
+        No samples, if they need other columns.
         """
         fitting, made = self.make(source, start, stop)
         return made if fitting == self.columns else Made(0, None)
 
     def make(self, source: Indexed[T], start: int, stop: int) -> tuple[Columns, Made]:
-        """The same for the columns that they need, which are returned, too."""
+        """The same, for the columns that they need, which are also returned."""
         samples, ended, error = source.read(start, stop)
         first = start + self.offset
         try:
             columns, parts = self.encode(samples, self.path, first, self.columns)
-        except Exception as refusal:  # noqa: BLE001 - raised when the samples before it are stored
+        except Exception as refusal:  # noqa: BLE001 - raised after the samples before it are stored
             samples, ended, error = samples[: self._refused(samples, first)], False, refusal
             columns, parts = self.encode(samples, self.path, first, self.columns)
         return columns, Made(len(samples), parts, ended, error)
 
     def _refused(self, samples: list[T], first: int) -> int:
-        """Which sample cannot be encoded: the first, if all can alone."""
+        """Position of the sample that cannot be encoded; 0 if each alone can be."""
         columns = self.columns
         for place, sample in enumerate(samples):
             try:
                 columns, _ = self.encode([sample], self.path, first + place, columns)
-            except Exception:  # noqa: BLE001 - it was raised before
+            except Exception:  # noqa: BLE001 - raised by the caller
                 return place
         return 0
 
 
 class _Run(Generic[T]):
-    """One build: how far it is, and what its samples have cost."""
+    """A running build: its progress, and the measured cost of its samples."""
 
     def __init__(
         self, chunked: Chunked[T], build: Build, encode: EncodeBatch[T], options: Options, tell: Callable[[int], object]
@@ -123,7 +123,7 @@ class _Run(Generic[T]):
         self._ended = self._position == self._source.total
 
     def run(self) -> None:
-        from mmap_ninja.builds.pool import Pool  # noqa: PLC0415 - serial builds do without
+        from mmap_ninja.builds.pool import Pool  # noqa: PLC0415 - not for serial builds
 
         with contextlib.ExitStack() as stack:
             pool: Pool | None = None
@@ -138,7 +138,7 @@ class _Run(Generic[T]):
                         pool = stack.enter_context(Pool(jobs, self._chunked.unread, self._chunked.pickled))
 
     def _here(self, stop: int) -> None:
-        """Make one chunk in this process."""
+        """Make a chunk in this process."""
         began = time.perf_counter()
         columns, made = self._maker.make(self._source, self._position, stop)
         seconds = time.perf_counter() - began
@@ -147,7 +147,7 @@ class _Run(Generic[T]):
         self._store(columns, made.parts, made.rows, seconds, ended=made.ended, error=made.error)
 
     def _there(self, pool: "Pool") -> None:
-        """Store what the workers make, to the end, or to the first chunk that they cannot make."""
+        """Store the chunks of the workers, up to the end or to the first one that needs other columns."""
         pool.teach(self._maker)
         ranges = self._ranges()
         while not self._ended:
@@ -178,7 +178,7 @@ class _Run(Generic[T]):
             def encoded(wanted: Columns) -> tuple[Columns, Parts]:
                 if wanted in (made_for, columns):
                     return columns, parts
-                again = replace(self._maker, columns=wanted)  # another process has changed them meanwhile
+                again = replace(self._maker, columns=wanted)  # another process has changed the columns meanwhile
                 return again.encode(self._source.read(start, start + rows).samples, again.path, start, wanted)
 
             self._build.append(encoded, rows)
@@ -195,7 +195,7 @@ class _Run(Generic[T]):
         return None if self._source.total is None else self._source.total - position
 
     def _ranges(self) -> Iterator[tuple[int, int]]:
-        """The chunks to come, each sized by what is known when a worker can take it."""
+        """The next chunks, each sized by the newest measurements when a worker takes it."""
         start = self._position
         while (left := self._left(start)) is None or left > 0:
             stop = start + self._pace.rows(left)
@@ -204,19 +204,19 @@ class _Run(Generic[T]):
 
 
 class Pace:
-    """What samples cost, and what follows: how many are a chunk, and how many workers are worth their start."""
+    """The measured cost of samples, the size of chunks and the number of useful workers that follow from it."""
 
     def __init__(self, batch_size: int, jobs: int) -> None:
         self._batch_size = batch_size
         self._jobs = jobs
-        self._seconds = self._last_seconds = 0.0  # per sample: of the newest chunk, and of the one before
+        self._seconds = self._last_seconds = 0.0  # per sample, in the newest chunk and the one before
         self._bytes = self._last_bytes = 0.0
         self._rows = 0
         self._spent = 0.0
         self._measured = 0
 
     def note(self, rows: int, seconds: float, size_bytes: int) -> None:
-        """Learn from a chunk."""
+        """Note the cost of a chunk."""
         self._last_seconds, self._seconds = self._seconds, seconds / rows
         self._last_bytes, self._bytes = self._bytes, size_bytes / rows
         self._rows = rows
@@ -224,23 +224,24 @@ class Pace:
         self._measured += seconds >= _MEASURED_SECONDS or rows == self._batch_size
 
     def rows(self, left: int | None) -> int:
-        """Samples in the next chunk, of those that are left."""
+        """The number of samples in the next chunk, if `left` are left."""
         seconds = max(self._seconds, self._last_seconds, 1e-9)
         rows = min(
             self._batch_size,
             int(CHUNK_SECONDS / seconds),
             int(CHUNK_BYTES / max(self._bytes, self._last_bytes, 1.0)),
-            max(1, self._rows * _GROWTH),  # the first few may be small, or cached
+            max(1, self._rows * _GROWTH),  # the first samples may be small, or cached
         )
         if left is not None:
-            # Smaller ones at the end, so that all workers end at about the same time.
+            # Smaller chunks at the end, so that all workers end at about the same time.
             share = max(-(-left // (2 * self._jobs)), int(_SMALLEST_SECONDS / seconds))
             rows = min(rows, share, left)
         return max(1, rows)
 
     def useful_jobs(self, left: int | None) -> int:
-        """How many workers are worth their start; 1: go on in this process."""
-        # Of the last two chunks the cheaper: one slow chunk, such as the first, which opens files, is no slow source.
+        """How many workers are worth starting; 1: continue in this process."""
+        # The cheaper one of the last two chunks: a single slow chunk, such as the first, which opens files, does not
+        # make a slow source.
         seconds = min(self._seconds, self._last_seconds)
         size_bytes = max(self._bytes, self._last_bytes)
         batch_rows = min(self._batch_size, CHUNK_BYTES / max(size_bytes, 1.0))

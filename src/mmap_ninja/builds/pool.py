@@ -1,7 +1,7 @@
-"""Worker processes that make chunks of consecutive indices, ahead of their consumer and in order.
+"""Worker processes that make chunks of consecutive indices, ahead of the consumer and in order.
 
-They are started as new programs, not forked: threads of this process do no harm, and a script needs no
-`if __name__ == "__main__"`. Nothing here knows about datasets.
+They are new programs, not forks: threads of this process are no problem, and a script needs no `if __name__ ==
+"__main__"`. Nothing here knows about datasets.
 """
 
 import contextlib
@@ -29,10 +29,10 @@ from mmap_ninja.errors import WorkerError
 
 EAGER_PICKLE_BYTES = 64 << 10  # takes half a millisecond
 
-_AHEAD = 2  # chunks at one worker: the one that it makes, and the next, so that it never waits for this process
-_BUFFERS = 3  # per worker: as many, and one whose chunk waits for its turn
+_AHEAD = 2  # chunks per worker: the current one and the next, so that a worker never waits for this process
+_BUFFERS = 3  # per worker: one for each of these chunks, and one whose chunk waits for its turn
 _POLL_SECONDS = 0.5
-_END_SECONDS = 1.0  # for idle workers to end by themselves
+_END_SECONDS = 1.0  # for idle workers to exit by themselves
 _THREADS = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
     "NUMBA_NUM_THREADS", "NUMEXPR_NUM_THREADS", "OPENCV_FOR_THREADS_NUM", "RAYON_NUM_THREADS",
@@ -40,22 +40,22 @@ _THREADS = (
 
 
 def cpu_count() -> int:
-    """The CPUs that this process may use: by its affinity, and by its control group's quota."""
+    """The number of CPUs that this process may use, by its affinity and the quota of its control group."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     group = Path("/sys/fs/cgroup")
     for names in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
         with contextlib.suppress(OSError, ValueError):
             quota, period = (int(word) for name in names for word in (group / name).read_text().split())
-            if quota > 0:  # "max", and -1 in the older form: no limit
+            if quota > 0:  # "max", or -1 in the older form, means no limit
                 count = min(count, max(1, -(-quota // period)))
     return count
 
 
 def resolve_jobs(n_jobs: int | None) -> int:
-    """The number of workers that `n_jobs` asks for, as joblib counts: -1 is all CPUs, -2 all but one.
+    """The number of workers for `n_jobs`, counted as in joblib: -1 is all CPUs, -2 all but one.
 
     Raises:
-        ValueError: for 0.
+        ValueError: if it is 0.
     """
     jobs = 1 if n_jobs is None else operator.index(n_jobs)
     if jobs == 0:
@@ -64,7 +64,7 @@ def resolve_jobs(n_jobs: int | None) -> int:
 
 
 def pickled(source: object, limit: int | None = None) -> bytes | None:
-    """A source as its workers get it; None if that would be more than `limit` bytes.
+    """The pickle of a source for the workers; None if it is larger than `limit` bytes.
 
     Raises:
         ImportError: if cloudpickle is not installed.
@@ -79,9 +79,9 @@ def pickled(source: object, limit: int | None = None) -> bytes | None:
 
 
 def dump(source: object, file: Any) -> None:
-    """Pickle a source into a file; raises as `pickled` does."""
+    """Pickle a source into a file; errors as for `pickled`."""
     try:
-        import cloudpickle  # noqa: PLC0415 - an extra, which serial builds do without
+        import cloudpickle  # noqa: PLC0415 - an extra, not for serial builds
     except ImportError:
         raise ImportError(
             'n_jobs: workers need cloudpickle, which is not installed; `pip install "mmap_ninja[parallel]"`, or pass '
@@ -93,17 +93,17 @@ def dump(source: object, file: Any) -> None:
         raise
     except Exception as error:
         raise TypeError(
-            f"n_jobs: the source cannot be sent to worker processes, {type(error).__name__}: {error}; make it open "
-            "what cannot be pickled at its first sample, or pass n_jobs=None"
+            f"n_jobs: the source cannot be pickled for worker processes ({type(error).__name__}: {error}); open such "
+            "objects when the first sample is read, or pass n_jobs=None"
         ) from error
 
 
 class _LimitReachedError(Exception):
-    """A pickle has become larger than it may."""
+    """A pickle is larger than the limit."""
 
 
 class _LimitedFile:
-    """Keeps what is written, up to a limit."""
+    """A file in memory, up to a limit."""
 
     def __init__(self, limit: int | None) -> None:
         self.pieces: list[bytes] = []
@@ -119,12 +119,12 @@ class _LimitedFile:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """What a worker made of the indices from `start` on; `parts` are gone when the next chunk is taken."""
+    """A chunk from a worker; its `parts` are only valid until the next chunk is taken."""
 
     start: int
-    stop: int  # of what was asked for
+    stop: int  # of the requested indices
     rows: int  # that the parts hold
-    parts: tuple[memoryview | None, ...] | None  # None: it cannot be made there
+    parts: tuple[memoryview | None, ...] | None  # None: it needs other columns
     ended: bool
     error: BaseException | None
     seconds: float
@@ -145,16 +145,16 @@ class _Worker:
     process: "subprocess.Popen[bytes]"
     connection: socket.socket
     ready: bool = False
-    tasks: deque[_Task] = field(default_factory=deque)  # those without an answer
+    tasks: deque[_Task] = field(default_factory=deque)  # the tasks without an answer yet
 
 
 class Pool:
-    """Worker processes that have one source, and one way to make chunks of it at a time.
+    """Worker processes for one source, and for one function at a time that makes chunks of it.
 
     Args:
-        jobs: How many.
-        source: What `make` gets as its first argument; it travels to each worker once.
-        pickle_of_source: What `pickled(source)` gave, if it did.
+        jobs: The number of workers.
+        source: The first argument of `make`; it is sent to each worker once.
+        pickle_of_source: The result of `pickled(source)`, if there is one.
     """
 
     def __init__(self, jobs: int, source: object, pickle_of_source: bytes | None = None) -> None:
@@ -189,7 +189,7 @@ class Pool:
     def _start(self, source: _kernel.File, threads: int) -> None:
         if not sys.executable or getattr(sys, "frozen", False):
             raise WorkerError(
-                "n_jobs: this program is no Python interpreter that workers could run in; pass n_jobs=None"
+                "n_jobs: workers need a Python interpreter, and this program is not one; pass n_jobs=None"
             )
         ours, theirs = socket.socketpair()
         with theirs:
@@ -205,7 +205,7 @@ class Pool:
                     stdin=subprocess.DEVNULL,
                     env={**dict.fromkeys(_THREADS, str(threads)), **os.environ},
                     pass_fds=(theirs.fileno(), source.fileno(), *descriptors),
-                    start_new_session=True,  # a ctrl-C is for this process, which then ends them
+                    start_new_session=True,  # Ctrl-C goes to this process only, which then ends them
                 )
             except BaseException:
                 ours.close()
@@ -215,7 +215,7 @@ class Pool:
         self._selector.register(ours, selectors.EVENT_READ, worker)
 
     def teach(self, make: Make) -> None:
-        """Say how the chunks that are asked for from now on are made; those that were, and not taken, are dropped."""
+        """Set the function for chunks from now on; chunks that were not taken are dropped."""
         for task in self._order:
             if task.answer is None:
                 task.dropped = True
@@ -227,7 +227,7 @@ class Pool:
             self._tell(worker, message)
 
     def is_ready(self) -> bool:
-        """Whether a worker has loaded the source; does not wait."""
+        """Whether a worker has loaded the source, without waiting."""
         if not any(worker.ready for worker in self._workers):
             self._listen(0)
         return any(worker.ready for worker in self._workers)
@@ -236,10 +236,10 @@ class Pool:
         """The next chunk in order; None when all are taken.
 
         Args:
-            ranges: Starts and stops of the chunks to come; asked for one whenever a worker can take it.
+            ranges: Starts and stops of the next chunks; read one by one, when a worker can take it.
 
         Raises:
-            WorkerError: if the worker that made it died.
+            WorkerError: if its worker died.
         """
         self._release()
         exhausted = self._feed(ranges)
@@ -247,7 +247,10 @@ class Pool:
             if not self._order and exhausted:
                 return None
             if not self._workers:
-                raise WorkerError("no worker process is left")
+                raise WorkerError(
+                    "n_jobs: all worker processes have died before the last chunk; pass n_jobs=None to build without "
+                    "workers"
+                )
             self._listen(_POLL_SECONDS)
             exhausted = self._feed(ranges)
         task = self._order.popleft()
@@ -257,13 +260,13 @@ class Pool:
         return self._chunk(task, task.answer)
 
     def close(self) -> None:
-        """End the workers, whatever they do, and let go of the buffers."""
+        """End the workers at once, and release the buffers."""
         try:
             self._release()
             for worker in self._workers:
                 if worker.tasks or not worker.ready:
                     worker.process.kill()
-                worker.connection.close()  # an idle one then ends by itself
+                worker.connection.close()  # an idle worker then exits by itself
             deadline = time.monotonic() + _END_SECONDS
             for worker in self._workers:
                 with contextlib.suppress(subprocess.TimeoutExpired):
@@ -278,7 +281,7 @@ class Pool:
             self._stack.close()
 
     def _feed(self, ranges: Iterator[tuple[int, int]]) -> bool:
-        """Hand out as much work as workers can take now; True if there is no more."""
+        """Give the workers as much work as they can take now; True if there is no more."""
         while self._free:
             waiting = [worker for worker in self._workers if worker.ready and len(worker.tasks) < _AHEAD]
             if not waiting:
@@ -293,11 +296,11 @@ class Pool:
         return False
 
     def _tell(self, worker: _Worker, message: object) -> None:
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it died: heard of when it is listened to
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it died, which `_listen` will find
             send(worker.connection, message)
 
     def _listen(self, timeout: float) -> None:
-        """Take in what workers have said, and find out who died."""
+        """Receive answers of workers, and find those that died."""
         events = self._selector.select(timeout)
         for key, _ in events:
             worker: _Worker = key.data
@@ -317,14 +320,14 @@ class Pool:
                 self._free.append(task.buffer)
         if not events and timeout:
             for worker in list(self._workers):
-                if worker.process.poll() is not None:  # one that it forked holds its end open
+                if worker.process.poll() is not None:  # a child of the worker still holds the socket open
                     self._bury(worker)
 
     def _bury(self, worker: _Worker) -> None:
-        """Note the death of a worker as the answer to what it was asked for."""
+        """Make the death of a worker the answer to its tasks."""
         try:
             code = worker.process.wait(_END_SECONDS)
-        except subprocess.TimeoutExpired:  # it has closed its end, but lives
+        except subprocess.TimeoutExpired:  # it closed the socket, but still runs
             worker.process.kill()
             code = worker.process.wait()
         self._selector.unregister(worker.connection)
@@ -380,12 +383,12 @@ def _signal_name(number: int) -> str:
 
 
 def _revived(failure: Failure, task: _Task, rows: int) -> BaseException:
-    """The exception that a worker's source raised; what stands for it if it cannot be pickled."""
+    """The exception that a worker's source raised; a WorkerError if it could not be pickled."""
     index = task.start + rows
     error = None
     if failure.pickled is not None:
         with contextlib.suppress(Exception):
-            error = pickle.loads(failure.pickled)  # noqa: S301 - from the process that we started
+            error = pickle.loads(failure.pickled)  # noqa: S301 - from our own worker
     if not isinstance(error, BaseException):
         return _worker_error(f"index {index} of the source", failure)
     error.add_note(f"index {index} of the source, in worker process {task.worker}:\n{failure.traceback}")

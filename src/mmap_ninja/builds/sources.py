@@ -1,4 +1,4 @@
-"""Sources: where a build's samples come from, by iteration or by position."""
+"""Sources of a build's samples, by iteration or by position."""
 
 import collections
 import copy
@@ -19,14 +19,14 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Indexable(Protocol[T_co]):
-    """What `from_indexable` reads: samples by position, with or without a length."""
+    """Samples by position, with or without a length, as `from_indexable` reads them."""
 
     def __getitem__(self, index: int, /) -> T_co:
         """The sample at a position; IndexError past the end."""
 
 
 class Source(Protocol[T]):
-    """Where a build's samples come from."""
+    """The source of a build's samples."""
 
     total: int | None
 
@@ -34,15 +34,15 @@ class Source(Protocol[T]):
         """The samples from position `count` on, `size` at a time.
 
         Raises:
-            ValueError: if the source is shorter, or its sample before that position is not equal to `last`.
+            ValueError: if the source is shorter, or its sample before that position differs from `last`.
         """
 
 
 class Iterated(Generic[T]):
-    """Samples from any iterable, which starts again from its first sample when a build is resumed."""
+    """Samples from any iterable; to resume a build, it must start from its first sample."""
 
     def __init__(self, samples: Iterable[T], total: int | None = None) -> None:
-        self._samples = iter(samples)  # now: what is not iterable must not leave a dataset behind
+        self._samples = iter(samples)  # raises before a dataset is created, if it is not iterable
         self.total: int | None = _length(samples) if total is None else total
 
     def batches(self, size: int, count: int, last: object, path: Path) -> Iterator[list[T]]:
@@ -55,7 +55,7 @@ class Iterated(Generic[T]):
 
 
 class Sliced:
-    """Samples that lie in one array."""
+    """Samples from one array."""
 
     def __init__(self, array: npt.NDArray[Any]) -> None:
         self._array = array
@@ -70,7 +70,7 @@ class Sliced:
 
 
 class Tabled:
-    """Samples that lie in columns."""
+    """Samples from columns."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
@@ -86,7 +86,7 @@ class Tabled:
 
 
 class Called(Generic[T]):
-    """A function of a position, as something to index."""
+    """A function of a position, as an indexable object."""
 
     def __init__(self, function: Callable[[int], T]) -> None:
         self._function = function
@@ -96,7 +96,7 @@ class Called(Generic[T]):
 
 
 class CalledWithLength(Called[T]):
-    """The same, of a known length."""
+    """The same with a known length."""
 
     def __init__(self, function: Callable[[int], T], length: int) -> None:
         super().__init__(function)
@@ -107,11 +107,11 @@ class CalledWithLength(Called[T]):
 
 
 def make_indexable(func: Callable[[int], T], length: int | None = None) -> Called[T]:
-    """Something that `from_indexable` can read, from a function that gives the sample at a position.
+    """An object for `from_indexable`, from a function that returns the sample at a position.
 
     Args:
         func: Called with 0, 1, ...
-        length: None: the function raises IndexError past its last sample.
+        length: The number of samples; None: the function raises IndexError after the last one.
 
     Example:
         >>> squares = make_indexable(lambda index: str(index**2), length=4)
@@ -122,18 +122,18 @@ def make_indexable(func: Callable[[int], T], length: int | None = None) -> Calle
 
 
 class Reading(NamedTuple, Generic[T]):
-    """What came of some positions: samples, then perhaps an end or an error."""
+    """The samples read from consecutive positions, then perhaps the end of the source, or an error."""
 
     samples: list[T]
-    ended: bool  # whether there are none after them
-    error: BaseException | None  # that the one after them raised
+    ended: bool  # whether the source ends after them
+    error: BaseException | None  # raised by the position after them
 
 
 class Indexed(Generic[T]):
-    """Samples by position; only where the source has no length does an IndexError mean its end.
+    """Samples by position; an IndexError means the end only if the source has no length.
 
     Raises:
-        TypeError: if it can be neither indexed nor called.
+        TypeError: if the source can be neither indexed nor called.
     """
 
     def __init__(self, source: Indexable[T] | Callable[[int], T]) -> None:
@@ -142,11 +142,11 @@ class Indexed(Generic[T]):
         elif callable(source):
             self.source = Called(source)
         else:
-            raise TypeError(f"expected something to index, or a function of an index, got {type(source).__name__}")
+            raise TypeError(f"expected an indexable object or a function of an index, got {type(source).__name__}")
         self.total: int | None = _length(source)
 
     def unread(self) -> "Indexed[T]":
-        """This source, without what it will keep in its attributes once samples are read; where that is cheap."""
+        """A shallow copy, if that is cheap: without what the source will keep in its attributes when it is read."""
         kind, plain = type(self.source), True
         for name in ("__reduce_ex__", "__reduce__", "__getstate__"):
             plain = plain and getattr(kind, name) is getattr(object, name)
@@ -162,7 +162,7 @@ class Indexed(Generic[T]):
         return _batched(self._from(count), size)
 
     def check_resumed(self, count: int, last: object, path: Path) -> None:
-        """Raise ValueError where this is not the source of the `count` samples that are stored."""
+        """Raise ValueError if this is not the source of the `count` stored samples."""
         if count:
             before = list(itertools.islice(self._from(count - 1), 1))
             check_resumed(count - 1 + len(before), before[0] if before else None, count, last, path)
@@ -179,12 +179,12 @@ class Indexed(Generic[T]):
             yield sample
 
     def read(self, start: int, stop: int) -> Reading[T]:
-        """The samples from `start` to `stop`, or to the first that is not there."""
+        """The samples from `start` to `stop`, or to the first one that cannot be read."""
         source, samples = self.source, list[T]()
         try:
             for index in range(start, stop):
                 samples.append(source[index])
-        except BaseException as error:  # noqa: BLE001 - for the caller to raise, when those are stored
+        except BaseException as error:  # noqa: BLE001 - the caller raises it, after storing them
             if self.total is None and isinstance(error, IndexError):
                 return Reading(samples, ended=True, error=None)
             return Reading(samples, ended=False, error=error)
@@ -194,7 +194,7 @@ class Indexed(Generic[T]):
 def _length(samples: object) -> int | None:
     try:
         return len(samples) if isinstance(samples, Sized) else None
-    except TypeError:  # how a class says that this one of its objects has none
+    except TypeError:  # `__len__` may raise it if an object has no length
         return None
 
 
@@ -204,35 +204,33 @@ def _batched(samples: Iterator[T], size: int) -> Iterator[list[T]]:
 
 
 def same(sample: object, stored: object) -> bool:
-    """Whether a sample is the one that was stored, as far as storing keeps it."""
+    """Whether a sample is equal to the stored one, allowing for what storing changes."""
     if isinstance(stored, dict):
         fields = fields_of(sample)
         return fields is not None and fields.keys() == stored.keys() and all(same(fields[k], stored[k]) for k in stored)
     if not isinstance(stored, np.ndarray | np.generic):
         return sample == stored
     try:
-        array = np.asarray(sample)  # of the dtype before it was stored
+        array = np.asarray(sample)  # with its dtype before storing
         with np.errstate(invalid="ignore"):
             cast = array.astype(stored.dtype)
-    except (TypeError, ValueError, OverflowError):  # which no such sample was
+    except (TypeError, ValueError, OverflowError):  # such a sample cannot have been stored
         return False
     if cast.dtype.kind in "iu" and array.dtype.kind != "b" and not np.array_equal(cast, array):
-        return False  # only floats are stored with a change
+        return False  # storing only rounds floats
     return array.shape == stored.shape and cast.tobytes() == stored.tobytes()
 
 
 def check_resumed(number: int, sample: object, count: int, last: object, path: Path) -> None:
-    """Raise ValueError where sample `number` - 1 of a source, its last if it is short, is not the last that is stored.
+    """Raise ValueError if sample `number` - 1 of a source, its last if it is too short, is not the last stored one.
 
-    `count`: how many are stored.
+    `count`: the number of stored samples.
     """
     if number < count:
-        raise ValueError(
-            f"{path}: the source ends before the {count} samples that are stored; resume with the same one"
-        )
+        raise ValueError(f"{path}: the source has fewer than the {count} stored samples; resume with the same source")
     if not same(sample, last):
         raise ValueError(
             f"{path}: sample {count - 1} of the source is {sample!r:.80}, the stored one is {last!r:.80}: this is not "
-            "the source that the build was started with, or something else was appended since; resume with that "
+            "the source with which the build was started, or other samples were appended since; resume with that "
             "source, or pass if_exists='replace'"
         )

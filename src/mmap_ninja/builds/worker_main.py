@@ -1,7 +1,7 @@
-"""A worker process: it loads a source once, then makes one chunk of consecutive indices after the other.
+"""A worker process: loads a source once, then makes chunks of consecutive indices.
 
-It talks to the process that started it through a socket, in small pickles with their length in front; what a chunk
-consists of goes through anonymous files that both have open. Nothing here knows about datasets.
+It exchanges small pickles, preceded by their length, with the process that started it, through a socket. The bytes of
+chunks go through anonymous files that both have open. Nothing here knows about datasets.
 """
 
 import mmap
@@ -19,29 +19,29 @@ from typing import Any, NamedTuple
 
 from mmap_ninja.builds.made import Made, Make, Parts
 
-Message = tuple[int, int, int] | bytes  # start, stop and the buffer for what comes of them; or the next `make`
+Message = tuple[int, int, int] | bytes  # start, stop and buffer of a chunk; or the next `make`
 
 _LENGTH = struct.Struct("<Q")
-_NO_SIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)  # a script may have set SIGPIPE back to its default, which kills
+_NO_SIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)  # a script may have reset SIGPIPE to its default, which kills
 _PARENT_CHECK_SECONDS = 0.5
 _GRACE_SECONDS = 0.25
 
 
 class Failure(NamedTuple):
-    """An exception, on its way to another process."""
+    """An exception, to be sent to another process."""
 
-    pickled: bytes | None  # None where it does not survive that
+    pickled: bytes | None  # None if that is not possible
     kind: str
     message: str
     traceback: str
 
     @classmethod
     def of(cls, error: BaseException) -> "Failure":
-        """What can be told of an exception, whatever it is."""
+        """Describe any exception."""
         try:
             pickled = dumps(error)
-            pickle.loads(pickled)  # noqa: S301 - our own; many exceptions can be pickled, but not loaded again
-        except Exception:  # noqa: BLE001 - whatever the exception's own methods raise
+            pickle.loads(pickled)  # noqa: S301 - our own; many exceptions can be pickled, but not unpickled
+        except Exception:  # noqa: BLE001 - methods of the exception may raise anything
             pickled = None
         text = "".join(traceback.format_exception(error))
         summary = "".join(traceback.format_exception_only(error)).strip()
@@ -49,7 +49,7 @@ class Failure(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What a worker says when it has made a chunk, whose bytes are in the buffer."""
+    """The answer of a worker that has made a chunk; the bytes are in the buffer."""
 
     rows: int
     sizes: tuple[int | None, ...] | None  # of the parts in the buffer, back to back
@@ -59,7 +59,7 @@ class Answer(NamedTuple):
 
 
 def dumps(value: object) -> bytes:
-    """A pickle by cloudpickle, which takes functions and classes by value where they cannot be imported."""
+    """A pickle by cloudpickle, which pickles functions and classes by value if they cannot be imported."""
     import cloudpickle  # noqa: PLC0415 - an extra, which serial builds do without
 
     pickled: bytes = cloudpickle.dumps(value)
@@ -76,10 +76,10 @@ def receive(connection: socket.socket) -> Any:
     """The next message.
 
     Raises:
-        EOFError: if the other process has closed its end, or died.
+        EOFError: if the other process has closed the socket, or died.
     """
     (length,) = _LENGTH.unpack(_receive_bytes(connection, _LENGTH.size))
-    return pickle.loads(_receive_bytes(connection, length))  # noqa: S301 - from the process that we started, or that started us
+    return pickle.loads(_receive_bytes(connection, length))  # noqa: S301 - from our worker or parent
 
 
 def _receive_bytes(connection: socket.socket, size: int) -> bytearray:
@@ -97,17 +97,17 @@ def _receive_bytes(connection: socket.socket, size: int) -> bytearray:
 
 
 def main(socket_fd: int, source_fd: int, buffer_fds: list[int], parent: int) -> None:
-    """Serve the process that started this one until it closes its end of the socket, or dies."""
+    """Serve the process that started this one until it closes the socket, or dies."""
     for fd in (socket_fd, source_fd, *buffer_fds):
-        os.set_inheritable(fd, False)  # a program that the source starts must not keep them open
+        os.set_inheritable(fd, False)  # programs that the source starts must not keep them open
     connection = socket.socket(fileno=socket_fd)
     inbox: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(connection, inbox, parent), daemon=True).start()
-    buffers = [open(fd, "wb", buffering=0) for fd in buffer_fds]  # noqa: PTH123, SIM115 - as long as the process lives
+    buffers = [open(fd, "wb", buffering=0) for fd in buffer_fds]  # noqa: PTH123, SIM115 - until the process ends
     make: Make | None = None
     try:
         with open(source_fd, "rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as pickled:
-            source = pickle.loads(pickled)  # noqa: S301 - from the process that started this one
+            source = pickle.loads(pickled)  # noqa: S301 - from our parent
         send(connection, None)
         while (message := inbox.get()) is not None:
             if isinstance(message, bytes):
@@ -116,8 +116,8 @@ def main(socket_fd: int, source_fd: int, buffer_fds: list[int], parent: int) -> 
                 assert make is not None  # noqa: S101 - sent before the first chunk
                 send(connection, _answer(make, source, *message[:2], buffers[message[2]]))
     except ConnectionError:
-        return  # nobody waits for it any more
-    except BaseException as error:  # noqa: BLE001 - neither the source nor what makes its chunks could be loaded
+        return  # the parent no longer waits for it
+    except BaseException as error:  # noqa: BLE001 - the source or `make` could not be loaded
         send(connection, Failure.of(error))
 
 
@@ -126,14 +126,14 @@ def _answer(make: Make, source: object, start: int, stop: int, buffer: FileIO) -
     try:
         made = make(source, start, stop)
         sizes = None if made.parts is None else _store(made.parts, buffer)
-    except BaseException as error:  # noqa: BLE001 - it is raised where the chunk was asked for
+    except BaseException as error:  # noqa: BLE001 - raised in the parent
         made, sizes = Made(0, (), error=error), ()
     failure = None if made.error is None else Failure.of(made.error)
     return Answer(made.rows, sizes, made.ended, failure, time.perf_counter() - began)
 
 
 def _store(parts: Parts, buffer: FileIO) -> tuple[int | None, ...]:
-    # Written, not copied into a map: where there is no space this is an error, there it would be a signal.
+    # Written, not copied into a map: if there is no space, a write raises, while a map kills the process.
     buffer.seek(0)
     views = [None if part is None else memoryview(part) for part in parts]
     for view in views:
@@ -146,16 +146,16 @@ def _store(parts: Parts, buffer: FileIO) -> tuple[int | None, ...]:
 
 
 def _listen(connection: socket.socket, inbox: "queue.SimpleQueue[Message | None]", parent: int) -> None:
-    """Take messages in while the main thread works, and end the process when nobody waits for its work."""
+    """Receive messages while the main thread works, and end the process when its parent is gone."""
     poll = select.poll()
     poll.register(connection, select.POLLIN)
     try:
-        # A process that the parent forked may hold its end open after its death.
+        # A process forked from the parent may hold the socket open after the parent's death.
         while os.getppid() == parent:
             if poll.poll(_PARENT_CHECK_SECONDS * 1000):
                 inbox.put(receive(connection))
     except EOFError:
         pass
     inbox.put(None)
-    time.sleep(_GRACE_SECONDS)  # an idle process ends by itself, in order
+    time.sleep(_GRACE_SECONDS)  # an idle process exits by itself in this time
     os._exit(1)

@@ -2,5 +2,5 @@
 
 from mmap_ninja import _kernel, errors
 
-# Here, in the lowest folder: whatever asks the kernel for what can fail has imported it by then.
+# Here, in the lowest folder, so that it has run before any call of the kernel that can fail.
 _kernel.raise_from(errors)

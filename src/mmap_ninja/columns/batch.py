@@ -1,4 +1,4 @@
-"""Batches: samples that are stored together, and the bytes that their files grow by."""
+"""Batches: samples that are stored together, and the bytes that they add to files."""
 
 import itertools
 from collections.abc import Mapping
@@ -14,27 +14,29 @@ T = TypeVar("T")
 
 Parts = tuple[
     bytes | memoryview | None, ...
-]  # per file of the generation, in its order; files beyond the last do not grow
+]  # one per file of the generation, in its order; files after the last do not grow
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A batch of samples by its columns, each a sequence, all of one length."""
+    """A batch of samples by columns, which are sequences of one length."""
 
     columns: dict[str, Any]
 
     @classmethod
     def of(cls, values: Mapping[str, Any], where: str) -> "Table":
-        """Columns that are nested in dicts, or have dotted names."""
+        """A table from columns that are nested in dicts, or have dotted names."""
         columns: dict[str, Any] = {}
         for name, column in flattened(values, "", where):
             if name in columns:
-                raise ValueError(f"{where}: column {name!r}: is there twice, nested and with a dot; nothing was stored")
+                raise ValueError(
+                    f"{where}: column {name!r}: given twice, nested and with a dot; nothing was stored: give it once"
+                )
             columns[name] = column
         lengths = {name: len(column) for name, column in columns.items()}
         if len(set(lengths.values())) > 1:
             told = ", ".join(f"{name!r} {length}" for name, length in list(lengths.items())[:10])
-            raise ValueError(f"{where}: the columns have several lengths: {told}; nothing was stored")
+            raise ValueError(f"{where}: expected columns of one length, got {told}; nothing was stored")
         return cls(columns)
 
     def __len__(self) -> int:
@@ -54,18 +56,18 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """A batch of texts, byte strings or 1-D arrays that lie back to back already."""
+    """A batch of texts, byte strings or 1-D arrays that are already stored back to back."""
 
     payload: bytes | memoryview
-    ends: bytes  # u64 each, from the start of the payload, in bytes or elements
+    ends: bytes  # as u64, from the start of the payload, in bytes or elements
     nulls: npt.NDArray[np.bool_] | None
-    of: type[str] | type[bytes] | np.dtype[Any]  # str: it is valid UTF-8
+    of: type[str] | type[bytes] | np.dtype[Any]  # str: the payload is valid UTF-8
 
     def __len__(self) -> int:
         return len(self.ends) // 8
 
     def listed(self) -> list[Any]:
-        """The samples, those that are missing as empty ones."""
+        """The samples as a list; missing ones are empty."""
         bounds = itertools.pairwise([0, *np.frombuffer(self.ends, np.uint64).tolist()])
         if isinstance(self.of, np.dtype):
             values = np.frombuffer(self.payload, self.of)

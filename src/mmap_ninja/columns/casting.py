@@ -1,4 +1,4 @@
-"""Which values a dataset's dtype takes: only those that come back equal, unless the user has declared otherwise."""
+"""Casting to a dataset's dtype: only values that are read back equal, unless the user declared the dtype."""
 
 import sys
 from collections.abc import Iterable
@@ -11,15 +11,15 @@ from mmap_ninja.columns.dtypes import DType, encode_dtype
 
 AnyArray = npt.NDArray[Any]
 
-_OWN_KIND: Final = "SUVmM"  # text, raw bytes, dates: NumPy calls some casts into them safe that change what is meant
+_OWN_KIND: Final = "SUVmM"  # text, raw bytes, dates: some casts to them that NumPy calls safe change the meaning
 
 
 def find_dtype(batch: Iterable[Any], path: str, first: int) -> DType:
-    """The dtype that a batch gives a dataset that has none: an array's own, or its first sample's.
+    """The dtype for a dataset that has none, from its first batch: that of the array, or of the first sample.
 
-    An empty list says none, unless there is nothing else.
+    Empty lists are skipped, unless all samples are empty.
     """
-    if isinstance(batch, np.ndarray):  # whose scalars lose its byte order and the length of its texts
+    if isinstance(batch, np.ndarray):  # its scalars would lose its byte order and the length of texts
         return checked_dtype(batch.dtype, path)
     for number, sample in enumerate(batch, first):
         if hasattr(sample, "dtype") or not (hasattr(sample, "__len__") and len(sample) == 0):
@@ -31,10 +31,10 @@ def find_dtype(batch: Iterable[Any], path: str, first: int) -> DType:
 
 
 def checked_dtype(dtype: Any, where: str) -> DType:
-    """A dtype that can be stored.
+    """The dtype, if it can be stored.
 
     Raises:
-        TypeError: if it cannot.
+        TypeError: if it cannot be stored.
     """
     result: DType = np.dtype(dtype)
     try:
@@ -45,13 +45,13 @@ def checked_dtype(dtype: Any, where: str) -> DType:
 
 
 def is_masked_array(values: Any) -> "TypeGuard[np.ma.MaskedArray[Any, Any]]":
-    """Whether values are a masked array; who has one has imported its module, which takes longer than an append."""
+    """Whether values are a masked array; does not import `numpy.ma`, which takes longer than an append."""
     module = sys.modules.get("numpy.ma")
     return module is not None and isinstance(values, module.MaskedArray)
 
 
 def as_array(sample: Any, path: str, number: int) -> AnyArray:
-    """Whatever NumPy takes for an array, as one."""
+    """A sample as an array, if NumPy can make one of it."""
     if is_masked_array(sample):
         raise TypeError(
             f"{path}: sample {number}: a masked array would lose its mask; store sample.filled(...) instead"
@@ -59,7 +59,7 @@ def as_array(sample: Any, path: str, number: int) -> AnyArray:
     try:
         return np.asarray(sample)
     except ValueError as error:  # lists of unequal lengths
-        raise TypeError(f"{path}: sample {number}: is no array ({error})") from None
+        raise TypeError(f"{path}: sample {number}: expected an array ({error})") from None
 
 
 def convert(sample: Any, number: int, dtype: DType, path: str, *, declared: bool) -> AnyArray:
@@ -67,13 +67,13 @@ def convert(sample: Any, number: int, dtype: DType, path: str, *, declared: bool
 
     Args:
         sample: An array, or numbers in lists.
-        number: The sample's, in messages.
-        dtype: The dataset's.
-        path: The dataset's, in messages.
-        declared: Whether the user asked for the dtype: then floats may lose precision.
+        number: The sample's number, for messages.
+        dtype: The dataset's dtype.
+        path: The dataset's path, for messages.
+        declared: Whether the user declared the dtype; then floats may lose precision.
 
     Raises:
-        TypeError: if the dtype does not hold exactly these values.
+        TypeError: if the dtype cannot hold exactly these values.
     """
     array = as_array(sample, path, number)
     if array.dtype == dtype:
@@ -81,7 +81,7 @@ def convert(sample: Any, number: int, dtype: DType, path: str, *, declared: bool
     if array.size == 0 and not array.dtype.hasobject:
         return np.empty(array.shape, dtype)
     is_plain = not hasattr(sample, "dtype")
-    rounds = is_plain and array.dtype.kind in "iu" and dtype.kind in "fc"  # NumPy calls it safe beyond 2**53, too
+    rounds = is_plain and array.dtype.kind in "iu" and dtype.kind in "fc"  # NumPy calls this safe also beyond 2**53
     if dtype.kind in _OWN_KIND or array.dtype.kind in _OWN_KIND:
         if array.dtype.kind == dtype.kind and np.can_cast(array.dtype, dtype, "safe"):
             cast = array.astype(dtype)
@@ -102,7 +102,9 @@ def convert(sample: Any, number: int, dtype: DType, path: str, *, declared: bool
                 fits = cast == array
             elif rounds:
                 cast = array.astype(dtype)
-                fits = cast.real.astype(np.float64).astype(object) == array.astype(object)  # Python compares exactly
+                fits = cast.real.astype(np.float64).astype(object) == array.astype(
+                    object
+                )  # Python compares int and float exactly
             else:
                 cast = array.astype(dtype)
                 back = (cast if array.dtype.kind == "c" else cast.real).astype(array.dtype)
@@ -110,32 +112,33 @@ def convert(sample: Any, number: int, dtype: DType, path: str, *, declared: bool
         if bool(np.all(fits)):
             return cast
     raise TypeError(
-        f"{path}: sample {number}: {array.dtype} values do not fit the dataset's {dtype} without a change; nothing of "
-        f"this batch was stored: convert them, as with np.asarray(sample, {str(dtype)!r}), or make the dataset with "
+        f"{path}: sample {number}: the dataset's dtype {dtype} cannot hold these {array.dtype} values unchanged; "
+        "nothing of "
+        f"this batch was stored: convert them, as with np.asarray(sample, {str(dtype)!r}), or create the dataset with "
         "another dtype"
     )
 
 
 def _same_meaning(array: AnyArray, cast: AnyArray) -> bool:
-    """Whether a cast kept what was meant: NumPy, too, pads raw bytes, goes by fields' places, lets dates overflow."""
+    """Whether a cast kept the meaning; NumPy pads raw bytes, matches fields by position, lets dates overflow."""
     if cast.dtype.kind in "mM":
         return np.array_equal(cast.astype(array.dtype).view(np.int64), array.view(np.int64))
     return cast.dtype.kind != "V" or _same_fields(array.dtype, cast.dtype)
 
 
 def _same_fields(one: DType, other: DType) -> bool:
-    """Whether two dtypes have the same fields in one order, wherever they lie."""
+    """Whether two dtypes have the same fields in the same order, at any offsets."""
     if one.names is None or other.names is None:
         return one == other
     return one.names == other.names and all(_same_fields(one[name], other[name]) for name in one.names)
 
 
 def _integers(sample: Any, array: AnyArray, dtype: DType) -> AnyArray:
-    """Plain numbers, of which NumPy has made `array`, as integers; others than they are where they do not fit."""
+    """A sample as integers, given the array that NumPy made of it; values that do not fit compare unequal to it."""
     if array.dtype.kind != "f":
         return array.astype(dtype)
     try:
-        return np.asarray(sample, dtype)  # again: ints beyond 2**63 next to smaller ones have become floats
+        return np.asarray(sample, dtype)  # again, since NumPy made floats of ints beyond 2**63 next to smaller ones
     except (OverflowError, ValueError):
         return np.full_like(array, np.nan)
 

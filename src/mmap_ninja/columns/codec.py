@@ -1,7 +1,7 @@
-"""Compression of samples: which libzstd is used, and what of it the batches and readers of a column share.
+"""Compression of samples: finds libzstd, and caches codecs for the batches and readers of a column.
 
-The kernel calls libzstd's stable functions in the extension module that the package zstandard ships, which carries a
-whole libzstd; calls through Python would cost a third more per sample, and hold other threads up.
+The kernel calls the stable functions of libzstd in the extension module of the package zstandard, which contains a
+whole libzstd. Calls through Python would cost a third more per sample, and block other threads.
 """
 
 import functools
@@ -16,7 +16,7 @@ from mmap_ninja import _kernel
 from mmap_ninja.columns.types import Zstd
 from mmap_ninja.errors import CorruptDatasetError
 
-# Both are built over libzstd; `_cffi` makes its functions visible, and `backend_c` where it is linked dynamically.
+# Both contain libzstd; `_cffi` exports its functions, `backend_c` only where it is linked dynamically.
 _MODULES: Final = ("_cffi", "backend_c")
 _CACHED: Final = 16
 _PACKAGE: Final = "zstandard"
@@ -24,18 +24,20 @@ _MISSING: Final = 'compressed samples need libzstd: pip install "mmap_ninja[zstd
 
 
 def opened(codec: Zstd, path: str) -> _kernel.Zstd:
-    """The codec as the kernel knows it, of a dataset at a path.
+    """The kernel's codec, for a dataset at a path.
 
     Raises:
-        ImportError: if the package that it needs is not installed.
-        CorruptDatasetError: if its dictionary is damaged.
+        ImportError: if libzstd is not installed.
+        CorruptDatasetError: if the dictionary is damaged.
     """
     try:
         return _opened(library(), codec.level, codec.dictionary or b"")
     except ImportError as error:
         raise ImportError(f"{path}: {error}") from None
     except ValueError as error:
-        raise CorruptDatasetError(f"{path}: its codec cannot be used ({error}); restore it from a copy") from None
+        raise CorruptDatasetError(
+            f"{path}: codec: libzstd refuses it ({error}); restore the dataset from a copy"
+        ) from None
 
 
 @functools.lru_cache(maxsize=_CACHED)  # opening takes a millisecond, most of it for the dictionary
@@ -44,26 +46,26 @@ def _opened(path: str, level: int, dictionary: bytes) -> _kernel.Zstd:
 
 
 def train(codec: Zstd, payload: bytes | memoryview, ends: bytes, path: str) -> bytes:
-    """The dictionary that a codec wants, made of its column's first batch.
+    """A dictionary for a codec, trained on the first batch of its column.
 
     Raises:
-        ValueError: if the samples are too few or too short for one.
+        ValueError: if the samples are too few or too short.
     """
     return _kernel.train_zstd(library(), payload, ends, codec.dictionary_size or 0, path)
 
 
 def library() -> str:
-    """The shared library with the functions of libzstd.
+    """The path of the shared library with the functions of libzstd.
 
     Raises:
-        ImportError: if the package that ships it is not installed.
+        ImportError: if the package that contains it is not installed.
     """
     if sys.modules.get(_PACKAGE, _PACKAGE) is None:
         raise ImportError(_MISSING.format("the package zstandard may not be imported here"))
     return _library(importlib.util.find_spec)
 
 
-@functools.cache  # looking for it takes a lock of Python's, which an interrupt may leave taken
+@functools.cache  # the search takes a lock of Python, which an interrupt may leave locked
 def _library(find: Callable[[str], ModuleSpec | None]) -> str:
     reason = "the package zstandard is not installed"
     for path in _candidates(find):
@@ -77,7 +79,7 @@ def _library(find: Callable[[str], ModuleSpec | None]) -> str:
 
 
 def _candidates(find: Callable[[str], ModuleSpec | None]) -> Iterator[str]:
-    # Looked for, not imported: that takes 40 ms, and nothing of it is called.
+    # Found without importing it, which takes 40 ms.
     package = find(_PACKAGE)
     for folder in (package.submodule_search_locations or ()) if package else ():
         for module in _MODULES:

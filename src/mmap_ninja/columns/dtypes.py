@@ -1,4 +1,4 @@
-"""NumPy dtypes as JSON, without loss of byte order, fields or units; and back, from files that may be hostile."""
+"""NumPy dtypes as JSON, without loss of byte order, fields or units; and back, from untrusted files."""
 
 import importlib
 import re
@@ -10,27 +10,29 @@ DType = np.dtype[Any]
 
 _PLAIN: Final = re.compile(r"[<|>](?:b1|[iu][1248]|f(?:2|4|8|12|16)|c(?:8|16|24|32)|[SUV][1-9][0-9]{0,8})")
 _DATED: Final = re.compile(r"[<>][mM]8(?:\[(?:[1-9][0-9]{0,8})?(?:Y|M|W|D|h|m|s|ms|us|ns|ps|fs|as)\])?")
-# Types of the ml_dtypes package, which NumPy itself knows only as so many bytes.
+# Types of the package ml_dtypes, which NumPy itself sees as raw bytes.
 _ML_DTYPE: Final = re.compile(r"(?:bfloat16|float[468]_[a-z0-9]{3,12}|u?int[24])")
 _DEPTH: Final = 8
 _MOST_FIELDS: Final = 1000
 
 
 def encode_dtype(dtype: DType) -> Any:
-    """A dtype as JSON can hold it: a string, or a list of fields.
+    """A dtype as JSON: a string, or a list of fields.
 
     Raises:
-        TypeError: for a dtype whose values cannot be stored as bytes.
+        TypeError: if its values cannot be stored as bytes.
     """
     if dtype.hasobject:
-        raise TypeError(f"dtype {dtype} holds Python objects, which are not stored; convert to numbers, str or bytes")
+        raise TypeError(
+            f"dtype {dtype} holds Python objects, which cannot be stored; convert them to numbers, str or bytes"
+        )
     if dtype.itemsize == 0:
-        raise TypeError(f"dtype {dtype} has items of no bytes; choose one with a size")
+        raise TypeError(f"dtype {dtype} has an item size of 0 bytes; choose one with a size")
     if dtype.fields is None and dtype.subdtype is None and dtype.type.__module__.partition(".")[0] == "ml_dtypes":
         return dtype.name
     descr = np.lib.format.dtype_to_descr(dtype)
     if decode_dtype(_as_lists(descr)) != dtype:
-        raise TypeError(f"dtype {dtype} cannot be stored; convert to a standard one")
+        raise TypeError(f"dtype {dtype} cannot be stored; convert to a standard dtype")
     return _as_lists(descr)
 
 
@@ -38,8 +40,8 @@ def decode_dtype(document: Any) -> DType:
     """The dtype that `encode_dtype` wrote.
 
     Raises:
-        ValueError: for anything else.
-        ImportError: if it is one of ml_dtypes, which is not installed.
+        ValueError: if it is not such a document.
+        ImportError: if the dtype is from ml_dtypes, and that is not installed.
     """
     if isinstance(document, str) and _ML_DTYPE.fullmatch(document):
         ml_dtypes = importlib.import_module("ml_dtypes")
@@ -49,7 +51,7 @@ def decode_dtype(document: Any) -> DType:
     else:
         dtype = np.lib.format.descr_to_dtype(_descr(document, 0))
     if dtype.itemsize == 0:
-        raise ValueError(f"dtype {document!r:.80} of no bytes")
+        raise ValueError(f"dtype {document!r:.80} with an item size of 0 bytes")
     return dtype
 
 
@@ -71,7 +73,7 @@ def _field(field: Any, depth: int) -> tuple[Any, ...]:
         raise ValueError(f"field {field!r:.80}")
     name, descr, *shape = field
     if isinstance(name, list) and len(name) == 2 and all(isinstance(part, str) for part in name):
-        name = tuple(name)  # a title and a name
+        name = tuple(name)  # title and name
     elif not isinstance(name, str):
         raise ValueError(f"field name {name!r:.80}")
     if not shape:

@@ -1,4 +1,4 @@
-"""Encoding: a batch of one column's samples as the bytes that its files grow by."""
+"""Encoding: a batch of one column as the bytes to add to its files."""
 
 import json
 from dataclasses import replace
@@ -19,17 +19,17 @@ A = TypeVar("A", Array, Ragged)
 
 
 def encode(column: ColumnType, batch: Values[Any], where: str, first: int) -> tuple[ColumnType, Parts]:
-    """The parts of a column's files, in their order, and the type that they fit: the one given, or a wider one.
+    """The bytes to add to each file of a column, and the type that they fit: the given one, or a wider one.
 
     Args:
-        column: The type that the column has now.
-        batch: Its samples; None where one is missing, if it is nullable.
-        where: The dataset, and the column, in messages.
-        first: The first sample's number in messages.
+        column: The current type of the column.
+        batch: The samples; if the column is nullable, None for a missing one.
+        where: The dataset and the column, for messages.
+        first: The number of the first sample, for messages.
 
     Raises:
-        TypeError: if a sample is of another type.
-        ValueError: if it has another shape, or a text cannot be stored.
+        TypeError: if a sample has the wrong type.
+        ValueError: if a sample has the wrong shape, or a text cannot be stored.
     """
     if not len(batch):
         return column, ()
@@ -51,7 +51,7 @@ def encode(column: ColumnType, batch: Values[Any], where: str, first: int) -> tu
 
 
 def _nulls(batch: Values[Any], where: str, first: int) -> npt.NDArray[np.bool_] | None:
-    """Which samples are missing; None if none is."""
+    """Which samples are missing; None if all are there."""
     if isinstance(batch, Packed):
         return batch.nulls
     if isinstance(batch, np.ndarray):
@@ -61,8 +61,8 @@ def _nulls(batch: Values[Any], where: str, first: int) -> npt.NDArray[np.bool_] 
         nulls = np.asarray(mask.all(axis=1))
         if (partly := mask.any(axis=1) & ~nulls).any():
             raise TypeError(
-                f"{where}: sample {first + int(np.argmax(partly))}: only some of its elements are masked, which would "
-                "lose the others; nothing of this batch was stored: mask all of them, or fill them"
+                f"{where}: sample {first + int(np.argmax(partly))}: only some of its elements are masked, and the "
+                "others would be lost; nothing of this batch was stored: mask all of them, or fill them"
             )
         return nulls
     if not any(sample is None for sample in batch):
@@ -71,7 +71,7 @@ def _nulls(batch: Values[Any], where: str, first: int) -> npt.NDArray[np.bool_] 
 
 
 def refuse_nulls(column: ColumnType, values: Any, where: str, first: int) -> None:
-    """Raise TypeError if that is what is wrong with values: there is None among them."""
+    """Raise TypeError if a column is not nullable and there is a None among its values."""
     if column.nullable or isinstance(values, np.ndarray | Packed):
         return
     for number, value in enumerate(values, first):
@@ -83,7 +83,7 @@ def refuse_nulls(column: ColumnType, values: Any, where: str, first: int) -> Non
 
 
 def filler(column: ColumnType) -> Any:
-    """A sample that fits a column, for rows that no position leads to."""
+    """A sample that fits a column, for rows that were deleted."""
     return None if column.nullable else _filler(column, [])
 
 
@@ -98,7 +98,7 @@ def _encode(
                 column = replace(column, dtype=checked_dtype(batch.of, where)) if column.dtype is None else column
                 return column.with_ranks(1, 1), (batch.payload, batch.ends)
         batch = batch.listed()
-        if isinstance(column, Json):  # which holds no arrays, but lists
+        if isinstance(column, Json):  # it holds lists, not arrays
             batch = [value.tolist() if isinstance(value, np.ndarray) else value for value in batch]
     match column:
         case Array():
@@ -131,11 +131,11 @@ def _compress(
 
 
 def as_json(value: Any, where: str, number: int) -> str:
-    """A value as JSON, which gives back an equal one.
+    """A value as JSON from which an equal value is read.
 
     Raises:
-        TypeError: if JSON does not hold it.
-        ValueError: if it holds what is no number in JSON, or is nested too deep.
+        TypeError: if JSON cannot hold it.
+        ValueError: if it contains NaN or infinity, or is nested too deep.
     """
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -145,8 +145,8 @@ def as_json(value: Any, where: str, number: int) -> str:
         raise kind(f"{where}: sample {number}: {error}; nothing of this batch was stored") from None
     if not same:
         raise TypeError(
-            f"{where}: sample {number}: would come back changed from JSON; nothing of this batch was stored: use str "
-            "keys, and lists instead of tuples"
+            f"{where}: sample {number}: JSON would change the value; nothing of this batch was stored: use str keys, "
+            "and lists instead of tuples"
         )
     return text
 
@@ -167,7 +167,7 @@ def _encode_arrays(column: Array, batch: Values[Any], where: str, first: int) ->
                 _check_shape(array.shape, replace(column, shape=shape), where, number)
         data = _kernel.encode_arrays(arrays)
     if len(shape) > MOST_DIMENSIONS - 1:
-        raise ValueError(f"{where}: samples of {len(shape)} dimensions; expected at most {MOST_DIMENSIONS - 1}")
+        raise ValueError(f"{where}: samples have {len(shape)} dimensions; expected at most {MOST_DIMENSIONS - 1}")
     return replace(column, shape=shape) if column.shape is None else column, (data,)
 
 
@@ -180,8 +180,8 @@ def _encode_ragged(column: Ragged, batch: Values[Any], where: str, first: int) -
     if column.ndim is not None and not least == greatest == column.ndim:
         number = next(number for number, array in enumerate(arrays, first) if array.ndim != column.ndim)
         raise ValueError(
-            f"{where}: sample {number}: has {arrays[number - first].ndim} dimensions where all have {column.ndim}; "
-            "nothing of this batch was stored"
+            f"{where}: sample {number}: expected {column.ndim} dimensions, got {arrays[number - first].ndim}; nothing "
+            "of this batch was stored"
         )
     column = column.with_ranks(least, greatest)
     payload, ends, shapes = _kernel.encode_ragged(arrays, column.shape_width, column.shape_form is ShapeForm.RANKED)
@@ -189,7 +189,7 @@ def _encode_ragged(column: Ragged, batch: Values[Any], where: str, first: int) -
 
 
 def _with_dtype(column: A, batch: Values[Any], where: str, first: int) -> tuple[A, DType]:
-    """The column with a dtype, which the batch gives it if it has none."""
+    """The column with its dtype; if it has none yet, the batch defines it."""
     if column.dtype is None:
         column = replace(column, dtype=find_dtype(cast("list[Any]", batch), where, first))
     return column, cast("DType", column.dtype)
@@ -198,13 +198,13 @@ def _with_dtype(column: A, batch: Values[Any], where: str, first: int) -> tuple[
 def _check_shape(shape: tuple[int, ...], column: Array, where: str, number: int) -> None:
     if column.shape is not None and shape != column.shape:
         raise ValueError(
-            f"{where}: sample {number}: has shape {shape} where all have {column.shape}; nothing of this batch was "
-            "stored: ragged samples may have several shapes"
+            f"{where}: sample {number}: expected shape {column.shape}, got {shape}; nothing of this batch was stored: "
+            "for several shapes use RaggedMmap or Ragged"
         )
 
 
 def _filler(column: ColumnType, batch: list[Any]) -> Any:
-    """What stands in the files where a sample is missing."""
+    """The value stored for a missing sample."""
     match column:
         case Array():
             return np.zeros(column.shape or (), column.dtype)
@@ -221,7 +221,7 @@ def _filler(column: ColumnType, batch: list[Any]) -> Any:
 
 
 def _empty(rank: int, dtype: DType | None) -> AnyArray:
-    """The smallest array of a rank: of rank 0 it has an element."""
+    """The smallest array of a rank; only of rank 0 does it have an element."""
     return np.zeros((0,) * rank, dtype)
 
 

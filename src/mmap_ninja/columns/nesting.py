@@ -1,4 +1,4 @@
-"""Names of columns: which field of a sample is which, and how dotted names nest."""
+"""Names of columns: how fields of samples map to columns, and how dotted names nest."""
 
 import dataclasses
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -10,7 +10,7 @@ MOST_CHARACTERS: Final = 255  # of a column's name
 
 
 class Names:
-    """The names of columns, and how they are nested."""
+    """The names of columns, and their nesting."""
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self.names = names
@@ -27,11 +27,11 @@ class Names:
         return not any(isinstance(node, dict) for node in self._tree.values())
 
     def split(self, samples: Sequence[Any], where: str, first: int) -> list[list[Any]]:
-        """The values of each column, of samples that are dicts, dataclasses or named tuples.
+        """The values of each column from samples that are dicts, dataclasses or named tuples.
 
         Raises:
             TypeError: if a sample is none of these.
-            ValueError: if it has other columns.
+            ValueError: if a sample has other columns.
         """
         keys, names = self._tree.keys(), self.names
         values: list[list[Any]] = [[] for _ in names]
@@ -61,12 +61,12 @@ class Names:
 
     @staticmethod
     def check(found: Collection[Any], expected: Collection[str], prefix: str, where: str) -> None:
-        """Raise ValueError where the names found are not those that were expected."""
+        """Raise ValueError if the names found are not the expected ones."""
         missing = [prefix + name for name in expected if name not in found]
         extra = [f"{prefix}{name}" for name in found if name not in expected]
         if missing or extra:
-            told = [f"has no column {missing[0]!r}"] if missing else []
-            told += [f"has a column {extra[0]!r} that the dataset has not"] if extra else []
+            told = [f"lacks the column {missing[0]!r}"] if missing else []
+            told += [f"has an unknown column {extra[0]!r}"] if extra else []
             raise ValueError(f"{where}: {' and '.join(told)}; nothing of this batch was stored: see schema, add_column")
 
 
@@ -82,7 +82,7 @@ def fields_of(sample: object) -> Mapping[str, Any] | None:
 
 
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What dotted names say, as dicts in dicts."""
+    """Values with dotted names as nested dicts."""
     record: dict[str, Any] = {}
     for name, value in values.items():
         *groups, last = name.split(".")
@@ -94,10 +94,10 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def flattened(values: Mapping[str, Any], prefix: str, where: str) -> Iterator[tuple[str, Any]]:
-    """Sequences that are nested in dicts, by their dotted names.
+    """The dotted names and sequences of nested dicts.
 
     Raises:
-        TypeError: if one is no sequence, or its name no str.
+        TypeError: if a value is not a sequence, or a name not a str.
     """
     for name, column in values.items():
         if not isinstance(name, str):
@@ -116,7 +116,7 @@ def flattened(values: Mapping[str, Any], prefix: str, where: str) -> Iterator[tu
 def check_names(names: Sequence[str]) -> None:
     """Raise ValueError for names that columns of records cannot have.
 
-    They are never names of files. A dot nests: `a.b` is the entry `b` of the dict `a`.
+    Names are never used as names of files. A dot nests: `a.b` is the entry `b` of the dict `a`.
     """
     if len(names) > MOST_COLUMNS:
         raise ValueError(f"{len(names)} columns; expected at most {MOST_COLUMNS}")
@@ -124,12 +124,12 @@ def check_names(names: Sequence[str]) -> None:
     for name in names:
         if not 0 < len(name) <= MOST_CHARACTERS:
             raise ValueError(f"column {name!r:.80}: has {len(name)} characters; expected 1 to {MOST_CHARACTERS}")
-        if not name.isprintable():  # nor are lone surrogates
+        if not name.isprintable():  # which excludes lone surrogates
             raise ValueError(f"column {name!r}: has characters that cannot be printed; choose another name")
         if not all(name.split(".")):
-            raise ValueError(f"column {name!r}: has an empty part; a dot stands between the names of nested columns")
+            raise ValueError(f"column {name!r}: has an empty part; expected names separated by single dots")
         if name in known:
-            raise ValueError(f"column {name!r}: is there twice; choose another name")
+            raise ValueError(f"column {name!r}: the name occurs twice; choose another name")
         known.add(name)
         groups |= {name[:at] for at, character in enumerate(name) if character == "."}
     if both := sorted(known & groups):

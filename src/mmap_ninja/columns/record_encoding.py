@@ -1,4 +1,4 @@
-"""Encoding of records: each column's values as the bytes that its files grow by."""
+"""Encoding of records: the values of each column as the bytes to add to its files."""
 
 from dataclasses import replace
 from typing import Any, cast
@@ -11,19 +11,19 @@ from mmap_ninja.columns.types import Column
 def encode_records(
     batch: Batch[Any], path: str, first: int, columns: tuple[Column, ...]
 ) -> tuple[tuple[Column, ...], Parts]:
-    """The parts of all columns' files, in their order, and the columns that they fit: those given, or wider ones.
+    """The bytes to add to each file of all columns, and the columns that they fit: those given, or wider ones.
 
-    Where there are none yet, the batch makes them.
+    If there are no columns yet, the batch defines them.
 
     Args:
         batch: Dicts, dataclasses or named tuples; or a table.
-        path: The dataset, in messages.
-        first: The first record's number in messages.
-        columns: The columns that the records have now.
+        path: The dataset, for messages.
+        first: The number of the first sample, for messages.
+        columns: The current columns.
 
     Raises:
-        TypeError: if a value is of another type.
-        ValueError: if a column is missing, or there is one more; if a value has another shape.
+        TypeError: if a value has the wrong type.
+        ValueError: if a column is missing or unknown, or a value has the wrong shape.
     """
     if not len(batch):
         return columns, ()
@@ -32,7 +32,7 @@ def encode_records(
         try:
             columns = specs.of_table(table.columns) if table else specs.inferred(listed)
             if not columns:
-                raise ValueError("sample: has no fields, so there are no columns")
+                raise ValueError("sample: expected at least one field, got none")
         except (TypeError, ValueError) as error:
             raise type(error)(f"{path}: {error}") from None
     names = nesting.Names(tuple(column.name for column in columns))

@@ -1,4 +1,4 @@
-"""What a user says of the columns of records: a type for each name."""
+"""How users declare the columns of records: a type for each name."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from mmap_ninja.exported import exported
 
 Codec = Literal["zstd"]
 
-_LEVEL: Final = 3  # zstd's own
+_LEVEL: Final = 3  # zstd's default
 
 
 @exported
@@ -26,8 +26,8 @@ class Text:
     """A column of `str`.
 
     Args:
-        codec: "zstd": each is compressed, with `pip install "mmap_ninja[zstd]"`.
-        nullable: Whether a sample may have None there.
+        codec: "zstd": each sample is compressed; needs `pip install "mmap_ninja[zstd]"`.
+        nullable: Whether a sample may be None.
 
     Example:
         >>> from mmap_ninja import RecordsMmap
@@ -47,8 +47,8 @@ class Bytes:
     """A column of `bytes`.
 
     Args:
-        codec: "zstd": each is compressed, with `pip install "mmap_ninja[zstd]"`.
-        nullable: Whether a sample may have None there.
+        codec: "zstd": each sample is compressed; needs `pip install "mmap_ninja[zstd]"`.
+        nullable: Whether a sample may be None.
 
     Example:
         >>> from mmap_ninja import RecordsMmap
@@ -65,11 +65,11 @@ class Bytes:
 @exported
 @dataclass(frozen=True, slots=True)
 class Json:
-    """A column of what JSON can hold: dicts, lists, str, numbers, bool, None.
+    """A column of JSON values: dicts, lists, str, numbers, bool, None.
 
     Args:
-        codec: "zstd": each is compressed, with `pip install "mmap_ninja[zstd]"`.
-        nullable: Whether a sample may have None there, as a null. Else None is stored as JSON's.
+        codec: "zstd": each sample is compressed; needs `pip install "mmap_ninja[zstd]"`.
+        nullable: Whether None is stored as a null; if not, it is stored as JSON's `null`.
 
     Example:
         >>> from mmap_ninja import RecordsMmap
@@ -86,11 +86,11 @@ class Json:
 @exported
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """A column of one number per sample, or whatever else NumPy has a dtype for.
+    """A column of one number per sample, or of one value of any other NumPy dtype.
 
     Args:
-        dtype: What is stored.
-        nullable: Whether a sample may have None there; a batch is a masked array then.
+        dtype: The dtype to store.
+        nullable: Whether a sample may be None; then a batch is a masked array.
 
     Example:
         >>> from mmap_ninja import RecordsMmap
@@ -110,9 +110,9 @@ class Array:
     """A column of arrays of one shape.
 
     Args:
-        shape: Of the array of a sample.
-        dtype: What is stored.
-        nullable: Whether a sample may have None there; a batch is a masked array then.
+        shape: The shape of each array.
+        dtype: The dtype to store.
+        nullable: Whether a sample may be None; then a batch is a masked array.
 
     Example:
         >>> from mmap_ninja import RecordsMmap
@@ -132,9 +132,9 @@ class Ragged:
     """A column of arrays of any shape.
 
     Args:
-        dtype: What is stored.
-        ndim: How many dimensions each has; None: any number.
-        nullable: Whether a sample may have None there.
+        dtype: The dtype to store.
+        ndim: The number of dimensions of each array; None: any number.
+        nullable: Whether a sample may be None.
 
     Example:
         >>> from mmap_ninja import RecordsMmap
@@ -160,11 +160,11 @@ _SPANS: Final[dict[type[Text | Bytes | Json], type[stored.Text | stored.Binary |
 
 
 def columns_of(specs: Specs) -> tuple[Column, ...]:
-    """The columns of an empty dataset, from what the user says of them.
+    """The columns of an empty dataset, from the user's declaration.
 
     Raises:
-        TypeError: for what says no type, or a dtype that cannot be stored.
-        ValueError: for a name that a column cannot have, or a shape that an array cannot.
+        TypeError: if a type is not a column type, or a dtype cannot be stored.
+        ValueError: if a name or a shape is not valid.
         ImportError: if a codec is not installed.
     """
     named = list(_flat(specs, ""))
@@ -173,14 +173,14 @@ def columns_of(specs: Specs) -> tuple[Column, ...]:
 
 
 def column_type(spec: object, name: str) -> ColumnType:
-    """How a column of this name is stored, if a spec says it; errors as for `columns_of`."""
+    """How a column is stored, from its declaration; errors as for `columns_of`."""
     where = f"column {name!r}"
     match spec:
         case Text() | Bytes() | Json():
             if spec.codec not in (None, "zstd"):
                 raise ValueError(f"{where}: codec {spec.codec!r} is unknown (expected None or 'zstd')")
             if spec.codec is not None:
-                codecs.library()  # what is missing must not leave a dataset behind
+                codecs.library()  # raises before a dataset is created, if it is missing
             return _SPANS[type(spec)](None if spec.codec is None else Zstd(_LEVEL), spec.nullable)
         case Scalar(dtype):
             return stored.Array(checked_dtype(dtype, where), (), declared=True, nullable=spec.nullable)
@@ -188,13 +188,13 @@ def column_type(spec: object, name: str) -> ColumnType:
             extents = tuple(shape)
             if len(extents) >= MOST_DIMENSIONS or not all(isinstance(e, int | np.integer) and e >= 0 for e in extents):
                 raise ValueError(
-                    f"{where}: shape {shape!r:.80}: expected less than {MOST_DIMENSIONS} numbers from 0 on"
+                    f"{where}: shape {shape!r:.80}: expected less than {MOST_DIMENSIONS} numbers of at least 0"
                 )
             array = stored.Array(
                 checked_dtype(dtype, where), tuple(map(int, extents)), declared=True, nullable=spec.nullable
             )
             if not array.is_addressable:
-                raise ValueError(f"{where}: shape {shape!r:.80}: a sample of more than 2^63 bytes")
+                raise ValueError(f"{where}: shape {shape!r:.80}: expected a sample of less than 2^63 bytes")
             return array
         case Ragged(dtype, ndim):
             if ndim is not None and not 0 <= ndim <= MOST_DIMENSIONS:
@@ -206,7 +206,7 @@ def column_type(spec: object, name: str) -> ColumnType:
 
 
 def spec_of(column: ColumnType) -> Spec:
-    """What a user would say of a column, whose first sample is there."""
+    """The declaration of a column that has samples."""
     match column:
         case stored.Array():
             dtype = np.dtype(np.float64) if column.dtype is None else column.dtype
@@ -221,13 +221,13 @@ def spec_of(column: ColumnType) -> Spec:
 
 
 def inferred(samples: Sequence[object]) -> tuple[Column, ...]:
-    """The columns that a first batch makes: those of its first sample.
+    """The columns that a first batch defines: those of its first sample.
 
-    Where that has an empty list, the first one that is not tells what the lists hold.
+    If that has an empty list, the first list that is not empty defines the type.
 
     Raises:
-        TypeError: if its fields do not tell what they are.
-        ValueError: for a name that a column cannot have.
+        TypeError: if a field does not define a type.
+        ValueError: if a name is not valid.
     """
     named: dict[str, ColumnType] = {}
     for name, value in _fields(samples[0], ""):
@@ -237,13 +237,13 @@ def inferred(samples: Sequence[object]) -> tuple[Column, ...]:
 
 
 def of_table(values: Mapping[str, Any]) -> tuple[Column, ...]:
-    """The columns that sequences of values make; an array makes one of a fixed shape. Errors as for `inferred`."""
+    """The columns that sequences of values define; an array defines a fixed shape. Errors as for `inferred`."""
     check_names(list(values))
     return tuple(Column(place, name, type_of_values(of, name)) for place, (name, of) in enumerate(values.items()))
 
 
 def type_of(value: object, name: str) -> ColumnType:
-    """The type of the column that a value makes; a dtype that is not known yet is that of the first batch."""
+    """The type of column that a value defines; a dtype that is not known yet comes from the first batch."""
     match value:
         case str():
             return stored.Text()
@@ -258,13 +258,13 @@ def type_of(value: object, name: str) -> ColumnType:
         case _ if hasattr(value, "__array__"):
             return stored.Ragged() if np.ndim(value) else stored.Array()
     raise TypeError(
-        f"column {name!r}: the first sample has {value!r:.80} there, which does not tell what the column holds; "
-        "declare it: RecordsMmap.create(path, columns={...})"
+        f"column {name!r}: its first value {value!r:.80} does not define a type; declare the columns: "
+        "RecordsMmap.create(path, columns={...})"
     )
 
 
 def type_of_values(values: Any, name: str) -> ColumnType:
-    """The type of a column that a sequence of values makes; an array makes one of a fixed shape."""
+    """The type of column that a sequence of values defines; an array defines a fixed shape."""
     if isinstance(values, np.ndarray) and values.dtype.kind not in "OSU":
         return stored.Array()
     if isinstance(values, Packed):
@@ -280,7 +280,7 @@ def _is_empty(value: object) -> bool:
 
 
 def _fields(sample: object, prefix: str) -> Iterator[tuple[str, Any]]:
-    """The values of a sample by the dotted names that they have as columns."""
+    """The values of a sample with their column names."""
     fields = fields_of(sample)
     if fields is None:
         raise TypeError(f"sample: expected a dict, a dataclass or a named tuple, got {type(sample).__name__}")
@@ -289,7 +289,8 @@ def _fields(sample: object, prefix: str) -> Iterator[tuple[str, Any]]:
             raise TypeError(f"column {key!r:.80}: expected a str, got {type(key).__name__}")
         if "." in key:
             raise ValueError(
-                f"column {prefix + key!r}: has a dot, which stands for nested dicts; nest them, or rename it"
+                f"column {prefix + key!r}: expected a name without dots, which mean nested dicts; nest the dicts, or "
+                "rename the field"
             )
         if fields_of(value):
             yield from _fields(value, f"{prefix}{key}.")
@@ -298,7 +299,7 @@ def _fields(sample: object, prefix: str) -> Iterator[tuple[str, Any]]:
 
 
 def _found(samples: Sequence[object], name: str) -> list[Any]:
-    """The values of one column, as far as samples have it; those that do not fit are found when they are stored."""
+    """The values of one column, from the samples that have it; encoding finds those that do not fit."""
     values = []
     for sample in samples:
         value: Any = sample
@@ -328,7 +329,7 @@ def _is_numbers(values: list[Any] | tuple[Any, ...]) -> bool:
 
 
 def short(spec: Spec) -> str:
-    """A spec as the repr of a dataset shows it."""
+    """A declaration as shown in the repr of a dataset."""
     match spec:
         case Array(shape, dtype):
             what = f"{np.dtype(dtype)}[{', '.join(map(str, shape))}]"

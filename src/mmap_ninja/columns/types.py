@@ -1,4 +1,4 @@
-"""The types of columns: what a sample of each is, which files hold it, and how that stands in the meta file."""
+"""The types of columns: what a sample is, which files hold it, and how the meta file describes it."""
 
 import base64
 from dataclasses import dataclass, replace
@@ -13,50 +13,50 @@ from mmap_ninja.columns.dtypes import DType, decode_dtype, encode_dtype
 ShapeRows = npt.NDArray[np.uint64]
 Role = Literal["data", "offsets", "sizes", "shapes", "nulls", "edits", "sums"]
 
-MOST_DIMENSIONS: Final = 32  # of a sample: a batch has one more, and NumPy 1 allows no more than 32 + 0
+MOST_DIMENSIONS: Final = 32  # of a sample; NumPy 1 allows 32, and a batch has one more than an `Array` sample
 _U32, _U64 = 4, 8
-LEVELS: Final = (-(1 << 17), 22)  # that zstd has
-DICTIONARY_SIZES: Final = (256, 4 << 20)  # zstd asks for the least; the meta file holds the greatest
+LEVELS: Final = (-(1 << 17), 22)  # zstd's range
+DICTIONARY_SIZES: Final = (256, 4 << 20)  # zstd's minimum; the maximum that fits the meta file
 
 
 class LengthRule(IntEnum):
-    """How a file's length follows from a commit's rows and edits: the kernel's enum of this name, in its order."""
+    """How a file's length follows from the rows and edits of a commit; same order as the kernel's enum."""
 
     ROWS = 0  # rows * unit
     OFFSETS = 1  # (rows + 1) * unit
     PAYLOAD = 2  # offsets[rows] * unit
     EDITS = 3  # edits * unit
-    SUMS = 4  # unit for each complete block of the files above
+    SUMS = 4  # unit per complete block of the files above
 
 
 _NULLS: Final = (LengthRule.ROWS, 1)
 
 
 class ShapeForm(IntEnum):
-    """How the shapes of ragged samples are stored: the kernel's enum of this name, in its order."""
+    """How the shapes of ragged samples are stored; same order as the kernel's enum."""
 
-    SCALAR = 0  # not at all: one element each
-    FLAT = 1  # not at all: as long as the offsets say
-    ROWS = 2  # a row of extents each
-    RANKED = 3  # a row each: the rank, then as many extents as the greatest rank has
-    LEGACY = 4  # a span of extents each, in directories of 0.x
+    SCALAR = 0  # not stored: one element each
+    FLAT = 1  # not stored: the offsets give the lengths
+    ROWS = 2  # one row of extents per sample
+    RANKED = 3  # one row per sample: its rank, then as many extents as the greatest rank
+    LEGACY = 4  # one span of extents per sample, in directories of 0.x
 
 
 @dataclass(frozen=True, slots=True)
 class Zstd:
-    """Each sample is a frame of zstd; the dictionary that is asked for is not known before the first batch."""
+    """Each sample is a zstd frame; a dictionary is trained on the first batch."""
 
     level: int
-    dictionary_size: int | None = None  # at most; what is asked for
+    dictionary_size: int | None = None  # the requested maximum
     dictionary: bytes | None = None
 
     @property
     def is_untrained(self) -> bool:
-        """Whether the dictionary is still to be made."""
+        """Whether the dictionary still has to be trained."""
         return self.dictionary_size is not None and self.dictionary is None
 
     def to_json(self) -> dict[str, Any]:
-        """What the meta file says of it."""
+        """Its entry in the meta file."""
         dictionary = None if self.dictionary is None else base64.b64encode(self.dictionary).decode()
         return {
             "name": "zstd",
@@ -70,13 +70,13 @@ class Zstd:
 class _Spans:
     """Samples that are runs of bytes."""
 
-    is_known: ClassVar[bool] = True  # enough for samples to be read
+    is_known: ClassVar[bool] = True  # whether the type suffices to read samples
 
     codec: Zstd | None = None
     nullable: bool = False  # a sample may be missing
 
     def files(self) -> dict[Role, tuple[LengthRule, int]]:
-        """The column's files in the order of writing: length rule and unit, in bytes, of each."""
+        """The column's files in the order of writing, each with its length rule and its unit in bytes."""
         files: dict[Role, tuple[LengthRule, int]] = {
             "data": (LengthRule.PAYLOAD, 1),
             "offsets": (LengthRule.OFFSETS, _U64),
@@ -88,7 +88,7 @@ class _Spans:
         return files
 
     def to_json(self) -> dict[str, Any]:
-        """What the meta file says beside the name of the type."""
+        """Its entry in the meta file, without the name of the type."""
         codec = {} if self.codec is None else {"codec": self.codec.to_json()}
         return {**codec, **_nullable_json(self.nullable)}
 
@@ -109,13 +109,13 @@ class Binary(_Spans):
 
 @dataclass(frozen=True, slots=True)
 class Json(_Spans):
-    """What JSON can hold, as its text in UTF-8."""
+    """JSON values, stored as UTF-8 texts."""
 
     name: ClassVar[str] = "json"
 
 
 class _OfArrays:
-    """Equality of types with a dtype: NumPy takes None for float64 when it compares."""
+    """Equality of types that have a dtype; NumPy's comparison treats None as float64."""
 
     __slots__ = ()
 
@@ -125,7 +125,7 @@ class _OfArrays:
     __hash__: ClassVar[None] = None  # type: ignore[assignment]
 
     def to_json(self) -> dict[str, Any]:
-        """What the meta file says beside the name of the type."""
+        """Its entry in the meta file, without the name of the type."""
         raise NotImplementedError
 
 
@@ -137,13 +137,13 @@ class Array(_OfArrays):
 
     dtype: DType | None = None
     shape: tuple[int, ...] | None = None  # of a sample
-    declared: bool = False  # the dtype was asked for, not found
-    sealed: bool = True  # nobody may write to the payload in place
+    declared: bool = False  # the dtype was declared by the user
+    sealed: bool = True  # the payload is never written in place
     nullable: bool = False
 
     @property
     def is_known(self) -> bool:
-        """As for `Text`: not before the first sample."""
+        """Whether the type suffices to read samples: not before the first one."""
         return self.shape is not None
 
     @property
@@ -156,7 +156,7 @@ class Array(_OfArrays):
 
     @property
     def is_addressable(self) -> bool:
-        """Whether NumPy has arrays of this shape: it counts the bytes as if no extent were 0."""
+        """Whether NumPy allows this shape: it counts the bytes as if no extent were 0."""
         size = 1 if self.dtype is None else self.dtype.itemsize
         for extent in self.shape or ():
             size *= max(extent, 1)
@@ -187,14 +187,14 @@ class Ragged(_OfArrays):
     name: ClassVar[str] = "ragged"
 
     dtype: DType | None = None
-    ranks: tuple[int, int] | None = None  # the least and the greatest rank of the samples
+    ranks: tuple[int, int] | None = None  # least and greatest rank of the samples
     declared: bool = False
     nullable: bool = False
     ndim: int | None = None  # the only rank that samples may have
 
     @property
     def is_known(self) -> bool:
-        """As for `Text`: not before the first sample."""
+        """Whether the type suffices to read samples: not before the first one."""
         return self.ranks is not None
 
     @property
@@ -207,13 +207,13 @@ class Ragged(_OfArrays):
 
     @property
     def shape_width(self) -> int:
-        """Numbers in a row of the shapes file; 0 where there is none."""
+        """Numbers in a row of the shapes file; 0 if there is no such file."""
         if self.shape_form < ShapeForm.ROWS or self.ranks is None:
             return 0
         return self.ranks[1] + (self.shape_form is ShapeForm.RANKED)
 
     def with_ranks(self, least: int, greatest: int) -> "Ragged":
-        """The type that has room for these ranks, too."""
+        """The type widened to include these ranks."""
         if self.ranks is None:
             return replace(self, ranks=(least, greatest))
         if self.ranks[0] <= least and greatest <= self.ranks[1]:
@@ -221,7 +221,7 @@ class Ragged(_OfArrays):
         return replace(self, ranks=(min(least, self.ranks[0]), max(greatest, self.ranks[1])))
 
     def widened(self, old: "Ragged", stored: ShapeRows, lengths: ShapeRows) -> ShapeRows:
-        """The shape rows `[n, width]` of samples that `old` describes; `lengths`: their elements."""
+        """The shape rows `[n, width]` for samples stored as type `old`; `lengths`: their numbers of elements."""
         rows = np.zeros((len(lengths), self.shape_width), np.uint64)
         lead = 1 if self.shape_form is ShapeForm.RANKED else 0
         if old.shape_form is ShapeForm.RANKED:
@@ -261,10 +261,10 @@ _SPANS: Final[dict[str, type[Text | Binary | Json]]] = {"text": Text, "binary": 
 
 
 def decode_type(document: dict[str, Any]) -> ColumnType:
-    """The type that a column's entry in a meta file says.
+    """The type from a column's entry in a meta file.
 
     Raises:
-        ValueError: if it says none; the message is what was found.
+        ValueError: if the entry is not valid; the message is what was found.
     """
     name, rest = document.get("type"), {key: document[key] for key in document.keys() - {"id", "name", "type"}}
     nullable = "nullable" in rest and _flag(rest.pop("nullable"))
@@ -305,7 +305,7 @@ def _codec(document: Any) -> Zstd:
             raise ValueError(f"dictionary {encoded!r:.80} of size {size}")
         dictionary = base64.b64decode(encoded, validate=True)
         if not 0 < len(dictionary) <= size:
-            raise ValueError(f"dictionary of {len(dictionary)} bytes where at most {size} were asked for")
+            raise ValueError(f"dictionary of {len(dictionary)} bytes, more than the maximum of {size}")
     return Zstd(level, size, dictionary)
 
 
@@ -336,7 +336,7 @@ def _ranks(document: Any) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One named field of every sample; the only column of a one-column dataset has no name."""
+    """A named field of every sample; the column of a dataset with only one has no name."""
 
     id: int
     name: str

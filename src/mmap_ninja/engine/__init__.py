@@ -1,1 +1,1 @@
-"""Commits: the files of a dataset, who may write them, and how a batch, an edit or a new generation becomes durable."""
+"""Commits: the files of a dataset, its lock, and how batches, edits and new generations become durable."""

@@ -1,4 +1,4 @@
-"""Adding a column to samples that are there already: its values as the files that it has."""
+"""Adding a column to existing samples: its values as the contents of its files."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -17,7 +17,7 @@ _ROWS_AT_ONCE: Final = 1024
 
 
 class AddedColumn:
-    """A column whose values are those of samples that lie in some rows of a generation."""
+    """A column with values for the samples in some rows of a generation."""
 
     def __init__(
         self, column: Column, values: Sequence[Any], runs: npt.NDArray[np.int64], rows: int, where: str
@@ -25,7 +25,7 @@ class AddedColumn:
         self._values = values
         self._where = where
         self._rows = rows
-        # Which value each row has: those that are no sample's are filled with something.
+        # The value of each row; rows without a sample get a filler.
         self._positions = np.full(rows, -1, np.int64)
         at = 0
         for first, count in runs.tolist():
@@ -35,7 +35,7 @@ class AddedColumn:
         self._others: dict[Role, list[bytes]] = {role: [] for role in self.column.type.files()}
 
     def contents(self) -> dict[tuple[Role, int | None], Iterable[bytes]]:
-        """What its files hold, the payload first, which makes the others."""
+        """The contents of its files; reading the payload, which is first, makes the others."""
         made: dict[tuple[Role, int | None], Iterable[bytes]] = {
             (role, self.column.id): self._others[role] for role in self._others
         }
@@ -55,7 +55,7 @@ class AddedColumn:
         return None if np.ma.getmaskarray(value).any() else value.data
 
     def _widest(self, kind: ColumnType) -> ColumnType:
-        """The type that all values fit, as far as the first one does not tell it."""
+        """The type that all values fit, where the first one does not define all of it."""
         if not len(self._values):
             return kind
         if kind.is_known and not isinstance(kind, Ragged):
@@ -81,7 +81,9 @@ class AddedColumn:
         for first, batch in self._batches():
             kind, parts = self._encode(self.column.type, batch, first)
             if kind != self.column.type:
-                raise ValueError(f"{self._where}: the values changed while they were read; nothing was changed")
+                raise ValueError(
+                    f"{self._where}: the values changed while they were read; nothing was stored: pass a list"
+                )
             for role, part in zip(self._others, parts, strict=True):
                 if role == "offsets":
                     ends = np.frombuffer(part or b"", np.uint64) + end

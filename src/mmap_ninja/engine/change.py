@@ -1,4 +1,4 @@
-"""Changes: the next generation of a dataset, which shares the files of this one that fit."""
+"""Changes: the next generation of a dataset, which shares files with the current one where they fit."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -17,12 +17,12 @@ from mmap_ninja.format.names import COMMIT, LOCK
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What is different in the next generation of a dataset.
+    """How the next generation of a dataset differs.
 
     Args:
-        columns: Its columns. The files of those that stay are shared, where they fit.
-        contents: What files that are made anew hold; each is read once.
-        rows: How many rows it has, if all its files are made anew, without edits; None: the same ones.
+        columns: Its columns. Files of columns that stay are shared where they fit.
+        contents: The contents of new files; each is read once.
+        rows: The number of rows, if all files are new and there are no edits; None: the rows stay.
     """
 
     columns: tuple[Column, ...]
@@ -38,14 +38,14 @@ def evolve(
     commit_name: str,
     lock: _kernel.File,
 ) -> None:
-    """Make the next generation of a dataset, and switch to it; under the lock.
+    """Make the next generation of a dataset, and switch to it; the caller holds the lock.
 
-    `slot` is the newest of the open commit file; all that it speaks of must be durable.
+    `slot` is the newest of the open commit file; everything it refers to must be durable.
     """
-    path = generation.path.resolve()  # all in one directory, wherever a symbolic link to it is pointed meanwhile
+    path = generation.path.resolve()  # stay in one directory, even if a symbolic link to it changes meanwhile
     before, slot = slot, slot.copy()
     if commit_name == COMMIT:
-        drop_ended_build(path, slot.generation)  # synced with the names of the new files
+        drop_ended_build(path, slot.generation)  # synced together with the names of the new files
     old, number = generation.meta, next_generation(path)
     opened = dict(zip(old.files, generation.opened, strict=True))
     sizes = dict(zip(old.files, generation.extents(slot.rows, slot.edits), strict=True))
@@ -53,10 +53,10 @@ def evolve(
     stored = files.read_at(opened[sums_file].fileno(), sizes[sums_file], 0, path / sums_file.name)
     if change.rows is not None:
         slot.rows, slot.edits = change.rows, 0
-    # Where the commit file has another name, as in a copy of hard links, what both name stays that one's alone.
+    # If the commit file has other hard links, as in a linked copy, the copy keeps the files and nothing is shared.
     kept = () if is_linked(commit_file) else _kept(old, change)
     meta = new_meta(old.kind, number, old.uuid, change.columns, old.metadata, kept)
-    # Sums of files that are no longer there, or may change in place now, go; those of new files come.
+    # Drop the sums of files that are gone, or that may now change in place; those of new files are added.
     ids = {file.id for file, rule in zip(meta.files, meta.rules, strict=True) if rule.sealed and file in kept}
     sums = b"".join(entry for entry in block_sums(stored) if int.from_bytes(entry[:8], "little") in ids)
     writer = GenerationWriter(path, meta, commit_file, sums)
@@ -75,18 +75,18 @@ def evolve(
         name_generation(slot, writer.meta)
         writer.describe(slot, slot.rows, slot.edits)
         made = Generation.open(path, slot, generation.commit)
-        made.extents(slot.rows, slot.edits)  # nobody shall see a file that is too short
+        made.extents(slot.rows, slot.edits)  # no reader may see a file that is too short
         check_place(commit_file, path, commit_name)
         check_place(lock, path, LOCK)
         switch(commit_file, path, commit_name, slot, generation.descriptors, lock, before)
     finally:
-        with suppress(OSError, MmapNinjaError):  # what else went wrong is to be raised
-            if lock.is_at(f"{path}/{LOCK}"):  # neither a forked child's, nor that of a directory that was moved
+        with suppress(OSError, MmapNinjaError):  # raise the first error, not one of the clean-up
+            if lock.is_at(f"{path}/{LOCK}"):  # not in a forked child, nor if the directory was moved
                 remove_unnamed(path)
 
 
 def _kept(old: Meta, change: Change) -> tuple[FileEntry, ...]:
-    """The files that the next generation shares with this one."""
+    """The files that the next generation shares with the current one."""
     if change.rows is not None:
         return ()
     before = {column.id: column.type.files() for column in old.columns}
@@ -103,7 +103,7 @@ def _kept(old: Meta, change: Change) -> tuple[FileEntry, ...]:
 
 
 def _contents_of(file: FileEntry, generation: Generation, rows: int, change: Change) -> Iterable[files.Content] | None:
-    """What a file of the next generation holds that it does not share; None: it has no rows."""
+    """The contents of a new file of the next generation; None: it has no rows."""
     key = file.role, file.column
     if key in change.contents:
         return change.contents[key]

@@ -1,4 +1,4 @@
-"""The commit file: its slots, and what a look at them has found out."""
+"""The commit file: its slots, and what earlier looks at it found out."""
 
 import os
 import time
@@ -19,17 +19,17 @@ from mmap_ninja.format.names import COMMIT
 from mmap_ninja.format.slots import COMMIT_SIZE, FORMAT_VERSION, KNOWN_FEATURES
 
 _ATTEMPTS: Final = 10  # a slot can be torn under a reader; twice in a row is rare
-_MOST_COMMITS: Final = 2**63  # so that there always is a next one
+_MOST_COMMITS: Final = 2**63  # so that there is always a next number
 
 
 class Look:
-    """A look at the slots of a commit file, which later looks rest on.
+    """A look at the slots of a commit file, on which later looks rely.
 
     Args:
-        commit: The file; as long as it is open, its file system is mounted somewhere.
-        latest: The greatest number of a commit then. Whatever is later was written while it was open.
-        accepted: The number, and the digest, of the commit whose bytes were found to be there.
-        slots: What was readable, with its place.
+        commit: The file; while it is open, its filesystem stays mounted somewhere.
+        latest: The greatest commit number then; later commits were written while the file was open.
+        accepted: Number and digest of the commit whose bytes were found to be complete.
+        slots: The readable slots with their places.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Look:
         accepted: tuple[int, int],
         slots: list[tuple[int, _kernel.Slot]],
     ) -> None:
-        # Not the object: it holds its latest look, and a cycle would keep the file open.
+        # Not the CommitFile, which refers to its latest look: a cycle would keep the file open.
         self._file = commit.file
         self._path = commit.path
         self.identity: tuple[int, int] = commit.identity
@@ -52,14 +52,14 @@ class Look:
         return self.identity == commit.identity
 
     def told(self) -> "Told":
-        """What a process may be told that opens the file on the same mount."""
+        """The part of it that holds for other processes, if they open the file on the same mount."""
         surroundings = files.surroundings(self._file.fileno(), self._path)
         return Told(files.boot_id(), self.identity, surroundings, self.latest, self.accepted)
 
 
 @exported
 class Told(NamedTuple):
-    """A look at a commit file by another process, as a pickle carries it."""
+    """A look at a commit file by another process, from a pickle."""
 
     boot: bytes
     identity: tuple[int, int]
@@ -68,7 +68,7 @@ class Told(NamedTuple):
     accepted: tuple[int, int]
 
     def is_of(self, commit: "CommitFile") -> bool:
-        """Whether it was at the same file, whose file system has been mounted since."""
+        """Whether this was a look at the same file, on a filesystem that has stayed mounted."""
         return (
             self.identity == commit.identity
             and self.boot == files.boot_id() != bytes(16)
@@ -78,14 +78,14 @@ class Told(NamedTuple):
 
 
 class CommitFile:
-    """What a commit file holds.
+    """An open commit file and its slots.
 
-    It stays open, for its identity to be its own: the inode of a deleted file can be another one's at once.
+    The file stays open, so that its inode identifies it: that of a deleted file can be reused at once.
 
     Args:
         path: Its path.
-        file: The same, open.
-        slots: Its readable slots with their places, newest first; one at least.
+        file: The open file.
+        slots: Its readable slots with their places, newest first; at least one.
     """
 
     def __init__(self, path: str, file: _kernel.File, slots: list[tuple[int, _kernel.Slot]]) -> None:
@@ -93,22 +93,22 @@ class CommitFile:
         self.file = file
         self.slots = slots
         self.identity: tuple[int, int] = files.identity(file.fileno())
-        self.looked: Look | None = None  # what was found out about it
-        # Whether a sync of the dataset failed: what is not durable may be lost although the system runs on.
+        self.looked: Look | None = None  # the latest look
+        # Whether a sync of the dataset failed: commits that are not durable may be lost even without a power loss.
         self.suspect: bool = bool([1 for _, slot in slots if slot.flags & _kernel.SUSPECT])
 
     @property
     def fd(self) -> int:
-        """Its descriptor."""
+        """The file's descriptor."""
         return self.file.fileno()
 
     def next_seq(self) -> int:
-        """The first commit number that no slot has."""
+        """The first unused commit number."""
         return self.slots[0][1].seq + 1
 
 
 def check_features(path: Path, slot: _kernel.Slot) -> None:
-    """Raise FormatVersionError if a commit needs what this version does not know."""
+    """Raise FormatVersionError if a commit needs features that this version does not know."""
     if slot.features & ~KNOWN_FEATURES:
         raise FormatVersionError(
             f"{path}: the dataset uses features {slot.features:#x} that this version of mmap_ninja does not know: "
@@ -120,9 +120,9 @@ def read_commit(path: Path, name: str = COMMIT) -> CommitFile:
     """Read the slots of a commit file.
 
     Raises:
-        NotADatasetError: if there is no such file, or it is not one of this library's.
+        NotADatasetError: if there is no such file, or this library did not write it.
         CorruptDatasetError: if no slot is intact.
-        FormatVersionError: if the newest version that wrote it is newer than this one.
+        FormatVersionError: if a newer version of this library wrote it.
     """
     commit_path = f"{path}/{name}"
     before = b""
@@ -133,18 +133,18 @@ def read_commit(path: Path, name: str = COMMIT) -> CommitFile:
             raise _no_dataset(path) from None
         data = os.pread(file.fileno(), COMMIT_SIZE, 0)
         slots, states = _decode_slots(data, commit_path)
-        # Two slots can be torn under one slow read, which must not go back to a commit before both: look again.
+        # A slow read can find two slots torn; it must not fall back to a commit before both, but look again.
         if slots and ("torn" not in states or data == before):
             return CommitFile(commit_path, file, slots)
         before = data
         time.sleep(50e-6 * 2**attempt)
     if len(data) < COMMIT_SIZE:
         raise DatasetTruncatedError(
-            f"{commit_path}: holds {len(data)} bytes where {COMMIT_SIZE} were expected; restore it from a copy"
+            f"{commit_path}: {len(data)} bytes where {COMMIT_SIZE} were expected; restore it from a copy"
         )
     if "torn" in states:
-        raise CorruptDatasetError(f"{commit_path}: none of its slots has a valid checksum; restore it from a copy")
-    raise NotADatasetError(f"{commit_path}: is no commit file of mmap_ninja")
+        raise CorruptDatasetError(f"{commit_path}: no slot has a valid checksum; restore it from a copy")
+    raise NotADatasetError(f"{commit_path}: is not a commit file of mmap_ninja; choose another path")
 
 
 def _decode_slots(data: bytes, commit_path: str) -> tuple[list[tuple[int, _kernel.Slot]], list[str]]:
@@ -162,18 +162,22 @@ def _decode_slots(data: bytes, commit_path: str) -> tuple[list[tuple[int, _kerne
         states.append(state)
         if slot is not None:
             if slot.seq >= _MOST_COMMITS:
-                raise CorruptDatasetError(f"{commit_path}: speaks of commit number {slot.seq}; restore it from a copy")
-            ranked.append((slot.seq, slot.durable, -place, slot))  # no two are equal before the slot
+                raise CorruptDatasetError(
+                    f"{commit_path}: commit number {slot.seq} where less than 2^63 was expected; restore it from a copy"
+                )
+            ranked.append(
+                (slot.seq, slot.durable, -place, slot)
+            )  # the first three differ, so that slots are not compared
     ranked.sort(reverse=True)
     return [(-place, slot) for _, _, place, slot in ranked], states
 
 
 def drop_rejected(commit: CommitFile, accepted: _kernel.Slot) -> None:
-    """Zero the slots that are newer than the accepted one: their data did not survive. Under the lock."""
+    """Zero the slots that are newer than the accepted one, since their data is lost; the caller holds the lock."""
     if commit.suspect:
         raise CommitUncertainError(
-            f"{commit.path}: a sync of this dataset failed before, so its last commits may be lost; it can be read but "
-            "not appended to: see mmap_ninja.recover, or rebuild it from its source"
+            f"{commit.path}: a sync of this dataset failed before, so its last commits may be lost; it can be read, "
+            "but not changed: use mmap_ninja.recover, or rebuild it from its source"
         )
     rejected = [place for place, slot in commit.slots if slot.seq > accepted.seq]
     if rejected:
@@ -190,4 +194,4 @@ def _no_dataset(path: Path) -> NotADatasetError:
     except NotADirectoryError:
         return NotADatasetError(f"{path}: is a file, not the directory of a dataset")
     what = f"holds {found[:5]} but no {COMMIT} file" if found else "is an empty directory"
-    return NotADatasetError(f"{path}: {what}; it is no dataset of mmap_ninja")
+    return NotADatasetError(f"{path}: {what}; it is not a dataset of mmap_ninja")

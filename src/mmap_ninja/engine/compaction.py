@@ -1,4 +1,4 @@
-"""Compaction: the samples of a dataset written anew, without what was deleted or replaced."""
+"""Compaction: rewrites a dataset without deleted and replaced samples."""
 
 from contextlib import ExitStack
 from dataclasses import replace
@@ -15,14 +15,14 @@ from mmap_ninja.errors import StaleHandleError
 
 
 def compact(dataset: Dataset, order: npt.NDArray[np.int64] | None, identity: Identity | None, *, verbose: bool) -> None:
-    """Make a generation of the samples alone, in a new order of what `identity` saw, if there is one."""
+    """Make a generation of the current samples only; `order` is for the commit `identity`."""
 
     def change() -> Change | None:
         seen = dataset.seen
         if order is not None and seen.identity != identity:
             raise StaleHandleError(
-                f"{dataset.path}: was changed since this handle looked, which the order was made for; nothing was "
-                "compacted: call refresh() and make it again"
+                f"{dataset.path}: others changed the dataset after this handle's snapshot, for which the order was "
+                "made; nothing was compacted: call refresh(), and make the order again"
             )
         columns = sealed(seen.meta.columns)
         if order is None and not seen.slot.edits and columns == seen.meta.columns:
@@ -39,7 +39,7 @@ def compact(dataset: Dataset, order: npt.NDArray[np.int64] | None, identity: Ide
 
 
 def sealed(columns: Columns) -> Columns:
-    """The columns with payloads that nobody may write to in place, as new files can promise."""
+    """The columns, with payloads that are never written in place: true of new files."""
     return tuple(
         replace(column, type=replace(column.type, sealed=True)) if isinstance(column.type, Array) else column
         for column in columns

@@ -1,4 +1,4 @@
-"""Copying: the files of a generation, made of rows of others, in bounded memory and without decoding."""
+"""Copying rows of generations into the files of a new one, in bounded memory and without decoding."""
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,10 +18,10 @@ from mmap_ninja.errors import CorruptDatasetError
 from mmap_ninja.format.names import FIRST_OFFSET
 
 Contents = Mapping[tuple[Role, int | None], Iterable[Content]]  # by a file's role and column
-Runs = npt.NDArray[np.int64]  # [k, 2]: the first row of each run, and how many
+Runs = npt.NDArray[np.int64]  # [k, 2]: first row and number of rows of each run
 Sizes = npt.NDArray[np.int64]
 
-_RANGE: Final = 1 << 16  # bytes of a run that are worth a system call of their own
+_RANGE: Final = 1 << 16  # bytes of a run that are worth a separate system call
 _BYTES_AT_ONCE: Final = 4 << 20
 _ROWS_AT_ONCE: Final = 1 << 18
 _RUNS_AT_ONCE: Final = 1 << 16
@@ -30,14 +30,14 @@ _SHAPE: Final = 8
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CopiedRows:
-    """Rows of a generation, in the order in which they are copied, and how long its files are."""
+    """Rows of a generation, in the order of copying, and the lengths of its files."""
 
     generation: Generation
     extents: list[int]
     runs: Runs
 
     def pieces(self) -> Iterator[Runs]:
-        """The runs again, so many at a time, and so cut, that they have no more rows than fit in memory."""
+        """The runs, cut and grouped so that the rows of a group fit in memory."""
         for some in self.slices():
             cuts = -(-some[:, 1] // _ROWS_AT_ONCE)
             part = np.arange(cuts.sum()) - np.repeat(np.cumsum(cuts) - cuts, cuts)
@@ -47,7 +47,7 @@ class CopiedRows:
             yield from _split(runs, np.cumsum(runs[:, 1]) // _ROWS_AT_ONCE)
 
     def slices(self) -> Iterator[Runs]:
-        """The runs again, so many at a time that what is made of them fits in memory."""
+        """The runs, grouped so that the arrays made of a group fit in memory."""
         for first in range(0, len(self.runs), _RUNS_AT_ONCE):
             yield self.runs[first : first + _RUNS_AT_ONCE]
 
@@ -57,19 +57,19 @@ class CopiedRows:
         return self.generation.offsets(index, self.extents[index])
 
     def index(self, role: Role, place: int) -> int:
-        """Which of the generation's files has a role in the column at a place."""
+        """Position of the generation's file with a role in the column at a place."""
         return self.generation.meta.index(role, self.generation.meta.columns[place].id)
 
 
 def whole(generation: Generation, rows: int) -> CopiedRows:
-    """All rows of a generation in their order; its files are known to be long enough."""
+    """All rows of a generation in their order; its files must be long enough."""
     return CopiedRows(generation, generation.extents(rows, 0), np.array([[0, rows]], np.int64))
 
 
 def contents(columns: Sequence[Column], sources: Sequence[CopiedRows]) -> Contents:
-    """What the files of a generation with these columns hold when it is made of the rows of others.
+    """The contents of the files of a generation with these columns, made of rows of other generations.
 
-    The sources have as many columns, in the same order, that hold what these do; only their ranks may be less.
+    The sources have the same columns in the same order; only their ranks may be smaller.
     """
     made: dict[tuple[Role, int | None], Iterable[Content]] = {}
     for place, column in enumerate(columns):
@@ -87,7 +87,7 @@ def contents(columns: Sequence[Column], sources: Sequence[CopiedRows]) -> Conten
 
 @contextmanager
 def shown(contents: Contents, sources: Sequence[CopiedRows], *, verbose: bool) -> Iterator[Contents]:
-    """The same contents, of which a progress bar tells as they are read, for those who want to see it."""
+    """The same contents; if `verbose`, a progress bar shows how much of them was read."""
     if not verbose:
         yield contents
         return
@@ -108,19 +108,19 @@ def shown(contents: Contents, sources: Sequence[CopiedRows], *, verbose: bool) -
 
 
 def expanded(runs: Runs) -> npt.NDArray[np.int64]:
-    """Every row of some runs."""
+    """The rows of runs, one by one."""
     firsts, counts = runs[:, 0], runs[:, 1]
     return np.repeat(firsts - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
 
 
 def collected(rows: npt.NDArray[np.int64]) -> Runs:
-    """Rows as runs of those that follow each other."""
+    """Rows as runs of consecutive ones."""
     starts = np.flatnonzero(np.diff(rows, prepend=-2) != 1)
     return np.column_stack([rows[starts], np.diff(starts, append=len(rows))])
 
 
 def shapes(source: CopiedRows, place: int, column: Column) -> Iterator[bytes]:
-    """The rows of a column's shapes file, made of a source's that has other ranks."""
+    """The rows of a column's shapes file, made of a source with other ranks."""
     old, new = source.generation.meta.columns[place].type, column.type
     assert isinstance(old, Ragged) and isinstance(new, Ragged)  # noqa: S101, PT018 - no other type has shapes
     width = old.shape_width
@@ -144,7 +144,7 @@ def _offsets(sources: Sequence[CopiedRows], place: int) -> Iterator[bytes]:
 
 
 def _lengths(source: CopiedRows, place: int, runs: Runs) -> Sizes:
-    """How long the rows of some runs are, in the units of their offsets."""
+    """Lengths of the rows of runs, in the unit of their offsets."""
     offsets, rows = source.offsets(place), expanded(runs)
     lengths = (offsets[rows + 1] - offsets[rows]).astype(np.int64)
     if (lengths < 0).any():
@@ -182,11 +182,11 @@ def _shapes(sources: Sequence[CopiedRows], place: int, column: Column) -> Iterat
 
 
 def _ranges(source: CopiedRows, index: int, ranges: Runs) -> Iterator[Content]:
-    """Bytes of one file: long ranges as they are, short ones together."""
+    """Bytes of one file; short ranges are read together, long ones copied as they are."""
     ranges = ranges[ranges[:, 1] != 0]
     sizes = ranges[:, 1]
     long = sizes >= _RANGE
-    together = np.cumsum(long) * 2 - long  # a long one has a number of its own, those between two share one
+    together = np.cumsum(long) * 2 - long  # each long range gets its own number, the short ones between two share one
     filled = np.cumsum(np.where(long, 0, sizes)) // _BYTES_AT_ONCE
     for group in _split(ranges, together, filled):
         if group[0, 1] >= _RANGE:
@@ -194,8 +194,8 @@ def _ranges(source: CopiedRows, index: int, ranges: Runs) -> Iterator[Content]:
             if not 0 <= start <= start + size <= extent:
                 path = source.generation.path / source.generation.meta.files[index].name
                 raise CorruptDatasetError(
-                    f"{path}: rows are said to lie at {start} to {start + size}, and it has {extent} bytes; restore it "
-                    "from a copy"
+                    f"{path}: the offsets place rows at {start} to {start + size}, but it has {extent} bytes; restore "
+                    "it from a copy"
                 )
             yield files.Range(source.generation.opened[index].fileno(), start, size)
         else:
@@ -211,7 +211,7 @@ def _read(source: CopiedRows, index: int, ranges: Runs) -> bytes:
 
 
 def _split(runs: Runs, *keys: npt.NDArray[np.int64]) -> Iterator[Runs]:
-    """Runs in groups of those that follow each other with the same keys."""
+    """Runs, grouped where consecutive ones have the same keys."""
     changes = np.zeros(len(runs), bool)
     for key in keys:
         changes |= np.diff(key, prepend=key[:1]) != 0

@@ -1,4 +1,4 @@
-"""The commit engine of one dataset: what a handle sees, and how it appends to it."""
+"""The commit engine of one dataset: what a handle sees, and how it commits."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -31,27 +31,27 @@ from mmap_ninja.format.slots import EDIT_SIZE
 
 Durability = Literal["process", "machine"]
 Columns = tuple[Column, ...]
-# A batch's bytes for each of the generation's files, and the columns that they fit: those given, or wider ones.
+# Returns the columns that a batch fits (those given, or wider ones), and its bytes for each file.
 Encode = Callable[[Columns], tuple[Columns, Parts]]
 
 DEFAULT_LOCK_TIMEOUT: Final = 60.0
-_SWITCHES: Final = 100  # generations that may be switched under one commit before it gives up
+_SWITCHES: Final = 100  # a commit gives up after so many switches of the generation
 
 
 class Dataset:
-    """One dataset directory as a handle sees it: a commit, its generation's files, and a log to append to.
+    """A dataset directory as a handle sees it: a commit, the files of its generation, and a log for appending.
 
-    Not thread-safe: the handle above serialises its mutations. What it is `at` changes by one assignment, so that an
-    interrupt leaves it at a whole commit.
+    Not thread-safe: the handle serialises its mutations. The commit changes by one assignment, so that an interrupt
+    always leaves it at a whole one.
 
     Args:
         path: The directory.
-        kind: What samples are read and encoded as; None: the dataset's own kind.
-        durability: What a commit survives at once.
+        kind: The expected kind; None: any.
+        durability: What a commit survives when it returns.
         lock_timeout: Seconds to wait for other processes' commits.
-        build: The BUILD file to commit to instead of COMMIT; its lock is held, and it stays the caller's.
-        sync_often: Whether commits are made durable as their bytes add up.
-        told: What another process has found out about the commit file.
+        build: The BUILD file to commit to instead of COMMIT; the caller owns it and holds its lock.
+        sync_often: Whether to sync whenever enough bytes were written.
+        told: What another process found out about the commit file.
     """
 
     def __init__(
@@ -73,11 +73,11 @@ class Dataset:
         self._name = COMMIT if build is None else BUILD
         self._sync_often = sync_often
         self._logs = Logs(path, self._name, lock_timeout, partial(_flush, path, durability, lock_timeout))
-        self._is_behind = False  # whether a commit was made that is not seen yet
+        self._is_behind = False  # whether this made a commit that `_seen` does not show yet
         self._seen = self._checked(newest(path, self._name, look=told))
 
     def _checked(self, found: Newest) -> Seen:
-        # A replace may change the kind: nothing of the old one may be read as, or appended to, the new.
+        # A replacement may have another kind, which a handle of the old kind must neither read nor append to.
         kind = found.generation.meta.kind
         check_kind(self.path, kind, self.kind)
         self.kind = kind
@@ -85,11 +85,11 @@ class Dataset:
 
     @property
     def seen(self) -> Seen:
-        """The commit that this is at: the one that it made last, or has moved to."""
+        """The current commit: the one that this made last, or moved to."""
         if self._is_behind:
             self.refresh()
         log, seen = self._logs.current, self._seen
-        if log is not None and log.seq > seen.seq:  # it has made a commit, or moved to another's
+        if log is not None and log.seq > seen.seq:  # the log made a commit, or moved to one of another process
             slot, extents, place = log.made
             edits = seen.edits if place[2] == seen.num_edits else seen.edits_of(slot)
             seen = self._seen = Seen(slot, seen.generation, extents, edits, place)
@@ -97,21 +97,21 @@ class Dataset:
 
     @property
     def any_descriptor(self) -> int:
-        """One of the open files; they lie in one directory."""
+        """The descriptor of an open file; all are in one directory."""
         return self._seen.generation.opened[0].fileno()
 
     @property
     def meta(self) -> Meta:
-        """The meta of the generation that this is at."""
+        """The meta of the current generation."""
         return self.seen.meta
 
     @property
     def snapshot(self) -> Snapshot:
-        """What this is at."""
+        """The current commit, for views and pickles."""
         return self.seen.snapshot
 
     def refresh(self) -> CommitFile:
-        """Move to the newest commit; gives the commit file that it was found in."""
+        """Move to the newest commit; returns the commit file that holds it."""
         before = self._seen
         look = before.generation.commit.looked if before.generation.commit is not None else None
         found = newest(self.path, self._name, before.generation, look)
@@ -153,19 +153,18 @@ class Dataset:
         """Append one batch to the newest commit and move to it.
 
         Args:
-            encode: Gives the batch; called again where the columns have changed meanwhile. Offsets count from the
-                batch's start.
-            rows: The samples in the batch.
-            edit: What happens to other samples in the same commit; those of the batch are no more at the end, then,
-                but take their places.
-            looked_in: The commit in which these samples were looked up, where that is known.
-            durable: Whether to wait until it is safe against power loss.
-            flags: What the commit marks the dataset with.
-            alone: Whether what others did since is an error.
+            encode: Encodes the batch; called again if the columns have changed meanwhile. Offsets count from the start
+                of the batch.
+            rows: The number of samples in the batch.
+            edit: Samples to delete or replace in the same commit; if it replaces, the samples of the batch take their
+                places instead of the end.
+            looked_in: The commit in which these samples were looked up, if known.
+            durable: Whether to wait until the commit is safe against power loss.
+            flags: Flags that the commit sets.
+            alone: Whether commits of others since the last look are an error.
 
         Raises:
-            StaleHandleError: if the dataset was deleted, or others changed it where that is an error, or the samples
-                that are to be edited.
+            StaleHandleError: if the dataset was deleted, or others changed the samples to edit, or anything if `alone`.
         """
         durable |= self.durability == "machine"
         begun = self.seen if alone else None
@@ -173,13 +172,16 @@ class Dataset:
         expected_edits: int | None = None
         lines = edit.lines() if edit else b""
         encoded: tuple[Columns, Parts] | None = None
-        # Each step that finds that others have come in between, or that makes way for the commit, begins anew.
+        # A step that finds changes of others, or changes the columns for the batch, starts the loop again.
         for _ in range(_SWITCHES):
             seen = self.seen
             if begun is not None and seen.meta.uuid != begun.meta.uuid:
-                raise StaleHandleError(f"{self.path}: was replaced during this build, whose batches are gone")
+                raise StaleHandleError(
+                    f"{self.path}: the dataset was replaced during this build, and the batches of the build are lost; "
+                    "build it again"
+                )
             columns = seen.generation.meta.columns
-            if edit is not None:  # with a look at the edits that others made since the caller's
+            if edit is not None:  # including edits that others made meanwhile
                 seen.check(edit, looked_in)
                 expected_edits = seen.num_edits
             if encoded is None or encoded[0] != columns:
@@ -199,11 +201,14 @@ class Dataset:
                 edits = len(lines) // EDIT_SIZE
                 if self._append(log, seen, parts, rows, edits, flags, durable, expected_rows, expected_edits):
                     return
-        raise StaleHandleError(f"{self.path}: was changed {_SWITCHES} times during one commit; nothing was written")
+        raise StaleHandleError(
+            f"{self.path}: others changed the dataset {_SWITCHES} times during one commit; nothing was written: try "
+            "again"
+        )
 
     def _have_changed(self, columns: Columns) -> bool:
-        """Whether others have changed the columns that a batch does not fit."""
-        with suppress(MmapNinjaError):  # the batch is what is wrong
+        """Whether others have changed the columns, after a batch did not fit them."""
+        with suppress(MmapNinjaError):  # raise the error of the batch instead
             self.refresh()
         return self.meta.columns != columns
 
@@ -219,7 +224,7 @@ class Dataset:
         expected_rows: int | None,
         expected_edits: int | None,
     ) -> bool:
-        """Commit by the log, on top of what was seen; False where others were faster, to whose commit this moves."""
+        """Commit through the log, after the current commit; if others were faster, move to their commit: False."""
         base, timeout = seen.base, self.lock_timeout
         try:
             log.commit(parts, rows, edits, flags, durable, expected_rows, expected_edits, base, False, timeout)
@@ -229,7 +234,7 @@ class Dataset:
             self._logs.drop()
         except EditsMovedError:
             self.refresh()
-        except StaleHandleError:  # what is at the path is another one, or others came in between
+        except StaleHandleError:  # the dataset at the path is another one, or others committed
             self._logs.drop()
             raise
         else:
@@ -237,18 +242,18 @@ class Dataset:
         return False
 
     def change_columns(self, columns: Columns) -> None:
-        """Give the samples other columns, which their files fit.
+        """Change the columns in a way that the files fit.
 
-        Where others have changed the columns meanwhile, or replaced the dataset, the handle only moves to theirs.
+        If others changed the columns meanwhile, or replaced the dataset, this only moves to their commit.
         """
         before = self.meta.uuid, self.meta.columns
         self.evolve(lambda: Change(columns) if (self.meta.uuid, self.meta.columns) == before else None)
 
     def evolve(self, change: Callable[[], Change | None]) -> None:
-        """Make a new generation of the newest one, durably, and move to it.
+        """Make a new generation from the newest commit, durably, and move to it.
 
-        `change` tells what is different. It is called under the lock, with the handle at the newest commit, which is
-        durable; None leaves it at that.
+        `change` returns how it differs, or None for no new generation. It is called under the lock, when this is at the
+        newest commit and that is durable.
         """
         for _ in range(_SWITCHES):
             self.flush()
@@ -263,15 +268,15 @@ class Dataset:
                     return
                 with self._commit_file() as commit_file:
                     if not lock.is_at(str(self.path / LOCK)):
-                        continue  # another directory has taken the place of the one that is locked
+                        continue  # another directory is at the path of the locked one
                     drop_rejected(read_commit(self.path, self._name), slot)
                     evolve(seen.generation, slot, changed, commit_file, self._name, lock)
-                self._is_behind = True  # what fails from here on is no error of the change
+                self._is_behind = True  # the change is made: errors from here on only concern seeing it
                 return
-        raise StaleHandleError(f"{self.path}: others appended without end; nothing was written")
+        raise StaleHandleError(f"{self.path}: others kept appending; nothing was changed: try again")
 
     def flush(self) -> None:
-        """Make all that is committed safe against power loss."""
+        """Make all commits safe against power loss."""
         try:
             self.commit(nothing, 0, durable=True)
         except ReadOnlyError:
@@ -280,16 +285,16 @@ class Dataset:
         self._logs.pay()
 
     def acknowledge(self) -> bool:
-        """Wait until the newest commit is on the medium, writing nothing; False if it is not durable.
+        """Wait until the newest commit is on the disk, without writing; False if it is not durable.
 
-        Whoever wrote its slot may have died before it was.
+        Its writer may have died before its slot was synced.
         """
         self.refresh()
         seen, commit = self.seen, read_commit(self.path, self._name)
         if commit.suspect:
             raise CommitUncertainError(
                 f"{self.path}: a sync of this dataset failed before, so its last commits may be lost at a power loss: "
-                "see mmap_ninja.recover, or rebuild it from its source"
+                "use mmap_ninja.recover, or rebuild it from its source"
             )
         if not seen.slot.durable:
             return False
@@ -299,19 +304,19 @@ class Dataset:
         return True
 
     def abandon(self) -> None:
-        """Let go of the logs, and of a lock that they hold, whatever they owe."""
+        """Drop the logs, and a lock that they hold, without making their commits durable."""
         self._logs.abandon()
 
     def close(self) -> None:
-        """Make this handle's commits durable, and let go of the logs."""
+        """Make this handle's commits durable, and drop the logs."""
         self._logs.close()
 
     def _commit_file(self) -> AbstractContextManager[_kernel.File]:
-        """The open commit file, while whoever asks holds the lock."""
+        """The open commit file; the caller holds the lock."""
         return nullcontext(self._build) if self._build is not None else files.open_write(f"{self.path}/{self._name}")
 
     def _start_writing(self) -> None:
-        """Open a log to append by, with a look at what is the newest commit under the lock."""
+        """Open a log for appending, after looking for the newest commit under the lock."""
         with locked(self.path, self.lock_timeout) as lock:
             directory.finish_upgrade(self.path)
             commit, seen = self.refresh(), self._seen
@@ -321,12 +326,12 @@ class Dataset:
                     seen.generation,
                     seen.slot,
                     commit_file,
-                    lock if self._build is None else None,  # the lock of a BUILD is its own, and held all the time
+                    lock if self._build is None else None,  # a build holds the lock of its own BUILD file throughout
                     commit.next_seq(),
                     sync_often=self._sync_often,
                 )
                 if not files.stays_itself(commit_file.fileno()):
-                    # Those that are open were opened before there was a writer.
+                    # Open the files again: the open ones are from before there was a writer.
                     generation = Generation.open(self.path, seen.slot, commit)
                     accepted = seen.slot.seq, seen.slot.digest
                     commit.looked = Look(commit, commit.slots[0][1].seq, accepted, commit.slots)
@@ -345,7 +350,9 @@ def _with_lines(parts: Parts, lines: bytes, meta: Meta) -> Parts:
 def check_kind(path: Path, found: Kind, asked: Kind | None) -> None:
     """Raise TypeError if a dataset is of another kind than the class that opens it."""
     if asked not in (None, found):
-        raise TypeError(f"{path}: holds {found}, not {asked}; mmap_ninja.open finds the class by itself")
+        raise TypeError(
+            f"{path}: expected a dataset of kind {asked!r}, found {found!r}; mmap_ninja.open finds the class by itself"
+        )
 
 
 def nothing(columns: Columns) -> tuple[Columns, Parts]:

@@ -1,4 +1,4 @@
-"""The directory of a dataset: made, replaced as a whole, and cleaned of what no commit names."""
+"""The directory of a dataset: creation, replacement as a whole, and removal of files that no commit names."""
 
 import uuid
 from contextlib import suppress
@@ -33,7 +33,7 @@ from mmap_ninja.format.names import (
 
 
 def is_vacant(path: Path) -> bool:
-    """Whether a dataset could be made at a path: it is missing, or an empty directory."""
+    """Whether a dataset can be created at a path: nothing is there, or an empty directory."""
     if not path.exists():
         return True
     if not path.is_dir() or _orphans(path):
@@ -51,20 +51,20 @@ def create(
     contents: copying.Contents | None = None,
     rows: int = 0,
 ) -> bool:
-    """Make a dataset at a path that holds none, durably and in one step; False if another process was faster.
+    """Create a dataset at a vacant path, durably and in one step; False if another process was faster.
 
     Args:
         path: The directory.
-        kind: Of the dataset.
+        kind: Its kind.
         columns: Its columns.
-        metadata: The user's.
-        complete: Whether no build goes on from here.
-        timeout: Seconds to wait for another process.
-        contents: What its files hold; None: nothing.
-        rows: Its samples.
+        metadata: The user's metadata.
+        complete: Whether it is complete; False if a build goes on.
+        timeout: Seconds to wait for other processes.
+        contents: The contents of its files; None: they are empty.
+        rows: The number of samples.
 
     Raises:
-        NotADatasetError: if the directory holds files that are no dataset's.
+        NotADatasetError: if the directory holds files that do not belong to a dataset.
     """
     if files.exists(f"{path}/{COMMIT}"):
         return False
@@ -75,12 +75,12 @@ def create(
             return False
         refuse_orphans(path)
         take_build(path, scope)
-        drop_build(path)  # the files of a creation that was interrupted
+        drop_build(path)  # left by an interrupted creation
         files.remove(f"{path}/{UPGRADE}")
         like = model(path, scope)
         meta = new_meta(kind, next_generation(path), uuid.uuid4().bytes, columns, metadata)
         flags = _kernel.COMPLETE if complete else 0
-        if rows:  # samples without a commit file would be taken for what is left of a dataset
+        if rows:  # samples without a commit file would look like a damaged dataset
             slot = _kernel.Slot()
             name_generation(slot, meta)
             make_commit_file(path, slot, BUILD, like, scope)
@@ -99,10 +99,10 @@ def create(
 
 
 def take_build(path: Path, scope: files.Scope) -> _kernel.File | None:
-    """A BUILD that nobody works on any more, with its lock, until the scope ends; None where there is none.
+    """An abandoned BUILD, locked until the scope ends; None if there is no BUILD.
 
     Raises:
-        LockTimeoutError: if somebody does.
+        LockTimeoutError: if a process is still building.
     """
     build_path = f"{path}/{BUILD}"
     try:
@@ -114,29 +114,29 @@ def take_build(path: Path, scope: files.Scope) -> _kernel.File | None:
 
 def _refuse_build(build_path: str) -> _kernel.File:
     holder = files.lock_holder(build_path)
-    raise LockTimeoutError(f"{build_path}: {holder} is making this dataset right now; wait for it, or end it")
+    raise LockTimeoutError(f"{build_path}: {holder} is building this dataset now; wait for it, or end it")
 
 
 def refuse_orphans(path: Path) -> None:
-    """Raise if a directory without commit file holds samples that no interrupted creation leaves."""
+    """Raise if a directory without a commit file holds samples that are not left by an interrupted creation."""
     if orphans := _orphans(path):
         raise CorruptDatasetError(
-            f"{path}: holds samples in {orphans[:5]} but no {COMMIT} file that says how many; restore it "
-            "from a copy, or move these files away"
+            f"{path}: holds samples in {orphans[:5]}, but no {COMMIT} file; restore it from a copy, or move these "
+            "files away"
         )
 
 
 def _orphans(path: Path) -> list[str]:
-    """The files with samples in a directory without commit file, which are not those of an interrupted merge either."""
+    """Files with samples in a directory without a commit file, except those of an interrupted merge."""
     if files.exists(f"{path}/{COMMIT}"):
         return []
     sizes: dict[str, int] = {}
     for name in files.names(path):
         try:
             sizes[name] = files.size(f"{path}/{name}")
-        except FileNotFoundError:  # others may be at work here
+        except FileNotFoundError:  # another process removed it
             continue
-    known = _named(path)  # after the look at the files: what names them is there before, and goes after them
+    known = _named(path)  # only now: what names a file is created before it, and removed after it
     upgraded = sizes.get(LEGACY_DATA) and upgrade_marks.is_marked(path)
     orphans = [name for name, size in sizes.items() if holds_samples(name, size) and name not in known]
     orphans = [name for name in [*orphans, *[LEGACY_DATA] * bool(upgraded)] if files.exists(f"{path}/{name}")]
@@ -144,14 +144,14 @@ def _orphans(path: Path) -> list[str]:
 
 
 def refuse_foreign(path: Path) -> None:
-    """Raise if a directory holds files that are not a dataset's: they would be taken for, or lost with, its own."""
+    """Raise if a directory holds other files: they could be mistaken for the dataset's, or be deleted with them."""
     foreign = [name for name in files.names(path) if not (is_own_name(name) or upgrade_marks.owns(path, name))]
     if upgrade_marks.detect(path):
         foreign = [name for name in foreign if name not in (*upgrade_marks.FILES, *upgrade_marks.FOLDERS)]
     if foreign:
         raise NotADatasetError(
-            f"{path}: holds files that are no dataset's, {foreign[:5]} for example; choose a path of its own, or move "
-            "them away"
+            f"{path}: holds files that do not belong to a dataset: {foreign[:5]}; choose another path, or move them "
+            "away"
         )
 
 
@@ -163,7 +163,7 @@ def start_generation(
     commit_name: str,
     scope: files.Scope,
 ) -> _kernel.File:
-    """Write the files of a new, empty generation, and a commit file that names it; under the lock.
+    """Write the files of a new, empty generation, and a commit file that names it; the caller holds the lock.
 
     Returns the open commit file, whose lock is held until the scope ends.
     """
@@ -173,7 +173,7 @@ def start_generation(
 
 
 def replace(path: Path, slot: _kernel.Slot, build: _kernel.File, timeout: float) -> None:
-    """Make the finished BUILD's commit the dataset's newest, durably, and remove what it replaces."""
+    """Make the commit of a finished BUILD the newest of the dataset, durably, and remove what it replaces."""
     with files.Scope() as scope, locked(path, timeout) as lock:
         path = path.resolve()  # as in `evolve`
         check_place(build, path, BUILD)
@@ -192,43 +192,43 @@ def replace(path: Path, slot: _kernel.Slot, build: _kernel.File, timeout: float)
 
 
 def finish_switch(path: Path, lock: _kernel.File) -> None:
-    """End a `replace` that was interrupted after its first slot; under the lock."""
+    """Finish a `replace` that was interrupted after its first slot; the caller holds the lock."""
     commit = read_commit(path)
     newest = commit.slots[0][1]
     place, slot = next(placed for placed in commit.slots if placed[1].durable)
     with files.open_write(f"{path}/{COMMIT}") as commit_file:
         if not commit.suspect:
-            # Written again, so that the sync has something to do: an earlier one may have failed, and its process died.
+            # Written again, so that the sync writes it: an earlier sync may have failed before its process died.
             write_slot(commit_file, place, slot, f"{path}/{COMMIT}")
             try:
                 files.sync(commit_file, f"{path}/{COMMIT}")
             except OSError as error:
                 _mark_suspect(commit_file, commit, path, error)
-        elif newest.generation != slot.generation:  # a sync of the switch failed; all others were synced before
+        elif newest.generation != slot.generation:  # a sync of the switch failed, all earlier ones succeeded
             switch(commit_file, path, COMMIT, slot, [], lock)
-        # Else one failed later, and the commits in doubt are not this build's.
+        # Otherwise a sync failed later, and the doubtful commits are not from this build.
     drop_build(path)
 
 
 def _mark_suspect(commit_file: _kernel.File, commit: CommitFile, path: Path, error: OSError) -> NoReturn:
-    """Tell everybody that the newest commit may not be on the medium, as the kernel does where its syncs fail."""
+    """Mark the newest commit as one that may not be on the disk, as the kernel does when a sync fails."""
     slot = commit.slots[0][1].copy()
     slot.seq, slot.flags = commit.next_seq(), slot.flags | _kernel.SUSPECT
     seqs = {place: other.seq for place, other in commit.slots}
     write_slot(commit_file, min((0, 1), key=lambda place: seqs.get(place, 0)), slot, f"{path}/{COMMIT}")
     raise CommitUncertainError(
-        f"{path}/{COMMIT}: a sync failed ({error}): whether the last commits survive a power loss is unknown; "
-        "check the disk, then see mmap_ninja.recover, or build the dataset anew"
+        f"{path}/{COMMIT}: a sync failed ({error}): whether the last commits survive a power loss is unknown; check "
+        "the disk, then use mmap_ninja.recover, or rebuild the dataset"
     ) from None
 
 
 def drop_build(path: Path) -> None:
-    """Remove BUILD and the files that only it names; under the lock."""
+    """Remove BUILD and the files that only it names; the caller holds the lock."""
     if files.exists(f"{path}/{COMMIT}"):
         files.remove(f"{path}/{BUILD}")
         remove_unnamed(path)
         return
-    # Without BUILD, they would be taken for what is left of a dataset: they go first.
+    # These first: without BUILD, they would look like a damaged dataset.
     _remove_others(path, set())
     files.sync_directory(path)
     files.remove(f"{path}/{BUILD}")
@@ -236,9 +236,9 @@ def drop_build(path: Path) -> None:
 
 
 def drop_ended_build(path: Path, generation: int) -> None:
-    """Remove a BUILD that a switch to a generation has left; under the lock, before another takes that one's place.
+    """Remove the BUILD that a switch to a generation left behind; called under the lock, before the next switch.
 
-    Afterwards, nothing would tell it from one that is to be gone on with, and put in the place of all that came later.
+    After that it would look like an unfinished one, whose end would replace everything that came later.
     """
     with suppress(CorruptDatasetError, NotADatasetError):
         if files.exists(f"{path}/{BUILD}") and read_commit(path, BUILD).slots[0][1].generation == generation:
@@ -246,10 +246,10 @@ def drop_ended_build(path: Path, generation: int) -> None:
 
 
 def remove_unnamed(path: Path) -> None:
-    """Unlink the files that no slot of COMMIT or BUILD names; under the lock."""
+    """Unlink the files that no slot of COMMIT or BUILD names; the caller holds the lock."""
     path = path.resolve()  # as in `evolve`
     if files.exists(f"{path}/{COMMIT}") and read_commit(path).suspect:
-        return  # the medium may hold slots, or a commit file, that name others
+        return  # the slots or the commit file on the disk may name others
     kept = _named(path)
     _remove_others(path, kept)
     if LEGACY_DATA not in kept:
@@ -257,16 +257,16 @@ def remove_unnamed(path: Path) -> None:
 
 
 def _remove_others(path: Path, kept: set[str]) -> None:
-    """Unlink the files of generations that are not among those to be kept."""
+    """Unlink the files of generations, except those to keep."""
     for name in files.names(path):
         if generation_of(name) is not None and name not in kept:
             files.remove(f"{path}/{name}")
 
 
 def remove_generation(path: Path, number: int) -> None:
-    """Unlink the files that were made for a generation, unless COMMIT names it; under the lock.
+    """Unlink the files made for a generation, unless COMMIT names it; the caller holds the lock.
 
-    Where COMMIT is missing or damaged, the others are what is left of the dataset.
+    Others are kept: if COMMIT is missing or damaged, they are what is left of the dataset.
     """
     try:
         named = {slot.generation for _, slot in read_commit(path).slots}
@@ -279,13 +279,13 @@ def remove_generation(path: Path, number: int) -> None:
 
 
 def finish_upgrade(path: Path) -> None:
-    """End an upgrade that has made its commit file, if there is one; under the lock."""
+    """Finish an interrupted upgrade that has made its commit file, if there is one; the caller holds the lock."""
     if files.exists(f"{path}/{UPGRADE}") and files.exists(f"{path}/{COMMIT}"):
         upgrade_marks.finish(path, keeps_data=LEGACY_DATA in _named(path))
 
 
 def _named(path: Path) -> set[str]:
-    """The files that the slots of COMMIT and BUILD name, with their metas."""
+    """The files that the slots of COMMIT and BUILD name, and their metas."""
     kept = set()
     for commit_name in (COMMIT, BUILD):
         if files.exists(f"{path}/{commit_name}"):
@@ -294,7 +294,7 @@ def _named(path: Path) -> set[str]:
             except NotADatasetError:
                 if files.exists(f"{path}/{commit_name}"):
                     raise
-                continue  # who looks without the lock may find that it has just gone
+                continue  # the caller may not hold the lock, and it was just removed
             for generation in {slot.generation for _, slot in slots}:
                 meta_path = path / meta_name(generation)
                 try:
@@ -302,7 +302,7 @@ def _named(path: Path) -> set[str]:
                 except (FileNotFoundError, CorruptDatasetError):
                     if commit_name == COMMIT:
                         raise
-                    # A first commit that was interrupted: its meta comes last.
+                    # An interrupted first commit, which has no meta yet.
                     kept |= {name for name in files.names(path) if generation_of(name) == generation}
                 else:
                     kept |= {meta_path.name, *(file.name for file in meta.files)}
@@ -310,13 +310,13 @@ def _named(path: Path) -> set[str]:
 
 
 def next_generation(path: Path) -> int:
-    """A number that no generation in a directory has."""
+    """The first unused generation number in a directory."""
     taken = [generation_of(name) or 0 for name in files.names(path)]
-    return max(*taken, int(upgrade_marks.detect(path)), 0) + 1  # the first one is that of an upgrade
+    return max(*taken, int(upgrade_marks.detect(path)), 0) + 1  # an upgrade uses the first one
 
 
 def make_lock(path: Path, timeout: float) -> _kernel.File:
-    """A directory's LOCK, held as by `locked`; it is made if it is missing."""
+    """A directory's LOCK, held as by `locked`, and created if it is missing."""
     if not files.exists(f"{path}/{LOCK}"):
         with files.Scope() as scope, suppress(FileExistsError):
             files.create(f"{path}/{LOCK}", model(path, scope)).close()

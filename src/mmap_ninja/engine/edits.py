@@ -1,4 +1,4 @@
-"""Edits: which rows stop being samples, or are stored elsewhere, as the lines of the edits file."""
+"""Edits: rows that are deleted, or stored elsewhere, as lines of the edits file."""
 
 import struct
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ _LINE: Final = struct.Struct("<4Q")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Edit:
-    """What is to happen to some samples of a handle.
+    """A change of some samples of a handle.
 
     Args:
-        numbering: What the rows are numbered by: `Meta.numbering` of the generation that they were looked up in.
-        rows: The samples', before any replacement: `[n]`.
-        replaces: Whether a batch of n samples takes their place; else they are deleted.
-        stored: The rows where they were stored then, `[n]`, if that must be so still; None: it may have changed.
+        numbering: `Meta.numbering` of the generation in which the rows were looked up.
+        rows: The rows of the samples before any replacement: `[n]`.
+        replaces: Whether a batch of n samples takes their places; else they are deleted.
+        stored: The rows where they must still be stored, `[n]`; None: anywhere.
     """
 
     numbering: tuple[bytes, str]
@@ -37,24 +37,24 @@ class Edit:
         what = "replaced" if self.replaces else "deleted"
         if numbering != self.numbering:
             raise StaleHandleError(
-                f"{path}: was replaced or compacted since this handle looked, so its indices no longer mean what they "
-                f"did; nothing was {what}: call refresh() and look again"
+                f"{path}: the dataset was replaced or compacted after this handle's snapshot, so its indices are "
+                f"no longer valid; nothing was {what}: call refresh() and look again"
             )
         if (row := edits.first_hidden(self.rows)) >= 0:
             raise StaleHandleError(
-                f"{path}: the sample of row {row} was deleted since this handle looked; nothing was {what}: call "
+                f"{path}: the sample of row {row} was deleted after this handle's snapshot; nothing was {what}: call "
                 "refresh() and look again"
             )
         if self.stored is not None and (row := edits.first_moved(self.rows, self.stored)) >= 0:
             raise StaleHandleError(
-                f"{path}: the sample of row {row} was replaced since this handle looked; nothing was {what}: call "
+                f"{path}: the sample of row {row} was replaced after this handle's snapshot; nothing was {what}: call "
                 "refresh() and look again"
             )
 
     def lines(self) -> bytes:
-        """As the edits file has it; new rows count from the start of the batch that the commit appends."""
+        """The lines for the edits file; new rows count from the start of the batch that the commit appends."""
         operation = _kernel.EDIT_REPLACE if self.replaces else _kernel.EDIT_DELETE
-        if len(self.rows) == 1:  # at a tenth of the cost
+        if len(self.rows) == 1:  # ten times as fast
             return _LINE.pack(operation, self.rows[0], 1, 0)
         rows = self.rows if self.replaces else _ascending(self.rows)
         starts = np.concatenate([[0], np.flatnonzero(np.diff(rows) != 1) + 1]) if len(rows) else np.empty(0, np.int64)
@@ -67,20 +67,20 @@ class Edit:
 
 
 def _ascending(rows: Rows) -> Rows:
-    """Rows in their order, each once; np.unique, which hashes, takes microseconds per row."""
-    ordered = np.sort(rows, kind="stable")  # in no time where they are in order, as those of a slice
+    """Rows sorted, each once; np.unique hashes, which takes microseconds per row."""
+    ordered = np.sort(rows, kind="stable")  # immediate if they are sorted, as those of a slice
     once: Rows = ordered[np.diff(ordered, prepend=-1) != 0]
     return once
 
 
 def unneeded(generation: Generation, edits: _kernel.Edits) -> list[int]:
-    """How many bytes of each of a generation's files are of rows that no sample is stored in."""
+    """Bytes of rows without a sample, in each of a generation's files."""
     ranges = edits.ranges()
     moved = ranges[ranges[:, 2] >= 0]
     hidden, stored = (
         ranges[:, :2],
         moved[:, [2, 1]],
-    )  # where a replacement is stored, no row of its own is: both have it
+    )  # the row of a replacement is in both
     return [
         0 if file.column is None else generation.size_of(index, hidden) - generation.size_of(index, stored)
         for index, file in enumerate(generation.meta.files)

@@ -1,8 +1,8 @@
-"""The files of a directory: opened, created, synced, locked. Moves bytes, knows no meaning.
+"""The files of a directory: opened, created, synced, locked. Moves bytes without interpreting them.
 
-Every system call that changes a file is made by the kernel's `io` functions, which this module alone calls (the
-commit's own writes are made there, too); `watch` lets a test see each and make it fail. Descriptors and locks are
-objects of the kernel's, which open, hold and close: no signal's handler comes in between.
+The kernel's `io` functions make every system call that changes a file, also those of a commit; only this module calls
+them. `watch` lets a test see each call and make it fail. Descriptors and locks are objects of the kernel, so that no
+signal handler runs between opening a file and owning it.
 """
 
 import errno
@@ -17,12 +17,12 @@ from mmap_ninja.errors import DatasetTruncatedError, LockTimeoutError, NotADatas
 
 Scope = _kernel.Scope
 
-_MOST_AT_ONCE = 1 << 30  # bytes that Linux reads in one call, and some more
+_MOST_AT_ONCE = 1 << 30  # below the 2 GiB that Linux reads in one call
 _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class Range(NamedTuple):
-    """Some bytes of an open file, to be copied into another one."""
+    """A range of an open file, to copy into another one."""
 
     fd: int
     offset: int
@@ -37,21 +37,21 @@ Hook = Callable[[str, str | int, int, int, bytes | None], int | None]
 def watch(hook: Hook | None) -> None:
     """Call `hook(call, path or fd, offset, size, data)` before every system call that changes a file.
 
-    It may raise OSError, which the call then fails with, or return the number of bytes that a write stops short
-    after; of other calls, a number above 0 says that they are not made, and succeed. For tests; None ends it.
+    The hook may raise OSError, with which the call then fails. It may return a number: a write stops after so many
+    bytes; any other call is skipped, and succeeds, if it is above 0. For tests; None removes the hook.
     """
     _kernel.set_io_hook(hook)
 
 
 def absolute(path: str | os.PathLike[str]) -> Path:
-    """A dataset's path, from the root on; symbolic links stay, so that they may be pointed elsewhere.
+    """The absolute path of a dataset; symbolic links are not resolved, so that they may change later.
 
     Raises:
-        ValueError: if the kernel could not say it to the system.
+        ValueError: if the path cannot be passed to the system.
     """
     text = os.path.abspath(path)
     if "\0" in text:
-        raise ValueError(f"path {text!r}: has a null character; choose another one")
+        raise ValueError(f"path {text!r}: has a null character; choose another path")
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -68,7 +68,7 @@ def open_write(path: AnyPath) -> _kernel.File:
     """Open an existing regular file for reading and writing.
 
     Raises:
-        ReadOnlyError: if the permissions or the medium forbid it.
+        ReadOnlyError: if the permissions or the filesystem forbid it.
     """
     try:
         return _kernel.open_file(str(path), True)
@@ -81,8 +81,8 @@ def create(path: AnyPath, like: _kernel.File | None) -> _kernel.File:
 
     Args:
         path: Its path.
-        like: A file beside which it will stand, whose mode and, where permitted, group it takes: whoever may use a
-            dataset may use all of its files. None: they are those of any new file.
+        like: A file in the same dataset: the new one gets its mode and, where permitted, its group, so that whoever may
+            use a dataset may use all of its files. None: the defaults.
     """
     try:
         return _kernel.create_file(str(path), like)
@@ -91,20 +91,20 @@ def create(path: AnyPath, like: _kernel.File | None) -> _kernel.File:
 
 
 def _explained(path: AnyPath, error: OSError) -> OSError:
-    """An error, as a ReadOnlyError if it is one."""
+    """The error, turned into a ReadOnlyError if writing is forbidden."""
     return read_only(path, error) if error.errno in _NOT_WRITABLE else error
 
 
 def read_only(path: AnyPath, error: OSError) -> ReadOnlyError:
-    """The error for a file or directory that may be read only."""
+    """The error for a file or directory that cannot be written."""
     return ReadOnlyError(
-        f"{path}: cannot be written ({os.strerror(error.errno or 0)}); what is there can be read: to write, get write "
+        f"{path}: cannot be written ({os.strerror(error.errno or 0)}); it can still be read: to write, get write "
         "permission for the directory and its files, work on a copy, or choose another path"
     )
 
 
 def exists(path: AnyPath) -> bool:
-    """Whether something is at a path: as `Path.exists`, whose ten calls of Python's are felt in a first commit."""
+    """Whether something is at a path; `Path.exists` makes ten calls, which would slow down a first commit."""
     try:
         os.stat(path)  # noqa: PTH116
     except OSError as error:
@@ -115,28 +115,28 @@ def exists(path: AnyPath) -> bool:
 
 
 def size(path: AnyPath) -> int:
-    """Bytes of the file at a path."""
+    """Size in bytes of the file at a path."""
     return os.stat(path).st_size  # noqa: PTH116 - as for `exists`
 
 
 def read(path: AnyPath, limit: int) -> bytes:
-    """The content of a small file that nobody changes, at most `limit` + 1 bytes of it."""
+    """The content of a small immutable file, at most `limit` + 1 bytes of it."""
     with open_read(path) as file:
         fd = file.fileno()
         return os.pread(fd, min(os.fstat(fd).st_size, limit + 1), 0)
 
 
 def read_at(fd: int, size: int, offset: int, path: AnyPath) -> bytes:
-    """Exactly `size` bytes of an open file.
+    """Read exactly `size` bytes of an open file.
 
     Raises:
-        DatasetTruncatedError: if it ends before.
+        DatasetTruncatedError: if the file is too short.
     """
     parts = []
     while size:
         parts.append(part := os.pread(fd, min(size, _MOST_AT_ONCE), offset))
         if not part:
-            raise DatasetTruncatedError(f"{path}: a file was truncated while it was read; restore it from a copy")
+            raise DatasetTruncatedError(f"{path}: the file was truncated while it was read; restore it from a copy")
         size, offset = size - len(part), offset + len(part)
     return b"".join(parts)
 
@@ -160,26 +160,27 @@ def put(file: _kernel.File, content: Content, offset: int, path: AnyPath) -> int
 
 
 def start_writeback(file: _kernel.File, offset: int, size: int) -> None:
-    """Let the system begin to write a range to the medium, so that a `sync` to come has less to wait for."""
+    """Make the system start writing a range to the disk, so that a later `sync` waits less."""
     _kernel.start_writeback(file, offset, size)
 
 
 def sync(file: _kernel.File, path: AnyPath) -> None:
-    """Wait until a file's data is on the medium."""
+    """Wait until a file's data is on the disk."""
     _kernel.sync_data(file, str(path))
 
 
 def sync_directory(path: AnyPath, inside: AnyPath | None = None) -> None:
-    """Wait until the names in a directory are on the medium; `inside` as for `names_to_sync`."""
+    """Wait until the names in a directory are on the disk; `inside` as for `names_to_sync`."""
     names_to_sync(path, inside or path)()
 
 
 def names_to_sync(path: AnyPath, inside: AnyPath) -> Callable[[], None]:
-    """Open a directory; the call waits until the names in it are on the medium.
+    """Open a directory; the returned function waits until the names in it are on the disk.
 
     Args:
         path: The directory.
-        inside: One on its filesystem that may be read in any case: where the other one may not, all is waited for.
+        inside: A readable path on the same filesystem: if the directory cannot be opened, the whole filesystem is
+            synced.
     """
     try:
         return partial(_kernel.sync_directory, _kernel.open_directory(str(path)), str(path))
@@ -206,12 +207,12 @@ def make_directories(path: Path) -> None:
 
 
 def rename(source: AnyPath, target: AnyPath) -> None:
-    """Give a file another name, replacing what had it."""
+    """Rename a file, replacing one of the new name."""
     _kernel.rename_file(str(source), str(target))
 
 
 def remove(path: AnyPath) -> None:
-    """Unlink a file; it is no error if it is gone already."""
+    """Unlink a file, if it exists."""
     try:
         _kernel.remove_file(str(path))
     except FileNotFoundError:
@@ -239,42 +240,42 @@ def identity(fd: int) -> tuple[int, int]:
 
 
 def identities(opened: Sequence[_kernel.File]) -> list[tuple[int, int]]:
-    """Those of several open files."""
+    """Device and inode of several open files."""
     return [(info.st_dev, info.st_ino) for info in map(os.fstat, map(_kernel.File.fileno, opened))]
 
 
 def surroundings(fd: int, path: AnyPath) -> tuple[int, int]:
-    """Where an open file's bytes come from: a number that changes with the mount, one with the medium; 0: unknown."""
+    """Numbers that identify the mount and the disk of an open file; 0: unknown."""
     return _kernel.place_of(fd, str(path))[2:]
 
 
 def reads_by_map(fd: int) -> bool:
-    """Whether an open file is to be read over a map: not where others may cut it, or its medium go away, unseen.
+    """Whether an open file should be read from a map: not on network filesystems and FUSE.
 
-    That is a network filesystem, or FUSE: under a map, what fails there ends the process with a signal.
+    There, the file may be truncated or disappear without notice, and a failing read of a map kills the process.
     """
     return not _kernel.is_remote(fd)
 
 
 def stays_itself(fd: int) -> bool:
-    """Whether what is written to the file at a path is seen by whoever opened it before: not on an overlay.
+    """Whether descriptors that are already open see later writes to a file: not on an overlay filesystem.
 
-    There, as in containers, the first write copies a file; maps of the old one show zeros where the new one has grown.
+    There, as in containers, the first write copies the file; maps of the old one show zeros where the new one grows.
     """
     return not _kernel.is_overlay(fd)
 
 
 @cache
 def boot_id() -> bytes:
-    """16 bytes that change with every boot of this machine; zero where the system tells none."""
+    """16 bytes that change with every boot of this machine; zeros if the system has no boot id."""
     return _kernel.boot_id()
 
 
 def lock(path: AnyPath, timeout: float) -> _kernel.File | None:
-    """Open a file and take its lock, which goes when it is closed; None if it stays taken for `timeout` seconds.
+    """Open a file and lock it until it is closed; None if another process holds the lock for `timeout` seconds.
 
     Raises:
-        ReadOnlyError: if the permissions or the medium forbid it.
+        ReadOnlyError: if the permissions or the filesystem forbid it.
     """
     try:
         return _kernel.lock_file(str(path), timeout)
@@ -283,7 +284,7 @@ def lock(path: AnyPath, timeout: float) -> _kernel.File | None:
 
 
 def lock_timeout(path: AnyPath, timeout: float) -> LockTimeoutError:
-    """The error for a lock that stayed taken; names the process that holds it where the system tells."""
+    """The error for a lock that was not free in time; names the process that holds it, if the system tells."""
     return LockTimeoutError(
         f"{path}: {lock_holder(path)} has held the lock for {timeout:g} s; wait for it, end it, or open with a longer "
         "lock_timeout"
@@ -291,12 +292,12 @@ def lock_timeout(path: AnyPath, timeout: float) -> LockTimeoutError:
 
 
 def lock_holder(path: AnyPath) -> str:
-    """Who holds a file's lock, in words; its process id where the system tells."""
+    """The holder of a file's lock, in words, with its process id if the system tells."""
     try:
         inode = str(Path(path).stat().st_ino)
         for line in Path("/proc/locks").read_text().splitlines():
             fields = line.split()
-            # "1: FLOCK ADVISORY WRITE 1234 fe:00:5678 0 EOF"; waiting processes have "->" in the second place
+            # "1: FLOCK ADVISORY WRITE 1234 fe:00:5678 0 EOF"; waiting processes have "->" in the second field
             if len(fields) >= 6 and fields[1] == "FLOCK" and fields[5].rsplit(":", 1)[-1] == inode:
                 return f"process {fields[4]}"
     except OSError:

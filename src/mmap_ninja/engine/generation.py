@@ -1,4 +1,4 @@
-"""Reading side of the engine: which commit is the newest that can be trusted, and the files it speaks of."""
+"""The reading side of the engine: finds the newest commit that can be trusted, and opens its files."""
 
 import mmap
 import os
@@ -25,12 +25,12 @@ _ATTEMPTS: Final = 10  # a slot can be torn under a reader, a generation can be 
 _U64: Final = 8
 _SUMS_AT_ONCE: Final = SUM_SIZE << 16  # bytes of a sums file
 _COMMIT_ID: Final = re.compile("([0-9a-f]{16})-([0-9a-f]{1,16})-([0-9a-f]{1,16})-([0-9a-f]{16})")
-MOST_ROWS: Final = 2**60  # more would have offsets past 2^63 bytes
+MOST_ROWS: Final = 2**60  # offsets of more rows would pass 2^63 bytes
 
 
 @exported
 class Identity(NamedTuple):
-    """What a pickled handle comes back to: the content keeps a commit apart from one that took its place."""
+    """Identifies a commit for pickles; the content sum distinguishes it from a commit that took its place."""
 
     uuid: bytes
     generation: int
@@ -41,23 +41,23 @@ class Identity(NamedTuple):
 
     @property
     def commit_id(self) -> str:
-        """As a string; the digest of the meta stands for uuid and generation, which are in it."""
+        """The identity as a string; the digest of the meta covers the uuid and the generation."""
         return f"{self.meta_digest:016x}-{self.rows:x}-{self.edits:x}-{self.content:016x}"
 
     @classmethod
     def of_0x(cls, uuid: bytes, generation: int, rows: int) -> "Identity":
-        """That of a directory of 0.x, of whose content nothing is known; an upgrade keeps its samples."""
+        """The identity of a directory of 0.x, whose content sum is not known; it stays valid after an upgrade."""
         return cls(uuid, generation, int.from_bytes(uuid[:8], "little"), rows, 0, 0)
 
     def named(self, commit_id: str) -> "Identity":
-        """That of a commit of the same generation, by its string.
+        """The identity of a commit of the same generation, from its string.
 
         Raises:
-            ValueError: if it is no commit's.
+            ValueError: if the string is not that of a commit.
         """
         match = _COMMIT_ID.fullmatch(commit_id)
         if match is None:
-            raise ValueError(f"commit_id {commit_id!r:.80}: expected what the property of this name gives")
+            raise ValueError(f"commit_id {commit_id!r:.80}: expected a string from the commit_id of a handle")
         return Identity(self.uuid, self.generation, *(int(part, 16) for part in match.groups()))
 
 
@@ -67,9 +67,8 @@ class Generation:
     def __init__(self, path: Path, meta: Meta, commit: CommitFile | None) -> None:
         self.path = path
         self.meta = meta
-        self.commit = commit  # the file that named it, if one did
+        self.commit = commit  # the file that named it, if any
         self.opened: list[_kernel.File] = []
-        # Of all columns.
         self.payloads: list[int] = [index for index, file in enumerate(meta.files) if file.role == "data"]
 
     @classmethod
@@ -77,8 +76,8 @@ class Generation:
         """Open the generation that a slot names.
 
         Raises:
-            FileNotFoundError: if a file is gone, as after a switch of generation by another process.
-            CorruptDatasetError: if the meta is not the one that the slot was written with.
+            FileNotFoundError: if a file is missing, as after another process switched the generation.
+            CorruptDatasetError: if the meta is not the one that the slot names.
         """
         generation = cls(path, read_meta(path, slot), commit)
         for file in generation.meta.files:
@@ -87,17 +86,17 @@ class Generation:
 
     @property
     def descriptors(self) -> list[int]:
-        """Of the open files, which stay open as long as this."""
+        """The descriptors of the files, which stay open as long as this object."""
         return list(map(_kernel.File.fileno, self.opened))
 
     def edit_log(self, start: int, stop: int) -> bytes:
-        """The lines of the edits file from `start` to `stop`, which are committed."""
+        """Committed lines of the edits file, from `start` to `stop`."""
         return files.read_at(
             self.opened[self.meta.edits_index].fileno(), (stop - start) * EDIT_SIZE, start * EDIT_SIZE, self.path
         )
 
     def size_of(self, index: int, ranges: npt.NDArray[np.int64]) -> int:
-        """Bytes of one file that hold some rows; `ranges` `[k, 2]`: the first of each run, and how many."""
+        """Bytes that rows take in one file; `ranges` `[k, 2]`: first row and number of rows of each run."""
         rule = self.meta.rules[index]
         firsts, counts = ranges[:, 0], ranges[:, 1]
         if rule.length is not LengthRule.PAYLOAD or not len(ranges):
@@ -106,12 +105,12 @@ class Generation:
         return int((offsets[firsts + counts] - offsets[firsts]).sum()) * rule.unit
 
     def offsets(self, index: int, size: int) -> npt.NDArray[np.uint64]:
-        """The numbers in the first `size` bytes of an offsets file, over a map if that is safe.
+        """The numbers in the first `size` bytes of an offsets file, mapped if that is safe.
 
-        A torn write may lie behind them.
+        Bytes after them may be from a torn write.
 
         Raises:
-            DatasetTruncatedError: if the file is shorter than that.
+            DatasetTruncatedError: if the file is too short.
         """
         fd = self.opened[index].fileno()
         if os.fstat(fd).st_size < size:
@@ -122,22 +121,24 @@ class Generation:
         return np.frombuffer(mmap.mmap(fd, size, access=mmap.ACCESS_READ), np.uint64)
 
     def extents(self, rows: int, edits: int, *, sums: bool = True) -> list[int]:
-        """How many bytes of each file belong to a commit of so many rows and edits.
+        """The bytes of each file that belong to a commit.
 
         Args:
-            rows: The commit's rows.
-            edits: Its edits.
-            sums: Whether the file of checksums must be long enough, too.
+            rows: The number of rows in the commit.
+            edits: The number of its edits.
+            sums: Whether to check the length of the sums file, too.
 
         Raises:
-            DatasetTruncatedError: if a file is shorter than that.
+            DatasetTruncatedError: if a file is too short.
         """
         if rows >= MOST_ROWS:
-            raise CorruptDatasetError(f"{self.path}: its commit speaks of {rows} samples; restore it from a copy")
+            raise CorruptDatasetError(
+                f"{self.path}: its commit has {rows} rows where fewer than 2^60 were expected; restore it from a copy"
+            )
         if rows and not self.meta.is_known:
             raise CorruptDatasetError(
-                f"{self.path}: its commit speaks of {rows} samples, of which its meta file tells no dtype or shape; "
-                "restore it from a copy"
+                f"{self.path}: its commit has {rows} rows, but its meta file lacks their dtype or shape; restore it "
+                "from a copy"
             )
         rules = self.meta.rules
         ends = [0] * len(rules)
@@ -159,23 +160,23 @@ class Generation:
         path = self.path / self.meta.files[index].name
         found = os.fstat(self.opened[index].fileno()).st_size
         return DatasetTruncatedError(
-            f"{path}: holds {found} bytes where the commit needs {expected}; it was truncated, or its offsets "
-            "are damaged: restore it from a copy"
+            f"{path}: {found} bytes where the commit needs {expected}; it was truncated, or its offsets are damaged: "
+            "restore it from a copy"
         )
 
     def content_sum(self, slot: _kernel.Slot, extents: list[int]) -> int:
-        """The sum of the hashes of all blocks of a commit; read from the files where an older writer left it out."""
+        """The sum of the hashes of all blocks of a commit; computed from the files if an older writer left it out."""
         if slot.carries & _kernel.SUMS:
             return slot.content
         return (self._sum_of_lines(0, extents[-1]) + self._ends(extents)) % 2**64
 
     def content_before(self, content: int, extents: list[int], earlier: list[int]) -> int:
-        """The same of an earlier commit, by that of this one; reads what was appended since."""
+        """The content sum of an earlier commit, from that of this one; reads what was appended since."""
         since = self._sum_of_lines(earlier[-1], extents[-1])
         return (content - since - self._ends(extents) + self._ends(earlier)) % 2**64
 
     def _sum_of_lines(self, start: int, stop: int) -> int:
-        """The sum of the checksums in some bytes of the sums file."""
+        """The sum of the checksums in a range of the sums file."""
         total = 0
         for at in range(start, stop, _SUMS_AT_ONCE):
             data = files.read_at(self.opened[-1].fileno(), min(_SUMS_AT_ONCE, stop - at), at, self.path)
@@ -183,7 +184,7 @@ class Generation:
         return total % 2**64
 
     def _ends(self, extents: list[int]) -> int:
-        """The sum of the hashes of the last, partial blocks."""
+        """The sum of the hashes of the partial blocks at the ends of files."""
         total = 0
         for file, rule, of, extent in zip(self.meta.files, self.meta.rules, self.opened, extents, strict=True):
             if rule.sealed and extent % _kernel.BLOCK:
@@ -192,7 +193,7 @@ class Generation:
         return total
 
     def is_named_by(self, slot: _kernel.Slot, commit: CommitFile) -> bool:
-        """Whether a slot speaks of these files; a copy of a dataset can have the same uuid."""
+        """Whether a slot refers to these files; a copy of a dataset has the same uuid."""
         return (
             self.commit is not None
             and self.commit.identity == commit.identity
@@ -201,11 +202,11 @@ class Generation:
         )
 
     def has_all_of(self, slot: _kernel.Slot, commit: CommitFile, look: Look | Told | None) -> bool:
-        """Whether all that a commit speaks of is there.
+        """Whether all bytes of a commit are present.
 
-        It is where it was synced, and where it was written to this very file since this boot, and the file system has
-        been mounted all the time: as the mount and the medium tell, or a `look` that found an open descriptor, which
-        keeps it mounted somewhere. Else its digest tells.
+        They are if the commit was synced, or if it was written to this very file since this boot and the filesystem has
+        stayed mounted. The mount and the disk show the latter, or a `look`, whose open descriptor keeps the filesystem
+        mounted. Otherwise the digest is checked.
         """
         if slot.durable:
             return True
@@ -224,13 +225,13 @@ class Generation:
         return all(0 in pair or pair[0] == pair[1] for pair in known) or self.verifies(slot, unsealed=True)
 
     def verifies(self, slot: _kernel.Slot, *, unsealed: bool = False) -> bool:
-        """Whether everything appended since the durable commit is what the slot's digest says.
+        """Whether everything appended since the durable commit matches the slot's digest.
 
         Reads those bytes: at most what was appended since the last durable commit.
 
         Args:
-            slot: The commit.
-            unsealed: Whether bytes are believed that no digest covers.
+            slot: The slot of the commit.
+            unsealed: Whether to trust bytes that no digest covers.
         """
         try:
             durable = self.extents(slot.durable_rows, slot.durable_edits)
@@ -238,14 +239,14 @@ class Generation:
         except DatasetTruncatedError:
             return False
         if any(extent < before for extent, before in zip(extents, durable, strict=True)):
-            return False  # offsets that did not survive
+            return False  # offsets were lost
         digest = 0
         sums: set[bytes] = set()
         rules = self.meta.rules
         for index, file in enumerate(self.meta.files):
             if not rules[index].sealed and file.role != "sums":
                 if extents[index] > durable[index] and not unsealed:
-                    return False  # nothing tells whether these bytes survived
+                    return False  # these bytes have no digest
                 continue
             if file.role == "sums":
                 written = os.pread(self.opened[index].fileno(), extents[index] - durable[index], durable[index])
@@ -259,12 +260,12 @@ class Generation:
 
 
 _LAST_WRITTEN: Final[list[Meta]] = []
-_REMEMBERED: Final = 64 << 10  # bytes of a meta at most: a dictionary makes it larger
+_REMEMBERED: Final = 64 << 10  # maximum bytes of a cached meta; one with a dictionary is larger
 
 
 def written(meta: Meta) -> None:
-    """Know a meta that was written now: it is read back at once, and to parse it is a third of a first append."""
-    # What would be refused is read: before a commit names it, after which nobody could open the dataset.
+    """Cache a meta that was just written: it is read back at once, and parsing takes a third of a first append."""
+    # Not one that reading could refuse: that must fail now, before a commit names it and nobody can open the dataset.
     if meta.reads_as_itself and len(meta.encode()) <= _REMEMBERED:
         _LAST_WRITTEN[:] = [meta]
 
@@ -273,22 +274,22 @@ def read_meta(path: Path, slot: _kernel.Slot) -> Meta:
     """The meta of the generation that a slot names.
 
     Raises:
-        FileNotFoundError: if it is gone, as after a switch of generation by another process.
-        CorruptDatasetError: if it is not the one that the slot was written with.
+        FileNotFoundError: if it is missing, as after another process switched the generation.
+        CorruptDatasetError: if it is not the one that the slot names.
     """
     meta_path = f"{path}/{meta_name(slot.generation)}"
     data = files.read(meta_path, META_SIZE_LIMIT)
     if _kernel.xxh64(data) != slot.meta_digest:
         raise CorruptDatasetError(
-            f"{meta_path}: its checksum is {_kernel.xxh64(data):016x} where the commit says "
+            f"{meta_path}: checksum {_kernel.xxh64(data):016x} where the commit has "
             f"{slot.meta_digest:016x}; restore the file from a copy"
         )
     known = _LAST_WRITTEN[0] if _LAST_WRITTEN else None
     meta = known if known is not None and known.encode() == data else decode_meta(data, meta_path)
     if (meta.uuid, meta.generation) != (slot.uuid, slot.generation):
         raise CorruptDatasetError(
-            f"{meta_path}: belongs to dataset {meta.uuid.hex()}, generation {meta.generation}, where the commit "
-            f"says {slot.uuid.hex()}, generation {slot.generation}; restore the directory from a copy"
+            f"{meta_path}: dataset {meta.uuid.hex()}, generation {meta.generation}, where the commit has "
+            f"{slot.uuid.hex()}, generation {slot.generation}; restore the directory from a copy"
         )
     return meta
 
@@ -297,10 +298,10 @@ class Newest(NamedTuple):
     """The newest commit that can be trusted.
 
     Args:
-        slot: It.
-        generation: The open files that it speaks of.
-        extents: How many bytes of each belong to it.
-        commit: The commit file that it was read from.
+        slot: Its slot.
+        generation: Its open files.
+        extents: The bytes of each file that belong to it.
+        commit: The commit file that holds it.
     """
 
     slot: _kernel.Slot
@@ -312,11 +313,11 @@ class Newest(NamedTuple):
 def newest(path: Path, name: str = COMMIT, known: Generation | None = None, look: Look | Told | None = None) -> Newest:
     """The newest commit at a path that can be trusted.
 
-    Where it is of the `known` generation, that one's files are used again. `look`: an earlier one at the commit file.
+    If its generation is `known`, the open files are reused. `look`: an earlier look at the commit file.
 
     Raises:
-        NotADatasetError: if `path` holds no dataset.
-        CorruptDatasetError: if no commit can be trusted, or a trusted one's files are damaged.
+        NotADatasetError: if there is no dataset at the path.
+        CorruptDatasetError: if no commit can be trusted, or the files of the trusted one are damaged.
         FormatVersionError: if it needs features that this version does not know.
     """
     failed: OSError | CorruptDatasetError | None = None
@@ -325,7 +326,7 @@ def newest(path: Path, name: str = COMMIT, known: Generation | None = None, look
         try:
             found = _chosen(path, commit, known, look)
             if found.generation is known and found.slot is not commit.slots[0][1]:
-                found = _chosen(path, commit, None, look)  # a newer one may be of files that have replaced those
+                found = _chosen(path, commit, None, look)  # a newer commit may have replaced the known files
         except FileNotFoundError as error:
             failed = error
             time.sleep(50e-6 * 2**attempt)
@@ -336,16 +337,16 @@ def newest(path: Path, name: str = COMMIT, known: Generation | None = None, look
                 raise
             known = None
             continue
-        # Another directory can be put at the path, or the dataset be made anew: all files must be of one.
+        # The dataset at the path may be replaced meanwhile: all files must be from one directory.
         if found.generation is known or commit.file.is_at(f"{path}/{name}"):
             return found
     if isinstance(failed, CorruptDatasetError):
         raise failed
-    raise CorruptDatasetError(f"{path}: its commit names a file that is missing ({failed}); restore it from a copy")
+    raise CorruptDatasetError(f"{path}: a file of its newest commit is missing ({failed}); restore it from a copy")
 
 
 def _chosen(path: Path, commit: CommitFile, known: Generation | None, look: Look | Told | None) -> Newest:
-    """The newest commit in a commit file that can be trusted."""
+    """The newest commit in a commit file that can be trusted, with its files."""
     for _, slot in commit.slots:
         check_features(path, slot)
         if known is not None and known.is_named_by(slot, commit):
@@ -354,7 +355,7 @@ def _chosen(path: Path, commit: CommitFile, known: Generation | None, look: Look
             generation = Generation.open(path, slot, commit)
         if generation.has_all_of(slot, commit, look):
             latest = look.latest if look is not None and look.is_of(commit) else commit.slots[0][1].seq
-            # By the file that stays open as long as the generation.
+            # Use the commit file that stays open as long as the generation.
             held = generation.commit or commit
             held.looked = Look(held, latest, (slot.seq, slot.digest), commit.slots)
             return Newest(slot, generation, generation.extents(slot.rows, slot.edits), commit)

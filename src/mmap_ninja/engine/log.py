@@ -1,4 +1,4 @@
-"""Writing side of the engine: the lock of a dataset, and the kernel's logs, each of which appends to one generation."""
+"""The writing side of the engine: the lock of a dataset, and the kernel's logs, which append to generations."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,15 +19,15 @@ from mmap_ninja.format.names import COMMIT, LOCK, meta_name
 
 
 def locked(path: Path, timeout: float) -> _kernel.File:
-    """A dataset's LOCK, held: for a with statement at once, at whose end it is let go of."""
+    """Lock a dataset; the returned LOCK is for a with statement, whose end releases it."""
     lock_path = f"{path}/{LOCK}"
     try:
         return files.lock(lock_path, timeout) or _refuse(lock_path, timeout)
     except FileNotFoundError:
         if not path.is_dir():
-            raise NotADatasetError(f"{path}: was deleted; nothing was written") from None
+            raise NotADatasetError(f"{path}: the dataset was deleted; nothing was written: create it again") from None
         raise NotADatasetError(
-            f"{lock_path}: is missing, so nothing can be written; restore it as an empty file"
+            f"{lock_path}: is missing, so nothing can be written; create it as an empty file"
         ) from None
 
 
@@ -44,22 +44,20 @@ def open_log(
     *,
     sync_often: bool,
 ) -> _kernel.Log:
-    """A log that appends to a generation. Without a `lock` nobody else writes.
+    """A log that appends to a generation; `lock` is None if there are no other writers.
 
     Raises:
-        StaleHandleError: if another directory has been put in the place of the dataset's.
+        StaleHandleError: if another directory was put at the path of the dataset.
     """
     path, meta = str(generation.path), generation.meta
     opened = [files.open_write(f"{path}/{file.name}") for file in meta.files]
-    # What is open for reading, for writing, and locked must be of one directory: another one can take its place.
-    assert generation.commit is not None  # noqa: S101 - a commit is appended to
+    # The directory may be exchanged meanwhile: files for reading, for writing and the lock must be from one.
+    assert generation.commit is not None  # noqa: S101 - there is a commit to append to
     known = [generation.commit.file, *generation.opened]
     if files.identities([commit_file, *opened]) != files.identities(known) or (
         lock is not None and not lock.is_at(f"{path}/{LOCK}")
     ):
-        raise StaleHandleError(
-            f"{path}: another directory has taken the place of the dataset's; nothing was written: do it again"
-        )
+        raise StaleHandleError(f"{path}: another directory was put at this path; nothing was written: try again")
     rules = [
         (file.id, int(rule.length), rule.unit, rule.offsets, rule.sealed, of)
         for file, rule, of in zip(meta.files, meta.rules, opened, strict=True)
@@ -70,13 +68,13 @@ def open_log(
 
 
 class Logs:
-    """The logs of one handle: the one that it appends by, and earlier ones, whose commits are still to be synced.
+    """The logs of a handle: the current one, and earlier ones whose commits are not synced yet.
 
     Args:
         path: The dataset's directory.
-        commit_name: The commit file that they write to.
+        commit_name: The name of their commit file.
         lock_timeout: Seconds to wait for other processes' commits.
-        flush: Makes durable what is at the path now, whoever put it there.
+        flush: Makes the dataset that is now at the path durable.
     """
 
     def __init__(self, path: Path, commit_name: str, lock_timeout: float, flush: Callable[[], None]) -> None:
@@ -88,9 +86,9 @@ class Logs:
         self._flush = flush
 
     def begin(self, log: _kernel.Log) -> None:
-        """Write by a new log, and let it owe what earlier ones have committed to the same file, which it goes on from.
+        """Use a new log; it takes over the syncs that earlier logs still owe to the same commit file.
 
-        Their files need not stay open, then, of which there would be more with every generation.
+        Otherwise their files would have to stay open, more with every generation.
         """
         paid = [other for other in self._owing if other.writes_to(self._commit_path)]
         log.owes = log.owes or bool(paid)
@@ -101,7 +99,7 @@ class Logs:
                 other.close()
 
     def drop(self) -> None:
-        """Let go of the current log, as it is; `pay` makes durable what it owes."""
+        """Stop using the current log; `pay` makes its commits durable."""
         log = self.current
         if log is not None:
             if log.owes:
@@ -111,30 +109,30 @@ class Logs:
                 log.close()
 
     def abandon(self) -> None:
-        """Let go of all of them, and of a lock that they hold, whatever they owe."""
+        """Drop all logs, and a lock that they hold, without making their commits durable."""
         logs, self.current, self._owing = (*self._owing, self.current), None, ()
         for log in logs:
             if log is not None:
                 log.close()
 
     def pay(self) -> None:
-        """Make durable what earlier logs have committed."""
+        """Make the commits of earlier logs durable."""
         for log in self._owing:
             self._make_durable(log)
             self._owing = tuple(other for other in self._owing if other is not log)
             log.close()
 
     def close(self) -> None:
-        """Make durable what all of them have committed, and let go of them."""
+        """Make the commits of all logs durable, and drop the logs."""
         self.drop()
         try:
             self.pay()
         except (OSError, MmapNinjaError):
             self.abandon()
-            raise  # but after an interrupt, the debts are for whoever closes again
+            raise  # after an interrupt, the logs are kept for another close
 
     def _make_durable(self, log: _kernel.Log) -> None:
-        """Make durable what a log has committed, wherever its files are now."""
+        """Make the commits of a log durable, even if its files were moved."""
         if not log.owes:
             return
         nothing_more: Parts = ()
@@ -144,9 +142,9 @@ class Logs:
             except LockTimeoutError:
                 raise files.lock_timeout(self._lock_path, self._lock_timeout) from None
             except ForkedHandleError:
-                return  # they are the parent's commits, and its to flush
+                return  # in a forked child: the parent flushes its own commits
             except (GenerationMovedError, StaleHandleError):
-                # Whoever replaced them, their LOCK or their commit file may have died before that was durable.
+                # A process that replaced the dataset, LOCK or commit file may have died before that was durable.
                 if log.writes_to(self._commit_path) or log.locks(self._lock_path):
                     self._flush()
                     return

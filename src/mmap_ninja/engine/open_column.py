@@ -1,4 +1,4 @@
-"""A column of a generation, for the kernel to read its samples."""
+"""Opening a column of a generation: the kernel reads its samples."""
 
 import json
 from collections.abc import Callable
@@ -25,18 +25,18 @@ def open_column(
     copies: bool = False,
     wrapper: Callable[[Any], Any] | None = None,
 ) -> _kernel.Column:
-    """The column at a place.
+    """Open the column at a place.
 
     Args:
         generation: Its files may be closed afterwards.
-        place: Among its columns.
-        extents: Bytes of each of its files.
-        rows: How many there are in them.
-        path: What errors call the samples.
+        place: The column's position among its columns.
+        extents: The length of each file in bytes.
+        rows: The number of rows.
+        path: The name of the samples in errors.
         mapped: Whether the files are mapped, or read by system calls.
-        edits: What they make of the rows; none of the columns of records, which have them themselves.
-        copies: Whether arrays are given out as copies of their own.
-        wrapper: Called with each sample that is given out; values of JSON have another one.
+        edits: The edits of the rows; None for a column of records, since the records apply them.
+        copies: Whether arrays are returned as copies.
+        wrapper: Called with each sample that is returned; not for JSON, whose wrapper decodes.
     """
     column, meta = generation.meta.columns[place], generation.meta
     kind = column.type
@@ -61,7 +61,7 @@ def open_column(
 
 
 def _described(kind: ColumnType, path: Path) -> dict[str, Any]:
-    """What the samples are made of, as the kernel takes it."""
+    """The column type as arguments of the kernel."""
     match kind:
         case Array(dtype, shape):
             return {"unit": kind.row_size, "dtype": dtype, "shape": shape or ()}
@@ -82,10 +82,10 @@ def _decoded(text: str, path: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise CorruptDatasetError(
-            f"{path}: {text!r:.80} is no JSON ({error}); the payload is damaged: restore it from a copy"
+            f"{path}: {text!r:.80} is not JSON ({error}); the payload is damaged: restore it from a copy"
         ) from None
 
 
 def kernel_kind(column: ColumnType) -> str:
-    """What the kernel calls the samples of a column."""
+    """The kernel's name for the kind of a column."""
     return "text" if isinstance(column, Json) else column.name

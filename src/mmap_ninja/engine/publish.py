@@ -1,4 +1,4 @@
-"""Publishing: the files of a generation written, and the commit file that names it made or switched; all durably."""
+"""Publishing a generation: writes its files, then creates or switches the commit file, all durably."""
 
 import os
 from collections.abc import Iterable
@@ -15,17 +15,17 @@ from mmap_ninja.errors import CommitUncertainError, CorruptDatasetError, StaleHa
 from mmap_ninja.format.meta import FileEntry, Meta, new_meta
 from mmap_ninja.format.names import BUILD, COMMIT, FIRST_OFFSET, LEGACY_DATA, meta_name
 
-_WRITEBACK: Final = 4 << 20  # bytes of a file that are written back while the next ones are copied
+_WRITEBACK: Final = 4 << 20  # bytes written back to the disk while the next ones are copied
 
 
 class GenerationWriter:
-    """Writes the files of one generation, durably, and knows what a commit says of them; under the lock.
+    """Writes the files of a generation durably, and fills in the commit that names it; the caller holds the lock.
 
     Args:
         path: The dataset's directory.
         meta: The generation.
-        like: A file of the dataset's, whose mode and group new ones take; None: they are those of any new file.
-        sums: The entries of its sums file that are known already: of the files that another generation has.
+        like: A file of the dataset, whose mode and group new files get; None: the defaults.
+        sums: The known entries of its sums file: those of files shared with another generation.
     """
 
     def __init__(self, path: Path, meta: Meta, like: _kernel.File | None, sums: bytes = b"") -> None:
@@ -38,48 +38,48 @@ class GenerationWriter:
         self._edits_end = 0
 
     def create(self, file: FileEntry, contents: Iterable[files.Content] | None = None) -> None:
-        """Make a file; without `contents`, as it is when there are no rows. That of sums comes last."""
+        """Create a file; without `contents`, one for no rows. The sums file must be the last."""
         path = f"{self._path}/{file.name}"
         with files.create(path, self._like) as opened:
             self._fill(opened, file, contents, path)
 
     def overwrite(self, file: FileEntry, contents: Iterable[files.Content] | None = None) -> None:
-        """Write over a file, as `create` makes it, that has nothing yet."""
+        """Write the contents of a file that exists but has no rows yet."""
         path = f"{self._path}/{file.name}"
         with files.open_write(path) as opened:
             self._fill(opened, file, contents, path)
 
     def adopt(self, file: FileEntry, size: int) -> None:
-        """Take a file as it lies there; `size`: how much of it belongs to the commit."""
+        """Use an existing file; `size`: how much of it belongs to the commit."""
         path = f"{self._path}/{file.name}"
         with files.open_read(path) as opened:
             files.sync(opened, path)
             self._seal(file, opened, 0, size)
 
     def share(self, file: FileEntry, opened: _kernel.File, size: int) -> None:
-        """Take a durable file of another generation, the sums of whose complete blocks are known."""
+        """Use a durable file of another generation; the sums of its complete blocks are known."""
         if file.id in self._sealed:
             self._seal(file, opened, size, size)
 
     def create_sums(self, shared: bytes | None) -> None:
-        """Make the file of sums, by a name of its own where the one that is `shared` holds others."""
+        """Create the sums file, or share that of another generation if its content `shared` is the same."""
         if self._sums != shared:
             meta = self.meta
             self.meta = new_meta(meta.kind, meta.generation, meta.uuid, meta.columns, meta.metadata, meta.files[:-1])
             self.create(self.meta.files[-1])
 
     def create_meta(self) -> None:
-        """Make the meta file, which is the last one: afterwards all of them, and their names, are on the medium."""
+        """Create the meta file, as the last one: afterwards all files and their names are on the disk."""
         path = f"{self._path}/{meta_name(self.meta.generation)}"
         with files.create(path, self._like) as opened:
             files.write(opened, self.meta.encode(), 0, path)
             files.sync(opened, path)
         written(self.meta)
-        # Not every file system keeps the order of names: none may come after the commit file's.
+        # Not every filesystem keeps the order of names; all of these must be there before the commit file's.
         files.sync_directory(self._path)
 
     def describe(self, slot: _kernel.Slot, rows: int, edits: int = 0) -> None:
-        """Let a commit, which names the generation, speak of what was written, all of which is durable."""
+        """Fill in a slot with this generation and what was written, all of which is durable."""
         slot.rows = slot.durable_rows = rows
         slot.edits = slot.durable_edits = edits
         slot.carries |= _kernel.SUMS
@@ -102,7 +102,7 @@ class GenerationWriter:
             self._seal(file, opened, 0, at)
 
     def _seal(self, file: FileEntry, opened: _kernel.File, start: int, end: int) -> None:
-        """Take the sums of a file's complete blocks from `start` on, and the hash of its last, incomplete one."""
+        """Add the sums of a file's complete blocks from `start` on, and the hash of its last, partial block."""
         part, complete = _kernel.range_digest(file.id, opened.fileno(), start, end, f"{self._path}/{file.name}")
         if complete:
             part -= _total(complete)
@@ -113,7 +113,7 @@ class GenerationWriter:
 
 
 def _total(sums: bytes) -> int:
-    """What the sums of some blocks come to, modulo 2^64."""
+    """The total of the sums of blocks, modulo 2^64."""
     return int(np.frombuffer(sums, np.uint64)[2::3].sum(dtype=np.uint64))
 
 
@@ -129,18 +129,18 @@ def publish(
     *,
     adopted_size: int = 0,
 ) -> _kernel.File:
-    """Write the files of a generation, and a commit file that names it, durably; under the lock.
+    """Write the files of a generation and a commit file that names it, durably; the caller holds the lock.
 
     Args:
         path: The dataset's directory.
         meta: The generation.
-        contents: What its files hold; nothing where it is not here.
+        contents: The contents of its files; files without contents are empty.
         rows: Its samples.
-        commit_name: The commit file, which takes the place of one that is there.
+        commit_name: The name of the commit file; an existing one is replaced.
         flags: What the commit marks the dataset with.
-        scope: What holds the commit file open.
-        like: What `model` gives.
-        adopted_size: The samples' bytes in the payload of 0.x, if the generation names that.
+        scope: Keeps the commit file open.
+        like: The result of `model`.
+        adopted_size: Bytes of samples in the payload of 0.x, if the generation adopts it.
 
     Returns:
         The open commit file, whose lock is held until the scope ends.
@@ -160,7 +160,7 @@ def publish(
 
 
 def fill(generation: Generation, contents: copying.Contents, rows: int, build: _kernel.File) -> None:
-    """Give the generation of a BUILD without rows so many, durably, in one commit; its builder alone may know of it."""
+    """Fill the empty generation of a BUILD with rows, durably, in one commit; only its builder may know of it."""
     path, meta = generation.path, generation.meta
     slot = read_commit(path, BUILD).slots[0][1]
     writer = GenerationWriter(path, meta, None)
@@ -172,12 +172,12 @@ def fill(generation: Generation, contents: copying.Contents, rows: int, build: _
 
 
 def name_generation(slot: _kernel.Slot, meta: Meta) -> None:
-    """Let a commit be of a generation."""
+    """Set the generation of a slot."""
     slot.uuid, slot.generation, slot.meta_digest = meta.uuid, meta.generation, _kernel.xxh64(meta.encode())
 
 
 def model(path: Path, scope: files.Scope) -> _kernel.File | None:
-    """A file of the dataset's, whose mode and group new ones take, until the scope ends; None where there is none."""
+    """A file of the dataset, open until the scope ends, whose mode and group new files get; None if there is none."""
     for name in (COMMIT, LEGACY_DATA):
         try:
             return scope.hold(files.open_read(f"{path}/{name}"))
@@ -189,9 +189,9 @@ def model(path: Path, scope: files.Scope) -> _kernel.File | None:
 def make_commit_file(
     path: Path, slot: _kernel.Slot, commit_name: str, like: _kernel.File | None, scope: files.Scope
 ) -> _kernel.File:
-    """Make a commit file whose only commit is `slot`; its lock is held until the scope ends."""
-    # Temp and rename: whoever sees the commit file sees it whole. The lock is taken before it can be seen, and what is
-    # needed afterwards is opened.
+    """Create a commit file with `slot` as its only commit; its lock is held until the scope ends."""
+    # Temp and rename, so that it is complete when it appears. Before that, its lock is taken, and what is needed
+    # afterwards is opened.
     new_path, commit_path = f"{path}/{commit_name}.new", f"{path}/{commit_name}"
     sync_own, sync_parent = files.names_to_sync(path, path), files.names_to_sync(f"{path}/..", path)
     files.remove(new_path)
@@ -211,8 +211,8 @@ def make_commit_file(
         slot.seq, slot.flags = slot.seq + 1, slot.flags | _kernel.SUSPECT
         write_slot(file, 0, slot, commit_path)
         raise CommitUncertainError(
-            f"{commit_path}: was made, but a sync failed ({error}): whether it survives a power loss is unknown; check "
-            "the disk, then build the dataset anew"
+            f"{commit_path}: was created, but a sync failed ({error}): whether it survives a power loss is unknown; "
+            "check the disk, then rebuild the dataset"
         ) from None
     return file
 
@@ -226,18 +226,18 @@ def switch(
     lock: _kernel.File,
     before: _kernel.Slot | None = None,
 ) -> None:
-    """Make `slot` the newest in all places of an open commit file, durably; under the lock.
+    """Write `slot` as the newest to all places of an open commit file, durably; the caller holds the lock.
 
-    Where the file has several names, a new one takes its place: a snapshot by hard links keeps what it was.
+    A file with several hard links is replaced by a new one, so that a linked snapshot does not change.
 
     Args:
         commit_file: The file.
         path: The dataset's directory.
         commit_name: Its name.
         slot: The commit, whose files are durable.
-        synced: The files of the commit before it, which a copy of the directory may have never synced.
-        lock: What keeps others away.
-        before: The commit before it, which is marked if a sync fails; None: the newest in the file.
+        synced: The files of the previous commit to sync first; in a copied directory they may not be durable.
+        lock: The lock that is held.
+        before: The previous commit, which is marked if a sync fails; None: the newest in the file.
     """
     commit = read_commit(path, commit_name)
     slot.seq = commit.next_seq()
@@ -251,7 +251,7 @@ def switch(
 
 
 def write_slot(commit_file: _kernel.File, place: int, slot: _kernel.Slot, commit_path: str) -> None:
-    """Write one slot of a commit file; nothing is synced."""
+    """Write one slot of a commit file, without a sync."""
     slot.durable = place >= 2
     files.write(commit_file, _kernel.encode_slot(slot), place * _kernel.SLOT_STRIDE, commit_path)
 
@@ -265,13 +265,11 @@ def _all_slots(slot: _kernel.Slot) -> bytes:
 
 
 def is_linked(commit_file: _kernel.File) -> bool:
-    """Whether a commit file has several names."""
+    """Whether a commit file has several hard links."""
     return os.fstat(commit_file.fileno()).st_nlink > 1
 
 
 def check_place(opened: _kernel.File, path: Path, name: str) -> None:
-    """Raise StaleHandleError if an open file is no longer the one of its name in a directory, which was moved."""
+    """Raise StaleHandleError if an open file is no longer at its path, because the directory was moved."""
     if not opened.is_at(f"{path}/{name}"):
-        raise StaleHandleError(
-            f"{path}: is another directory than when this began, which has changed nothing there; do it again"
-        )
+        raise StaleHandleError(f"{path}: another directory was put at this path; nothing was changed in it: try again")

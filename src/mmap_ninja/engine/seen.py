@@ -13,13 +13,13 @@ from mmap_ninja.format.meta import Meta
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What a handle saw at one moment, beside its samples.
+    """What a handle saw at one moment, in addition to its samples.
 
     Args:
-        identity: The commit; None where there is no dataset yet.
+        identity: The commit; None if there is no dataset yet.
         metadata: The user's.
         complete: Whether the build that made the dataset has ended.
-        look: What was found out about the commit file; None where nothing rests on that.
+        look: The look at the commit file; None if nothing relies on one.
     """
 
     identity: Identity | None
@@ -29,7 +29,7 @@ class Snapshot:
 
 
 class Seen:
-    """One commit, and the open files that hold it; never changed."""
+    """One commit, and the open files that hold it; immutable."""
 
     __slots__ = ("_content", "column_handles", "edits", "extents", "generation", "num_edits", "rows", "seq", "slot")
     slot: _kernel.Slot
@@ -49,14 +49,14 @@ class Seen:
         place: tuple[int, int, int, int | None] | None = None,
     ) -> None:
         self.slot = slot
-        # Asked for at every commit; None: an older writer left the content out.
+        # Kept, since each commit needs them; the content is None if an older writer left it out.
         self.seq, self.rows, self.num_edits, self._content = place or slot.place
         self.generation = generation
         self.extents = extents
         if edits is None:
             edits = _kernel.Edits().apply(generation.edit_log(0, slot.edits), slot.rows, str(generation.path), 0)
         self.edits = edits
-        self.column_handles: Any = None  # of records: what the handle that shows this makes once, and lets go with it
+        self.column_handles: Any = None  # for records: handles of the columns, made once per commit
 
     @property
     def meta(self) -> Meta:
@@ -65,12 +65,12 @@ class Seen:
 
     @property
     def num_samples(self) -> int:
-        """Rows that no edit hides."""
+        """The number of rows that no edit hides."""
         return self.slot.rows - self.edits.hidden
 
     @property
     def content(self) -> int:
-        """The sum of the hashes of all blocks."""
+        """The content sum: the sum of the hashes of all blocks."""
         content = self._content
         if content is None:
             content = self._content = self.generation.content_sum(self.slot, self.extents)
@@ -78,7 +78,7 @@ class Seen:
 
     @property
     def base(self) -> _kernel.Slot:
-        """For the log to go on from: the slot, with its content in any case."""
+        """The slot from which the log continues, always with its content sum."""
         if self.slot.carries & _kernel.SUMS:
             return self.slot
         slot = self.slot.copy()
@@ -87,13 +87,13 @@ class Seen:
 
     @property
     def identity(self) -> Identity:
-        """What no other commit has, of this dataset or another."""
+        """Identifies this commit among all commits of all datasets."""
         slot = self.slot
         return Identity(slot.uuid, slot.generation, slot.meta_digest, slot.rows, slot.edits, self.content)
 
     @property
     def snapshot(self) -> Snapshot:
-        """For a view to keep, and a pickle to come back to."""
+        """The commit, for views and pickles."""
         look = self.generation.commit.looked if self.generation.commit is not None else None
         complete = bool(self.slot.flags & _kernel.COMPLETE)
         return Snapshot(self.identity, self.meta.metadata, complete, None if self.slot.durable else look)
@@ -106,11 +106,11 @@ class Seen:
 
     @property
     def garbage(self) -> int:
-        """Bytes of the files that no sample needs any more."""
+        """Bytes of the files that no sample needs."""
         return sum(unneeded(self.generation, self.edits)) + self.extents[self.meta.edits_index]
 
     def edits_of(self, slot: _kernel.Slot) -> _kernel.Edits:
-        """The edits of a commit that goes on from this one: those that are not known yet are read."""
+        """The edits of a commit that continues this one; only new ones are read."""
         known = self.slot.edits
         if known == slot.edits:
             return self.edits
@@ -119,11 +119,11 @@ class Seen:
         )
 
     def check(self, edit: Edit, looked_in: "Seen | None") -> None:
-        """Raise StaleHandleError if the samples that an edit is about are no longer there.
+        """Raise StaleHandleError if the samples of an edit are no longer there.
 
         Args:
             edit: The edit.
-            looked_in: The commit in which they were looked up, where that is known.
+            looked_in: The commit in which they were looked up, if known.
         """
         path = self.generation.path
         if (
@@ -133,25 +133,25 @@ class Seen:
             and not self.goes_on_from(looked_in.identity)
         ):
             raise StaleHandleError(
-                f"{path}: was rolled back since this handle looked, as by a backup that was restored in its "
-                "place; nothing was changed: call refresh() and look again"
+                f"{path}: the dataset was rolled back after this handle's snapshot, as by restoring a backup in place; "
+                "nothing was changed: call refresh() and look again"
             )
         edit.check(self.meta.numbering, self.edits, str(path))
 
     def is_followed_by(self, found: Newest) -> bool:
-        """Whether the newest commit, which is of the same generation, goes on from this one."""
+        """Whether the newest commit, of the same generation, continues this one."""
         commit = self.generation.commit
         looked = commit.looked if commit is not None else None
         kept = looked is not None and any(slot.is_same(self.slot) for _, slot in looked.slots)
         if kept and found.slot.seq > self.slot.seq:
             return True
-        # As the sums of the files tell.
+        # Compares the content sums.
         return Seen(found.slot, found.generation, found.extents, self.edits).goes_on_from(self.identity)
 
     def goes_on_from(self, identity: Identity) -> bool:
-        """Whether all that another commit of this generation held is here, before what was added since."""
+        """Whether this commit continues another one of its generation: contains all of it, and only added to it."""
         own = self.slot
-        if identity == Identity.of_0x(own.uuid, own.generation, identity.rows):  # before it was upgraded
+        if identity == Identity.of_0x(own.uuid, own.generation, identity.rows):  # from before the upgrade
             return identity.rows <= own.rows
         if identity[:3] != (own.uuid, own.generation, own.meta_digest):
             return False
@@ -173,7 +173,7 @@ class Seen:
         own = self.slot
         if not self.goes_on_from(identity):
             raise StaleHandleError(
-                f"{self.generation.path}: holds generation {own.generation} with {own.rows} samples, where generation "
+                f"{self.generation.path}: generation {own.generation} with {own.rows} rows where generation "
                 f"{identity.generation} with {identity.rows} was expected: it was replaced or rolled back; open the "
                 "path again"
             )

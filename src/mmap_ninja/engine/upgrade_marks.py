@@ -1,10 +1,10 @@
-"""What stays of a 0.x directory when it has been upgraded: small files that make 0.9 refuse it.
+"""Marks in an upgraded 0.x directory: small files that make 0.9 refuse it.
 
-0.9 takes a directory for an empty dataset, over which its first append writes, if it finds no `starts/dtype.ninja` (for
-strings) or `shapes_are_flat.ninja` (for ragged ones). Where they are, it opens the arrays beside them, and so NumPy is
-asked for a dtype whose name is the mark: it refuses, and quotes it.
+If 0.9 finds no `starts/dtype.ninja` (for strings) or `shapes_are_flat.ninja` (for ragged datasets), it treats a
+directory as an empty dataset, and its first append overwrites it. If it finds them, it opens the arrays beside them:
+then it asks NumPy for a dtype with the mark as its name, and NumPy refuses and quotes it.
 
-`UPGRADE` says which folders are to be marked and cleared. It is written before the commit file, and removed at the end.
+`UPGRADE` lists the folders to mark and to clear. It is written before the commit file, and removed at the end.
 """
 
 import errno
@@ -28,15 +28,15 @@ _ZSTD: Final = ("zstd_level.ninja", "zstd_dict.ninja")
 _MARKED: Final = (LEGACY_DATA, _DTYPE, *_EMPTIED, _FLAT, _TYPE)
 FOLDERS: Final = ("starts", "ends", "shapes", "flattened_shapes")
 FILES: Final = (*_MARKED, *_ZSTD)
-LEFT_BY_0X: Final = (_TYPE, _FLAT, _DTYPE, LEGACY_DATA)  # one of them at least
+LEFT_BY_0X: Final = (_TYPE, _FLAT, _DTYPE, LEGACY_DATA)  # at least one of them
 
 _TEMPORARY: Final = ".new"
 _LIST_LIMIT: Final = 4096
-_DEPTH: Final = 2  # the shapes of ragged samples can be a ragged directory
+_DEPTH: Final = 2  # the shapes of ragged samples can be a ragged directory themselves
 
 
 def is_marked(folder: Path) -> bool:
-    """Whether a directory of 0.x was upgraded, or is an index of one that was."""
+    """Whether a directory of 0.x was upgraded, or is an index folder of one that was."""
     try:
         return files.read(f"{folder}/{_DTYPE}", len(MARK)) == MARK
     except OSError:
@@ -44,7 +44,7 @@ def is_marked(folder: Path) -> bool:
 
 
 def detect(path: Path) -> bool:
-    """Whether a directory was written by 0.x, whole or in part; one with a commit file was not, or was upgraded."""
+    """Whether a directory is, at least in part, one of 0.x; with a commit file it is not, or no longer."""
     if os.path.lexists(f"{path}/{COMMIT}"):
         return False
     for name in LEFT_BY_0X:
@@ -54,15 +54,15 @@ def detect(path: Path) -> bool:
 
 
 def owns(path: Path, name: str) -> bool:
-    """Whether a name in a dataset's directory is a mark."""
+    """Whether a name in a dataset's directory belongs to the marks."""
     return is_marked(path if name.removesuffix(_TEMPORARY) in _MARKED else path / name)
 
 
 def announce(path: Path, marked: str, cleared: list[str]) -> None:
-    """Store which folders `finish` will mark and clear, durably: a commit file may make the directory today's now.
+    """Store, durably, which folders `finish` will mark and clear; after this the commit file may be created.
 
     Raises:
-        ReadOnlyError: if one of them could not be changed.
+        ReadOnlyError: if one of them cannot be changed.
     """
     names = [name for name in (marked, *cleared) if _is_plain(name)]
     for name in names:
@@ -73,17 +73,19 @@ def announce(path: Path, marked: str, cleared: list[str]) -> None:
 
 
 def finish(path: Path, *, keeps_data: bool) -> None:
-    """Mark an upgraded directory, and remove what only 0.x reads; under the lock. Goes on where it was interrupted.
+    """Mark an upgraded directory, and remove what only 0.x reads; the caller holds the lock. Can be repeated.
 
     Args:
         path: The dataset's directory.
         keeps_data: Whether `data.ninja` is the payload of a generation.
     """
-    files.sync_directory(path)  # whoever has made the commit file may have died before its name was on the medium
+    files.sync_directory(path)  # the process that made the commit file may have died before its name was on the disk
     list_path = path / UPGRADE
     names = files.read(list_path, _LIST_LIMIT).decode("utf-8", "replace").split("\n")
     marked, *cleared = [name for name in names if _is_plain(name)] or FOLDERS[:1]
-    for name in sorted({marked, FOLDERS[0]}):  # the usual one in any case: 0.9 would write over what has none
+    for name in sorted(
+        {marked, FOLDERS[0]}
+    ):  # always the default folder, too, without which 0.9 would overwrite the directory
         _mark(path / name, keeps_data=False)
     _mark(path, keeps_data=keeps_data)
     _put(path / _FLAT, bytes(4))
@@ -94,13 +96,13 @@ def finish(path: Path, *, keeps_data: bool) -> None:
             _clear(path / name, _DEPTH)
     for name in _ZSTD:
         files.remove(path / name)
-    files.sync_directory(path)  # the list goes last, also where the file system does not keep the order of names
+    files.sync_directory(path)  # the list must go last, also on filesystems that do not keep the order of names
     files.remove(list_path)
     files.sync_directory(path)
 
 
 def retire_data(path: Path) -> None:
-    """Let go of the payload of a marked directory that no generation names any more."""
+    """Remove the 0.x payload of a marked directory when no generation names it any more."""
     data_path = path / LEGACY_DATA
     if is_marked(path) and data_path.exists() and data_path.stat().st_size:
         _put(data_path, b"")
@@ -108,7 +110,7 @@ def retire_data(path: Path) -> None:
 
 def _mark(folder: Path, *, keeps_data: bool) -> None:
     if os.path.lexists(folder) and (folder.is_symlink() or not folder.is_dir()):
-        return  # the user's
+        return  # a file of the user
     files.make_directories(folder)
     _put(folder / _DTYPE, MARK)
     for name in _EMPTIED if keeps_data else (*_EMPTIED, LEGACY_DATA):
@@ -117,7 +119,7 @@ def _mark(folder: Path, *, keeps_data: bool) -> None:
 
 
 def _put(path: Path, content: bytes) -> None:
-    # Renamed, since 0.9 may have the old one open, or open it now.
+    # By renaming, since 0.9 may have the old file open.
     new_path = path.with_name(path.name + _TEMPORARY)
     files.remove(new_path)
     with ExitStack() as stack:
@@ -132,7 +134,7 @@ def _put(path: Path, content: bytes) -> None:
 
 
 def _clear(folder: Path, depth: int) -> None:
-    """Remove an array of 0.x, or a ragged directory of it; other files stay, and so does the folder then."""
+    """Remove an array or ragged directory of 0.x; other files stay, and then the folder does, too."""
     if folder.is_symlink() or not folder.is_dir():
         return
     for name in files.names(folder):

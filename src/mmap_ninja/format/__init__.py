@@ -1,1 +1,1 @@
-"""The files of a dataset as bytes: names, the meta file, commit slots. Nothing here reads or writes one."""
+"""The files of a dataset as bytes: names, the meta file, commit slots. No I/O happens here."""

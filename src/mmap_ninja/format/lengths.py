@@ -1,4 +1,4 @@
-"""How long each file of a generation is, by a rule that the kernel has, too: a test holds the two together."""
+"""The lengths of a generation's files. The kernel has the same rules; a test compares the two."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from mmap_ninja.format.slots import EDIT_SIZE, SUM_SIZE
 
 @dataclass(frozen=True, slots=True)
 class FileRule:
-    """What a commit says of one file: the kernel's struct of this name, without what is open."""
+    """How long a file is at a commit: the kernel's struct of this name, without the open file."""
 
     length: LengthRule
     unit: int
-    offsets: int  # index of the offsets file that a payload's length is read from
-    sealed: bool  # its complete blocks have sums, and its end is in the digest
+    offsets: int  # of a payload: index of the offsets file that gives its length
+    sealed: bool  # its complete blocks have sums, the rest is covered by the digest
 
 
 _EDITS: Final = FileRule(LengthRule.EDITS, EDIT_SIZE, 0, sealed=True)
@@ -24,7 +24,7 @@ _SUMS: Final = FileRule(LengthRule.SUMS, SUM_SIZE, 0, sealed=False)
 
 
 def file_rules(columns: Sequence[Column]) -> tuple[FileRule, ...]:
-    """The rules of a generation's files, in their order: those of each column, then edits and sums."""
+    """The rules of a generation's files in their order: those of each column, then edits and sums."""
     rules: list[FileRule] = []
     for column in columns:
         sealed = not isinstance(column.type, Array) or column.type.sealed
@@ -36,16 +36,15 @@ def file_rules(columns: Sequence[Column]) -> tuple[FileRule, ...]:
 
 
 def extents(rules: Sequence[FileRule], rows: int, edits: int, ends: Sequence[int]) -> list[int]:
-    """How many bytes of each file belong to a commit of so many rows and edits.
+    """The bytes of each file that belong to a commit.
 
     Args:
-        rules: Those of the generation's files, in their order.
+        rules: The rules of the generation's files, in their order.
         rows: The commit's rows.
         edits: Its edits.
-        ends: For each file that is a payload, the offset at `rows`, where its last row ends; what stands for other
-            files is not looked at.
+        ends: For each payload, the offset at `rows`, where its last row ends; entries of other files are ignored.
     """
-    blocks = 0  # complete, of the sealed files so far
+    blocks = 0  # complete blocks of the sealed files so far
     found = []
     for rule, end in zip(rules, ends, strict=True):
         match rule.length:

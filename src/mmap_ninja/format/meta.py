@@ -1,4 +1,4 @@
-"""The meta file of a generation: bytes to values and back. `docs/format.md` is the specification."""
+"""The meta file of a generation, from bytes to values and back. `docs/format.md` is the specification."""
 
 import json
 import operator
@@ -15,13 +15,15 @@ from mmap_ninja.format.slots import FORMAT_VERSION
 
 META_SIZE_LIMIT: Final = 16 << 20
 META_DEPTH_LIMIT: Final = 32
-_METADATA_LIMIT: Final = META_SIZE_LIMIT // 2  # indented one level deeper in the meta file, beside the other keys
-FILE_ID_LIMIT: Final = 65_535  # it shares 64 bits with the block number in the seed of a sum
+_METADATA_LIMIT: Final = (
+    META_SIZE_LIMIT // 2
+)  # half, since the meta file indents it one level deeper, and has other keys
+FILE_ID_LIMIT: Final = 65_535  # the seed of a sum holds it and the block number in 64 bits
 
 Kind = Literal["strings", "bytes", "array", "ragged", "records"]
 _KINDS: Final = ("strings", "bytes", "array", "ragged", "records")
 _KEYS: Final = {"format", "features", "uuid", "generation", "kind", "columns", "files", "metadata"}
-_NUMBER_LIMIT: Final = 1 << 63  # as they are signed elsewhere
+_NUMBER_LIMIT: Final = 1 << 63  # since the kernel and NumPy use signed numbers
 _IS_KNOWN: Final = operator.attrgetter("type.is_known")
 _ID: Final = operator.attrgetter("id")
 _UUID: Final = re.compile("[0-9a-f]{32}")
@@ -35,7 +37,7 @@ _COLUMN_TYPES: Final[dict[str, type[ColumnType]]] = {
 
 @dataclass(frozen=True, slots=True)
 class FileEntry:
-    """One file of a generation: `id` names it in sums and digest, `column` is None where all columns share it."""
+    """A file of a generation: `id` is its number in sums and digest, `column` is None if all columns share it."""
 
     id: int
     role: Role
@@ -45,7 +47,7 @@ class FileEntry:
 
 @dataclass(frozen=True, slots=True)
 class Meta:
-    """What one generation consists of; written once, never changed."""
+    """The content of a generation's meta file; it is written once and never changed."""
 
     uuid: bytes
     generation: int
@@ -53,9 +55,9 @@ class Meta:
     columns: tuple[Column, ...]
     files: tuple[FileEntry, ...]
     metadata: dict[str, Any]
-    # What follows from the rest.
-    rules: tuple[FileRule, ...] = field(init=False, repr=False, compare=False)  # of each of `files`
-    is_known: bool = field(init=False, repr=False, compare=False)  # whether its columns tell enough to have rows
+    # Derived from the fields above.
+    rules: tuple[FileRule, ...] = field(init=False, repr=False, compare=False)  # one for each of `files`
+    is_known: bool = field(init=False, repr=False, compare=False)  # whether all column types suffice to read samples
     _places: dict[tuple[Role, int | None], int] = field(init=False, repr=False, compare=False)
     _encoded: bytes | None = field(default=None, init=False, repr=False, compare=False)
 
@@ -72,21 +74,21 @@ class Meta:
 
     @property
     def edits_index(self) -> int:
-        """Position in `files` of the edits file: all but the sums are before it."""
+        """Position in `files` of the edits file; only the sums come after it."""
         return len(self.files) - 2
 
     @property
     def numbering(self) -> tuple[bytes, str]:
-        """What two generations share that number the same rows alike: then one's edits speak of the other's rows."""
+        """Equal for two generations with the same row numbers: then the edits of one apply to the rows of the other."""
         return self.uuid, self.files[-2].name
 
     @property
     def reads_as_itself(self) -> bool:
-        """Whether its file, when it is read, is sure to give the same again, and not to be refused."""
+        """Whether reading its file is certain to succeed and to give an equal value."""
         ids = [*map(_ID, self.files), *map(_ID, self.columns)]
         return (
-            not self.metadata  # which the user could change
-            # Of a dtype, a file tells less than NumPy knows; a name can be of a class of the user's.
+            not self.metadata  # the user could change it
+            # A file holds less of a dtype than NumPy does; a name can be of a subclass of str.
             and all(type(c.name) is str and isinstance(c.type, Text | Binary | Json) for c in self.columns)
             and max(ids) <= FILE_ID_LIMIT
             and self.generation < _NUMBER_LIMIT
@@ -108,7 +110,7 @@ class Meta:
             "metadata": self.metadata,
         }
         encoded = json.dumps(document, ensure_ascii=False, allow_nan=False, indent=1).encode()
-        object.__setattr__(self, "_encoded", encoded)  # asked for several times, and slow
+        object.__setattr__(self, "_encoded", encoded)  # slow, and called several times
         return encoded
 
 
@@ -120,7 +122,7 @@ def new_meta(
     metadata: dict[str, Any],
     kept: tuple[FileEntry, ...] = (),
 ) -> Meta:
-    """The meta of a generation that goes on with the `kept` files of another, and has new ones for the rest."""
+    """The meta of a generation that keeps the files `kept` of another, and has new ones for the rest."""
     entries = {(file.role, file.column): file for file in kept}
     next_id = 1 + max(map(_ID, kept), default=0)
     files = []
@@ -135,7 +137,7 @@ def new_meta(
 
 
 def _roles(columns: tuple[Column, ...]) -> list[tuple[Role, int | None]]:
-    """What the files of a generation are, in their order: payload before offsets before sums, as they are written."""
+    """The files of a generation in the order of writing: payload before offsets before sums."""
     roles: list[tuple[Role, int | None]] = []
     for column in columns:
         roles += [(role, column.id) for role in column.type.files()]
@@ -143,14 +145,14 @@ def _roles(columns: tuple[Column, ...]) -> list[tuple[Role, int | None]]:
 
 
 def first_columns(kind: Kind) -> tuple[Column, ...]:
-    """The columns of an empty dataset: of records, none are known yet."""
+    """The columns of an empty dataset; for records, none are known yet."""
     if kind == "records":
         return ()
     return one_column(_COLUMN_TYPES[kind]())
 
 
 def one_column(column: ColumnType) -> tuple[Column, ...]:
-    """The columns of a dataset that has one, which has no name."""
+    """The columns of a dataset with only one, which has no name."""
     return (Column(0, "", column),)
 
 
@@ -162,24 +164,24 @@ def check_metadata(metadata: object) -> None:
         encoded = json.dumps(metadata, ensure_ascii=False, allow_nan=False, indent=1)
         size = len(encoded.encode())
         document = json.loads(encoded)
-        _check_depth(document, depth=1)  # as deep as it lies in the meta file
+        _check_depth(document, depth=1)  # its depth in the meta file
     except (TypeError, ValueError, RecursionError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"metadata: {error}; it must hold what JSON can") from None
+        raise kind(f"metadata: {error}; expected values that JSON can hold") from None
     if size > _METADATA_LIMIT:
         raise ValueError(
-            f"metadata: {size} bytes of JSON, expected at most {_METADATA_LIMIT}; store large values as files"
+            f"metadata: got {size} bytes of JSON, expected at most {_METADATA_LIMIT}; store large values in files"
         )
     if document != metadata:
-        raise TypeError("metadata: it would come back changed from JSON; use str keys, lists instead of tuples")
+        raise TypeError("metadata: JSON would change it; use str keys, and lists instead of tuples")
 
 
 def decode_meta(data: bytes, where: str) -> Meta:
-    """Parse a meta file's content and check all that it says.
+    """Parse a meta file's content and check all of it.
 
     Raises:
-        CorruptDatasetError: if anything is missing, of a wrong type, or names a file outside the directory.
-        FormatVersionError: if it is of a newer format.
+        CorruptDatasetError: if anything is missing or of a wrong type, or a file name leads out of the directory.
+        FormatVersionError: if the format is newer.
     """
     document = _decode_header(data, where)
     kind = document["kind"]
@@ -187,15 +189,15 @@ def decode_meta(data: bytes, where: str) -> Meta:
     files = _decode_files(document["files"], kind, columns, where)
     metadata = _typed(document["metadata"], dict, "metadata", where)
     try:
-        _check_depth(metadata, depth=1)  # all else has a fixed depth, and is checked
+        _check_depth(metadata, depth=1)  # the rest has a fixed depth, and is checked below
     except ValueError as error:
-        raise _refusal(where, f"metadata {error}", "JSON of less depth") from None
+        raise _refusal(where, f"metadata {error}", "less nesting") from None
     generation = _unsigned(document["generation"], "generation", where)
     return Meta(bytes.fromhex(document["uuid"]), generation, kind, columns, files, metadata)
 
 
 def _decode_header(data: bytes, where: str) -> dict[str, Any]:
-    """The document, of which all but its columns, files and metadata is checked."""
+    """The document; all but its columns, files and metadata is checked."""
     if len(data) > META_SIZE_LIMIT:
         raise _refusal(where, f"{len(data)} bytes", f"at most {META_SIZE_LIMIT}")
     try:
@@ -246,7 +248,7 @@ def _decode_column(entry: object, where: str) -> Column:
     except (ValueError, TypeError, RecursionError) as error:
         raise _refusal(where, f"column {document!r:.80} ({error})", "a type that this version knows") from None
     except ImportError as error:
-        raise ImportError(f"{where}: its dtype needs a package that is not installed ({error})") from None
+        raise ImportError(f"{where}: a dtype needs a package that is not installed ({error})") from None
     number = _unsigned(document["id"], "column id", where)
     return Column(number, _typed(document["name"], str, "name", where), column_type)
 
@@ -265,7 +267,7 @@ def _decode_files(entries: object, kind: Kind, columns: tuple[Column, ...], wher
 
 
 def _decode_file(entry: object, adopting: int | None, where: str) -> FileEntry:
-    """One file; `adopting`: the column whose payload may be that of 0.x."""
+    """The entry of a file; `adopting`: the column whose payload may be that of 0.x."""
     if not isinstance(entry, dict) or entry.keys() != {"id", "role", "column", "name"}:
         raise _refusal(where, f"file {entry!r:.80}", "id, role, column and name")
     name = entry["name"]
@@ -275,7 +277,7 @@ def _decode_file(entry: object, adopting: int | None, where: str) -> FileEntry:
     if name == LEGACY_DATA and adopting is not None:
         role, column = "data", adopting
     if role is None or role != entry["role"] or column != entry["column"]:
-        raise _refusal(where, f"file {entry!r:.200}", "a name that says the file's role and column")
+        raise _refusal(where, f"file {entry!r:.200}", "a name made of the file's role and column")
     number = _unsigned(entry["id"], "file id", where)
     if not 1 <= number <= FILE_ID_LIMIT:
         raise _refusal(where, f"file id {number}", f"1 to {FILE_ID_LIMIT}")
@@ -296,7 +298,7 @@ def _unsigned(value: object, name: str, where: str) -> int:
     if type(value) is not int:
         raise _refusal(where, f"{name} is {value!r:.80}", "int")
     if not 0 <= value < _NUMBER_LIMIT:
-        raise _refusal(where, f"{name} is {value}", "a number below 2^63")
+        raise _refusal(where, f"{name} is {value}", "a number from 0 to 2^63 - 1")
     return value
 
 
@@ -308,7 +310,7 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 def _check_depth(value: object, depth: int = 0) -> None:

@@ -9,7 +9,7 @@ BUILD: Final = "BUILD"
 UPGRADE: Final = "UPGRADE"
 FIRST_OFFSET: Final = bytes(8)
 
-LEGACY_DATA: Final = "data.ninja"  # the payload of a 0.x directory that was upgraded
+LEGACY_DATA: Final = "data.ninja"  # the payload of an upgraded 0.x directory
 FILE_NAME: Final = re.compile(
     r"(?:c(?P<column>[0-9]{1,5})\.(?P<of_column>data|offsets|sizes|shapes|nulls)|(?P<shared>edits|sums))-[0-9]{1,20}"
 )
@@ -26,18 +26,18 @@ def meta_name(generation: int) -> str:
 
 
 def is_own_name(name: str) -> bool:
-    """Whether a file of this name in a dataset's directory is the dataset's."""
+    """Whether a file of this name in a dataset's directory belongs to the dataset."""
     return _OWN_NAME.fullmatch(name) is not None
 
 
 def holds_samples(name: str, size: int) -> bool:
-    """Whether a file of this name and size holds more than what it was created with."""
+    """Whether a file of this name and size holds samples, not only its initial bytes."""
     match = FILE_NAME.fullmatch(name)
     empty = {"data": 0, "offsets": len(FIRST_OFFSET), "sizes": 0, "shapes": 0, "nulls": 0}
     return match is not None and match["of_column"] in empty and size > empty[match["of_column"]]
 
 
 def generation_of(name: str) -> int | None:
-    """The generation that a file's name says it was made for."""
+    """The generation for which a file was created, from its name."""
     match = _GENERATION.search(name) if is_own_name(name) else None
     return int(match[1]) if match else None

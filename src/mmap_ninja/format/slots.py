@@ -1,4 +1,4 @@
-"""The commit slots, which the kernel lays out: it reads and writes them on the hot path."""
+"""The commit slots. Their layout is in the kernel, which reads and writes them on the hot path."""
 
 from typing import Final
 
@@ -8,4 +8,4 @@ FORMAT_VERSION: Final = 1
 KNOWN_FEATURES: Final = 0
 COMMIT_SIZE: Final = _kernel.SLOTS * _kernel.SLOT_STRIDE
 EDIT_SIZE: Final = 32
-SUM_SIZE: Final = 24  # an entry of the sums file: file, block, sum
+SUM_SIZE: Final = 24  # of an entry of the sums file: file, block, sum

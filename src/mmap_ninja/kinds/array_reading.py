@@ -1,4 +1,4 @@
-"""Reading samples of one shape, which are one array: by NumPy's rules and protocols."""
+"""Reading samples of one shape as one array, by NumPy's rules and protocols."""
 
 import mmap
 from collections.abc import Iterable, Iterator
@@ -16,7 +16,7 @@ from mmap_ninja.kinds.sequence import Indices
 from mmap_ninja.kinds.state import Live
 
 DTypeLike = npt.DTypeLike
-_CHUNK = 1 << 24  # bytes that are compared at once
+_CHUNK = 1 << 24  # bytes that are compared at a time
 
 
 class ArrayHandle(DatasetHandle[AnyArray]):
@@ -31,7 +31,7 @@ class ArrayHandle(DatasetHandle[AnyArray]):
 
     @property
     def _array(self) -> AnyArray:
-        """All samples as one read-only array; over the map, unless this is a view by indices."""
+        """All samples as one read-only array; a view of the map, unless this is a view by indices."""
         return _as_array(column_of(self))
 
     @property
@@ -41,18 +41,18 @@ class ArrayHandle(DatasetHandle[AnyArray]):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """`(n, ...)`; only `(0,)` before the first sample."""
+        """`(n, ...)`; `(0,)` before the first sample."""
         column = column_of(self)
         return (len(column), *column.sample_shape)
 
     @property
     def ndim(self) -> int:
-        """Dimensions of the array of all samples."""
+        """Number of dimensions of the array of all samples."""
         return len(self.shape)
 
     @property
     def size(self) -> int:
-        """Elements of all samples."""
+        """Number of elements of all samples."""
         return int(np.prod(self.shape, dtype=object))
 
     @property
@@ -73,15 +73,16 @@ class ArrayHandle(DatasetHandle[AnyArray]):
         """The samples at many positions as one array, in one native call.
 
         Args:
-            indices: Integers in any order and number, negative ones counted from the end; a boolean mask; a slice.
-            out: Where to put them: `[len(indices), *shape[1:]]` of this dtype.
+            indices: Integers in any order, also repeated, negative ones counted from the end; a boolean mask; or a
+                slice.
+            out: The array to fill: `[len(indices), *shape[1:]]` of this dtype.
 
         Returns:
             `[len(indices), *shape[1:]]`, owned and writable; or `out`. In a nullable column of records, a masked array.
 
         Raises:
             IndexError: if an index is out of range.
-            ValueError: if `out` has another shape or dtype.
+            ValueError: if `out` has the wrong shape or dtype.
         """
         taken, nulls = self._take_rows(indices, out)
         if nulls is None:
@@ -90,40 +91,46 @@ class ArrayHandle(DatasetHandle[AnyArray]):
         return np.ma.MaskedArray(taken, mask)
 
     def __getitems__(self, indices: Indices) -> list[AnyArray]:
-        """What PyTorch's DataLoader calls for a batch: a list of its samples, over one array."""
+        """A batch for PyTorch's DataLoader, which calls this: a list of samples that share one array."""
         return list(self.take(indices)) if column_of(self).null_mask([]) is None else self._take(indices)
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> AnyArray:
-        """All samples as one array: over the map and read-only, unless a copy is asked for, or another dtype."""
+        """All samples as one read-only view of the map, or as a copy for another dtype or with `copy=True`."""
         array = self._array
         if (nulls := column_of(self).null_mask(None)) is not None and nulls.any():
-            raise ValueError(f"{self.path}: sample {int(np.argmax(nulls))} is null, which no array holds; see take")
+            raise ValueError(
+                f"{self.path}: sample {int(np.argmax(nulls))} is null, and arrays hold no nulls; use take for a masked "
+                "array"
+            )
         if dtype is not None and array.dtype != dtype:
             if copy is False:
-                raise ValueError(f"{self.path}: cannot be {np.dtype(dtype)} without a copy")
+                raise ValueError(
+                    f"{self.path}: dtype {self.dtype} cannot become {np.dtype(dtype)} without a copy; leave out "
+                    "copy=False"
+                )
             return array.astype(dtype)
         return array.copy() if copy else array
 
     def __dlpack__(self, **options: Any) -> Any:
-        """All samples for another library: over a private map without a copy, what it writes there stays in its memory.
+        """All samples for another library: not copied, over a private map; what it writes there is not stored.
 
         A view is copied.
         """
-        # Not the map that samples are views of: PyTorch 2.13 takes read-only memory for writable, and a write would
-        # kill the process.
+        # Not the map that samples view: PyTorch 2.13 treats read-only memory as writable, and a write would kill the
+        # process.
         if options.get("copy") or (array := self._private_map()) is None:
             array = self._array.copy()
         options.pop("copy", None)
         return array.__dlpack__(**options)
 
     def _private_map(self) -> AnyArray | None:
-        """All samples over a writable map of their own, whose changes go nowhere; None for what lies otherwise."""
+        """All samples in a private writable map, whose changes are not stored; None if no file holds them in order."""
         state = self._now()
         column = column_of(self)
         whole = column.whole() if column.is_mapped and column.dtype is not None else None
         if not isinstance(state, Live) or whole is None or not whole.flags.c_contiguous or whole.nbytes == 0:
             return None
-        if self._state is not state:  # another thread has moved it meanwhile
+        if self._state is not state:  # another thread has moved the handle meanwhile
             return None
         private = mmap.mmap(state.seen.generation.opened[0].fileno(), whole.nbytes, access=mmap.ACCESS_COPY)
         return np.frombuffer(private, whole.dtype, whole.size).reshape(whole.shape)
@@ -138,7 +145,7 @@ class ArrayHandle(DatasetHandle[AnyArray]):
             wanted = np.asarray(value)
         except ValueError:
             return
-        column = column_of(self)  # another thread may move this handle to other shapes
+        column = column_of(self)  # one snapshot: another thread may move the handle to other shapes
         if column.dtype is None or wanted.shape != column.sample_shape:
             return
         step = max(_CHUNK // max(wanted.size * column.dtype.itemsize, 1), 1)
@@ -149,7 +156,7 @@ class ArrayHandle(DatasetHandle[AnyArray]):
             except TypeError:  # structured dtypes that cannot be compared
                 return
             if equal.shape != part.shape:
-                return  # nor can these
+                return
             yield from (first + np.flatnonzero(equal.reshape(len(part), -1).all(axis=1))).tolist()
 
     def extend(self, samples: Iterable[AnyArray], verbose: bool = False) -> None:
@@ -162,7 +169,7 @@ class ArrayHandle(DatasetHandle[AnyArray]):
         Raises:
             TypeError: if a sample's values do not fit the dtype; nothing is stored then.
             ValueError: if a sample has another shape.
-            ReadOnlyError: if the handle, the permissions or the medium do not allow it.
+            ReadOnlyError: if the handle, the permissions or the filesystem do not allow it.
         """
         batch = self._batch_of(samples) if isinstance(samples, ArrayHandle | np.ndarray) else samples
         if isinstance(batch, np.ndarray):
@@ -176,7 +183,7 @@ class ArrayHandle(DatasetHandle[AnyArray]):
 
 
 def _sliced(column: Column, key: Any) -> AnyArray:
-    """What NumPy's indexing gives; of samples that lie in no map as they are, a slice reads only its own."""
+    """The result of NumPy's indexing; where samples are not mapped as they are, a slice reads only its own."""
     first = key[0] if isinstance(key, tuple) and key else key
     whole = column.whole()
     if isinstance(first, slice):
@@ -185,12 +192,12 @@ def _sliced(column: Column, key: Any) -> AnyArray:
             column = column.selected_range(chosen.start, chosen.step, len(chosen))
             key = (slice(None), *(key[1:] if isinstance(key, tuple) else ()))
     elif hasattr(key, "__array__"):
-        key = np.asarray(key)  # a tensor of one element, which NumPy takes for one index
+        key = np.asarray(key)  # NumPy would take a tensor of one element for one index
     sliced: AnyArray = (_as_array(column) if whole is None else whole)[key]
     return sliced
 
 
 def _as_array(column: Column) -> AnyArray:
-    """All samples as one read-only array; over the map, unless they do not lie in it in their order."""
+    """All samples as one read-only array; a view of the map if it holds them in their order."""
     whole = column.whole()
     return column.take_rows(slice(None), None)[0] if whole is None else whole

@@ -1,4 +1,4 @@
-"""`concat`: several datasets as one list, of which nothing is copied."""
+"""`concat`: several datasets as one list, without a copy."""
 
 import itertools
 import operator
@@ -17,13 +17,13 @@ from mmap_ninja.kinds.state import Positions, Selection
 
 @exported
 class Concat(Sequence[Any]):
-    """What `concat` gives: a read-only list of the samples of several datasets or views, on what they see now.
+    """A read-only list of the samples of several datasets or views, from `concat`.
 
-    It pickles as its parts do.
+    It shows the snapshots that the parts had when it was made, also after pickling.
 
     Args:
         parts: Datasets or views of one class.
-        chosen: Which samples it has, by their positions in all parts together; None: all.
+        chosen: Positions of its samples in the list of all parts' samples; None: all.
 
     Example:
         >>> from mmap_ninja import StringsMmap
@@ -35,11 +35,13 @@ class Concat(Sequence[Any]):
     def __init__(self, parts: Sequence[DatasetHandle[Any]], chosen: Selection | None = None) -> None:
         self._parts = tuple(parts)
         self._ends = np.cumsum([len(part) for part in self._parts])
-        self._chosen = range(int(self._ends[-1])) if chosen is None else chosen  # of the positions in all parts
+        self._chosen = (
+            range(int(self._ends[-1])) if chosen is None else chosen
+        )  # positions in the list of all parts' samples
 
     @property
     def parts(self) -> tuple[DatasetHandle[Any], ...]:
-        """The datasets, each as a view of what it was when they were put together."""
+        """The datasets, each as a view of its snapshot when they were concatenated."""
         return self._parts
 
     def __len__(self) -> int:
@@ -61,13 +63,14 @@ class Concat(Sequence[Any]):
         return (self[position] for position in range(len(self)))
 
     def take(self, indices: Indices) -> Any:
-        """The samples at many positions, as `take` of the datasets gives them, with one call to each.
+        """The samples at many positions, with one `take` per dataset.
 
         Args:
-            indices: Integers in any order and number, negative ones counted from the end; a boolean mask; a slice.
+            indices: Integers in any order, also repeated, negative ones counted from the end; a boolean mask; or a
+                slice.
 
         Returns:
-            A list; one array for arrays of one shape; for records a dict of these.
+            As `take` of the datasets: a list, an array for arrays of one shape, or a dict of these for records.
 
         Raises:
             IndexError: if an index is out of range.
@@ -75,14 +78,15 @@ class Concat(Sequence[Any]):
         return self._gathered(indices, [part.take for part in self._parts])
 
     def __getitems__(self, indices: Indices) -> list[Any]:
-        """What PyTorch's DataLoader calls for a batch: a list of samples."""
+        """A batch for PyTorch's DataLoader, which calls this: a list of samples."""
         return cast("list[Any]", self._gathered(indices, [part.__getitems__ for part in self._parts]))
 
     def select(self, indices: Indices) -> "Concat":
-        """A view of some of the samples; nothing is read.
+        """A view of some samples; nothing is read.
 
         Args:
-            indices: Integers in any order and number, negative ones counted from the end; a boolean mask; a slice.
+            indices: Integers in any order, also repeated, negative ones counted from the end; a boolean mask; or a
+                slice.
 
         Raises:
             IndexError: if an index is out of range.
@@ -92,16 +96,17 @@ class Concat(Sequence[Any]):
         return Concat(self._parts, self._at(indices))
 
     def split(self, fractions: Sequence[float], seed: int | None = None) -> list["Concat"]:
-        """Parts of the samples, as views: for training and validation, say. No sample is in two of them.
+        """Disjoint parts of the samples, as views: for training and validation, for example.
 
         Args:
-            fractions: How large a part of the samples each has: numbers from 0 on that add up to at most 1.
-            seed: None: each part is a run of samples. A number: chosen at random, the same ones for the same number and
-                as many samples, now and with later versions. In a part the samples keep their order, so that neighbours
-                on disk stay neighbours: shuffle when you read.
+            fractions: The size of each part as a fraction of all samples: numbers of at least 0 that add up to at most
+                1.
+            seed: None: each part is a run of consecutive samples. A number: the samples are chosen at random; the
+                choice depends only on this number and the count of samples, also in later versions. Each part keeps the
+                order of the samples, so that reading it in order is fast; shuffle when you read.
 
         Raises:
-            ValueError: for other fractions.
+            ValueError: if a fraction is negative, or they add up to more than 1.
         """
         return [self.select(part) for part in parts_of(len(self), fractions, seed)]
 
@@ -117,7 +122,7 @@ class Concat(Sequence[Any]):
             stop: The position to stop before; None: at the end.
 
         Raises:
-            ValueError: if there is none.
+            ValueError: if no sample is equal.
         """
         first, end, _ = slice(start, stop).indices(len(self))
         places = self._places(value)
@@ -144,29 +149,29 @@ class Concat(Sequence[Any]):
         return int(self._ends[part - 1]) if part else 0
 
     def _places(self, value: object) -> Positions:
-        """Positions of the samples that are equal to a value, in their order."""
+        """Positions of the samples that are equal to a value, ascending."""
         found = [
             self._start(part) + position
             for part, samples in enumerate(self._parts)
-            for position in samples._found(value, 0, len(samples))  # noqa: SLF001 - in one pass, as `index` looks
+            for position in samples._found(value, 0, len(samples))  # noqa: SLF001 - one pass over all matches
         ]
         return np.flatnonzero(np.isin(np.asarray(self._chosen), found))
 
     def _at(self, indices: Indices) -> Positions:
-        """Positions in all parts, of those in this list."""
+        """Positions in this list as positions in the list of all parts' samples."""
         at = resolved(indices, len(self))
         if isinstance(self._chosen, range):
             return self._chosen.start + self._chosen.step * at
         return self._chosen[at]
 
     def _gathered(self, indices: Indices, takes: Sequence[Any]) -> Any:
-        """What each part gives of the samples at some positions, in their order."""
+        """The samples at some positions, in their order, gathered from the parts."""
         at = self._at(indices)
         of = np.searchsorted(self._ends, at, side="right")
         order = np.argsort(of, kind="stable")
         bounds = np.searchsorted(of[order], np.arange(len(takes) + 1))
         asked = [order[start:stop] for start, stop in itertools.pairwise(bounds)]
-        # Where nothing is asked for, the first part says what nothing is.
+        # An empty batch has the type that the first part gives.
         used = [part for part, mine in enumerate(asked) if len(mine)] or [0]
         batches = [takes[part](at[asked[part]] - self._start(part)) for part in used]
         return _joined(batches, np.argsort(order))
@@ -174,14 +179,14 @@ class Concat(Sequence[Any]):
 
 @exported
 def concat(datasets: Iterable[DatasetHandle[Any]]) -> Concat:
-    """Several datasets as one list: lazy, read-only, picklable, on what their handles see now.
+    """Several datasets as one list: lazy, read-only and picklable, on the snapshots that their handles see now.
 
     Args:
-        datasets: Datasets or views of one class. What is appended to them later is not in it.
+        datasets: Datasets or views of one class. Samples appended to them later are not in the list.
 
     Raises:
-        TypeError: if they are of several classes, or records of several columns.
-        ValueError: if there are none.
+        TypeError: if their classes differ, or the columns of records.
+        ValueError: if there are no datasets.
 
     Example:
         >>> from mmap_ninja import StringsMmap
@@ -193,22 +198,25 @@ def concat(datasets: Iterable[DatasetHandle[Any]]) -> Concat:
     """
     parts = list(datasets)
     if not parts:
-        raise ValueError("concat: no datasets; give one at least")
+        raise ValueError("concat: expected at least one dataset, got none")
     for part in parts:
         if not isinstance(part, DatasetHandle):
-            raise TypeError(f"concat: expected datasets, got {type(part).__name__}; open them first")
+            raise TypeError(f"concat: expected datasets, got {type(part).__name__}; open it with mmap_ninja.open first")
         if type(part) is not type(parts[0]):
             raise TypeError(
-                f"concat: {part.path} is a {type(part).__name__}, {parts[0].path} a {type(parts[0]).__name__}; give "
-                "datasets of one class"
+                f"{part.path}: concat: expected {type(parts[0]).__name__} as in {parts[0].path}, "
+                f"got {type(part).__name__}; concatenate datasets of one class"
             )
         if (names := getattr(part, "columns", None)) != (first := getattr(parts[0], "columns", None)):
-            raise TypeError(f"concat: {part.path} has the columns {names}, {parts[0].path} has {first}")
+            raise TypeError(
+                f"{part.path}: concat: expected the columns {first} as in {parts[0].path}, found {names}; "
+                "select the same columns of each"
+            )
     return Concat([part.select(slice(None)) for part in parts])
 
 
 def _joined(batches: list[Any], order: Any) -> Any:
-    """Batches one after the other, then in another order."""
+    """Batches joined, then reordered."""
     first = batches[0]
     if isinstance(first, dict):
         return {key: _joined([batch[key] for batch in batches], order) for key in first}

@@ -1,4 +1,4 @@
-"""What all kinds share: a handle on a dataset, which is the list of its samples and the engine's client."""
+"""What all kinds share: a handle is the list of a dataset's samples, and a client of the engine."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, Self, TypeVar
@@ -24,18 +24,20 @@ T = TypeVar("T")
 class DatasetHandle(MutatingHandle[T]):
     """An open dataset: a list of samples on disk.
 
-    Reads are safe from several threads; mutations are serialised by a lock of the handle's own.
+    Several threads may read at once; a lock of the handle serialises mutations.
     """
 
     def __init__(self, out_dir: PathLike, options: HandleOptions) -> None:
         path = files.absolute(out_dir)
         column, state = self._found_at(path, options)
         super().__init__(out_dir, path, options, column, state)
-        warn_of(self, state.dataset if isinstance(state, Legacy) else None, stacklevel=4)  # the kind's constructor
+        warn_of(
+            self, state.dataset if isinstance(state, Legacy) else None, stacklevel=4
+        )  # the caller of the kind's constructor
         if options.keys != Keys() and not isinstance(state, Legacy):
             raise ValueError(
-                f"{path}: {', '.join(set(options.keys) - set(Keys()))}: such names are for directories of "
-                "mmap_ninja 0.x, which this is not, or no longer; leave them out"
+                f"{path}: {', '.join(set(options.keys) - set(Keys()))}: these are options for directories of "
+                "mmap_ninja 0.x, and this is not one, or no longer; leave them out"
             )
 
     @classmethod
@@ -52,32 +54,31 @@ class DatasetHandle(MutatingHandle[T]):
         durability: Durability | None = None,
         lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
     ) -> Self:
-        """Store a table of pyarrow, Polars, DuckDB, or whatever else speaks the Arrow PyCapsule protocol.
+        """Store a table of pyarrow, Polars, DuckDB, or any other library with the Arrow PyCapsule protocol.
 
-        It is read batch by batch.
+        The table is read batch by batch.
 
         Args:
-            out_dir: The dataset's directory; missing parents are made.
-            data: A table with one column, or the values of one, which are the samples; for records, a table with a
-                column for each of theirs.
+            out_dir: The dataset's directory; missing parents are created.
+            data: A table with one column, or an array of values; for records, a table with the columns of the records.
             batch_size: Samples per commit, at most.
             verbose: Whether to show a progress bar.
-            mode: That of the handle that is returned. None: reads need no write permission, and the first mutation asks
-                for it. "r": mutations raise. "c": they raise, too, and arrays are given out as writable copies.
-            if_exists: What to do where there is a dataset already. "replace": build a new one beside it and switch to
-                it at the end; what others append to the old one meanwhile goes with it. "error": raise. "append": add
-                to it. "resume": go on with an interrupted build, for which the samples start again from the first one;
-                a finished dataset is returned as it is.
-            metadata: What the property of this name gives back: a dict that JSON can hold.
-            durability: None: safe against power loss when this returns. "process": without any wait, where no dataset
-                is replaced; until a `flush`, each open after a reboot, or of a copy, then checks all that was written.
-                "machine": safe after every batch.
+            mode: Mode of the returned handle. None: reading needs no write permission, only the first mutation does.
+                "r": mutations raise. "c": mutations raise, and arrays are returned as writable copies.
+            if_exists: What to do if there is a dataset already. "replace": build a new one beside it, then switch;
+                samples that others append to the old one meanwhile are lost. "error": raise. "append": add to it.
+                "resume": continue an interrupted build: pass all samples again, from the first one; a finished dataset
+                is returned as it is.
+            metadata: A dict to store as JSON; the `metadata` property returns it.
+            durability: None: safe against power loss when this returns. "process": do not wait for the disk, unless a
+                dataset is replaced; until the next `flush`, opening it after a reboot, or opening a copy, checks all
+                that was written. "machine": safe after every batch.
             lock_timeout: Seconds to wait for other processes' commits.
 
         Raises:
-            ImportError: if `pip install "mmap_ninja[arrow]"` is still to be done.
-            TypeError: if `data` is no table, or its values are no samples of this kind.
-            ValueError: if it has more columns, or its data is not valid.
+            ImportError: if pyarrow is missing: `pip install "mmap_ninja[arrow]"`.
+            TypeError: if `data` is not a table, or this kind cannot hold its values.
+            ValueError: if it has several columns, or its data is not valid.
         """
         options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
         source: Any = ingest.Batches(data, str(out_dir), named=False)
@@ -100,31 +101,31 @@ class DatasetHandle(MutatingHandle[T]):
     ) -> Self:
         """Store the samples of an iterable, batch by batch, and open the dataset.
 
-        An error in the iterable propagates; the batches before it stay committed, and `if_exists="resume"` goes on
+        An error in the iterable propagates. The batches before it stay committed, and `if_exists="resume"` continues
         after them.
 
         Args:
-            out_dir: The dataset's directory; missing parents are made.
+            out_dir: The dataset's directory; missing parents are created.
             sample_generator: Any iterable of samples.
             batch_size: Samples per commit, at most.
             verbose: Whether to show a progress bar.
-            mode: That of the handle that is returned. None: reads need no write permission, and the first mutation asks
-                for it. "r": mutations raise. "c": they raise, too, and arrays are given out as writable copies.
-            if_exists: What to do where there is a dataset already. "replace": build a new one beside it and switch to
-                it at the end; what others append to the old one meanwhile goes with it. "error": raise. "append": add
-                to it. "resume": go on with an interrupted build, for which the samples start again from the first one;
-                a finished dataset is returned as it is.
-            total: Number of samples, for the progress bar, where the iterable has no length.
-            metadata: What the property of this name gives back: a dict that JSON can hold.
-            durability: None: safe against power loss when this returns. "process": without any wait, where no dataset
-                is replaced; until a `flush`, each open after a reboot, or of a copy, then checks all that was written.
-                "machine": safe after every batch.
+            mode: Mode of the returned handle. None: reading needs no write permission, only the first mutation does.
+                "r": mutations raise. "c": mutations raise, and arrays are returned as writable copies.
+            if_exists: What to do if there is a dataset already. "replace": build a new one beside it, then switch;
+                samples that others append to the old one meanwhile are lost. "error": raise. "append": add to it.
+                "resume": continue an interrupted build: pass all samples again, from the first one; a finished dataset
+                is returned as it is.
+            total: Number of samples, for the progress bar, if the iterable has no length.
+            metadata: A dict to store as JSON; the `metadata` property returns it.
+            durability: None: safe against power loss when this returns. "process": do not wait for the disk, unless a
+                dataset is replaced; until the next `flush`, opening it after a reboot, or opening a copy, checks all
+                that was written. "machine": safe after every batch.
             lock_timeout: Seconds to wait for other processes' commits.
 
         Raises:
             FileExistsError: if there is a dataset and `if_exists="error"`.
-            NotADatasetError: if the path is a file, or a directory with files that are no dataset's.
-            TypeError: if a sample is of another type; the batches before it stay.
+            NotADatasetError: if the path is a file, or a directory with files that do not belong to a dataset.
+            TypeError: if a sample has the wrong type; the batches before it stay.
         """
         source = sources.Iterated(sample_generator, total)
         options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
@@ -147,35 +148,35 @@ class DatasetHandle(MutatingHandle[T]):
     ) -> Self:
         """Store the samples `indexable[0], indexable[1], ...`, and open the dataset.
 
-        Where it has no `len`, its first IndexError ends it; all its other errors propagate, with a note that names the
-        index, and leave what is committed. An interrupted build is resumed at the first missing sample.
+        Without `len`, the first IndexError ends it. All other errors propagate, with a note that names the index; what
+        is committed stays. An interrupted build resumes at the first missing sample.
 
         Args:
-            out_dir: The dataset's directory; missing parents are made.
+            out_dir: The dataset's directory; missing parents are created.
             indexable: Samples by position, or a function that gives the sample at a position.
             batch_size: Samples per commit, at most.
-            n_jobs: How many worker processes read and encode samples, ahead of this one, which stores them in order:
-                None is 1, -1 all CPUs, -2 all but one. The source is sent to each worker once, by cloudpickle, before
-                its first sample is read; the work moves there when the measured cost of a sample makes it worthwhile, a
-                chunk of samples at a time, and each chunk is one commit. An error leaves all samples before it
-                committed.
+            n_jobs: Number of worker processes that read and encode samples ahead; this process stores them in order.
+                None is 1, -1 all CPUs, -2 all but one. cloudpickle sends the source to each worker once, before its
+                first sample is read. Work moves to the workers when the measured cost of a sample makes that
+                worthwhile, a chunk of samples at a time; each chunk is one commit. After an error, all samples before
+                it are committed.
             verbose: Whether to show a progress bar.
-            mode: That of the handle that is returned. None: reads need no write permission, and the first mutation asks
-                for it. "r": mutations raise. "c": they raise, too, and arrays are given out as writable copies.
-            if_exists: What to do where there is a dataset already. "replace": build a new one beside it and switch to
-                it at the end; what others append to the old one meanwhile goes with it. "error": raise. "append": add
-                to it. "resume": go on with an interrupted build, for which the samples start again from the first one;
-                a finished dataset is returned as it is.
-            metadata: What the property of this name gives back: a dict that JSON can hold.
-            durability: None: safe against power loss when this returns. "process": without any wait, where no dataset
-                is replaced; until a `flush`, each open after a reboot, or of a copy, then checks all that was written.
-                "machine": safe after every batch.
+            mode: Mode of the returned handle. None: reading needs no write permission, only the first mutation does.
+                "r": mutations raise. "c": mutations raise, and arrays are returned as writable copies.
+            if_exists: What to do if there is a dataset already. "replace": build a new one beside it, then switch;
+                samples that others append to the old one meanwhile are lost. "error": raise. "append": add to it.
+                "resume": continue an interrupted build: pass all samples again, from the first one; a finished dataset
+                is returned as it is.
+            metadata: A dict to store as JSON; the `metadata` property returns it.
+            durability: None: safe against power loss when this returns. "process": do not wait for the disk, unless a
+                dataset is replaced; until the next `flush`, opening it after a reboot, or opening a copy, checks all
+                that was written. "machine": safe after every batch.
             lock_timeout: Seconds to wait for other processes' commits.
 
         Raises:
             ImportError: if workers are asked for and cloudpickle is missing: `pip install "mmap_ninja[parallel]"`.
-            TypeError: if the source cannot be sent to workers, or a sample is of another type.
-            WorkerError: if a worker process dies, or its source raises what cannot be sent back.
+            TypeError: if the source cannot be pickled for workers, or a sample has the wrong type.
+            WorkerError: if a worker process dies, or its source raises an exception that cannot be pickled.
         """
         options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
         return cls._build(out_dir, paced.indexed(indexable, n_jobs, options), mode, options)
@@ -205,7 +206,7 @@ class DatasetHandle(MutatingHandle[T]):
                         batches = source.batches(options.batch_size, started.skip, last, path)
                         build.run(started, batches, cls._encode, source.total, options)
         durability = options.durability or "process"
-        opened: Callable[..., Self] = cls  # as users call it, so that classes derived from the kinds can have their own
+        opened: Callable[..., Self] = cls  # as users call it, since derived classes may have their own constructor
         return opened(
             out_dir, mode=mode, durability=durability, lock_timeout=options.lock_timeout, **configuration or {}
         )
@@ -214,5 +215,5 @@ class DatasetHandle(MutatingHandle[T]):
 def handle_over(
     cls: type[DatasetHandle[Any]], dataset: Dataset | LegacyDataset, out_dir: PathLike, options: HandleOptions
 ) -> DatasetHandle[Any]:
-    """A handle of a class on an engine that is open already."""
+    """A handle of a class on an engine that is already open."""
     return cls._over(dataset, out_dir, options)

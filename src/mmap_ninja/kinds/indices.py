@@ -1,4 +1,4 @@
-"""What a key means: one index, or several, in the same way for every sequence."""
+"""The meaning of a key in brackets, one index or several, for all sequences."""
 
 from typing import Any, SupportsIndex, TypeGuard
 
@@ -9,13 +9,13 @@ from mmap_ninja import _kernel
 
 
 def is_index(key: Any) -> TypeGuard[SupportsIndex]:
-    """Whether a key is one index: an integer, or what has `__index__` and no dimension; not a boolean."""
+    """Whether a key is one index: an integer, or an object without dimensions that has `__index__`; not a boolean."""
     kind = type(key)
     if kind is int or kind is slice or kind is list:
         return kind is int
     if isinstance(key, np.ndarray):
         return key.ndim == 0 and key.dtype.kind in "iu"
-    # A tensor of one element has `__index__`, too; and so has a boolean tensor, whose dtype is a framework's.
+    # A tensor of one element has `__index__`, too, and so has a boolean tensor, whose dtype is not NumPy's.
     is_number = hasattr(key, "__index__") and not isinstance(key, bool) and np.ndim(key) == 0
     return is_number and "bool" not in str(getattr(key, "dtype", ""))
 
@@ -24,7 +24,7 @@ def several(key: Any) -> Any:
     """A key in brackets that is not one index.
 
     Raises:
-        TypeError: if it is a tuple, which means several dimensions there.
+        TypeError: if it is a tuple, which means several dimensions.
     """
     if isinstance(key, tuple):
         raise TypeError(f"index {key!r:.80}: samples have one dimension; give several indices as a list")
@@ -32,22 +32,22 @@ def several(key: Any) -> Any:
 
 
 def resolved(key: Any, count: int, items: str = "samples") -> npt.NDArray[np.int64]:
-    """The positions that a slice, several indices or a mask mean among so many samples, none of them negative.
+    """The positions, none of them negative, that a slice, several indices or a mask select from `count` samples.
 
     Args:
-        key: A slice; integers in any order and number, negative ones counted from the end; a boolean mask.
+        key: A slice; integers in any order, also repeated, negative ones counted from the end; or a boolean mask.
         count: How many samples there are.
-        items: What messages call them.
+        items: Their name in messages.
 
     Raises:
-        TypeError: if it is none of these.
+        TypeError: if the key is none of these.
         IndexError: if an index is out of range, or a mask has another length.
     """
     return _kernel.resolved(key, count, items)
 
 
 def _listed(key: Any) -> npt.NDArray[Any]:
-    """Several indices as an array of int64, and a mask as one of booleans; what is out of range is the kernel's."""
+    """Several indices as an array of int64, a mask as an array of booleans; the kernel checks the range."""
     expected = "expected an integer, a slice, or a list or array of integers or booleans"
     if isinstance(key, str | bytes | set | frozenset | dict) or not hasattr(key, "__len__"):
         raise TypeError(f"index {key!r:.80}: {expected}")
@@ -65,6 +65,6 @@ def _listed(key: Any) -> npt.NDArray[Any]:
     return np.ascontiguousarray(indices, dtype=np.bool_ if indices.dtype == np.bool_ else np.int64)
 
 
-# The kernel knows slices, lists of plain integers and arrays of int64 itself; it asks for the rest when a key is
-# resolved, since only then is it certain of how many samples: another thread may add and delete some meanwhile.
+# The kernel handles slices, lists of plain integers and arrays of int64. It calls this for other keys, at the moment
+# when it resolves them against the number of samples, which other threads may change.
 _kernel.list_indices_with(_listed)

@@ -1,4 +1,4 @@
-"""Arrays of one shape as `np.memmap`: the functions that 0.x had for them."""
+"""Arrays of one shape as `np.memmap`: the functions of 0.x."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -27,13 +27,13 @@ _BATCH: Final = 1024
 
 @exported
 def np_from_ndarray(out_dir: PathLike, arr: npt.ArrayLike) -> Memmap:
-    """Store an array, and map it writable: what is assigned to the result is written to the dataset's file.
+    """Store an array, and return a writable map of it: assignments go to the dataset's file.
 
-    Whatever was at the path is replaced. Since its bytes may change in place, the payload has no checksums;
-    `ArrayMmap.from_ndarray` makes the same dataset with them.
+    A dataset at the path is replaced. Since the bytes may change in place, the payload has no checksums;
+    `ArrayMmap.from_ndarray` makes the same dataset with checksums.
 
     Args:
-        out_dir: The dataset's directory; missing parents are made.
+        out_dir: The dataset's directory; missing parents are created.
         arr: `[n, ...]`, of any memory layout; it is stored in C order.
 
     Example:
@@ -47,7 +47,9 @@ def np_from_ndarray(out_dir: PathLike, arr: npt.ArrayLike) -> Memmap:
     """
     array = as_array(arr, str(out_dir), 0)
     if array.ndim == 0:
-        raise ValueError(f"{out_dir}: an array of no dimensions has no samples; give one of shape [n, ...]")
+        raise ValueError(
+            f"{out_dir}: expected an array of shape [n, ...], got one without dimensions; wrap the value in a list"
+        )
     column = Array(checked_dtype(array.dtype, str(out_dir)), array.shape[1:], sealed=False)
     return _store(out_dir, sources.Sliced(array), _BATCH, column, verbose=False)
 
@@ -56,10 +58,10 @@ def np_from_ndarray(out_dir: PathLike, arr: npt.ArrayLike) -> Memmap:
 def np_from_generator(
     out_dir: PathLike, sample_generator: Iterable[AnyArray], batch_size: int, verbose: bool = False
 ) -> Memmap:
-    """Store the samples of an iterable, batch by batch, and map them writable, as `np_from_ndarray` does.
+    """Store the samples of an iterable, batch by batch, and return a writable map, as `np_from_ndarray` does.
 
     Args:
-        out_dir: The dataset's directory; missing parents are made.
+        out_dir: The dataset's directory; missing parents are created.
         sample_generator: Any iterable of arrays of one shape.
         batch_size: Samples per commit, at most.
         verbose: Whether to show a progress bar.
@@ -69,7 +71,7 @@ def np_from_generator(
 
 def _store(out_dir: PathLike, source: sources.Source[Any], batch_size: int, column: Array, *, verbose: bool) -> Memmap:
     options = build.Options(batch_size, verbose, "replace", None, None, DEFAULT_LOCK_TIMEOUT)
-    with ArrayMmap._build(out_dir, source, None, options, one_column(column)) as stored:  # noqa: SLF001 - it is a build
+    with ArrayMmap._build(out_dir, source, None, options, one_column(column)) as stored:  # noqa: SLF001 - same package
         path = stored.path
     return np_open_existing(path, "r+")
 
@@ -80,17 +82,17 @@ def np_open_existing(out_dir: PathLike, mode: MemmapMode = "r") -> Memmap:
 
     Args:
         out_dir: The dataset's directory.
-        mode: "r": read-only. "r+": what is assigned is written to the file; from the first time on, the payload has no
-            checksums. "c": it is kept in memory only.
+        mode: "r": read-only. "r+": assignments go to the file; the first such map removes the payload's checksums. "c":
+            assignments stay in memory.
 
     Returns:
-        `[n, ...]`, of as many samples as there are now.
+        `[n, ...]`, with the samples that there are now.
 
     Raises:
-        NotADatasetError: if the path holds no dataset.
-        TypeError: if it holds another kind.
-        ValueError: for another mode; "w+" would erase the samples. Or if samples were deleted or replaced, until
-            `compact`.
+        NotADatasetError: if there is no dataset at the path.
+        TypeError: if the dataset is of another kind.
+        ValueError: if the mode is unknown ("w+" would erase the samples), or samples were deleted or replaced since the
+            last `compact`.
     """
     if mode not in ("r", "r+", "c"):
         raise ValueError(f"mode {mode!r} is unknown (expected 'r', 'r+' or 'c'; np_from_ndarray makes a new dataset)")
@@ -98,14 +100,17 @@ def np_open_existing(out_dir: PathLike, mode: MemmapMode = "r") -> Memmap:
     if upgrade_marks.detect(path):
         layout = read_layout(path)
         if layout.kind != "array" or layout.dtype is None or layout.sample_shape is None:
-            raise TypeError(f"{path}: holds {layout.kind}, not array; mmap_ninja.open finds the class by itself")
+            raise TypeError(
+                f"{path}: expected a dataset of kind 'array', found {layout.kind!r}; mmap_ninja.open finds the class "
+                "by itself"
+            )
         shape = (layout.rows, *layout.sample_shape)
         return _map(path / layout.payload.name, layout.dtype, mode, shape, layout.order)
     dataset = Dataset(path.absolute(), "array", "process", DEFAULT_LOCK_TIMEOUT)
     if dataset.seen.slot.edits:
         raise ValueError(
-            f"{path}: has deleted or replaced samples, so its file is not the list of its samples; call compact() of "
-            "ArrayMmap first, or read it through that"
+            f"{path}: samples were deleted or replaced, so the file is not the list of samples; call ArrayMmap.compact "
+            "first, or read the samples through ArrayMmap"
         )
     column = dataset.meta.columns[0]
     if mode == "r+" and isinstance(column.type, Array) and column.type.sealed:
@@ -113,7 +118,7 @@ def np_open_existing(out_dir: PathLike, mode: MemmapMode = "r") -> Memmap:
         column = dataset.meta.columns[0]
     array = column.type
     if not isinstance(array, Array) or array.dtype is None or array.shape is None:
-        raise ValueError(f"{path}: holds no samples yet, so neither dtype nor shape is known; append one first")
+        raise ValueError(f"{path}: the dataset is empty, so dtype and shape are unknown; append a sample first")
     name = dataset.meta.files[dataset.meta.index("data", column.id)].name
     return _map(path / name, array.dtype, mode, (dataset.seen.rows, *array.shape), "C")
 
@@ -123,7 +128,7 @@ def _map(
 ) -> Memmap:
     if 0 not in shape:
         return np.memmap(path, dtype, mode, 0, shape, order)
-    nothing = np.empty(shape, dtype, order).view(np.memmap)  # the system maps no empty files
+    nothing = np.empty(shape, dtype, order).view(np.memmap)  # empty files cannot be mapped
     nothing.filename = str(path.absolute())
     nothing.mode = mode
     return nothing
@@ -146,23 +151,23 @@ def np_extend_dir(out_dir: PathLike, arr: npt.ArrayLike) -> None:
 
 @exported
 def np_extend(np_mmap: Memmap, arr: npt.ArrayLike) -> None:
-    """Add samples to the dataset that a memmap of this module is of; the memmap itself does not grow.
+    """Add samples to the dataset of a memmap; the memmap itself does not grow.
 
     Args:
-        np_mmap: What `np_from_ndarray`, `np_from_generator` or `np_open_existing` returned.
+        np_mmap: A memmap from `np_from_ndarray`, `np_from_generator` or `np_open_existing`.
         arr: `[n, ...]`, of any memory layout; it is stored in C order.
     """
     if np_mmap.filename is None:
-        raise ValueError("this memmap is of no file; see np_extend_dir")
+        raise ValueError("np_extend: the memmap has no file name; use np_extend_dir with the dataset's path")
     np_extend_dir(Path(np_mmap.filename).parent, arr)
 
 
 @exported
 def np_append(np_mmap: Memmap, arr: npt.ArrayLike) -> None:
-    """Add one sample to the dataset that a memmap of this module is of; the memmap itself does not grow.
+    """Add one sample to the dataset of a memmap; the memmap itself does not grow.
 
     Args:
-        np_mmap: What `np_from_ndarray`, `np_from_generator` or `np_open_existing` returned.
+        np_mmap: A memmap from `np_from_ndarray`, `np_from_generator` or `np_open_existing`.
         arr: One sample, `[...]`.
     """
     np_extend(np_mmap, np.asarray(arr)[None])

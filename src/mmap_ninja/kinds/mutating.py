@@ -1,4 +1,4 @@
-"""Mutating: samples added, replaced and deleted, each in one commit, and files written anew."""
+"""Mutations: samples are added, replaced or deleted, each time in one commit; `compact` rewrites the files."""
 
 import operator
 from collections.abc import Iterable
@@ -33,30 +33,30 @@ T = TypeVar("T")
 
 
 class _Places(NamedTuple):
-    """Samples that are to be edited: their positions, and the rows that they had at first, in which numbering."""
+    """Samples to edit: their positions, the rows they had at first, and the numbering of these rows."""
 
     at: Positions
     rows: Positions
-    numbering: tuple[bytes, str] | None  # None: that of the generation that an upgrade makes
-    looked_in: Seen | None  # the commit that they were looked up in
-    stored: Positions | None = None  # where they must be stored still
+    numbering: tuple[bytes, str] | None  # None: that of the generation that the upgrade will make
+    looked_in: Seen | None  # the commit in which they were looked up
+    stored: Positions | None = None  # where they must still be stored
 
 
 class MutatingHandle(ReadingHandle[T]):
-    """What changes the dataset, one mutation after the other: a lock of the handle's own serialises them."""
+    """The mutating methods; a lock of the handle runs one at a time."""
 
     def append(self, sample: T) -> None:
         """Add one sample at the end, in one commit.
 
-        It survives a crash of this process at once, and a power loss from the next `flush` or `close` on. Other
-        processes see it after their next `refresh`.
+        It survives a crash of this process at once, and a power loss after the next `flush` or `close`. Other processes
+        see it after their next `refresh`.
 
         Args:
-            sample: Of the type that this kind holds.
+            sample: A value of the type that this kind holds.
 
         Raises:
             TypeError: if the sample is of another type.
-            ReadOnlyError: if the handle, the permissions or the medium do not allow it.
+            ReadOnlyError: if the handle, the permissions or the filesystem do not allow it.
         """
         self._commit([sample])
 
@@ -68,8 +68,8 @@ class MutatingHandle(ReadingHandle[T]):
             verbose: Whether to show a progress bar.
 
         Raises:
-            TypeError: if a sample is of another type; nothing is stored then.
-            ReadOnlyError: if the handle, the permissions or the medium do not allow it.
+            TypeError: if a sample has the wrong type; then nothing is stored.
+            ReadOnlyError: if the handle, the permissions or the filesystem do not allow it.
         """
         if verbose:
             samples = progress.through(samples, " samples")
@@ -80,30 +80,30 @@ class MutatingHandle(ReadingHandle[T]):
         return self
 
     def __setitem__(self, key: SupportsIndex | Indices, value: Any) -> None:
-        """Replace one sample, or as many as a slice, a list of indices or a mask names, in one commit.
+        """Replace one sample, or the samples that a slice, a list of indices or a mask selects, in one commit.
 
         New samples may have any size. The old ones take up space until `compact`, and readers keep them until their
         next `refresh`.
 
         Raises:
             IndexError: if an index is out of range.
-            ValueError: if there are more or fewer samples than places.
-            TypeError: if a sample is of another type.
-            StaleHandleError: if a sample that is replaced was deleted since this handle looked.
-            ReadOnlyError: if the handle, the permissions or the medium do not allow it.
+            ValueError: if there are more or fewer new samples than places.
+            TypeError: if a sample has the wrong type.
+            StaleHandleError: if others deleted one of the samples after this handle's snapshot.
+            ReadOnlyError: if the handle, the permissions or the filesystem do not allow it.
         """
         self._replace(key, [value] if is_index(key) else self._batch_of(value))
 
     def __delitem__(self, key: SupportsIndex | Indices) -> None:
-        """Delete one sample, or those that a slice, a list of indices or a mask names, in one commit.
+        """Delete one sample, or the samples that a slice, a list of indices or a mask selects, in one commit.
 
         They take up space until `compact`, and readers keep them until their next `refresh`. The cost does not depend
         on the number of samples in the dataset.
 
         Raises:
             IndexError: if an index is out of range.
-            StaleHandleError: if a sample was deleted since this handle looked.
-            ReadOnlyError: if the handle, the permissions or the medium do not allow it.
+            StaleHandleError: if others deleted one of the samples after this handle's snapshot.
+            ReadOnlyError: if the handle, the permissions or the filesystem do not allow it.
         """
         with self._mutex.turn():
             self._edit(self._places(key), nothing, 0)
@@ -112,11 +112,11 @@ class MutatingHandle(ReadingHandle[T]):
         """Delete one sample and return it, owned.
 
         Args:
-            index: Its position; a negative one counts from the end.
+            index: Its position; negative ones count from the end.
 
         Raises:
             IndexError: if there is no such sample.
-            StaleHandleError: if others have deleted or replaced it since this handle looked.
+            StaleHandleError: if others deleted or replaced it after this handle's snapshot.
         """
         if not is_index(index):
             raise TypeError(f"index {index!r:.80}: expected an integer")
@@ -127,7 +127,7 @@ class MutatingHandle(ReadingHandle[T]):
         return sample
 
     def clear(self) -> None:
-        """Delete all samples, and give their space back: the next generation has new files; the columns stay.
+        """Delete all samples and free their space, in a new generation with new files; the columns stay.
 
         Readers keep what they see until their next `refresh`.
         """
@@ -139,19 +139,19 @@ class MutatingHandle(ReadingHandle[T]):
             self._follow(dataset)
 
     def compact(self, order: Indices | None = None, verbose: bool = False) -> None:
-        """Write the samples anew without what was deleted or replaced, and give that space back.
+        """Rewrite the files without deleted and replaced samples, to free their space.
 
-        It is one step, which readers survive: they keep the old files until their next `refresh`. Until it ends, other
-        processes cannot write to the dataset. Views and pickles of earlier commits are stale afterwards.
+        Readers keep the old files until their next `refresh`. Until this ends, other processes cannot write to the
+        dataset. Afterwards, views and pickles of earlier commits are stale.
 
         Args:
             order: The new order: a permutation of `range(len(self))`, such as `np.argsort(ds.byte_lengths)`. None: the
-                order stays, and where there is nothing to give back, nothing is done.
+                order stays, and if there is nothing to free, nothing is done.
             verbose: Whether to show a progress bar.
 
         Raises:
-            ValueError: if `order` is no permutation.
-            StaleHandleError: if others changed the dataset since this handle looked, and an order is given.
+            ValueError: if `order` is not a permutation.
+            StaleHandleError: if an order is given, and others changed the dataset after this handle's snapshot.
         """
         with self._mutex.turn():
             permutation = None if order is None else _permutation(order, len(self), self.path)
@@ -162,35 +162,37 @@ class MutatingHandle(ReadingHandle[T]):
             self._follow(dataset)
 
     def insert(self, *_: object) -> NoReturn:
-        """A TypeError: samples are added at the end, and ordered by `compact`."""
-        raise TypeError(f"{self.path}: samples are added at the end only; append them, then see compact(order=...)")
+        """Raise TypeError: samples are added at the end, and `compact` orders them."""
+        raise TypeError(f"{self.path}: samples can only be added at the end; append them, then use compact(order=...)")
 
     def sort(self, **_: object) -> NoReturn:
-        """A TypeError: samples are ordered by `compact`."""
-        raise TypeError(f"{self.path}: samples are not moved one by one; see compact(order=...)")
+        """Raise TypeError: `compact` orders samples."""
+        raise TypeError(f"{self.path}: samples cannot be sorted in place; use compact(order=...)")
 
     def reverse(self) -> NoReturn:
-        """A TypeError: samples are ordered by `compact`; `reversed(ds)` reads them backwards."""
-        raise TypeError(f"{self.path}: samples are not moved one by one; see reversed(ds), compact(order=...)")
+        """Raise TypeError: `compact` orders samples; `reversed(ds)` reads them backwards."""
+        raise TypeError(
+            f"{self.path}: samples cannot be reversed in place; read them by reversed(ds), or use compact(order=...)"
+        )
 
     def flush(self) -> None:
-        """Wait until all that is committed is safe against power loss; moves to the newest commit.
+        """Move to the newest commit, and wait until it is safe against power loss.
 
         Raises:
             CommitUncertainError: if the system could not write it.
         """
         with self._mutex.turn():
             if isinstance(self._state, Vacant) or (self._is_writable and isinstance(self._state, Legacy)):
-                return  # nothing is at the path yet, or of this handle's
+                return  # there is no dataset, or none of this handle
             dataset = self._writer()
             dataset.flush()
             self._follow(dataset)
 
     @classmethod
     def _encode(cls, batch: Batch[T], path: str, first: int, columns: Columns) -> tuple[Columns, Parts]:
-        """The bytes that each file of the generation grows by, and the columns that they fit: those given, or wider.
+        """The bytes to add to each file of the generation, and the columns that they fit: those given, or wider ones.
 
-        `first` is the first sample's number in messages.
+        `first` is the number of the first sample, for messages.
         """
         (column,) = columns
         values: Any = batch
@@ -198,14 +200,14 @@ class MutatingHandle(ReadingHandle[T]):
         return (columns if kind is column.type else (replace(column, type=kind),)), parts
 
     def _check_replacements(self, batch: Batch[T], at: Positions) -> None:
-        """Raise ValueError where a sample may not take the place of the one at its position, whatever its type."""
+        """Raise ValueError if a sample of the right type still cannot replace the one at its position."""
 
     def _commit(self, batch: Batch[T]) -> None:
         """Store a batch at the end."""
         encode: Encode = partial(self._encode, batch, self._path_text, 0)
         with self._mutex.turn():
             if isinstance(self._state, Legacy | Vacant):
-                # Before anything is made, or upgraded: an error in a sample must leave none of that.
+                # Encode before anything is created or upgraded: an error in a sample must leave no trace.
                 columns = self._state.columns if isinstance(self._state, Legacy) else first_columns(self._kind)
                 encoded = encode(columns)
                 if isinstance(self._state, Vacant) and self._create(*encoded, len(batch)):
@@ -216,7 +218,7 @@ class MutatingHandle(ReadingHandle[T]):
             self._follow(dataset)
 
     def _replace(self, key: SupportsIndex | Indices, batch: Batch[T]) -> None:
-        """Store a batch in the place of the samples that a key names."""
+        """Store a batch in place of the samples that a key selects."""
         encode: Encode = partial(self._encode, batch, self._path_text, 0)
         with self._mutex.turn():
             if isinstance(self._state, Legacy):  # as in `_commit`
@@ -229,7 +231,7 @@ class MutatingHandle(ReadingHandle[T]):
             self._edit(places, encode, len(batch))
 
     def _create(self, columns: Columns, parts: Parts, rows: int) -> bool:
-        """Make the dataset with its first batch, in one step: an error leaves nothing. False if there is one by now."""
+        """Create the dataset with its first batch in one step: an error leaves nothing. False if it exists by now."""
         roles = [(role, column.id) for column in columns for role in column.type.files()]
         contents: dict[tuple[Role, int | None], list[bytes]] = {
             key: [*([FIRST_OFFSET] if key[0] == "offsets" else []), bytes(part or b"")]
@@ -239,14 +241,14 @@ class MutatingHandle(ReadingHandle[T]):
             return False
         try:
             self._show_column(*self._shown_of(self._engine(), self._options))
-        except (OSError, MemoryError, MmapNinjaError):  # what fails now is no error of the batch
+        except (OSError, MemoryError, MmapNinjaError):  # the batch is committed, only showing it failed
             self._show_column(None, Behind(None))
         return True
 
     def _places(self, key: Any) -> _Places:
-        """What the samples that a key names are, under this handle's lock: no edit comes between it and its use.
+        """Look up the samples that a key selects; the caller holds this handle's lock, so no edit comes in between.
 
-        Code of the user's, which a key or a sample may call, can still edit; what it does is found out by `Edit.check`.
+        A key or a sample may run code of the user, which can still edit; `Edit.check` finds that out.
         """
         at = resolved([operator.index(key)] if is_index(key) else several(key), len(self))
         state = self._now()
@@ -256,24 +258,26 @@ class MutatingHandle(ReadingHandle[T]):
         return _Places(at, rows, state.seen.meta.numbering, state.seen)
 
     def _batch_of(self, samples: Any) -> Batch[Any]:
-        """What is assigned to several places, or extended by, as a batch."""
+        """The argument of `extend`, or of an assignment to several places, as a batch."""
         return list(samples)
 
     def _edit(self, places: _Places, encode: Encode, count: int) -> None:
-        """Delete some rows of what this handle shows, or put as many new samples in their place; under its lock."""
+        """Delete rows that this handle shows, or put as many new samples in their place; the caller holds its lock."""
         if isinstance(self._state, Vacant):
             return  # there are no samples
         before = len(self)
         dataset = self._writer()
-        if len(self) != before:  # it was of 0.x, and has changed before it was upgraded
-            raise StaleHandleError(f"{self.path}: was changed by mmap_ninja 0.x since this handle looked; look again")
+        if len(self) != before:  # a dataset of 0.x that changed before it was upgraded
+            raise StaleHandleError(
+                f"{self.path}: mmap_ninja 0.x changed the dataset after this handle's snapshot; look again"
+            )
         numbering = dataset.meta.numbering if places.numbering is None else places.numbering
         edit = Edit(numbering, places.rows, count > 0, places.stored)
         dataset.commit(encode, count, edit, places.looked_in)
         self._follow(dataset)
 
     def _writer(self) -> Dataset:
-        """The engine, for a mutation; made now if the path held no dataset of today's format yet."""
+        """The engine, for a mutation; the dataset is created or upgraded first if need be."""
         state = self._state
         if isinstance(state, Live) and self._is_writable:
             return state.dataset
@@ -295,23 +299,23 @@ class MutatingHandle(ReadingHandle[T]):
         return dataset
 
     def _engine(self) -> Dataset:
-        """The engine of a dataset that was made just now."""
+        """The engine of a dataset that was just created or upgraded."""
         return Dataset(self.path, self._kind, self._options.durability, self._options.lock_timeout)
 
 
 def _once(encode: Encode, columns: Columns, encoded: tuple[Columns, Parts]) -> Encode:
-    """The same, where it has encoded for these columns already."""
+    """The same function, with its result for these columns already known."""
     return lambda wanted: encoded if wanted == columns else encode(wanted)
 
 
 def _permutation(order: Indices, count: int, path: Path) -> Positions:
-    """An order of all samples, as positions."""
-    hint = f"expected each of 0 to {count - 1} once; see np.argsort"
+    """An order of all samples, as an array of positions."""
+    hint = f"expected each position from 0 to {count - 1} once, as np.argsort gives them"
     try:
         indices = resolved(order, count)
     except IndexError as error:
-        raise ValueError(f"{path}: order: {error}, {hint}") from None
+        raise ValueError(f"{path}: order: {error}; {hint}") from None
     is_counted_from_end = not isinstance(order, slice) and (np.asarray(order) < 0).any()
     if is_counted_from_end or len(indices) != count or not np.array_equal(np.sort(indices), np.arange(count)):
-        raise ValueError(f"{path}: order: {len(indices)} positions, {hint}")
+        raise ValueError(f"{path}: order: got {len(indices)} positions that are not a permutation; {hint}")
     return indices

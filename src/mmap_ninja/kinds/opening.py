@@ -41,30 +41,30 @@ def open(
     verify: Level | None = None,
     commit_id: str | None = None,
 ) -> DatasetHandle[Any]:
-    """Open an existing dataset with the class of its kind; directories of mmap_ninja 0.2 to 0.9, too.
+    """Open an existing dataset with the class of its kind, also one of mmap_ninja 0.2 to 0.9.
 
     Args:
         path: The dataset's directory.
-        mode: None: reads need no write permission, and the first mutation asks for it. "r": mutations raise. "c": they
-            raise, too, and arrays are given out as writable copies.
-        durability: "process": a commit survives a crash of the process at once, a power loss from the next `flush` or
-            `close` on. "machine": every commit waits until it survives both.
+        mode: None: reading needs no write permission, only the first mutation does. "r": mutations raise. "c":
+            mutations raise, and arrays are returned as writable copies.
+        durability: "process": a commit survives a crash of this process at once, and a power loss after the next
+            `flush` or `close`. "machine": each commit waits until it survives both.
         lock_timeout: Seconds to wait for other processes' commits.
-        read_mode: "mmap": samples are read over maps of the files. "pread": by system calls, so that a file that is cut
-            while it is read, or a medium that goes away, is an error, not the end of the process; arrays are in memory
-            of their own then. None: "pread" on network filesystems and FUSE, else "mmap".
-        verify: Look at the files first, as `mmap_ninja.verify` does at this level. "full" for what comes from
-            elsewhere.
-        commit_id: Show exactly the commit of which a handle's property of this name has told; None: the newest. The
-            handle's first mutation, and `refresh`, move it on from there.
+        read_mode: "mmap": samples are read from memory maps of the files. "pread": system calls read samples into
+            memory of their own, so that a file that is truncated meanwhile, or a disk that disappears, raises an error
+            instead of killing the process. None: "pread" on network filesystems and FUSE, else "mmap".
+        verify: Check the files first, as `mmap_ninja.verify` does at this level. Use "full" for files of unknown
+            origin.
+        commit_id: Show exactly this commit, as given by the `commit_id` of a handle; None: the newest. The first
+            mutation of the handle, or `refresh`, moves it to the newest commit.
 
     Raises:
         NotADatasetError: if the path is missing or holds no dataset.
-        CorruptDatasetError: if its files contradict each other, or what was verified is damaged: the message is the
+        CorruptDatasetError: if its files contradict each other, or `verify` found damage; then the message is the
             report.
-        FormatVersionError: if a newer version of mmap_ninja wrote it.
+        FormatVersionError: if it was written by a newer version of mmap_ninja.
         StaleHandleError: if the dataset no longer holds that commit.
-        ValueError: if `commit_id` is no commit's.
+        ValueError: if `commit_id` is not the identifier of a commit.
 
     Example:
         >>> _ = StringsMmap.from_strings("reviews", ["good", "bad"])
@@ -78,7 +78,7 @@ def open(
     dataset = open_dataset(files.absolute(path), None, durability, lock_timeout)
     if commit_id is not None:
         newest = dataset.snapshot.identity
-        assert newest is not None  # noqa: S101 - a dataset has one
+        assert newest is not None  # noqa: S101 - always present in a dataset
         dataset.pin(newest.named(commit_id))
     handle = handle_over(_CLASSES[dataset.meta.kind], dataset, path, options)
     warn_of(handle, dataset, stacklevel=3)
@@ -89,12 +89,12 @@ def open(
 def open_existing(
     out_dir: PathLike, wrapper_fn: Callable[[Any], Any] | None = None, mode: Mode = "r+b"
 ) -> memmaps.Memmap | DatasetHandle[Any] | Wrapped:
-    """Open an existing dataset as 0.x did: arrays of one shape as a read-only `np.memmap`.
+    """Open an existing dataset as 0.x did: an array dataset is returned as a read-only `np.memmap`.
 
     Args:
         out_dir: The dataset's directory.
-        wrapper_fn: Called with each sample; what is returned is a `Wrapped` then, or a `RaggedMmap` with it.
-        mode: Of strings and bytes.
+        wrapper_fn: Called with each sample; then a `Wrapped` is returned, or a `RaggedMmap` with this function.
+        mode: Mode of the handle, for strings and bytes.
 
     Raises:
         NotADatasetError: if the path is missing or holds no dataset.

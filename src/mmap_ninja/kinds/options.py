@@ -1,4 +1,4 @@
-"""How a handle is opened: what its constructor is told, and its views and pickles have from it."""
+"""How a handle is opened: options of its constructor, which its views and pickles share."""
 
 import os
 from collections.abc import Callable
@@ -22,26 +22,27 @@ _DURABILITIES: Final = get_args(Durability)
 @exported
 @dataclass(frozen=True, slots=True)
 class HandleOptions:
-    """The options of a handle, checked when they are made.
+    """The options of a handle, checked when they are created.
 
     Args:
-        mode: None and "r+": mutations are allowed. "r": they raise. "c": they raise, and arrays are writable copies.
-        durability: What a commit survives at once.
+        mode: None and "r+": mutations are allowed. "r": they raise. "c": mutations raise, and arrays are writable
+            copies.
+        durability: What a commit survives when it returns.
         lock_timeout: Seconds to wait for other processes' commits.
-        read_mode: How the files are read; None: as it is best where they lie.
+        read_mode: How the files are read; None: the best way for their filesystem.
         keys: The names of the index folders of 0.x.
-        wrapper_fn: Called with each sample that is given out.
-        copy_before_wrapper_fn: Whether it gets a writable copy.
+        wrapper_fn: Called with each sample that is returned.
+        copy_before_wrapper_fn: Whether `wrapper_fn` gets a writable copy.
 
     Raises:
-        ValueError: for a value that is none of those.
+        ValueError: if a mode or the durability is unknown.
     """
 
     mode: Mode | None = None
     durability: Durability = "process"
     lock_timeout: float = DEFAULT_LOCK_TIMEOUT
     read_mode: ReadMode | None = None
-    keys: Keys = Keys()  # noqa: RUF009 - it cannot change
+    keys: Keys = Keys()  # noqa: RUF009 - immutable
     wrapper_fn: Callable[[Any], Any] | None = None
     copy_before_wrapper_fn: bool = True
 
@@ -59,11 +60,11 @@ class HandleOptions:
 
     @property
     def gives_copies(self) -> bool:
-        """Whether arrays are given out, or to the wrapper, as copies."""
+        """Whether arrays are returned, or passed to the wrapper, as copies."""
         return self.mode == "c" or (self.wrapper_fn is not None and self.copy_before_wrapper_fn)
 
 
 def check_mode(mode: str | None) -> None:
-    """Raise ValueError for a mode that does not exist."""
+    """Raise ValueError if a mode is unknown."""
     if mode is not None and mode not in _MODES:
         raise ValueError(f"mode {mode!r} is unknown (expected None, 'r', 'r+' or 'c'; new datasets are made by from_*)")

@@ -22,25 +22,25 @@ from mmap_ninja.legacy.layout import Keys
 class RaggedMmap(RaggedHandle):
     """A list of arrays of one dtype, and of any shape and rank, that lives in a directory.
 
-    `ds[i]` is a read-only view over the map with the sample's shape; `take` gives owned, writable arrays.
+    `ds[i]` is a read-only view of the map; `take` gives owned, writable arrays.
 
     Args:
-        out_dir: The dataset's directory. If it is missing, the handle is empty, and its first `append` makes it.
-        wrapper_fn: Called with each sample that is given out, one by one or in lists; not for jagged and padded
-            batches. To survive pickling it must be importable.
-        mode: None: reads need no write permission, and the first mutation asks for it. "r": mutations raise. "c": they
-            raise, too, and arrays are given out as writable copies.
-        starts_key: The folder of starts in a directory of 0.x, where it has another name.
-        ends_key: The folder of ends in a directory of 0.x, where it has another name.
-        shapes_key: The folder of shapes in a directory of 0.x, where it has another name.
-        flattened_shapes_key: The folder of flattened shapes in a directory of 0.x, where it has another name.
-        copy_before_wrapper_fn: Whether `wrapper_fn` gets a writable copy; else the read-only view.
-        durability: "process": a commit survives a crash of the process at once, a power loss from the next `flush` or
-            `close` on. "machine": every commit waits until it survives both.
+        out_dir: The dataset's directory. If it is missing, the handle is empty, and its first `append` creates it.
+        wrapper_fn: Called with each sample that is returned, alone or in a list; not for jagged and padded batches. It
+            must be importable for the handle to be pickled.
+        mode: None: reading needs no write permission, only the first mutation does. "r": mutations raise. "c":
+            mutations raise, and arrays are returned as writable copies.
+        starts_key: Name of the folder of starts in a directory of 0.x, if it differs.
+        ends_key: Name of the folder of ends in a directory of 0.x, if it differs.
+        shapes_key: Name of the folder of shapes in a directory of 0.x, if it differs.
+        flattened_shapes_key: Name of the folder of flattened shapes in a directory of 0.x, if it differs.
+        copy_before_wrapper_fn: Whether `wrapper_fn` gets a writable copy; else it gets the read-only view.
+        durability: "process": a commit survives a crash of this process at once, and a power loss after the next
+            `flush` or `close`. "machine": each commit waits until it survives both.
         lock_timeout: Seconds to wait for other processes' commits.
-        read_mode: "mmap": samples are read over maps of the files. "pread": by system calls, so that a file that is cut
-            while it is read, or a medium that goes away, is an error, not the end of the process; arrays are in memory
-            of their own then. None: "pread" on network filesystems and FUSE, else "mmap".
+        read_mode: "mmap": samples are read from memory maps of the files. "pread": system calls read samples into
+            memory of their own, so that a file that is truncated meanwhile, or a disk that disappears, raises an error
+            instead of killing the process. None: "pread" on network filesystems and FUSE, else "mmap".
 
     Example:
         >>> import numpy as np
@@ -53,9 +53,9 @@ class RaggedMmap(RaggedHandle):
         [[1, 2, 3], [4, -1, -1]]
 
     Raises:
-        NotADatasetError: if the path holds something else.
-        TypeError: if it holds a dataset of another kind.
-        CorruptDatasetError: if its files contradict each other.
+        NotADatasetError: if there is something else at the path.
+        TypeError: if the dataset is of another kind.
+        CorruptDatasetError: if the dataset's files contradict each other.
     """
 
     def __init__(
@@ -104,34 +104,35 @@ class RaggedMmap(RaggedHandle):
         """Store samples that are in memory, and open the dataset.
 
         Args:
-            out_dir: The dataset's directory; missing parents are made.
+            out_dir: The dataset's directory; missing parents are created.
             lists: The samples: arrays, or lists of numbers, nested for several dimensions.
-            dtype: What is stored; None: the dtype of the first samples.
-            mode: That of the handle that is returned. None: reads need no write permission, and the first mutation asks
-                for it. "r": mutations raise. "c": they raise, too, and arrays are given out as writable copies.
-            wrapper_fn: Called with each sample that is given out, one by one or in lists; not for jagged and padded
-                batches. To survive pickling it must be importable.
-            starts_key: Inherited; another name raises: such names are for reading directories of 0.x.
-            ends_key: Inherited; another name raises: such names are for reading directories of 0.x.
-            shapes_key: Inherited; another name raises: such names are for reading directories of 0.x.
-            flattened_shapes_key: Inherited; another name raises: such names are for reading directories of 0.x.
+            dtype: The dtype to store; None: that of the first samples.
+            mode: Mode of the returned handle. None: reading needs no write permission, only the first mutation does.
+                "r": mutations raise. "c": mutations raise, and arrays are returned as writable copies.
+            wrapper_fn: Called with each sample that is returned, alone or in a list; not for jagged and padded batches.
+                It must be importable for the handle to be pickled.
+            starts_key: Inherited; any other name raises, since such names only serve to read directories of 0.x.
+            ends_key: Inherited; any other name raises, since such names only serve to read directories of 0.x.
+            shapes_key: Inherited; any other name raises, since such names only serve to read directories of 0.x.
+            flattened_shapes_key: Inherited; any other name raises, since such names only serve to read directories of
+                0.x.
             batch_size: Samples per commit, at most.
             verbose: Whether to show a progress bar.
-            copy_before_wrapper_fn: Whether `wrapper_fn` gets a writable copy; else the read-only view.
-            if_exists: What to do where there is a dataset already. "replace": build a new one beside it and switch to
-                it at the end; what others append to the old one meanwhile goes with it. "error": raise. "append": add
-                to it. "resume": go on with an interrupted build, for which the samples start again from the first one;
-                a finished dataset is returned as it is.
-            metadata: What the property of this name gives back: a dict that JSON can hold.
-            durability: None: safe against power loss when this returns. "process": without any wait, where no dataset
-                is replaced; until a `flush`, each open after a reboot, or of a copy, then checks all that was written.
-                "machine": safe after every batch.
+            copy_before_wrapper_fn: Whether `wrapper_fn` gets a writable copy; else it gets the read-only view.
+            if_exists: What to do if there is a dataset already. "replace": build a new one beside it, then switch;
+                samples that others append to the old one meanwhile are lost. "error": raise. "append": add to it.
+                "resume": continue an interrupted build: pass all samples again, from the first one; a finished dataset
+                is returned as it is.
+            metadata: A dict to store as JSON; the `metadata` property returns it.
+            durability: None: safe against power loss when this returns. "process": do not wait for the disk, unless a
+                dataset is replaced; until the next `flush`, opening it after a reboot, or opening a copy, checks all
+                that was written. "machine": safe after every batch.
             lock_timeout: Seconds to wait for other processes' commits.
 
         Raises:
             FileExistsError: if there is a dataset and `if_exists="error"`.
-            NotADatasetError: if the path is a file, or a directory with files that are no dataset's.
-            TypeError: if a sample is of another type.
+            NotADatasetError: if the path is a file, or a directory with files that do not belong to a dataset.
+            TypeError: if a sample has the wrong type.
         """
         check_keys(starts_key, ends_key, shapes_key, flattened_shapes_key)
         return cls.from_generator(
@@ -169,35 +170,35 @@ class RaggedMmap(RaggedHandle):
     ) -> Self:
         """Store the samples of an iterable, batch by batch, and open the dataset.
 
-        An error in the iterable propagates; the batches before it stay committed, and `if_exists="resume"` goes on
+        An error in the iterable propagates. The batches before it stay committed, and `if_exists="resume"` continues
         after them.
 
         Args:
-            out_dir: The dataset's directory; missing parents are made.
+            out_dir: The dataset's directory; missing parents are created.
             sample_generator: Any iterable of samples.
             batch_size: Samples per commit, at most.
             verbose: Whether to show a progress bar.
-            dtype: What is stored; None: the dtype of the first samples.
-            mode: That of the handle that is returned. None: reads need no write permission, and the first mutation asks
-                for it. "r": mutations raise. "c": they raise, too, and arrays are given out as writable copies.
-            wrapper_fn: Called with each sample that is given out, one by one or in lists; not for jagged and padded
-                batches. To survive pickling it must be importable.
-            copy_before_wrapper_fn: Whether `wrapper_fn` gets a writable copy; else the read-only view.
-            if_exists: What to do where there is a dataset already. "replace": build a new one beside it and switch to
-                it at the end; what others append to the old one meanwhile goes with it. "error": raise. "append": add
-                to it. "resume": go on with an interrupted build, for which the samples start again from the first one;
-                a finished dataset is returned as it is.
-            total: Number of samples, for the progress bar, where the iterable has no length.
-            metadata: What the property of this name gives back: a dict that JSON can hold.
-            durability: None: safe against power loss when this returns. "process": without any wait, where no dataset
-                is replaced; until a `flush`, each open after a reboot, or of a copy, then checks all that was written.
-                "machine": safe after every batch.
+            dtype: The dtype to store; None: that of the first samples.
+            mode: Mode of the returned handle. None: reading needs no write permission, only the first mutation does.
+                "r": mutations raise. "c": mutations raise, and arrays are returned as writable copies.
+            wrapper_fn: Called with each sample that is returned, alone or in a list; not for jagged and padded batches.
+                It must be importable for the handle to be pickled.
+            copy_before_wrapper_fn: Whether `wrapper_fn` gets a writable copy; else it gets the read-only view.
+            if_exists: What to do if there is a dataset already. "replace": build a new one beside it, then switch;
+                samples that others append to the old one meanwhile are lost. "error": raise. "append": add to it.
+                "resume": continue an interrupted build: pass all samples again, from the first one; a finished dataset
+                is returned as it is.
+            total: Number of samples, for the progress bar, if the iterable has no length.
+            metadata: A dict to store as JSON; the `metadata` property returns it.
+            durability: None: safe against power loss when this returns. "process": do not wait for the disk, unless a
+                dataset is replaced; until the next `flush`, opening it after a reboot, or opening a copy, checks all
+                that was written. "machine": safe after every batch.
             lock_timeout: Seconds to wait for other processes' commits.
 
         Raises:
             FileExistsError: if there is a dataset and `if_exists="error"`.
-            NotADatasetError: if the path is a file, or a directory with files that are no dataset's.
-            TypeError: if a sample is of another type; the batches before it stay.
+            NotADatasetError: if the path is a file, or a directory with files that do not belong to a dataset.
+            TypeError: if a sample has the wrong type; the batches before it stay.
         """
         options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
         configuration = {"wrapper_fn": wrapper_fn, "copy_before_wrapper_fn": copy_before_wrapper_fn}
@@ -224,39 +225,39 @@ class RaggedMmap(RaggedHandle):
     ) -> Self:
         """Store the samples `indexable[0], indexable[1], ...`, and open the dataset.
 
-        Where it has no `len`, its first IndexError ends it; all its other errors propagate, with a note that names the
-        index, and leave what is committed. An interrupted build is resumed at the first missing sample.
+        Without `len`, the first IndexError ends it. All other errors propagate, with a note that names the index; what
+        is committed stays. An interrupted build resumes at the first missing sample.
 
         Args:
-            out_dir: The dataset's directory; missing parents are made.
+            out_dir: The dataset's directory; missing parents are created.
             indexable: Samples by position, or a function that gives the sample at a position.
             batch_size: Samples per commit, at most.
-            n_jobs: How many worker processes read and encode samples, ahead of this one, which stores them in order:
-                None is 1, -1 all CPUs, -2 all but one. The source is sent to each worker once, by cloudpickle, before
-                its first sample is read; the work moves there when the measured cost of a sample makes it worthwhile, a
-                chunk of samples at a time, and each chunk is one commit. An error leaves all samples before it
-                committed.
+            n_jobs: Number of worker processes that read and encode samples ahead; this process stores them in order.
+                None is 1, -1 all CPUs, -2 all but one. cloudpickle sends the source to each worker once, before its
+                first sample is read. Work moves to the workers when the measured cost of a sample makes that
+                worthwhile, a chunk of samples at a time; each chunk is one commit. After an error, all samples before
+                it are committed.
             verbose: Whether to show a progress bar.
-            dtype: What is stored; None: the dtype of the first samples.
-            mode: That of the handle that is returned. None: reads need no write permission, and the first mutation asks
-                for it. "r": mutations raise. "c": they raise, too, and arrays are given out as writable copies.
-            wrapper_fn: Called with each sample that is given out, one by one or in lists; not for jagged and padded
-                batches. To survive pickling it must be importable.
-            copy_before_wrapper_fn: Whether `wrapper_fn` gets a writable copy; else the read-only view.
-            if_exists: What to do where there is a dataset already. "replace": build a new one beside it and switch to
-                it at the end; what others append to the old one meanwhile goes with it. "error": raise. "append": add
-                to it. "resume": go on with an interrupted build, for which the samples start again from the first one;
-                a finished dataset is returned as it is.
-            metadata: What the property of this name gives back: a dict that JSON can hold.
-            durability: None: safe against power loss when this returns. "process": without any wait, where no dataset
-                is replaced; until a `flush`, each open after a reboot, or of a copy, then checks all that was written.
-                "machine": safe after every batch.
+            dtype: The dtype to store; None: that of the first samples.
+            mode: Mode of the returned handle. None: reading needs no write permission, only the first mutation does.
+                "r": mutations raise. "c": mutations raise, and arrays are returned as writable copies.
+            wrapper_fn: Called with each sample that is returned, alone or in a list; not for jagged and padded batches.
+                It must be importable for the handle to be pickled.
+            copy_before_wrapper_fn: Whether `wrapper_fn` gets a writable copy; else it gets the read-only view.
+            if_exists: What to do if there is a dataset already. "replace": build a new one beside it, then switch;
+                samples that others append to the old one meanwhile are lost. "error": raise. "append": add to it.
+                "resume": continue an interrupted build: pass all samples again, from the first one; a finished dataset
+                is returned as it is.
+            metadata: A dict to store as JSON; the `metadata` property returns it.
+            durability: None: safe against power loss when this returns. "process": do not wait for the disk, unless a
+                dataset is replaced; until the next `flush`, opening it after a reboot, or opening a copy, checks all
+                that was written. "machine": safe after every batch.
             lock_timeout: Seconds to wait for other processes' commits.
 
         Raises:
             ImportError: if workers are asked for and cloudpickle is missing: `pip install "mmap_ninja[parallel]"`.
-            TypeError: if the source cannot be sent to workers, or a sample is of another type.
-            WorkerError: if a worker process dies, or its source raises what cannot be sent back.
+            TypeError: if the source cannot be pickled for workers, or a sample has the wrong type.
+            WorkerError: if a worker process dies, or its source raises an exception that cannot be pickled.
         """
         options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
         configuration = {"wrapper_fn": wrapper_fn, "copy_before_wrapper_fn": copy_before_wrapper_fn}

@@ -1,4 +1,4 @@
-"""Reading samples of any shape: their shapes, jagged and padded batches, windows."""
+"""Reading samples of any shape: shapes, jagged and padded batches, windows."""
 
 import operator
 from collections.abc import Callable, Iterator, Sequence
@@ -33,17 +33,17 @@ class RaggedHandle(DatasetHandle[AnyArray]):
 
     @property
     def wrapper_fn(self) -> Wrapper | None:
-        """What is called with each sample that is given out."""
+        """The function that is called with each sample that is returned."""
         return self._options.wrapper_fn
 
     @property
     def copy_before_wrapper_fn(self) -> bool:
-        """Whether it gets a writable copy."""
+        """Whether `wrapper_fn` gets a writable copy."""
         return self._options.copy_before_wrapper_fn
 
     @property
     def _common_rank(self) -> int | None:
-        """The rank that all samples have; None where they have several."""
+        """The rank of all samples; None if they have several."""
         return _common_rank(column_of(self))
 
     @property
@@ -57,12 +57,12 @@ class RaggedHandle(DatasetHandle[AnyArray]):
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
-        """`len(sample)` of each: int64 `[n]`, a new array.
+        """`len(sample)` of each sample: int64 `[n]`, a new array.
 
         Raises:
-            TypeError: if there are scalars among the samples, which have no length.
+            TypeError: if a sample is a scalar, which has no length.
         """
-        column = column_of(self)  # one snapshot, whatever other threads append
+        column = column_of(self)  # one snapshot: other threads may append
         if column.rank == 1:
             return column.sizes()
         lengths = column.shape_table(1)[:, 0]
@@ -72,7 +72,7 @@ class RaggedHandle(DatasetHandle[AnyArray]):
 
     @property
     def shapes(self) -> "npt.NDArray[np.int64] | Shapes":
-        """The samples' shapes: int64 `[n, ndim]`, a new array; a sequence of tuples where their ranks differ."""
+        """The samples' shapes: int64 `[n, ndim]`, a new array; or a sequence of tuples, if the ranks differ."""
         column = column_of(self)
         rank = _common_rank(column)
         return column.shape_table(rank) if rank else Shapes(self)
@@ -84,17 +84,17 @@ class RaggedHandle(DatasetHandle[AnyArray]):
 
     @property
     def starts(self) -> npt.NDArray[np.uint64]:
-        """Where each sample starts in `memmap`, in elements: uint64 `[n]`, read-only, over the map."""
+        """Where each sample starts in `memmap`, in elements: uint64 `[n]`, a read-only view of the map."""
         return column_of(self).bounds()[0]
 
     @property
     def ends(self) -> npt.NDArray[np.uint64]:
-        """Where each sample ends in `memmap`, in elements: uint64 `[n]`, read-only, over the map."""
+        """Where each sample ends in `memmap`, in elements: uint64 `[n]`, a read-only view of the map."""
         return column_of(self).bounds()[1]
 
     @property
     def memmap(self) -> AnyArray:
-        """The elements of all samples back to back: one dimension, read-only, over the map."""
+        """The elements of all samples back to back, in one dimension: a read-only view of the map."""
         column = column_of(self)
         return column.flat() if column.dtype else np.empty(0)
 
@@ -102,7 +102,8 @@ class RaggedHandle(DatasetHandle[AnyArray]):
         """Many samples back to back, without an array for each.
 
         Args:
-            indices: Integers in any order and number, negative ones counted from the end; a boolean mask; a slice.
+            indices: Integers in any order, also repeated, negative ones counted from the end; a boolean mask; or a
+                slice.
 
         Returns:
             `(values, offsets)`: `[total, ...]` of this dtype and int64 `[len(indices) + 1]`, both owned and writable.
@@ -110,7 +111,7 @@ class RaggedHandle(DatasetHandle[AnyArray]):
 
         Raises:
             IndexError: if an index is out of range.
-            ValueError: if the samples have other trailing dimensions than each other, or no dimension.
+            ValueError: if the samples differ in their trailing dimensions, or are scalars.
         """
         return self._take_jagged(indices)
 
@@ -122,65 +123,65 @@ class RaggedHandle(DatasetHandle[AnyArray]):
         multiple_of: Extents = None,
         out: AnyArray | None = None,
     ) -> tuple[AnyArray, npt.NDArray[np.int64]]:
-        """Many samples as one array, each in the corner of its own box, and the rest filled.
+        """Many samples as one array: each is padded at the end of every dimension.
 
         Args:
-            indices: Integers in any order and number, negative ones counted from the end; a boolean mask; a slice.
-            value: What to fill with; 0 is zero of any dtype, the empty text of texts.
-            length: Size of the boxes: a number for the first dimension, or one for each dimension, None where it is as
-                large as the batch needs. What a sample has beyond it is cut off.
-            multiple_of: What the size is rounded up to a multiple of: a number for the first dimension, or one for each
-                dimension, None where it is not.
-            out: Where to put the samples: an array of the right shape and this dtype.
+            indices: Integers in any order, also repeated, negative ones counted from the end; a boolean mask; or a
+                slice.
+            value: The padding; 0 is the zero of any dtype (of texts, the empty text).
+            length: Size to pad to: a number for the first dimension, or one for each dimension; None: the largest size
+                in the batch. Longer samples are cut off.
+            multiple_of: Round the size up to a multiple of this: a number for the first dimension, or one for each
+                dimension; None: do not round.
+            out: The array to fill, of the resulting shape and this dtype.
 
         Returns:
-            `(array, lengths)`: `[len(indices), ...]` of this dtype, and how much of it is data: int64
+            `(array, lengths)`: `[len(indices), ...]` of this dtype, and the size of each sample: int64
             `[len(indices)]`, or `[len(indices), ndim]` for samples of several dimensions.
 
         Raises:
             IndexError: if an index is out of range.
-            ValueError: if the samples have several ranks, or no dimension; if `out` has another shape or dtype.
-            TypeError: if the dtype does not hold the value.
+            ValueError: if the samples have several ranks, or are scalars; if `out` has the wrong shape or dtype.
+            TypeError: if the dtype cannot hold the value.
         """
         extents = _extents(length, "length"), _extents(multiple_of, "multiple_of")
         return self._take_padded(indices, partial(self._fill, value), *extents, out)
 
     def _fill(self, value: Any, dtype: np.dtype[Any]) -> AnyArray:
-        """What the kernel pads with, of the dtype that it has read; another thread may have moved the handle."""
+        """The padding in the dtype that the kernel reads; another thread may have moved the handle."""
         if type(value) is int and value == 0:
             return np.zeros((), dtype)
         fill = convert(value, 0, dtype, f"{self.path}: take_padded: value", declared=True)
         if fill.ndim:
-            raise ValueError(f"{self.path}: take_padded: value has shape {fill.shape}; expected one number")
+            raise ValueError(f"{self.path}: take_padded: value: expected one number, got shape {fill.shape}")
         return fill
 
     def windows(self, length: int, stride: int | None = None, *, within_samples: bool = False) -> Windows:
-        """Runs of `length` elements of 1-D samples, as language models are trained on: a lazy sequence.
+        """Runs of `length` elements of 1-D samples, for training language models: a lazy sequence.
 
         Args:
-            length: Elements of a window.
-            stride: Elements from one window to the next; `length` if None.
-            within_samples: Whether no window crosses from a sample into the next. Else the samples count as one
-                sequence of tokens.
+            length: Elements per window.
+            stride: Elements from the start of one window to the next; None: `length`.
+            within_samples: Whether each window stays within one sample. If not, the samples are one sequence of tokens.
 
         Returns:
-            A sequence of read-only views `[length]`, whose `take(indices)` gives `[len(indices), length]`. What is
-            left at the end, or at the end of each sample, is in no window.
+            A sequence of read-only views `[length]`, whose `take(indices)` gives `[len(indices), length]`. A rest at
+            the end, or at the end of each sample, is left out.
 
         Raises:
-            ValueError: if a sample has another rank than 1, or this is a view by steps or indices and windows may
-                cross samples.
+            ValueError: if a sample does not have rank 1; or if this is a view by steps or indices, and `within_samples`
+                is false.
         """
         if len(self) and (rank := self._common_rank) != 1:
             found = "several ranks" if rank is None else f"rank {rank}"
-            raise ValueError(f"{self.path}: windows: the samples have {found}; expected 1-D samples")
+            raise ValueError(f"{self.path}: windows: expected samples of rank 1, found {found}")
         return Windows(self._unwrapped(), length, length if stride is None else stride, within_samples=within_samples)
 
     def _exported(self) -> dict[str, Any]:
         return export.one_column(column_of(self).unwrapped(), self.path)
 
     def _matches(self, value: object, start: int, stop: int) -> Iterator[int]:
-        """Positions of the samples of the same shape that are equal to a value in all elements."""
+        """Positions of the samples with the shape and all elements of a value."""
         try:
             wanted = np.asarray(value)
         except ValueError:
@@ -198,7 +199,7 @@ class RaggedHandle(DatasetHandle[AnyArray]):
                 yield position
 
     def _unwrapped(self) -> Self:
-        """A view of the same samples, which gives them out as they are stored."""
+        """A view of the same samples without `wrapper_fn`."""
         if self.wrapper_fn is None:
             return self.select(slice(None))
         column, state = self._moment()
@@ -210,14 +211,14 @@ class RaggedHandle(DatasetHandle[AnyArray]):
             shape = column.shape_of(position)
             if np.ndim(sample) != len(shape):
                 raise ValueError(
-                    f"{self.path}: sample {position} has shape {shape}, its replacement {np.ndim(sample)} dimensions; "
-                    f"give it {len(shape)}, or delete the sample and append"
+                    f"{self.path}: sample {position} has shape {shape}, its replacement has rank {np.ndim(sample)}; "
+                    f"give it rank {len(shape)}, or delete the sample and append"
                 )
 
 
 @exported
 class Shapes(Sequence[tuple[int, ...]]):
-    """The shapes of samples of several ranks, each a tuple, read when asked for."""
+    """The shapes of samples of several ranks: a sequence of tuples, read on access."""
 
     def __init__(self, samples: "RaggedHandle") -> None:
         self._samples = samples.select(slice(None))
@@ -240,7 +241,7 @@ class Shapes(Sequence[tuple[int, ...]]):
 
 
 def _common_rank(column: Column) -> int | None:
-    """The rank that all samples have; None where they have several."""
+    """The rank of all samples; None if they have several."""
     if column.rank is not None:
         return column.rank
     ranks = np.unique(column.shape_table(0))
@@ -248,10 +249,10 @@ def _common_rank(column: Column) -> int | None:
 
 
 def _extents(given: Extents, name: str) -> list[int]:
-    """As the kernel takes them: -1 where a dimension is as large as the batch needs."""
+    """Sizes as the kernel takes them: -1 for a dimension that is as large as the batch needs."""
     if given is None:
         return []
     extents = [given] if isinstance(given, int | np.integer) else list(given)
     if any(extent is not None and extent < (name == "multiple_of") for extent in extents):
-        raise ValueError(f"{name} {given}: expected at least {int(name == 'multiple_of')}")
+        raise ValueError(f"{name} {given!r}: expected at least {int(name == 'multiple_of')}")
     return [-1 if extent is None else int(extent) for extent in extents]

@@ -1,4 +1,4 @@
-"""Reading: what a handle tells of its samples beyond the list protocol, its views, and its pickles."""
+"""Reading beyond the list protocol: properties of the samples, views, Arrow and pickles."""
 
 import copy
 import operator
@@ -26,16 +26,17 @@ T = TypeVar("T")
 
 
 class ReadingHandle(ShowingHandle[T]):
-    """What is read of the samples, none of which takes a lock."""
+    """The reading methods; none of them takes a lock."""
 
     def select(self, indices: Indices) -> Self:
         """A read-only view of some of the samples, on the snapshot that this handle sees now; nothing is read.
 
         Args:
-            indices: Integers in any order and number, negative ones counted from the end; a boolean mask; a slice.
+            indices: Integers in any order, also repeated, negative ones counted from the end; a boolean mask; or a
+                slice.
 
         Returns:
-            A handle of the same class, with all its reading methods. It pickles small if it is a range.
+            A handle of the same class, with all its reading methods. Its pickle is small if the samples are a range.
         """
         if isinstance(self._state, Field):
             of_records: Self = self._state.records.select(indices)[self._state.name]
@@ -43,7 +44,7 @@ class ReadingHandle(ShowingHandle[T]):
         return self._view_of(*self._moment(), indices, self._options)
 
     def _view_of(self, column: Column, state: State, indices: Indices, options: HandleOptions) -> Self:
-        """A view of some of the samples of a column, which are this handle's at a state."""
+        """A view of some samples of a column that this handle shows in a state."""
         count = len(column)
         base = state.selection_of(count)
         selection: Selection
@@ -65,12 +66,12 @@ class ReadingHandle(ShowingHandle[T]):
 
     @property
     def commit_id(self) -> str | None:
-        """The commit that this handle shows, as a short string; None where nothing is at the path yet.
+        """The commit that this handle shows, as a short string; None if nothing is at the path yet.
 
         `mmap_ninja.open(path, commit_id=...)` shows exactly the same samples, here or in a copy of the directory,
-        whatever was appended, deleted or replaced since. It is no longer to be had when the dataset has got a new
-        generation: columns or metadata that changed, a `compact` or `clear`, a replacement; or when the commit was
-        lost, by a power loss or a backup that was restored.
+        whatever was appended, deleted or replaced since. It can no longer be opened once the dataset has a new
+        generation (after `compact`, `clear`, a replacement, or a change of columns or metadata), or if the commit was
+        lost by a power loss or by restoring a backup.
 
         Example:
             >>> import mmap_ninja
@@ -96,26 +97,26 @@ class ReadingHandle(ShowingHandle[T]):
 
     @property
     def _unit(self) -> int:
-        """Bytes that the kernel counts the sizes of samples in."""
+        """Size in bytes of the unit in which the kernel counts the sizes of samples."""
         return 1
 
     @property
     def garbage(self) -> int:
-        """Bytes that `compact` would give back: of deleted and replaced samples, and what tells of them."""
+        """Bytes that `compact` would free: deleted and replaced samples, and the records of their edits."""
         return self._now().garbage
 
     def verify(self, level: Level = "sums", verbose: bool = False) -> Report:
-        """Look whether the dataset's files are what its newest commit was made of: see `mmap_ninja.verify`.
+        """Check that the dataset's files are as its newest commit left them: see `mmap_ninja.verify`.
 
         Args:
-            level: "quick": the commit file, the meta file, the lengths of all files, and the edits, in no time. "sums":
-                also every byte, by the checksums of its block: finds all damage that the disk, a copy or another
-                program has done. "full": also each sample: offsets, shapes, UTF-8, JSON, compressed frames: finds what
-                was wrong before it was written, and what matters in files of unknown origin.
+            level: "quick": the commit file, the meta file, the lengths of all files, and the edits; takes no noticeable
+                time. "sums": also every byte, by the checksums of its block; finds all damage done by the disk, a copy
+                or another program. "full": also the offsets, shape, UTF-8, JSON or compressed frame of each sample;
+                finds what was wrong before it was written; use it for files of unknown origin.
             verbose: Whether to show a progress bar.
 
         Returns:
-            A report: `ok` tells whether all is well, `problems` the files, blocks and samples that are not.
+            A report: `ok` tells whether all is well, `problems` lists the damaged files, blocks and samples.
         """
         return examine(self.path, level, verbose=verbose, keys=self._options.keys)[0]
 
@@ -132,28 +133,28 @@ class ReadingHandle(ShowingHandle[T]):
         return preview_html(repr(self), shown, 0 if self._closed else len(self))
 
     def _exported(self) -> dict[str, Any]:
-        """The columns that Arrow sees, by their names."""
+        """The columns that are exported to Arrow, by their names."""
         return export.one_column(column_of(self), self.path)
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        """The samples for another library, over the files where Arrow can read them: its PyCapsule protocol."""
+        """The samples for another library, by Arrow's PyCapsule protocol; not copied where Arrow can read the files."""
         return export.reader(self._exported()).__arrow_c_stream__(requested_schema)
 
     def to_arrow(self) -> "pa.Table":
-        """The samples as a table of pyarrow; the only column of a dataset that has one is called `sample`.
+        """The samples as a pyarrow table; if the dataset has only one column, it is called `sample`.
 
-        Where they lie in the files as Arrow has them, nothing is copied, and the table keeps the files' maps. Samples
-        that were edited, are compressed, or are views by steps or indices, are copied.
+        Nothing is copied where the files have Arrow's layout; the table then keeps the maps of the files open. Edited
+        and compressed samples, and views by steps or indices, are copied.
 
         Raises:
-            ImportError: if `pip install "mmap_ninja[arrow]"` is still to be done.
+            ImportError: if pyarrow is missing: `pip install "mmap_ninja[arrow]"`.
             TypeError: if a dtype has no type in Arrow.
         """
         return export.reader(self._exported()).read_all()
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._closed:
-            raise ValueError(f"{self.path}: the dataset is closed; a closed handle cannot be pickled")
+            raise ValueError(f"{self.path}: the dataset is closed; open it again to pickle it")
         state = self._now()
         if isinstance(state, Field):
             return operator.getitem, (state.records, state.name)
@@ -172,11 +173,11 @@ def reopen(
     told: Told | None,
     selection: Selection | None,
 ) -> ReadingHandle[Any]:
-    """A pickled handle, on exactly the snapshot that it had."""
+    """A handle from its pickle, on exactly the snapshot that it showed."""
     if identity is None:
         if not is_vacant(Path(path)):
             raise StaleHandleError(
-                f"{path}: nothing was here when this handle was pickled, and now there is a dataset; open it again"
+                f"{path}: there was no dataset when this handle was pickled, now there is one; open it again"
             )
         handle = showing(cls, path, Path(path), options, *cls._nothing(Path(path), options))
     else:

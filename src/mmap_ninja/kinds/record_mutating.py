@@ -1,4 +1,4 @@
-"""Mutating records: samples in rows or columns, and columns that are added, dropped and renamed in one step each."""
+"""Mutating records: samples are added by rows or columns; columns are added, dropped and renamed."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -17,19 +17,19 @@ from mmap_ninja.kinds.record_reading import Record, RecordsHandle, Sample
 
 
 class MutableRecords(RecordsHandle):
-    """Records that are added to, and whose columns change: each such change is a generation."""
+    """Records that can be changed; each change of the columns makes a generation."""
 
     def extend(self, samples: Iterable[Sample] | Mapping[str, Any], verbose: bool = False) -> None:
         """Add samples at the end, all or none of them, in one commit.
 
         Args:
-            samples: Any iterable of samples; or a dict of columns, each a sequence, as `from_columns` takes it.
+            samples: Any iterable of samples; or a dict of columns, each a sequence, as for `from_columns`.
             verbose: Whether to show a progress bar.
 
         Raises:
-            TypeError: if a sample is of another type; nothing is stored then.
-            ValueError: if a column is missing, or there is one more; if columns have several lengths.
-            ReadOnlyError: if the handle, the permissions or the medium do not allow it.
+            TypeError: if a sample has the wrong type; then nothing is stored.
+            ValueError: if a column is missing or unknown, or if columns differ in length.
+            ReadOnlyError: if the handle, the permissions or the filesystem do not allow it.
         """
         if isinstance(samples, Mapping):
             self._commit(Table.of(samples, self._path_text))
@@ -42,20 +42,20 @@ class MutableRecords(RecordsHandle):
     _encode = staticmethod(encode_records)
 
     def add_column(self, name: str, values: Iterable[Any], spec: Spec | None = None) -> None:
-        """Add a column to the samples that are there, in one step; the files of the others stay as they are.
+        """Add a column to the existing samples, in one step; the files of other columns are not touched.
 
-        Readers keep what they see until their next `refresh`. Until it ends, other processes cannot write to the
+        Readers keep what they see until their next `refresh`. Until this ends, other processes cannot write to the
         dataset.
 
         Args:
-            name: The column's; nested columns have dots.
-            values: One for each sample, in their order; what has no indices is read into memory first.
-            spec: What the column holds; the first value tells it if None.
+            name: The name of the column; nested columns have dots.
+            values: One for each sample, in order; an iterable without indices is read into memory first.
+            spec: The type of the column; None: the first value decides.
 
         Raises:
-            ValueError: if the name is taken or cannot be one, or there are more or fewer values than samples.
-            TypeError: if a value is of another type; nothing is changed then.
-            StaleHandleError: if others changed the dataset since this handle looked.
+            ValueError: if the name is taken or not valid, or there are more or fewer values than samples.
+            TypeError: if a value has the wrong type; then nothing is changed.
+            StaleHandleError: if others changed the dataset after this handle's snapshot.
         """
         listed = cast("Sequence[Any]", values) if hasattr(values, "__getitem__") else list(values)
         where = f"{self.path}: column {name!r}"
@@ -70,7 +70,9 @@ class MutableRecords(RecordsHandle):
             def change() -> Change:
                 seen = dataset.seen
                 if seen.identity != identity:
-                    raise StaleHandleError(f"{where}: others changed the dataset since this handle looked; look again")
+                    raise StaleHandleError(
+                        f"{where}: others changed the dataset after this handle's snapshot; refresh, then try again"
+                    )
                 column = Column(max((c.id for c in seen.meta.columns), default=-1) + 1, name, kind)
                 added = AddedColumn(column, listed, seen.edits.runs(seen.rows), seen.rows, where)
                 return Change((*seen.meta.columns, added.column), added.contents())
@@ -82,7 +84,7 @@ class MutableRecords(RecordsHandle):
         """Remove a column and its files, in one step; readers keep what they see until their next `refresh`.
 
         Args:
-            name: The column's; nested columns have dots.
+            name: The name of the column; nested columns have dots.
 
         Raises:
             KeyError: if there is no such column.
@@ -91,15 +93,15 @@ class MutableRecords(RecordsHandle):
         self._change_columns(name, lambda columns: tuple(column for column in columns if column.name != name))
 
     def rename_column(self, name: str, new_name: str) -> None:
-        """Give a column another name, in one step; its files stay as they are.
+        """Rename a column, in one step; its files are not touched.
 
         Args:
-            name: The column's; nested columns have dots.
-            new_name: What to call it.
+            name: The name of the column; nested columns have dots.
+            new_name: The new name; nested columns have dots.
 
         Raises:
             KeyError: if there is no such column.
-            ValueError: if the new name is taken, or cannot be one.
+            ValueError: if the new name is taken or not valid.
         """
         self._change_columns(
             name,
@@ -121,7 +123,10 @@ class MutableRecords(RecordsHandle):
             def change() -> Change | None:
                 columns = changed(dataset.meta.columns)
                 if not columns:
-                    raise ValueError(f"{self.path}: column {name!r} is the only one; samples without columns are none")
+                    raise ValueError(
+                        f"{self.path}: column {name!r} is the only column and cannot be dropped; clear() deletes all "
+                        "samples"
+                    )
                 self._check_names([column.name for column in columns])
                 return Change(columns) if columns != dataset.meta.columns else None
 

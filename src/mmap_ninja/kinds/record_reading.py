@@ -1,4 +1,4 @@
-"""Reading records by columns: a handle for each, views of some, and what they hold."""
+"""Reading records by columns: handles for single columns, views of several, and their types."""
 
 import operator
 from collections.abc import Iterator
@@ -29,17 +29,17 @@ from mmap_ninja.kinds.strings import StringsMmap
 H = TypeVar("H", bound=DatasetHandle[Any])
 Record = dict[str, Any]
 Sample = Any  # a dict, a dataclass or a named tuple
-Asked = tuple[tuple[str, str], ...]  # columns: what they are to be called, and their names in the dataset
+Asked = tuple[tuple[str, str], ...]  # columns: the names to show, and the names in the dataset
 
 
 class JsonColumn(SpansHandle[Any]):
-    """What `ds["name"]` gives for a column of JSON: a list of decoded values; its bytes are the texts."""
+    """A JSON column, as `ds["name"]` gives it: a list of decoded values; `take_jagged` gives the texts."""
 
     _kind = "records"
     _sample = "text"
 
     def _matches(self, value: object, start: int, stop: int) -> Iterator[int]:
-        # Equal values may have several texts: keys in another order, 1 and 1.0.
+        # Equal values may have different texts: another order of keys, 1 and 1.0.
         return (position for position in range(start, stop) if self[position] == value)
 
 
@@ -53,7 +53,7 @@ _CLASSES: Final[dict[type[ColumnType], type[DatasetHandle[Any]]]] = {
 
 
 class RecordsHandle(DatasetHandle[Record]):
-    """Records, which are read by columns, too."""
+    """Records, which can also be read by columns."""
 
     _kind = "records"
     _sample = "record"
@@ -72,12 +72,12 @@ class RecordsHandle(DatasetHandle[Record]):
 
     @property
     def columns(self) -> list[str]:
-        """The names of the columns, nested ones with dots, in their order."""
+        """The names of the columns in their order, with dots for nested ones."""
         return list(self._now().names)
 
     @property
     def schema(self) -> dict[str, Spec]:
-        """What each column holds, by its name."""
+        """The type of each column, by its name."""
         state = self._now()
         return {name: specs.spec_of(column.type) for name, column in zip(state.names, state.columns, strict=True)}
 
@@ -96,11 +96,11 @@ class RecordsHandle(DatasetHandle[Record]):
     def _columns(self) -> dict[str, DatasetHandle[Any]]:
         """A handle for each column, on what this handle shows now."""
         column, state = self._moment()
-        if not isinstance(state, Live | View):  # without columns
+        if not isinstance(state, Live | View):  # no columns yet, or closed
             return {}
         if state.handles is None:
             view = View(state.snapshot, state.selection_of(len(column)), state.columns, state.asked)
-            # Not this handle, which would then live until a garbage collection.
+            # A view, since a cycle with this handle would keep it alive until a garbage collection.
             records = self._showing(type(self), column, view)
             handles: dict[str, DatasetHandle[Any]] = {}
             for place, (name, of_dataset) in enumerate(zip(view.names, view.columns, strict=True)):
@@ -110,7 +110,7 @@ class RecordsHandle(DatasetHandle[Record]):
         return state.handles
 
     def _showing(self, cls: type[H], column: _kernel.Column, state: State) -> H:
-        """A handle of a class as this one was opened."""
+        """A handle of a class, with the options of this one."""
         return showing(cls, self.out_dir, self.path, self._options, column, state)
 
     def _get_many(self, key: Any) -> Any:
@@ -122,7 +122,7 @@ class RecordsHandle(DatasetHandle[Record]):
         return self[operator.index(key)] if is_index(key) else self._take(several(key))
 
     def _view(self, names: list[str], *, grouped: bool) -> Self:
-        """A view of some columns, or of a group of them by the names that they have in it."""
+        """A view of some columns, or of a group of nested columns by their names in the group."""
         column, state = self._moment()
         stored = dict(zip(state.names, (of_dataset.name for of_dataset in state.columns), strict=True))
         asked = []
@@ -136,7 +136,7 @@ class RecordsHandle(DatasetHandle[Record]):
         return self._showing(type(self), *self._chosen(column, state, tuple(dict.fromkeys(asked))))
 
     def _chosen(self, records: _kernel.Column, state: State, asked: Asked) -> tuple[_kernel.Column, View]:
-        """Of some records, only some columns, by other names perhaps."""
+        """Some columns of records, by new names if they have any."""
         places = {column.name: place for place, column in enumerate(state.columns)}
         chosen = [places[stored] for _, stored in asked]
         fields = [
@@ -154,18 +154,19 @@ class RecordsHandle(DatasetHandle[Record]):
         return (*reduced, tuple(zip(state.asked, (column.name for column in state.columns), strict=True)))
 
     def __setstate__(self, asked: Asked) -> None:
-        """Show only some columns, as a pickled view of them does."""
+        """Show only some columns: restores a pickled view of them."""
         self._show_column(*self._chosen(*self._moment(), asked))
 
     def take(self, indices: Indices) -> Record:  # type: ignore[override]
-        """The columns of the samples at many positions: a dict, nested as the samples are, of each column's own batch.
+        """The samples at many positions, by columns: a dict of batches, nested like the samples.
 
         Args:
-            indices: Integers in any order and number, negative ones counted from the end; a boolean mask; a slice.
+            indices: Integers in any order, also repeated, negative ones counted from the end; a boolean mask; or a
+                slice.
 
         Returns:
-            Lists of `str`, `bytes`, arrays or JSON values; an array `[B, ...]` for `Array` and `Scalar`. Where a column
-            has nulls, None stands in its list, or the array is masked there.
+            Lists of `str`, `bytes`, arrays or JSON values; an array `[B, ...]` for `Array` and `Scalar`. A null is None
+            in a list, and masked in an array.
 
         Raises:
             IndexError: if an index is out of range.
@@ -176,7 +177,7 @@ class RecordsHandle(DatasetHandle[Record]):
         return nesting.nested({name: handle.take(at) for name, handle in handles.items()})
 
     def __getitems__(self, indices: Indices) -> list[Record]:
-        """What PyTorch's DataLoader calls for a batch: a list of samples, which it collates itself."""
+        """A batch for PyTorch's DataLoader, which calls this and collates the list of samples."""
         return self._take(indices)
 
     def _matches(self, value: object, start: int, stop: int) -> Iterator[int]:

@@ -1,4 +1,4 @@
-"""`RecordsMmap`: a list of dicts on disk, whose fields are columns."""
+"""`RecordsMmap`: a list of dicts on disk, stored as columns."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self
@@ -8,7 +8,7 @@ from mmap_ninja.builds import build, paced, sources
 from mmap_ninja.builds.build import IfExists
 from mmap_ninja.columns import specs
 from mmap_ninja.columns.batch import Table
-from mmap_ninja.columns.specs import Spec, Specs  # noqa: F401 - Specs names Spec, which get_type_hints looks for here
+from mmap_ninja.columns.specs import Spec, Specs  # noqa: F401 - get_type_hints needs Spec to resolve Specs
 from mmap_ninja.engine import files
 from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT, Durability
 from mmap_ninja.engine.directory import is_vacant
@@ -20,21 +20,22 @@ from mmap_ninja.kinds.record_reading import Sample
 
 @exported
 class RecordsMmap(MutableRecords):
-    """A list of dicts that lives in a directory: each field is a column with files of its own, all have one length.
+    """A list of dicts that lives in a directory: each field is a column with its own files, all of the same length.
 
     `ds[i]` is a dict, `ds["label"]` a column, `ds[["image", "label"]]` a view of some columns; `take` gives a dict of
-    batches. Dicts in the samples are nested columns: `{"a": {"b": 1}}` has the column `a.b`.
+    batches. Dicts within samples become nested columns: `{"a": {"b": 1}}` has the column `a.b`.
 
     Args:
-        out_dir: The dataset's directory. If it is missing, the handle is empty, and its first sample makes the columns.
-        mode: None: reads need no write permission, and the first mutation asks for it. "r": mutations raise. "c": they
-            raise, too, and arrays are given out as writable copies.
-        durability: "process": a commit survives a crash of the process at once, a power loss from the next `flush` or
-            `close` on. "machine": every commit waits until it survives both.
+        out_dir: The dataset's directory. If it is missing, the handle is empty, and its first sample defines the
+            columns.
+        mode: None: reading needs no write permission, only the first mutation does. "r": mutations raise. "c":
+            mutations raise, and arrays are returned as writable copies.
+        durability: "process": a commit survives a crash of this process at once, and a power loss after the next
+            `flush` or `close`. "machine": each commit waits until it survives both.
         lock_timeout: Seconds to wait for other processes' commits.
-        read_mode: "mmap": samples are read over maps of the files. "pread": by system calls, so that a file that is cut
-            while it is read, or a medium that goes away, is an error, not the end of the process; arrays are in memory
-            of their own then. None: "pread" on network filesystems and FUSE, else "mmap".
+        read_mode: "mmap": samples are read from memory maps of the files. "pread": system calls read samples into
+            memory of their own, so that a file that is truncated meanwhile, or a disk that disappears, raises an error
+            instead of killing the process. None: "pread" on network filesystems and FUSE, else "mmap".
 
     Example:
         >>> import mmap_ninja as mn
@@ -46,9 +47,9 @@ class RecordsMmap(MutableRecords):
         {'text': ['bad', 'good'], 'label': array([0, 1])}
 
     Raises:
-        NotADatasetError: if the path holds something else.
-        TypeError: if it holds a dataset of another kind.
-        CorruptDatasetError: if its files contradict each other.
+        NotADatasetError: if there is something else at the path.
+        TypeError: if the dataset is of another kind.
+        CorruptDatasetError: if the dataset's files contradict each other.
     """
 
     def __init__(
@@ -74,27 +75,27 @@ class RecordsMmap(MutableRecords):
         durability: Durability | None = None,
         lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
     ) -> Self:
-        """Make an empty dataset with these columns, and open it; nothing is written over unless it is told to be.
+        """Create an empty dataset with these columns, and open it; an existing dataset is an error by default.
 
         Args:
-            out_dir: The dataset's directory; missing parents are made.
-            columns: What each column holds, by its name; a nested dict for nested columns.
-            mode: That of the handle that is returned. None: reads need no write permission, and the first mutation asks
-                for it. "r": mutations raise. "c": they raise, too, and arrays are given out as writable copies.
-            if_exists: What to do where there is a dataset already. "replace": build a new one beside it and switch to
-                it at the end; what others append to the old one meanwhile goes with it. "error": raise. "append": add
-                to it. "resume": go on with an interrupted build, for which the samples start again from the first one;
-                a finished dataset is returned as it is.
-            metadata: What the property of this name gives back: a dict that JSON can hold.
-            durability: None: safe against power loss when this returns. "process": without any wait, where no dataset
-                is replaced; until a `flush`, each open after a reboot, or of a copy, then checks all that was written.
-                "machine": safe after every batch.
+            out_dir: The dataset's directory; missing parents are created.
+            columns: The type of each column, by its name; a nested dict for nested columns.
+            mode: Mode of the returned handle. None: reading needs no write permission, only the first mutation does.
+                "r": mutations raise. "c": mutations raise, and arrays are returned as writable copies.
+            if_exists: What to do if there is a dataset already. "replace": build a new one beside it, then switch;
+                samples that others append to the old one meanwhile are lost. "error": raise. "append": add to it.
+                "resume": continue an interrupted build: pass all samples again, from the first one; a finished dataset
+                is returned as it is.
+            metadata: A dict to store as JSON; the `metadata` property returns it.
+            durability: None: safe against power loss when this returns. "process": do not wait for the disk, unless a
+                dataset is replaced; until the next `flush`, opening it after a reboot, or opening a copy, checks all
+                that was written. "machine": safe after every batch.
             lock_timeout: Seconds to wait for other processes' commits.
 
         Raises:
-            FileExistsError: if there is a dataset.
-            TypeError: if a column's type is none.
-            ValueError: if a column's name is empty, too long, or nested in another column.
+            FileExistsError: if there is a dataset and `if_exists="error"`.
+            TypeError: if a column is given something that is not a column type.
+            ValueError: if a column's name is empty, too long, or nested in the name of another column.
         """
         return cls.from_generator(
             out_dir,
@@ -125,36 +126,37 @@ class RecordsMmap(MutableRecords):
     ) -> Self:
         """Store the samples of an iterable, batch by batch, and open the dataset.
 
-        An error in the iterable propagates; the batches before it stay committed, and `if_exists="resume"` goes on
+        An error in the iterable propagates. The batches before it stay committed, and `if_exists="resume"` continues
         after them.
 
-        Without `columns`, the first sample makes them: a str makes `Text`, bytes `Bytes`, a number `Scalar`, an array
-        or a list of numbers `Ragged`, a dict nested columns, any other list `Json`; of an empty list, the next samples
-        of the first batch tell what it holds. Samples are dicts, dataclasses or named tuples.
+        Without `columns`, the first sample defines them: a str makes a `Text` column, bytes `Bytes`, a number `Scalar`,
+        an array or a list of numbers `Ragged`, a dict nested columns, any other list `Json`; if it is an empty list,
+        the next samples of the first batch decide. Samples are dicts, dataclasses or named tuples.
 
         Args:
-            out_dir: The dataset's directory; missing parents are made.
+            out_dir: The dataset's directory; missing parents are created.
             sample_generator: Any iterable of samples.
             batch_size: Samples per commit, at most.
             verbose: Whether to show a progress bar.
-            columns: What each column holds, by its name; a nested dict for nested columns. None: the samples tell.
-            mode: That of the handle that is returned. None: reads need no write permission, and the first mutation asks
-                for it. "r": mutations raise. "c": they raise, too, and arrays are given out as writable copies.
-            if_exists: What to do where there is a dataset already. "replace": build a new one beside it and switch to
-                it at the end; what others append to the old one meanwhile goes with it. "error": raise. "append": add
-                to it. "resume": go on with an interrupted build, for which the samples start again from the first one;
-                a finished dataset is returned as it is.
-            total: Number of samples, for the progress bar, where the iterable has no length.
-            metadata: What the property of this name gives back: a dict that JSON can hold.
-            durability: None: safe against power loss when this returns. "process": without any wait, where no dataset
-                is replaced; until a `flush`, each open after a reboot, or of a copy, then checks all that was written.
-                "machine": safe after every batch.
+            columns: The type of each column, by its name; a nested dict for nested columns. None: the samples define
+                them.
+            mode: Mode of the returned handle. None: reading needs no write permission, only the first mutation does.
+                "r": mutations raise. "c": mutations raise, and arrays are returned as writable copies.
+            if_exists: What to do if there is a dataset already. "replace": build a new one beside it, then switch;
+                samples that others append to the old one meanwhile are lost. "error": raise. "append": add to it.
+                "resume": continue an interrupted build: pass all samples again, from the first one; a finished dataset
+                is returned as it is.
+            total: Number of samples, for the progress bar, if the iterable has no length.
+            metadata: A dict to store as JSON; the `metadata` property returns it.
+            durability: None: safe against power loss when this returns. "process": do not wait for the disk, unless a
+                dataset is replaced; until the next `flush`, opening it after a reboot, or opening a copy, checks all
+                that was written. "machine": safe after every batch.
             lock_timeout: Seconds to wait for other processes' commits.
 
         Raises:
             FileExistsError: if there is a dataset and `if_exists="error"`.
-            NotADatasetError: if the path is a file, or a directory with files that are no dataset's.
-            TypeError: if a sample is of another type; the batches before it stay.
+            NotADatasetError: if the path is a file, or a directory with files that do not belong to a dataset.
+            TypeError: if a sample has the wrong type; the batches before it stay.
         """
         options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
         source: sources.Source[Any] = sources.Iterated(sample_generator, total)
@@ -178,40 +180,41 @@ class RecordsMmap(MutableRecords):
     ) -> Self:
         """Store the samples `indexable[0], indexable[1], ...`, and open the dataset.
 
-        Where it has no `len`, its first IndexError ends it; all its other errors propagate, with a note that names the
-        index, and leave what is committed. An interrupted build is resumed at the first missing sample.
+        Without `len`, the first IndexError ends it. All other errors propagate, with a note that names the index; what
+        is committed stays. An interrupted build resumes at the first missing sample.
 
-        Without `columns`, the first sample makes them: a str makes `Text`, bytes `Bytes`, a number `Scalar`, an array
-        or a list of numbers `Ragged`, a dict nested columns, any other list `Json`; of an empty list, the next samples
-        of the first batch tell what it holds. Samples are dicts, dataclasses or named tuples.
+        Without `columns`, the first sample defines them: a str makes a `Text` column, bytes `Bytes`, a number `Scalar`,
+        an array or a list of numbers `Ragged`, a dict nested columns, any other list `Json`; if it is an empty list,
+        the next samples of the first batch decide. Samples are dicts, dataclasses or named tuples.
 
         Args:
-            out_dir: The dataset's directory; missing parents are made.
+            out_dir: The dataset's directory; missing parents are created.
             indexable: Samples by position, or a function that gives the sample at a position.
             batch_size: Samples per commit, at most.
-            n_jobs: How many worker processes read and encode samples, ahead of this one, which stores them in order:
-                None is 1, -1 all CPUs, -2 all but one. The source is sent to each worker once, by cloudpickle, before
-                its first sample is read; the work moves there when the measured cost of a sample makes it worthwhile, a
-                chunk of samples at a time, and each chunk is one commit. An error leaves all samples before it
-                committed.
+            n_jobs: Number of worker processes that read and encode samples ahead; this process stores them in order.
+                None is 1, -1 all CPUs, -2 all but one. cloudpickle sends the source to each worker once, before its
+                first sample is read. Work moves to the workers when the measured cost of a sample makes that
+                worthwhile, a chunk of samples at a time; each chunk is one commit. After an error, all samples before
+                it are committed.
             verbose: Whether to show a progress bar.
-            columns: What each column holds, by its name; a nested dict for nested columns. None: the samples tell.
-            mode: That of the handle that is returned. None: reads need no write permission, and the first mutation asks
-                for it. "r": mutations raise. "c": they raise, too, and arrays are given out as writable copies.
-            if_exists: What to do where there is a dataset already. "replace": build a new one beside it and switch to
-                it at the end; what others append to the old one meanwhile goes with it. "error": raise. "append": add
-                to it. "resume": go on with an interrupted build, for which the samples start again from the first one;
-                a finished dataset is returned as it is.
-            metadata: What the property of this name gives back: a dict that JSON can hold.
-            durability: None: safe against power loss when this returns. "process": without any wait, where no dataset
-                is replaced; until a `flush`, each open after a reboot, or of a copy, then checks all that was written.
-                "machine": safe after every batch.
+            columns: The type of each column, by its name; a nested dict for nested columns. None: the samples define
+                them.
+            mode: Mode of the returned handle. None: reading needs no write permission, only the first mutation does.
+                "r": mutations raise. "c": mutations raise, and arrays are returned as writable copies.
+            if_exists: What to do if there is a dataset already. "replace": build a new one beside it, then switch;
+                samples that others append to the old one meanwhile are lost. "error": raise. "append": add to it.
+                "resume": continue an interrupted build: pass all samples again, from the first one; a finished dataset
+                is returned as it is.
+            metadata: A dict to store as JSON; the `metadata` property returns it.
+            durability: None: safe against power loss when this returns. "process": do not wait for the disk, unless a
+                dataset is replaced; until the next `flush`, opening it after a reboot, or opening a copy, checks all
+                that was written. "machine": safe after every batch.
             lock_timeout: Seconds to wait for other processes' commits.
 
         Raises:
             ImportError: if workers are asked for and cloudpickle is missing: `pip install "mmap_ninja[parallel]"`.
-            TypeError: if the source cannot be sent to workers, or a sample is of another type.
-            WorkerError: if a worker process dies, or its source raises what cannot be sent back.
+            TypeError: if the source cannot be pickled for workers, or a sample has the wrong type.
+            WorkerError: if a worker process dies, or its source raises an exception that cannot be pickled.
         """
         options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
         source: Any = paced.indexed(indexable, n_jobs, options)
@@ -235,26 +238,27 @@ class RecordsMmap(MutableRecords):
         """Store columns that are in memory, or in other datasets, and open the dataset.
 
         Args:
-            out_dir: The dataset's directory; missing parents are made.
-            values: A sequence for each column, all of one length; nested as the samples are, or with dotted names. An
-                array makes an `Array` or `Scalar` column.
+            out_dir: The dataset's directory; missing parents are created.
+            values: A sequence for each column, all of the same length, in nested dicts or with dotted names. An array
+                makes an `Array` or `Scalar` column.
             batch_size: Samples per commit, at most.
             verbose: Whether to show a progress bar.
-            columns: What each column holds, by its name; a nested dict for nested columns. None: the samples tell.
-            mode: That of the handle that is returned. None: reads need no write permission, and the first mutation asks
-                for it. "r": mutations raise. "c": they raise, too, and arrays are given out as writable copies.
-            if_exists: What to do where there is a dataset already. "replace": build a new one beside it and switch to
-                it at the end; what others append to the old one meanwhile goes with it. "error": raise. "append": add
-                to it. "resume": go on with an interrupted build, for which the samples start again from the first one;
-                a finished dataset is returned as it is.
-            metadata: What the property of this name gives back: a dict that JSON can hold.
-            durability: None: safe against power loss when this returns. "process": without any wait, where no dataset
-                is replaced; until a `flush`, each open after a reboot, or of a copy, then checks all that was written.
-                "machine": safe after every batch.
+            columns: The type of each column, by its name; a nested dict for nested columns. None: the samples define
+                them.
+            mode: Mode of the returned handle. None: reading needs no write permission, only the first mutation does.
+                "r": mutations raise. "c": mutations raise, and arrays are returned as writable copies.
+            if_exists: What to do if there is a dataset already. "replace": build a new one beside it, then switch;
+                samples that others append to the old one meanwhile are lost. "error": raise. "append": add to it.
+                "resume": continue an interrupted build: pass all samples again, from the first one; a finished dataset
+                is returned as it is.
+            metadata: A dict to store as JSON; the `metadata` property returns it.
+            durability: None: safe against power loss when this returns. "process": do not wait for the disk, unless a
+                dataset is replaced; until the next `flush`, opening it after a reboot, or opening a copy, checks all
+                that was written. "machine": safe after every batch.
             lock_timeout: Seconds to wait for other processes' commits.
 
         Raises:
-            ValueError: if the columns have several lengths.
+            ValueError: if the columns differ in length.
         """
         options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
         table = Table.of(values, str(out_dir))
@@ -275,34 +279,34 @@ class RecordsMmap(MutableRecords):
         durability: Durability | None = None,
         lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
     ) -> Self:
-        """Store a table of pyarrow, Polars, DuckDB, or whatever else speaks the Arrow PyCapsule protocol.
+        """Store a table of pyarrow, Polars, DuckDB, or any other library with the Arrow PyCapsule protocol.
 
-        It is read batch by batch. Without `columns`, a new dataset has those that the table's schema makes: a struct
-        makes nested columns, a list of numbers `Ragged`, any other list `Json`. Nullable are the columns with nulls in
-        the table's first batch that is not empty: give `columns` where some have them only later.
+        The table is read batch by batch. Without `columns`, its schema defines the columns of a new dataset: a struct
+        makes nested columns, a list of numbers `Ragged`, any other list `Json`. A column is nullable if it has nulls in
+        the first batch of the table that is not empty; give `columns` if nulls come only later.
 
         Args:
-            out_dir: The dataset's directory; missing parents are made.
-            data: A table with one column, or the values of one, which are the samples; for records, a table with a
-                column for each of theirs.
+            out_dir: The dataset's directory; missing parents are created.
+            data: A table with one column, or an array of values; for records, a table with the columns of the records.
             batch_size: Samples per commit, at most.
             verbose: Whether to show a progress bar.
-            columns: What each column holds, by its name; a nested dict for nested columns. None: the samples tell.
-            mode: That of the handle that is returned. None: reads need no write permission, and the first mutation asks
-                for it. "r": mutations raise. "c": they raise, too, and arrays are given out as writable copies.
-            if_exists: What to do where there is a dataset already. "replace": build a new one beside it and switch to
-                it at the end; what others append to the old one meanwhile goes with it. "error": raise. "append": add
-                to it. "resume": go on with an interrupted build, for which the samples start again from the first one;
-                a finished dataset is returned as it is.
-            metadata: What the property of this name gives back: a dict that JSON can hold.
-            durability: None: safe against power loss when this returns. "process": without any wait, where no dataset
-                is replaced; until a `flush`, each open after a reboot, or of a copy, then checks all that was written.
-                "machine": safe after every batch.
+            columns: The type of each column, by its name; a nested dict for nested columns. None: the samples define
+                them.
+            mode: Mode of the returned handle. None: reading needs no write permission, only the first mutation does.
+                "r": mutations raise. "c": mutations raise, and arrays are returned as writable copies.
+            if_exists: What to do if there is a dataset already. "replace": build a new one beside it, then switch;
+                samples that others append to the old one meanwhile are lost. "error": raise. "append": add to it.
+                "resume": continue an interrupted build: pass all samples again, from the first one; a finished dataset
+                is returned as it is.
+            metadata: A dict to store as JSON; the `metadata` property returns it.
+            durability: None: safe against power loss when this returns. "process": do not wait for the disk, unless a
+                dataset is replaced; until the next `flush`, opening it after a reboot, or opening a copy, checks all
+                that was written. "machine": safe after every batch.
             lock_timeout: Seconds to wait for other processes' commits.
 
         Raises:
-            ImportError: if `pip install "mmap_ninja[arrow]"` is still to be done.
-            TypeError: if `data` is no table, or its values are no samples of this kind.
+            ImportError: if pyarrow is missing: `pip install "mmap_ninja[arrow]"`.
+            TypeError: if `data` is not a table, or this kind cannot hold its values.
             ValueError: if its data is not valid.
         """
         options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)

@@ -1,4 +1,4 @@
-"""The list protocol over samples, written once for all kinds; the kernel's `Samples` does what must be fast."""
+"""The list protocol over samples, for all kinds; the kernel's `Samples` implements what must be fast."""
 
 import operator
 from collections.abc import Iterator, Sequence
@@ -20,9 +20,9 @@ _PREVIEW_CHARACTERS = 200
 
 
 class SampleSequence(_kernel.Samples, Generic[T]):
-    """Samples that behave as a list does when it is read.
+    """Samples that read like a list.
 
-    `ds[i]`, `len(ds)` and iteration are the kernel's slots; what is below is what they do not cover.
+    The kernel implements `ds[i]`, `len(ds)` and iteration; this class adds the rest.
     """
 
     if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class SampleSequence(_kernel.Samples, Generic[T]):
         def __iter__(self) -> Iterator[T]: ...
 
     def _get_many(self, key: Any) -> Any:
-        """What `[]` gives for all keys but plain integers; the kernel asks for it."""
+        """The result of `[]` for all keys but plain integers; the kernel calls this."""
         kind = type(key)
         if kind is slice or kind is list:  # nearly all
             return self.take(key)
@@ -45,7 +45,8 @@ class SampleSequence(_kernel.Samples, Generic[T]):
         """The samples at many positions, in their order, in one native call.
 
         Args:
-            indices: Integers in any order and number, negative ones counted from the end; a boolean mask; a slice.
+            indices: Integers in any order, also repeated, negative ones counted from the end; a boolean mask; or a
+                slice.
 
         Returns:
             A new list with one owned sample per index.
@@ -56,23 +57,24 @@ class SampleSequence(_kernel.Samples, Generic[T]):
         return self._take(indices)
 
     def __getitems__(self, indices: Indices) -> list[T]:
-        """What PyTorch's DataLoader calls for a batch."""
+        """A batch for PyTorch's DataLoader, which calls this."""
         return self.take(indices)
 
     def prefetch(self, indices: Indices) -> None:
         """Start reading the samples at these positions from disk, for a `take` that follows; returns at once.
 
         Args:
-            indices: Integers in any order and number, negative ones counted from the end; a boolean mask; a slice.
+            indices: Integers in any order, also repeated, negative ones counted from the end; a boolean mask; or a
+                slice.
         """
         column_of(self).prefetch(indices)
 
     def _matches(self, value: object, start: int, stop: int) -> Iterator[int]:
-        """Positions of the samples in a range that are equal to a value, in their order."""
+        """Positions of the samples in a range that are equal to a value, ascending."""
         raise NotImplementedError
 
     def _found(self, value: object, start: int, stop: int) -> Iterator[int]:
-        """The same where samples may be null, which are equal to None alone."""
+        """The same for samples that may be null; only None is equal to a null."""
         nulls = column_of(self).null_mask(slice(start, stop))
         if nulls is None:
             yield from self._matches(value, start, stop)
@@ -90,7 +92,7 @@ class SampleSequence(_kernel.Samples, Generic[T]):
             stop: The position to stop before; None: at the end.
 
         Raises:
-            ValueError: if there is none.
+            ValueError: if no sample is equal.
         """
         first, end, _ = slice(start, stop).indices(len(self))
         for position in self._found(value, first, end):
@@ -112,47 +114,49 @@ class SampleSequence(_kernel.Samples, Generic[T]):
         return iter(self.select(slice(None, None, -1)))
 
     def select(self, indices: Indices) -> Self:
-        """A read-only view of some of the samples, on the snapshot that this handle sees now; nothing is read.
+        """A read-only view of some samples of the snapshot that this handle sees now; nothing is read.
 
         Args:
-            indices: Integers in any order and number, negative ones counted from the end; a boolean mask; a slice.
+            indices: Integers in any order, also repeated, negative ones counted from the end; a boolean mask; or a
+                slice.
         """
         raise NotImplementedError
 
     def split(self, fractions: Sequence[float], seed: int | None = None) -> list[Self]:
-        """Parts of the samples, as views: for training and validation, say. No sample is in two of them.
+        """Disjoint parts of the samples, as views: for training and validation, for example.
 
         Args:
-            fractions: How large a part of the samples each has: numbers from 0 on that add up to at most 1.
-            seed: None: each part is a run of samples. A number: chosen at random, the same ones for the same number and
-                as many samples, now and with later versions. In a part the samples keep their order, so that neighbours
-                on disk stay neighbours: shuffle when you read.
+            fractions: The size of each part as a fraction of all samples: numbers of at least 0 that add up to at most
+                1.
+            seed: None: each part is a run of consecutive samples. A number: the samples are chosen at random; the
+                choice depends only on this number and the count of samples, also in later versions. Each part keeps the
+                order of the samples, so that reading it in order is fast; shuffle when you read.
 
         Raises:
-            ValueError: for other fractions.
+            ValueError: if a fraction is negative, or they add up to more than 1.
         """
         return [self.select(part) for part in parts_of(len(self), fractions, seed)]
 
 
 def parts_of(count: int, fractions: Sequence[float], seed: int | None) -> list[slice | _Positions]:
-    """Which of so many samples each part of a split has.
+    """Which of `count` samples belong to each part of a split.
 
     Raises:
         ValueError: if a fraction is negative, or they add up to more than 1.
     """
     shares = np.asarray(fractions, np.float64)
     if shares.ndim != 1 or not len(shares) or not (shares >= 0).all() or shares.sum() > 1 + 1e-9:
-        raise ValueError(f"fractions {fractions!r:.80}: expected numbers from 0 on that add up to at most 1")
+        raise ValueError(f"fractions {fractions!r:.80}: expected numbers of at least 0 that add up to at most 1")
     ends = np.minimum(np.rint(np.cumsum(shares) * count), count).astype(np.int64).tolist()
     bounds = list(zip([0, *ends], ends, strict=False))
     if seed is None:
         return [slice(start, stop) for start, stop in bounds]
-    # RandomState's stream is frozen, that of default_rng is not: https://numpy.org/neps/nep-0019-rng-policy.html
+    # RandomState's stream is frozen, default_rng's is not: https://numpy.org/neps/nep-0019-rng-policy.html
     shuffled = np.random.RandomState(seed).permutation(count)
     return [np.sort(shuffled[start:stop]) for start, stop in bounds]
 
 
-Sequence.register(SampleSequence)  # not inherited: the kernel's type has a metaclass of its own
+Sequence.register(SampleSequence)  # not a base class: the kernel's type has its own metaclass
 
 
 def preview_html(title: str, samples: Sequence[object], total: int) -> str:

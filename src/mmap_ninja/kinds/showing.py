@@ -1,4 +1,4 @@
-"""How a handle shows a commit: its samples and its state, which change in one step."""
+"""How a handle shows a commit: its samples and its state change in one step."""
 
 import warnings
 from contextlib import nullcontext
@@ -27,17 +27,17 @@ H = TypeVar("H", bound="ShowingHandle[Any]")
 
 
 class ShowingHandle(SampleSequence[T]):
-    """What shows the samples at a path, or some of them, as they were at one moment.
+    """Shows the samples at a path, or some of them, as they were at one moment.
 
-    The samples and the `_state` that they are of change together, in one step of the kernel's: an interrupt, a signal's
-    handler or another thread sees one commit, whole.
+    The samples and their `_state` change together, in one step of the kernel: an interrupt, a signal handler or another
+    thread sees exactly one commit.
 
     Args:
-        out_dir: The path, as the user has given it.
-        path: The absolute path: the working directory may change.
-        options: What the user has asked for.
+        out_dir: The path as the user gave it.
+        path: The absolute path, since the working directory may change.
+        options: What the user asked for.
         column: The samples.
-        state: What they are of.
+        state: The state that they belong to.
     """
 
     _kind: ClassVar[Kind]
@@ -49,19 +49,19 @@ class ShowingHandle(SampleSequence[T]):
         self.path = path
         self._path_text = str(path)
         self._options = options
-        self._is_writable = options.is_writable  # asked for at every commit
+        self._is_writable = options.is_writable  # looked at in each commit
         self._mutex = _kernel.Mutex(self._path_text)
         super().__init__(self._path_text)
         self._show_column(column, state)
 
     @classmethod
     def _over(cls, dataset: Dataset | LegacyDataset, out_dir: PathLike, options: HandleOptions) -> Self:
-        """A handle on an engine that is open already."""
+        """A handle on an engine that is already open."""
         return showing(cls, out_dir, dataset.path, options, *cls._shown_of(dataset, options))
 
     @classmethod
     def _found_at(cls, path: Path, options: HandleOptions) -> tuple[Column, State]:
-        """What lies at a path; where nothing does and a dataset can be made, that."""
+        """What is at a path: a dataset, or nothing if the options allow creating one."""
         if options.is_writable and is_vacant(path):
             return cls._nothing(path, options)
         return cls._shown_of(cls._opened(path, options), options)
@@ -73,12 +73,12 @@ class ShowingHandle(SampleSequence[T]):
 
     @classmethod
     def _opened(cls, path: Path, options: HandleOptions, told: Told | None = None) -> Dataset | LegacyDataset:
-        """The engine of what lies at a path; `told`: what another process has found out about the commit file."""
+        """The engine of the dataset at a path; `told`: what another process found out about the commit file."""
         return open_dataset(path, cls._kind, options.durability, options.lock_timeout, options.keys, told)
 
     @classmethod
     def _shown_of(cls, dataset: Dataset | LegacyDataset, options: HandleOptions) -> tuple[Column, State]:
-        """What an engine is at, whose files are mapped, or opened, anew."""
+        """The commit that an engine is at; its files are mapped, or opened, again."""
         asked = options.read_mode
         mapped = files.reads_by_map(dataset.any_descriptor) if asked is None else asked == "mmap"
         if isinstance(dataset, LegacyDataset):
@@ -103,7 +103,7 @@ class ShowingHandle(SampleSequence[T]):
         )
 
     def _show(self, dataset: Dataset | LegacyDataset) -> None:
-        """Show what an engine is at now."""
+        """Show the commit that an engine is at now."""
         if isinstance(dataset, LegacyDataset):
             self._show_column(*self._shown_of(dataset, self._options))
             return
@@ -115,23 +115,23 @@ class ShowingHandle(SampleSequence[T]):
             self._grow(sizes, seen.rows, seen.edits, Live(seen, dataset))
 
     def _follow(self, dataset: Dataset) -> None:
-        """Show the commit that was just made. What fails now is no error of the commit: it is tried again later."""
+        """Show the commit that was just made. A failure is not an error of the commit: it is tried again later."""
         try:
             self._show(dataset)
         except (OSError, MemoryError, MmapNinjaError):
             self._show_column(None, Behind(dataset))
 
     def _attach_again(self) -> None:
-        """Show a commit that could not be mapped when it was made; the kernel asks for it when samples are read."""
+        """Show a commit that could not be mapped when it was made; the kernel calls this when samples are read."""
         if not isinstance(self._state, Behind):
             return
-        # A mutation looks at the samples, too, and so may a signal's handler that comes in between.
+        # A mutation reads samples while it holds the mutex, and so may a signal handler that interrupts it.
         with nullcontext() if self._mutex.is_mine else self._mutex.turn():
             if isinstance(self._state, Behind):
                 self._show(self._state.dataset or self._opened(self.path, self._options))
 
     def _now(self) -> State:
-        """What is shown; a commit that could not be mapped before is, or it is said why not."""
+        """The state; a commit that could not be mapped before is mapped now, or this raises."""
         self._attach_again()
         return self._state
 
@@ -146,7 +146,7 @@ class ShowingHandle(SampleSequence[T]):
 
     @property
     def read_mode(self) -> ReadMode:
-        """How the files are read: over maps, or into memory by system calls, which report what a map would die of."""
+        """How the files are read: from maps, or by system calls, which raise errors where a map kills the process."""
         return "mmap" if self._is_mapped else "pread"
 
     def refresh(self) -> None:
@@ -159,9 +159,9 @@ class ShowingHandle(SampleSequence[T]):
         with self._mutex.turn():
             match self._state:
                 case View():
-                    raise ValueError(f"{self.path}: a view cannot be refreshed")
+                    raise ValueError(f"{self.path}: a view cannot be refreshed; refresh the dataset and select again")
                 case Closed():
-                    raise ValueError(f"{self.path}: a closed handle cannot be refreshed")
+                    raise ValueError(f"{self.path}: the dataset is closed; open it again to refresh it")
                 case Live(dataset=dataset) | Behind(dataset=Dataset() as dataset):
                     dataset.refresh()
                     self._show(dataset)
@@ -171,12 +171,12 @@ class ShowingHandle(SampleSequence[T]):
                     self._show(self._opened(self.path, self._options))
 
     def close(self) -> None:
-        """Make durable what this handle has committed, and let go of the files; views of it stay valid.
+        """Make the commits of this handle durable, and release the files; views of it stay valid.
 
-        What others have committed is theirs to make durable, or `flush`'s.
+        Commits of others are not waited for; see `flush`.
 
         Raises:
-            CommitUncertainError: if the system could not write it; the handle is closed all the same.
+            CommitUncertainError: if the system could not write them; the handle is closed nevertheless.
         """
         with self._mutex.turn():
             state = self._state
@@ -186,7 +186,7 @@ class ShowingHandle(SampleSequence[T]):
             except (OSError, MmapNinjaError):
                 self._show_column(None, Closed(state))
                 raise
-            # Not before: whoever interrupts this can close again.
+            # Last, so that close() can be called again after an interrupt.
             self._show_column(None, Closed(state))
 
     def __enter__(self) -> Self:
@@ -199,20 +199,20 @@ class ShowingHandle(SampleSequence[T]):
 
 
 def showing(cls: type[H], out_dir: PathLike, path: Path, options: HandleOptions, column: Column, state: State) -> H:
-    """A handle of a class that shows this, whatever the class's own constructor takes and does."""
+    """A handle of a class that shows these samples, without calling the constructor of the class."""
     handle = cls.__new__(cls)
     ShowingHandle.__init__(handle, out_dir, path, options, column, state)
     return handle
 
 
 def warn_of(handle: Any, dataset: Dataset | LegacyDataset | None, *, stacklevel: int) -> None:
-    """Warn of what is strange about a dataset that a handle was opened on just now."""
+    """Warn if the dataset of a new handle has leftovers of an interrupted append, or its build has not ended."""
     if isinstance(dataset, LegacyDataset):
         upgrade.warn_of_leftovers(dataset, stacklevel=stacklevel + 1)
     if not handle.complete:
         warnings.warn(
             f"{handle.path}: the build of this dataset has not ended; it shows the {len(handle)} samples committed so "
-            "far; go on with if_exists='resume'",
+            "far; continue it with if_exists='resume'",
             IncompleteDatasetWarning,
             stacklevel=stacklevel,
         )

@@ -1,4 +1,4 @@
-"""What strings and bytes share: samples that are runs of bytes, which can be read without an object for each."""
+"""What strings and bytes share: samples are runs of bytes, and can be read without an object for each."""
 
 import operator
 from collections.abc import Callable, Iterable, Iterator
@@ -58,39 +58,39 @@ class SpansHandle(DatasetHandle[T]):
     ) -> Self:
         """Store the samples of an iterable, batch by batch, and open the dataset.
 
-        An error in the iterable propagates; the batches before it stay committed, and `if_exists="resume"` goes on
+        An error in the iterable propagates. The batches before it stay committed, and `if_exists="resume"` continues
         after them.
 
-        The samples are compressed if a level is given, and so is what is appended later.
+        With a level, these samples and those appended later are compressed.
 
         Args:
-            out_dir: The dataset's directory; missing parents are made.
+            out_dir: The dataset's directory; missing parents are created.
             sample_generator: Any iterable of samples.
             batch_size: Samples per commit, at most.
             verbose: Whether to show a progress bar.
-            mode: That of the handle that is returned. None: reads need no write permission, and the first mutation asks
-                for it. "r": mutations raise. "c": they raise, too, and arrays are given out as writable copies.
-            zstd_level: How hard zstd tries: 1 to 22, 3 is usual; negative ones are faster. None: samples are stored as
-                they are, or as those before them where a build is resumed or added to.
-            zstd_train_dictionary_size: Bytes, at most, of a dictionary that is trained on the first batch. Samples of
-                up to a few kB become smaller with one, and are read faster; 112640 is usual.
-            if_exists: What to do where there is a dataset already. "replace": build a new one beside it and switch to
-                it at the end; what others append to the old one meanwhile goes with it. "error": raise. "append": add
-                to it. "resume": go on with an interrupted build, for which the samples start again from the first one;
-                a finished dataset is returned as it is.
-            total: Number of samples, for the progress bar, where the iterable has no length.
-            metadata: What the property of this name gives back: a dict that JSON can hold.
-            durability: None: safe against power loss when this returns. "process": without any wait, where no dataset
-                is replaced; until a `flush`, each open after a reboot, or of a copy, then checks all that was written.
-                "machine": safe after every batch.
+            mode: Mode of the returned handle. None: reading needs no write permission, only the first mutation does.
+                "r": mutations raise. "c": mutations raise, and arrays are returned as writable copies.
+            zstd_level: Compression level: 1 to 22, usually 3; negative levels are faster. None: samples are not
+                compressed, or, if a build is resumed or appended to, as those before them.
+            zstd_train_dictionary_size: Maximum size in bytes of a dictionary that is trained on the first batch,
+                usually 112640. It makes samples of up to a few kB smaller and faster to read.
+            if_exists: What to do if there is a dataset already. "replace": build a new one beside it, then switch;
+                samples that others append to the old one meanwhile are lost. "error": raise. "append": add to it.
+                "resume": continue an interrupted build: pass all samples again, from the first one; a finished dataset
+                is returned as it is.
+            total: Number of samples, for the progress bar, if the iterable has no length.
+            metadata: A dict to store as JSON; the `metadata` property returns it.
+            durability: None: safe against power loss when this returns. "process": do not wait for the disk, unless a
+                dataset is replaced; until the next `flush`, opening it after a reboot, or opening a copy, checks all
+                that was written. "machine": safe after every batch.
             lock_timeout: Seconds to wait for other processes' commits.
 
         Raises:
             FileExistsError: if there is a dataset and `if_exists="error"`.
-            NotADatasetError: if the path is a file, or a directory with files that are no dataset's.
-            TypeError: if a sample is of another type; the batches before it stay.
-            ImportError: if a level is given, and `pip install "mmap_ninja[zstd]"` is still to be done.
-            ValueError: if the first batch is too small for a dictionary, or the dataset is compressed otherwise.
+            NotADatasetError: if the path is a file, or a directory with files that do not belong to a dataset.
+            TypeError: if a sample has the wrong type; the batches before it stay.
+            ImportError: if a level is given and libzstd is missing: `pip install "mmap_ninja[zstd]"`.
+            ValueError: if the first batch is too small for a dictionary, or the dataset has another codec.
         """
         options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
         column = cls._column(zstd_level, zstd_train_dictionary_size)
@@ -115,43 +115,43 @@ class SpansHandle(DatasetHandle[T]):
     ) -> Self:
         """Store the samples `indexable[0], indexable[1], ...`, and open the dataset.
 
-        Where it has no `len`, its first IndexError ends it; all its other errors propagate, with a note that names the
-        index, and leave what is committed. An interrupted build is resumed at the first missing sample.
+        Without `len`, the first IndexError ends it. All other errors propagate, with a note that names the index; what
+        is committed stays. An interrupted build resumes at the first missing sample.
 
-        The samples are compressed if a level is given, and so is what is appended later.
+        With a level, these samples and those appended later are compressed.
 
         Args:
-            out_dir: The dataset's directory; missing parents are made.
+            out_dir: The dataset's directory; missing parents are created.
             indexable: Samples by position, or a function that gives the sample at a position.
             batch_size: Samples per commit, at most.
-            n_jobs: How many worker processes read and encode samples, ahead of this one, which stores them in order:
-                None is 1, -1 all CPUs, -2 all but one. The source is sent to each worker once, by cloudpickle, before
-                its first sample is read; the work moves there when the measured cost of a sample makes it worthwhile, a
-                chunk of samples at a time, and each chunk is one commit. An error leaves all samples before it
-                committed.
+            n_jobs: Number of worker processes that read and encode samples ahead; this process stores them in order.
+                None is 1, -1 all CPUs, -2 all but one. cloudpickle sends the source to each worker once, before its
+                first sample is read. Work moves to the workers when the measured cost of a sample makes that
+                worthwhile, a chunk of samples at a time; each chunk is one commit. After an error, all samples before
+                it are committed.
             verbose: Whether to show a progress bar.
-            mode: That of the handle that is returned. None: reads need no write permission, and the first mutation asks
-                for it. "r": mutations raise. "c": they raise, too, and arrays are given out as writable copies.
-            zstd_level: How hard zstd tries: 1 to 22, 3 is usual; negative ones are faster. None: samples are stored as
-                they are, or as those before them where a build is resumed or added to.
-            zstd_train_dictionary_size: Bytes, at most, of a dictionary that is trained on the first batch. Samples of
-                up to a few kB become smaller with one, and are read faster; 112640 is usual.
-            if_exists: What to do where there is a dataset already. "replace": build a new one beside it and switch to
-                it at the end; what others append to the old one meanwhile goes with it. "error": raise. "append": add
-                to it. "resume": go on with an interrupted build, for which the samples start again from the first one;
-                a finished dataset is returned as it is.
-            metadata: What the property of this name gives back: a dict that JSON can hold.
-            durability: None: safe against power loss when this returns. "process": without any wait, where no dataset
-                is replaced; until a `flush`, each open after a reboot, or of a copy, then checks all that was written.
-                "machine": safe after every batch.
+            mode: Mode of the returned handle. None: reading needs no write permission, only the first mutation does.
+                "r": mutations raise. "c": mutations raise, and arrays are returned as writable copies.
+            zstd_level: Compression level: 1 to 22, usually 3; negative levels are faster. None: samples are not
+                compressed, or, if a build is resumed or appended to, as those before them.
+            zstd_train_dictionary_size: Maximum size in bytes of a dictionary that is trained on the first batch,
+                usually 112640. It makes samples of up to a few kB smaller and faster to read.
+            if_exists: What to do if there is a dataset already. "replace": build a new one beside it, then switch;
+                samples that others append to the old one meanwhile are lost. "error": raise. "append": add to it.
+                "resume": continue an interrupted build: pass all samples again, from the first one; a finished dataset
+                is returned as it is.
+            metadata: A dict to store as JSON; the `metadata` property returns it.
+            durability: None: safe against power loss when this returns. "process": do not wait for the disk, unless a
+                dataset is replaced; until the next `flush`, opening it after a reboot, or opening a copy, checks all
+                that was written. "machine": safe after every batch.
             lock_timeout: Seconds to wait for other processes' commits.
 
         Raises:
             ImportError: if workers are asked for and cloudpickle is missing: `pip install "mmap_ninja[parallel]"`; or
-                a level is given and `pip install "mmap_ninja[zstd]"` is still to be done.
-            TypeError: if the source cannot be sent to workers, or a sample is of another type.
-            ValueError: if the first batch is too small for a dictionary, or the dataset is compressed otherwise.
-            WorkerError: if a worker process dies, or its source raises what cannot be sent back.
+                if a level is given and libzstd is missing: `pip install "mmap_ninja[zstd]"`.
+            TypeError: if the source cannot be pickled for workers, or a sample has the wrong type.
+            ValueError: if the first batch is too small for a dictionary, or the dataset has another codec.
+            WorkerError: if a worker process dies, or its source raises an exception that cannot be pickled.
         """
         options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
         column = cls._column(zstd_level, zstd_train_dictionary_size)
@@ -159,12 +159,14 @@ class SpansHandle(DatasetHandle[T]):
 
     @classmethod
     def _column(cls, level: int | None, dictionary_size: int | None) -> Text | Binary:
-        """The type of the column of an empty dataset, which is compressed if there is a level."""
+        """The type of the column of an empty dataset, compressed if there is a level."""
         column = first_columns(cls._kind)[0].type
         assert isinstance(column, Text | Binary)  # noqa: S101 - for the type checker
         if level is None:
             if dictionary_size is not None:
-                raise ValueError("zstd_train_dictionary_size: needs a zstd_level, too")
+                raise ValueError(
+                    f"zstd_train_dictionary_size {dictionary_size}: expected a zstd_level with it, got None"
+                )
             return column
         for name, value, (least, greatest) in (
             ("zstd_level", level, LEVELS),
@@ -172,15 +174,16 @@ class SpansHandle(DatasetHandle[T]):
         ):
             if value is not None and not least <= operator.index(value) <= greatest:
                 raise ValueError(f"{name} {value}: expected {least} to {greatest}")
-        codec.library()  # what is missing must not leave a dataset behind
+        codec.library()  # raises before a dataset is created, if it is missing
         size = None if dictionary_size is None else operator.index(dictionary_size)
         return replace(column, codec=Zstd(operator.index(level), size))
 
     def take_jagged(self, indices: Indices) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-        """The bytes of many samples back to back, without an object for each: what a tokenizer wants.
+        """The bytes of many samples back to back, without an object for each: the input of a tokenizer.
 
         Args:
-            indices: Integers in any order and number, negative ones counted from the end; a boolean mask; a slice.
+            indices: Integers in any order, also repeated, negative ones counted from the end; a boolean mask; or a
+                slice.
 
         Returns:
             `(values, offsets)`: uint8 `[total]` and int64 `[len(indices) + 1]`, both owned and writable. Sample k is
@@ -192,7 +195,7 @@ class SpansHandle(DatasetHandle[T]):
         return self._take_jagged(indices)
 
     def _key_bytes(self, value: object) -> bytes | None:
-        """The stored form of a sample, or None for a value that no sample can be."""
+        """The bytes of a sample, or None for a value that cannot be a sample."""
         raise NotImplementedError
 
     def _matches(self, value: object, start: int, stop: int) -> Iterator[int]:
@@ -203,21 +206,23 @@ class SpansHandle(DatasetHandle[T]):
 
     @property
     def byte_lengths(self) -> npt.NDArray[np.int64]:
-        """Bytes of each sample, decompressed if it is compressed: int64 `[n]`, a new array."""
+        """Bytes of each sample, after decompression: int64 `[n]`, a new array."""
         return column_of(self).sizes()
 
     @property
     def starts(self) -> npt.NDArray[np.uint64]:
-        """Where each sample starts in the payload, in bytes: uint64 `[n]`, read-only, over the map."""
+        """Where each sample starts in the payload, in bytes: uint64 `[n]`, a read-only view of the map."""
         return column_of(self).bounds()[0]
 
     @property
     def ends(self) -> npt.NDArray[np.uint64]:
-        """Where each sample ends in the payload, in bytes: uint64 `[n]`, read-only, over the map."""
+        """Where each sample ends in the payload, in bytes: uint64 `[n]`, a read-only view of the map."""
         return column_of(self).bounds()[1]
 
 
 def check_keys(*keys: str) -> None:
-    """Raise ValueError for other keys than the default: they named the index folders of 0.x."""
+    """Raise ValueError for any keys but the defaults; others named index folders of 0.x."""
     if keys != Keys()[: len(keys)]:
-        raise ValueError(f"keys {keys}: expected {Keys()[: len(keys)]}; other names are for reading directories of 0.x")
+        raise ValueError(
+            f"keys {keys}: expected {Keys()[: len(keys)]}, since other names only serve to read directories of 0.x"
+        )

@@ -1,6 +1,6 @@
-"""What a handle shows: always one of these states, which changes in one step with the samples that it is of.
+"""The states of a handle. A handle is in one of them, which changes in one step together with its samples.
 
-None of them changes; what is worth keeping once it is made is kept where it belongs to.
+States do not change, but they cache the handles of columns.
 """
 
 from typing import Any, Final
@@ -21,13 +21,13 @@ _NOTHING: Final = Snapshot(None, {}, complete=True)
 
 
 class State:
-    """Any state: what it answers where there is nothing to tell."""
+    """Base of all states, with the answers of one that has no dataset."""
 
     __slots__ = ()
 
     @property
     def snapshot(self) -> Snapshot:
-        """The moment that is shown, for views to keep and pickles to come back to."""
+        """The snapshot that is shown, for views and pickles."""
         return _NOTHING
 
     @property
@@ -37,21 +37,21 @@ class State:
 
     @property
     def columns(self) -> Columns:
-        """The dataset's columns that are shown."""
+        """The columns that are shown."""
         return ()
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What they are called here."""
+        """The names by which the handle shows the columns."""
         return tuple(column.name for column in self.columns)
 
     @property
     def asked(self) -> tuple[str, ...] | None:
-        """The same, if they were chosen."""
+        """These names, if the columns were chosen."""
         return None
 
     def selection_of(self, count: int) -> Selection:
-        """Which of the snapshot's samples are shown, if it is so many."""
+        """Which of the snapshot's `count` samples are shown."""
         return range(count)
 
     @property
@@ -61,18 +61,18 @@ class State:
 
     @property
     def garbage(self) -> int:
-        """Bytes that `compact` would give back."""
+        """Bytes that `compact` would free."""
         return 0
 
 
 class Vacant(State):
-    """Nothing is at the path yet; a mutation makes a dataset there."""
+    """Nothing is at the path yet; a mutation creates a dataset there."""
 
     __slots__ = ()
 
 
 class Live(State):
-    """The commit that the engine made last, or has moved to.
+    """The commit that the engine made last, or moved to.
 
     Args:
         seen: The commit.
@@ -86,7 +86,7 @@ class Live(State):
     def __init__(self, seen: Seen, dataset: Dataset) -> None:
         self.seen = seen
         self.dataset = dataset
-        self.handles: dict[str, Any] | None = None  # of records: one for each column, from the first use on
+        self.handles: dict[str, Any] | None = None  # one for each column of records, made on first use
 
     @property
     def snapshot(self) -> Snapshot:
@@ -95,22 +95,22 @@ class Live(State):
 
     @property
     def complete(self) -> bool:
-        """As the commit says."""
+        """Whether the commit is marked complete."""
         return bool(self.seen.slot.flags & _kernel.COMPLETE)
 
     @property
     def columns(self) -> Columns:
-        """All of the commit's."""
+        """All columns of the commit."""
         return self.seen.meta.columns
 
     @property
     def nbytes(self) -> int:
-        """Without what edits hide."""
+        """Bytes of the samples as they are stored, without those that edits hide."""
         return self.seen.nbytes
 
     @property
     def garbage(self) -> int:
-        """What edits hide, and what tells of them."""
+        """Bytes of the samples that edits hide, and of the edits."""
         return self.seen.garbage
 
 
@@ -118,7 +118,7 @@ class Legacy(State):
     """A directory of 0.x, as it was when it was opened; a mutation upgrades it.
 
     Args:
-        dataset: Its open files.
+        dataset: The engine, with the open files.
     """
 
     __slots__ = ("columns", "dataset", "nbytes", "snapshot")
@@ -135,13 +135,13 @@ class Legacy(State):
 
 
 class View(State):
-    """Some samples of what another handle showed; read-only.
+    """Some samples of a snapshot that another handle showed; read-only.
 
     Args:
-        snapshot: What that was.
+        snapshot: The snapshot.
         selection: Which of its samples.
         columns: Which of its columns.
-        asked: What these are called here, if they were chosen.
+        asked: The names by which they are shown, if they were chosen.
     """
 
     __slots__ = ("asked", "columns", "handles", "selection", "snapshot")
@@ -161,20 +161,20 @@ class View(State):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Those that were asked for, or the dataset's."""
+        """The chosen names, or those of the dataset."""
         return super().names if self.asked is None else self.asked
 
     def selection_of(self, count: int) -> Selection:  # noqa: ARG002 - for other states
-        """Those that were selected."""
+        """The samples that were selected."""
         return self.selection
 
 
 class Field(View):
-    """One column of records, by itself.
+    """One column of records, shown by a handle of its own.
 
     Args:
         records: A handle on these records, which is a view.
-        name: What the column is called there.
+        name: The name of the column in it.
     """
 
     __slots__ = ("name", "records")
@@ -188,7 +188,7 @@ class Field(View):
 
 
 class Behind(State):
-    """A commit was made that could not be mapped; whoever reads tries it again.
+    """A commit was made but could not be mapped; the next read tries again.
 
     Args:
         dataset: The engine; None if it could not be opened.
@@ -202,15 +202,15 @@ class Behind(State):
 
     @property
     def columns(self) -> Columns:
-        """Those of the commit, which need no map."""
+        """The columns of the commit, which are known without a map."""
         return () if self.dataset is None else self.dataset.meta.columns
 
 
 class Closed(State):
-    """Nothing, any more.
+    """The handle was closed.
 
     Args:
-        before: What was shown.
+        before: The state until then.
     """
 
     __slots__ = ("columns", "names")

@@ -15,17 +15,17 @@ class StringsMmap(SpansHandle[str]):
     """A list of strings that lives in a directory, as UTF-8.
 
     Args:
-        out_dir: The dataset's directory. If it is missing, the handle is empty, and its first `append` makes it.
-        mode: None: reads need no write permission, and the first mutation asks for it. "r": mutations raise. "c": they
-            raise, too, and arrays are given out as writable copies.
-        starts_key: The folder of starts in a directory of 0.x, where it has another name.
-        ends_key: The folder of ends in a directory of 0.x, where it has another name.
-        durability: "process": a commit survives a crash of the process at once, a power loss from the next `flush` or
-            `close` on. "machine": every commit waits until it survives both.
+        out_dir: The dataset's directory. If it is missing, the handle is empty, and its first `append` creates it.
+        mode: None: reading needs no write permission, only the first mutation does. "r": mutations raise. "c":
+            mutations raise, and arrays are returned as writable copies.
+        starts_key: Name of the folder of starts in a directory of 0.x, if it differs.
+        ends_key: Name of the folder of ends in a directory of 0.x, if it differs.
+        durability: "process": a commit survives a crash of this process at once, and a power loss after the next
+            `flush` or `close`. "machine": each commit waits until it survives both.
         lock_timeout: Seconds to wait for other processes' commits.
-        read_mode: "mmap": samples are read over maps of the files. "pread": by system calls, so that a file that is cut
-            while it is read, or a medium that goes away, is an error, not the end of the process; arrays are in memory
-            of their own then. None: "pread" on network filesystems and FUSE, else "mmap".
+        read_mode: "mmap": samples are read from memory maps of the files. "pread": system calls read samples into
+            memory of their own, so that a file that is truncated meanwhile, or a disk that disappears, raises an error
+            instead of killing the process. None: "pread" on network filesystems and FUSE, else "mmap".
 
     Example:
         >>> texts = StringsMmap.from_strings("reviews", ["good", "bad", "größer"])
@@ -36,9 +36,9 @@ class StringsMmap(SpansHandle[str]):
         ['new', 'good']
 
     Raises:
-        NotADatasetError: if the path holds something else.
-        TypeError: if it holds a dataset of another kind.
-        CorruptDatasetError: if its files contradict each other.
+        NotADatasetError: if there is something else at the path.
+        TypeError: if the dataset is of another kind.
+        CorruptDatasetError: if the dataset's files contradict each other.
     """
 
     _kind = "strings"
@@ -63,36 +63,36 @@ class StringsMmap(SpansHandle[str]):
     ) -> Self:
         """Store strings that are in memory, and open the dataset.
 
-        The samples are compressed if a level is given, and so is what is appended later.
+        With a level, these samples and those appended later are compressed.
 
         Args:
-            out_dir: The dataset's directory; missing parents are made.
+            out_dir: The dataset's directory; missing parents are created.
             strings: The samples.
-            mode: That of the handle that is returned. None: reads need no write permission, and the first mutation asks
-                for it. "r": mutations raise. "c": they raise, too, and arrays are given out as writable copies.
-            starts_key: Inherited; another name raises: such names are for reading directories of 0.x.
-            ends_key: Inherited; another name raises: such names are for reading directories of 0.x.
+            mode: Mode of the returned handle. None: reading needs no write permission, only the first mutation does.
+                "r": mutations raise. "c": mutations raise, and arrays are returned as writable copies.
+            starts_key: Inherited; any other name raises, since such names only serve to read directories of 0.x.
+            ends_key: Inherited; any other name raises, since such names only serve to read directories of 0.x.
             verbose: Whether to show a progress bar.
-            zstd_level: How hard zstd tries: 1 to 22, 3 is usual; negative ones are faster. None: samples are stored as
-                they are, or as those before them where a build is resumed or added to.
-            zstd_train_dictionary_size: Bytes, at most, of a dictionary that is trained on the first batch. Samples of
-                up to a few kB become smaller with one, and are read faster; 112640 is usual.
-            if_exists: What to do where there is a dataset already. "replace": build a new one beside it and switch to
-                it at the end; what others append to the old one meanwhile goes with it. "error": raise. "append": add
-                to it. "resume": go on with an interrupted build, for which the samples start again from the first one;
-                a finished dataset is returned as it is.
-            metadata: What the property of this name gives back: a dict that JSON can hold.
-            durability: None: safe against power loss when this returns. "process": without any wait, where no dataset
-                is replaced; until a `flush`, each open after a reboot, or of a copy, then checks all that was written.
-                "machine": safe after every batch.
+            zstd_level: Compression level: 1 to 22, usually 3; negative levels are faster. None: samples are not
+                compressed, or, if a build is resumed or appended to, as those before them.
+            zstd_train_dictionary_size: Maximum size in bytes of a dictionary that is trained on the first batch,
+                usually 112640. It makes samples of up to a few kB smaller and faster to read.
+            if_exists: What to do if there is a dataset already. "replace": build a new one beside it, then switch;
+                samples that others append to the old one meanwhile are lost. "error": raise. "append": add to it.
+                "resume": continue an interrupted build: pass all samples again, from the first one; a finished dataset
+                is returned as it is.
+            metadata: A dict to store as JSON; the `metadata` property returns it.
+            durability: None: safe against power loss when this returns. "process": do not wait for the disk, unless a
+                dataset is replaced; until the next `flush`, opening it after a reboot, or opening a copy, checks all
+                that was written. "machine": safe after every batch.
             lock_timeout: Seconds to wait for other processes' commits.
 
         Raises:
             FileExistsError: if there is a dataset and `if_exists="error"`.
-            NotADatasetError: if the path is a file, or a directory with files that are no dataset's.
-            TypeError: if a sample is of another type.
-            ImportError: if a level is given, and `pip install "mmap_ninja[zstd]"` is still to be done.
-            ValueError: if the samples are too few for a dictionary, or the dataset is compressed otherwise.
+            NotADatasetError: if the path is a file, or a directory with files that do not belong to a dataset.
+            TypeError: if a sample has the wrong type.
+            ImportError: if a level is given and libzstd is missing: `pip install "mmap_ninja[zstd]"`.
+            ValueError: if the samples are too few for a dictionary, or the dataset has another codec.
         """
         check_keys(starts_key, ends_key)
         return cls.from_generator(
@@ -113,5 +113,5 @@ class StringsMmap(SpansHandle[str]):
             return None
         try:
             return value.encode()
-        except UnicodeEncodeError:  # a lone surrogate, which no sample has
+        except UnicodeEncodeError:  # lone surrogates, which no sample contains
             return None

@@ -18,14 +18,13 @@ from mmap_ninja.kinds.sequence import Indices
 
 @exported
 class Windows(Sequence[AnyArray]):
-    """What `RaggedMmap.windows` gives: read-only views `[length]`, on the snapshot that the dataset had then.
+    """Windows, from `RaggedMmap.windows`: read-only views `[length]` of the snapshot that the dataset had then.
 
     Args:
         samples: The dataset, or a view of it.
         length: Elements of a window.
-        stride: Elements from one window to the next.
-        within_samples: Whether no window crosses from a sample into the next. Else the samples count as one sequence of
-            tokens.
+        length: Elements per window.
+        within_samples: Whether each window stays within one sample. If not, the samples are one sequence of tokens.
 
     Example:
         >>> from mmap_ninja import RaggedMmap
@@ -51,7 +50,7 @@ class Windows(Sequence[AnyArray]):
             starts, _ = self._column.selected_range(0, 1, min(len(self._samples), 1)).bounds()
         except AttributeError:
             raise ValueError(
-                f"{self._samples.path}: windows: a view by steps or indices has no order of its own; pass "
+                f"{self._samples.path}: windows: a view by steps or indices is not contiguous in the payload; pass "
                 "within_samples=True, or take the windows of the whole dataset"
             ) from None
         return int(starts[0]) if len(starts) else 0
@@ -62,7 +61,7 @@ class Windows(Sequence[AnyArray]):
 
     @cached_property
     def _before(self) -> npt.NDArray[np.int64]:
-        """How many windows lie in the samples before each, and in all: `[n + 1]`."""
+        """Number of windows in the samples before each, and in all: `[n + 1]`."""
         fitting = (self._column.sizes() - self.length) // self.stride + 1
         return np.concatenate([[0], np.cumsum(np.maximum(fitting, 0))])
 
@@ -80,7 +79,7 @@ class Windows(Sequence[AnyArray]):
         return max((elements - self.length) // self.stride + 1, 0)
 
     def _starts(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Where windows start in the payload, in elements."""
+        """The starts of windows in the payload, in elements."""
         if not self.within_samples:
             return self._first + indices * self.stride
         samples = np.searchsorted(self._before, indices, side="right") - 1
@@ -93,15 +92,16 @@ class Windows(Sequence[AnyArray]):
         """Many windows as one array, in one native call.
 
         Args:
-            indices: Integers in any order and number, negative ones counted from the end; a boolean mask; a slice.
-            out: Where to put them: `[len(indices), length]` of the dataset's dtype.
+            indices: Integers in any order, also repeated, negative ones counted from the end; a boolean mask; or a
+                slice.
+            out: The array to fill: `[len(indices), length]` of the dataset's dtype.
 
         Returns:
             `[len(indices), length]`, owned and writable; or `out`.
 
         Raises:
             IndexError: if an index is out of range.
-            ValueError: if `out` has another shape or dtype.
+            ValueError: if `out` has the wrong shape or dtype.
         """
         at = resolved(indices, len(self), "windows")
         if self._column.dtype is None:
@@ -109,7 +109,7 @@ class Windows(Sequence[AnyArray]):
         return self._column.take_windows(self._starts(at), self.length, out)
 
     def __getitems__(self, indices: Indices) -> list[AnyArray]:
-        """What PyTorch's DataLoader calls for a batch."""
+        """A batch for PyTorch's DataLoader, which calls this."""
         return list(self.take(indices))
 
     @overload  # type: ignore[override]

@@ -12,9 +12,9 @@ class Wrapped:
     """Samples that pass through a function when they are read.
 
     Args:
-        data: Whatever has indices and a length.
-        wrapper_fn: Called with what an index gives: one sample for a number, all that a slice gives for a slice.
-        copy_before_wrapper_fn: Whether it gets a shallow copy, which it may change.
+        data: Any object with indices and a length.
+        wrapper_fn: Called with the result of indexing: a sample for a number, a list or array for a slice.
+        copy_before_wrapper_fn: Whether `wrapper_fn` gets a shallow copy.
 
     Example:
         >>> upper = Wrapped(["a", "b"], str.upper)

@@ -1,4 +1,4 @@
-"""A directory of 0.x as a handle sees it: opened, never changed."""
+"""A directory of 0.x as a handle sees it: opened, but never changed."""
 
 import os
 from collections.abc import Callable
@@ -20,15 +20,15 @@ from mmap_ninja.format.meta import Kind, Meta
 from mmap_ninja.legacy.layout import FlatShapes, Keys, LayoutFile, LegacyLayout, NestedShapes
 from mmap_ninja.legacy.read import read_layout
 
-GENERATION = 1  # which an upgrade makes of it
+GENERATION = 1  # the one that an upgrade makes
 
 
 class LegacyDataset:
-    """The open files of a directory of 0.x. It counts as the generation that an upgrade would make of it.
+    """The open files of a directory of 0.x, identified as the generation that an upgrade would make.
 
     Raises:
         CorruptDatasetError: if its files are incomplete or contradict each other.
-        TypeError: if it is of another kind.
+        TypeError: if the dataset is of another kind.
         ImportError: if its strings are compressed, and the extra `zstd` is not installed.
     """
 
@@ -38,7 +38,7 @@ class LegacyDataset:
         kind: Kind | None,
         durability: Durability = "process",
         lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
-        keys: Keys = Keys(),  # noqa: B008 - it cannot change
+        keys: Keys = Keys(),  # noqa: B008 - immutable
     ) -> None:
         self.path = path
         self.durability = durability
@@ -55,9 +55,9 @@ class LegacyDataset:
         found = {name: os.fstat(file.fileno()) for name, file in self._opened.items()}
         for name, size in sizes.items():
             if found[name].st_size < size:
-                raise CorruptDatasetError(f"{path / name}: was cut while it was opened; try again")
-        # Neither a copy nor an upgrade changes it, nor another name of a class or field; whatever 0.x stores, does.
-        import hashlib  # noqa: PLC0415 - loads OpenSSL, which today's format does without
+                raise CorruptDatasetError(f"{path / name}: was truncated while it was opened; try again")
+        # Changes with whatever 0.x stores, but not by a copy, an upgrade, or renaming a class or field here.
+        import hashlib  # noqa: PLC0415 - loads OpenSSL, which the current format does not need
 
         facts = repr((astuple(layout), [info.st_mtime_ns for info in found.values()]))
         fingerprint = hashlib.blake2b(facts.encode(), digest_size=16).digest()
@@ -65,12 +65,12 @@ class LegacyDataset:
 
     @property
     def any_descriptor(self) -> int:
-        """One of the open files."""
+        """The descriptor of an open file."""
         return self.file(self.layout.payload)
 
     @property
     def snapshot(self) -> Snapshot:
-        """What the handle sees, for a view to keep and a pickle to come back to."""
+        """What the handle sees, for views and pickles."""
         return Snapshot(Identity.of_0x(self.meta.uuid, GENERATION, self.rows), {}, complete=True)
 
     @property
@@ -79,31 +79,31 @@ class LegacyDataset:
         return self.layout.payload.size_bytes
 
     def pin(self, identity: Identity) -> None:
-        """Raise StaleHandleError if this is not the data that a pickled handle had."""
+        """Raise StaleHandleError if this is not the data that a pickled handle saw."""
         if identity != self.snapshot.identity:
             raise StaleHandleError(
-                f"{self.path}: mmap_ninja 0.x has changed it since this handle was pickled; open the path again"
+                f"{self.path}: mmap_ninja 0.x changed the dataset after this handle was pickled; open the path again"
             )
 
     def sync(self) -> None:
-        """Wait until the files, and their names, are on the medium."""
+        """Wait until the files and their names are on the disk."""
         for name, file in self._opened.items():
             files.sync(file, self.path / name)
         for folder in sorted({(self.path / name).parent for name in self._opened} | {self.path, self.path.parent}):
             files.sync_directory(folder, self.path)
 
     def close(self) -> None:
-        """Nothing is to be written; the files are closed with the last user of this object."""
+        """Does nothing: there is nothing to write, and the files close when this object is collected."""
 
     def file(self, file: LayoutFile | None) -> int:
         """The descriptor of a file of the layout."""
-        assert file is not None  # noqa: S101 - the kinds that have the file ask for it
+        assert file is not None  # noqa: S101 - only called for kinds with this file
         return self._opened[file.name].fileno()
 
     def open_column(
         self, *, mapped: bool, copies: bool = False, wrapper: Callable[[Any], Any] | None = None
     ) -> _kernel.Column:
-        """The samples, for the kernel to read: as `open_column` of a generation."""
+        """The samples as a column of the kernel, as `open_column` does for a generation."""
         layout = self.layout
         column = self.meta.columns[0].type
         unit = layout.dtype.itemsize if layout.dtype is not None else 1
@@ -127,14 +127,14 @@ class LegacyDataset:
         )
 
     def open_bytes(self, *, mapped: bool) -> _kernel.Column:
-        """The samples as they are stored, each a run of bytes."""
+        """The samples as they are stored, as runs of bytes."""
         found = self._column_files()
         unit = self.layout.dtype.itemsize if self.layout.dtype is not None else 1
         index = {name: found[name] for name in ("data", "starts", "ends")}
         return _kernel.Column("binary", str(self.path), self.rows, index, unit=unit, mapped=mapped)
 
     def _column_files(self) -> dict[str, tuple[int, int]]:
-        """The files as the kernel calls them."""
+        """The files by the kernel's names for them."""
         layout = self.layout
         roles = {"data": layout.payload, "starts": layout.starts, "ends": layout.ends}
         match layout.shapes:
@@ -159,7 +159,7 @@ def open_dataset(
     keys: Keys = Keys(),  # noqa: B008
     told: Told | None = None,
 ) -> Dataset | LegacyDataset:
-    """Open what lies at a path, of today's format or of 0.x."""
+    """Open the dataset at a path, of the current format or of 0.x."""
     if detect(path):
         try:
             found = LegacyDataset(path, kind, durability, lock_timeout, keys)
@@ -169,7 +169,7 @@ def open_dataset(
         else:
             if detect(path):
                 return found
-        # An upgrade came between, and removes the files of 0.x.
+        # Another process is upgrading it, which removes the files of 0.x.
     return Dataset(path, kind, durability, lock_timeout, told=told)
 
 
@@ -182,7 +182,7 @@ def _column_type(layout: LegacyLayout) -> ColumnType:
         return Text(Zstd(layout.compression.level, size, dictionary))
     if layout.kind == "array":
         return Array(layout.dtype, layout.sample_shape)
-    return Ragged(layout.dtype)  # the ranks are known when all shapes have been read
+    return Ragged(layout.dtype)  # the ranks are unknown before all shapes are read
 
 
 def _files(layout: LegacyLayout) -> list[LayoutFile]:

@@ -1,4 +1,4 @@
-"""What a directory of mmap_ninja 0.x holds and where, as `mmap_ninja.legacy.read` finds it."""
+"""The content of a directory of mmap_ninja 0.x, as found by `mmap_ninja.legacy.read`."""
 
 import math
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ Order = Literal["C", "F"]
 
 @dataclass(frozen=True, slots=True)
 class LayoutFile:
-    """One file: its name, relative to the dataset's directory, and how many of its first bytes are the samples'."""
+    """A file: its name relative to the dataset's directory, and how many of its first bytes belong to samples."""
 
     name: str
     size_bytes: int
@@ -22,7 +22,7 @@ class LayoutFile:
 
 @dataclass(frozen=True, slots=True)
 class FlatShapes:
-    """Shapes of samples that all have the same rank: int64 [rows, ndim], in C order."""
+    """Shapes of samples of one rank: int64 [rows, ndim], in C order."""
 
     file: LayoutFile
     ndim: int
@@ -30,7 +30,7 @@ class FlatShapes:
 
 @dataclass(frozen=True, slots=True)
 class NestedShapes:
-    """Shapes of samples of any rank: row i is the int64 `data[starts[i]:ends[i]]`."""
+    """Shapes of samples of any rank: that of row i is the int64 `data[starts[i]:ends[i]]`."""
 
     data: LayoutFile
     starts: LayoutFile
@@ -39,7 +39,7 @@ class NestedShapes:
 
 @dataclass(frozen=True, slots=True)
 class Compression:
-    """How each string is a zstd frame; the level matters for new ones only."""
+    """How strings are compressed, each as a zstd frame; the level only matters for new ones."""
 
     level: int
     dictionary: bytes | None = field(repr=False)
@@ -47,29 +47,29 @@ class Compression:
 
 @dataclass(frozen=True, slots=True)
 class LegacyLayout:
-    """What a directory of 0.x holds and where, so that it can be mapped.
+    """The content of a directory of 0.x, and where it is.
 
-    Sample i of strings is the bytes `starts[i]:ends[i]` of the payload, of ragged ones these elements; both are native
-    int64. Only the ends of the offsets have been looked at: who reads a sample checks its own two.
+    Sample i of strings is the bytes `starts[i]:ends[i]` of the payload, a ragged sample these elements; both are native
+    int64. Only the first and last offsets have been checked: each read checks the two of its sample.
 
-    A ragged sample of shape `(0,)` that has one element is a scalar: 0.x stored no other shape for it.
+    A ragged sample with shape `(0,)` and one element is a scalar: 0.x stored scalars like this.
     """
 
     kind: Kind
     rows: int
     dtype: np.dtype[Any] | None  # None for strings
-    sample_shape: tuple[int, ...] | None  # of arrays only
-    order: Order  # of the whole array, rows included, not of one sample
+    sample_shape: tuple[int, ...] | None  # only for arrays
+    order: Order  # of the whole array including the rows, not of one sample
     payload: LayoutFile
-    starts: LayoutFile | None  # None for arrays, and so are ends
+    starts: LayoutFile | None  # None for arrays, as `ends`
     ends: LayoutFile | None
-    shapes: FlatShapes | NestedShapes | None  # of ragged only
+    shapes: FlatShapes | NestedShapes | None  # only for ragged samples
     compression: Compression | None
-    leftovers: tuple[str, ...]  # files with more bytes than the samples': an append was interrupted there
+    leftovers: tuple[str, ...]  # files with more bytes than the samples need, from an interrupted append
 
     @property
     def strides(self) -> list[int]:
-        """Bytes between the elements of one sample of an array, per dimension; none where that is in C order."""
+        """Bytes between the elements of a sample of an array, per dimension; empty for C order."""
         if self.order == "C" or not self.sample_shape or not self.payload.size_bytes or self.dtype is None:
             return []
         extents = (self.rows, *self.sample_shape[:-1])
@@ -78,7 +78,7 @@ class LegacyLayout:
 
 @exported
 class Keys(NamedTuple):
-    """The directories of the arrays beside the payload, which the user may have named."""
+    """The directories of the arrays beside the payload; users could choose the names."""
 
     starts: str = "starts"
     ends: str = "ends"

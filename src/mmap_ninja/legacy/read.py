@@ -1,35 +1,32 @@
-"""Where the samples lie in a directory of mmap_ninja 0.2 to 0.9: read from its small files, checked, never changed.
+"""Finds the samples in a directory of mmap_ninja 0.2 to 0.9: reads and checks its small files, changes nothing.
 
-What 0.x stored is made of arrays, each a directory with `data.ninja` (the bytes), `dtype.ninja` (NumPy's name of the
-dtype), `order.ninja` (`C` or `F`) and `shape.ninja` (the dimensions). Of these,
+0.x stored arrays, each in a directory with `data.ninja` (the bytes), `dtype.ninja` (NumPy's name of the dtype),
+`order.ninja` (`C` or `F`) and `shape.ninja` (the dimensions). A dataset consists of these:
 
-* an array is one, with the samples along its first dimension;
+* an array dataset is one array, with the samples along its first dimension;
 * strings are `data.ninja` (UTF-8, back to back) and the arrays `starts` and `ends` (int64 [n], in bytes);
 * a ragged dataset is a flat one, with the arrays `starts`, `ends` (int64 [n], in elements) and `flattened_shapes`
   (their difference). `shapes_are_flat.ninja` (i32) is 1 if all samples of the first batch had at most one dimension:
   `shapes` is an array (int64 [n, 1]) then. Else it is a ragged directory, whose samples are the shapes; the names in it
   are the default ones.
 
-| since | what is different |
-|---|---|
-| 0.2.0 | `shape.ninja` has u32; nothing says the kind; `from_generator` of an array stores `data.ninja` alone |
-| 0.2.3 | `shape.ninja` has u64 |
-| 0.4.0 | `type.ninja` is `string` or `numpy`; by mistake, the latter for ragged datasets, too |
-| 0.4.1 | it is `ragged` for these, nested ones included |
-| 0.5.2 | `from_generator` of an array stores dtype and shape |
-| 0.9.0 | with `zstd_level.ninja` (decimal), each string is a zstd frame; `zstd_dict.ninja` is the dictionary, if any |
+| since | change | |---|---| | 0.2.0 | `shape.ninja` has u32; no file has the kind; `from_generator` of an array stores
+only `data.ninja` | | 0.2.3 | `shape.ninja` has u64 | | 0.4.0 | `type.ninja` is `string` or `numpy`; by mistake, the
+latter for ragged datasets, too | | 0.4.1 | it is `ragged` for these, nested ones included | | 0.5.2 | `from_generator`
+of an array stores dtype and shape | | 0.9.0 | with `zstd_level.ninja` (decimal), each string is a zstd frame;
+`zstd_dict.ninja` is the dictionary, if any |
 
 With NumPy 2.2 and later, `data.ninja` of an array without elements is one zero byte; earlier ones failed there. Empty
 strings alone left a `data.ninja` of no bytes, which 0.x could not open.
 
-Some things such a directory does not tell; it is then read as 0.9 read it:
+Such a directory lacks some information; it is then read as 0.9 read it:
 
-* The byte order, and what a structure or text consists of, since a dtype is stored by its name. Numbers are taken for
-  little-endian. Names that stand for several dtypes (`str64`, `void32`) are refused; 0.9 could not open them.
-* That an array in F order was extended. The new samples were appended in their own F order, which garbles all samples
-  without any sign: the sizes agree.
-* That samples were added after an append had been interrupted. Their offsets do not count the bytes that it had left,
-  so they are garbled. These bytes stay for good: `LegacyLayout.leftovers` names the files that have such.
+* The byte order, and the fields of a structure or length of a text, since a dtype is stored by its name. Numbers are
+  taken as little-endian. Ambiguous names (`str64`, `void32`) are refused; 0.9 could not open them.
+* Whether an array in F order was extended. The new samples were appended in their own F order, which garbles all
+  samples without any sign, since the sizes agree.
+* Whether samples were added after an interrupted append. Their offsets do not count the bytes that it left behind,
+  so they are garbled. The bytes are never removed: `LegacyLayout.leftovers` names the files that have them.
 """
 
 import os
@@ -64,7 +61,7 @@ _LEVEL: Final = "zstd_level.ninja"
 _DICTIONARY: Final = "zstd_dict.ninja"
 _TYPE: Final = "type.ninja"
 
-_DICTIONARY_LIMIT: Final = 64 << 20  # the usual ones have about 100 KiB
+_DICTIONARY_LIMIT: Final = 64 << 20  # usual ones have about 100 KiB
 
 
 def read_layout(
@@ -74,15 +71,15 @@ def read_layout(
     shapes_key: str = "shapes",
     flattened_shapes_key: str = "flattened_shapes",
 ) -> LegacyLayout:
-    """Find out what a directory of 0.x holds; reads and checks as much for ten samples as for 10^9.
+    """Find the content of a directory of 0.x; the cost does not depend on the number of samples.
 
     Raises:
-        NotADatasetError: if it is none.
-        CorruptDatasetError: if its files are incomplete or contradict each other, or do not tell the dtype.
+        NotADatasetError: if it is not one.
+        CorruptDatasetError: if its files are incomplete or contradict each other, or do not contain the dtype.
     """
     if not upgrade_marks.detect(path):
         raise NotADatasetError(
-            f"{path}: holds no dataset of mmap_ninja 0.x: it has none of {', '.join(upgrade_marks.LEFT_BY_0X)}, "
+            f"{path}: is not a dataset of mmap_ninja 0.x: it has none of {', '.join(upgrade_marks.LEFT_BY_0X)}, "
             f"or {COMMIT}, too"
         )
     keys = Keys(starts_key, ends_key, shapes_key, flattened_shapes_key)
@@ -120,7 +117,7 @@ def _kind(path: Path, keys: Keys) -> Kind:
                 path,
                 f"no {DTYPE}, nor a directory {keys.starts!r}",
                 f"one of them beside {DATA}",
-                "if the offsets have another name, give it as starts_key; if this is of an array's from_generator "
+                "if the offsets have another name, pass it as starts_key; if an array was stored by from_generator "
                 f"before 0.5.2, it has neither dtype nor shape: np.memmap reads {DATA}, np_from_ndarray stores it",
             )
         case _:
@@ -128,7 +125,7 @@ def _kind(path: Path, keys: Keys) -> Kind:
 
 
 def _array_or_ragged(path: Path, keys: Keys) -> Kind:
-    """0.4.0 said `numpy` for both; later versions could leave the flag of a ragged dataset beside the array over it."""
+    """0.4.0 wrote `numpy` for both; later an array stored over a ragged dataset could leave the flag of that."""
     payload = open_array(path)
     if len(payload.shape) != 1:
         return "array"
@@ -138,7 +135,7 @@ def _array_or_ragged(path: Path, keys: Keys) -> Kind:
             path,
             f"{_TYPE} 'numpy', {payload.shape[0]} elements and {_FLAT} with offsets up to {last}",
             "offsets that end with the elements, or no offsets",
-            f"if this is an array, remove {_FLAT}, which an older dataset left; if it is ragged, {RESTORE}",
+            f"if this is an array, remove {_FLAT}, left by an older dataset; if it is ragged, {RESTORE}",
         )
     return "ragged"
 
@@ -168,8 +165,8 @@ def _read_strings(path: Path, keys: Keys) -> LegacyLayout:
             path / DATA,
             f"{size} bytes",
             f"{ends.last}, where the last string ends",
-            "an append was interrupted, which wrote the offsets first, or the file was cut: "
-            f"{STORE_AGAIN} as far as it is whole, or {RESTORE}",
+            "an append was interrupted after writing the offsets, or the file was truncated: "
+            f"{STORE_AGAIN} as far as it is intact, or {RESTORE}",
         )
     compression = _compression(path)
     _check_first_string(path, head if starts.rows else None, compression)
@@ -227,12 +224,12 @@ def _read_ragged(path: Path, keys: Keys) -> LegacyLayout:
 
 
 def _open_ragged(path: Path, keys: Keys) -> tuple[StoredArray, StoredIndex, StoredIndex]:
-    """The payload, starts and ends of a ragged directory; its shapes are the caller's."""
+    """The payload, starts and ends of a ragged directory, without its shapes."""
     payload = open_array(path)
     if len(payload.shape) != 1:
         raise corrupt(path / "shape.ninja", f"shape {payload.shape}", "one dimension, as a ragged dataset has", RESTORE)
     starts, ends = _open_offsets(path, keys)
-    flattened = open_array(path / keys.flattened_shapes)  # not needed, but an append wrote it after the offsets
+    flattened = open_array(path / keys.flattened_shapes)  # not needed, but its size shows whether an append ended
     _require_rows(flattened.path, flattened.shape[0], starts.rows)
     if payload.shape[0] < ends.last:
         raise corrupt(
@@ -280,7 +277,7 @@ def _compression(path: Path) -> Compression | None:
 
 
 def _check_first_string(path: Path, head: bytes | None, compression: Compression | None) -> None:
-    """Strings could be stored over ones of another compression; its files, which outlive them, then lie."""
+    """Strings could be stored over others with another compression, whose files remained and are then wrong."""
     if head is None:
         return
     compressed = head.startswith(ZSTD_MAGIC)
@@ -293,7 +290,7 @@ def _check_first_string(path: Path, head: bytes | None, compression: Compression
             f"a zstd frame, as there is {_LEVEL}",
             f"if the strings were stored over compressed ones, remove {_LEVEL} and {_DICTIONARY}; else {RESTORE}",
         )
-    # The two low bits of the frame's descriptor: how long the dictionary's number in it is.
+    # The two low bits of the frame's descriptor give the length of the dictionary's number in it.
     if compression and compression.dictionary is None and len(head) > len(ZSTD_MAGIC) and head[len(ZSTD_MAGIC)] & 3:
         raise corrupt(
             path / DATA, "a zstd frame with a dictionary", f"one without, as there is no {_DICTIONARY}", RESTORE
@@ -313,7 +310,7 @@ def _require_rows(path: Path, found: int, expected: int) -> None:
             path,
             f"{found} rows",
             f"the {expected} of starts",
-            f"an append was interrupted or failed, and the first {min(found, expected)} samples are whole: "
+            f"an append was interrupted or failed, and the first {min(found, expected)} samples are intact: "
             f"{STORE_AGAIN} as far as these, or {RESTORE}",
         )
 

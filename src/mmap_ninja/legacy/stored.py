@@ -1,4 +1,4 @@
-"""The arrays that mmap_ninja 0.x stored, each a directory of small files beside its bytes, and how they are opened."""
+"""The arrays that mmap_ninja 0.x stored: each is a directory with its bytes, described by small files."""
 
 import math
 import os
@@ -16,14 +16,14 @@ from mmap_ninja.legacy.layout import Order
 DATA: Final = "data.ninja"
 DTYPE: Final = "dtype.ninja"
 
-# Every name that np.dtype(x).name gives for a dtype that the name alone restores. NumPy is not asked first: it takes
-# much else for a dtype ("i4,f8", "object"), and warns about some of it.
+# Every value of np.dtype(x).name from which the dtype can be restored. Checked before NumPy gets it, which accepts much
+# else as a dtype ("i4,f8", "object"), and warns about some of it.
 _DTYPE_NAME: Final = re.compile(
     r"bool|u?int(8|16|32|64)|float(16|32|64|96|128)|complex(64|128|192|256)|(datetime|timedelta)64(\[\d{0,9}[A-Za-z]{1,2}\])?"
 )
 _MOST_DIMENSIONS: Final = 32  # of an ndarray in the oldest NumPy that is supported
 _SMALL_FILE: Final = 8 * _MOST_DIMENSIONS
-ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"  # no text starts with these bytes: they are not UTF-8
+ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"  # not UTF-8, so no text starts with these bytes
 INDEX_SIZE: Final = 8
 
 RESTORE: Final = "restore the directory from a copy"
@@ -32,7 +32,7 @@ STORE_AGAIN: Final = "read it where it can be read, with mmap_ninja 0.9, and sto
 
 @dataclass(frozen=True, slots=True)
 class StoredArray:
-    """One array as its own small files describe it."""
+    """An array as described by its small files."""
 
     path: Path
     dtype: np.dtype[Any]
@@ -42,18 +42,18 @@ class StoredArray:
 
     @property
     def needed(self) -> int:
-        """Bytes that the shape says."""
+        """Bytes that the shape needs."""
         return math.prod(self.shape) * self.dtype.itemsize
 
     @property
     def has_leftovers(self) -> bool:
-        """Whether the file holds more than these."""
+        """Whether the file has more bytes than the shape needs."""
         return has_leftovers_of(self.size, self.needed)
 
 
 @dataclass(frozen=True, slots=True)
 class StoredIndex:
-    """`starts` or `ends`, with what its first and its last row say; 0 where it has none."""
+    """`starts` or `ends`, with its first and last number; 0 if it is empty."""
 
     array: StoredArray
     rows: int
@@ -62,7 +62,7 @@ class StoredIndex:
 
 
 def open_array(path: Path) -> StoredArray:
-    """What the small files of an array say, held against the size of its bytes."""
+    """Read the small files of an array, and check them against the size of its bytes."""
     dtype = _dtype(path / DTYPE)
     order = read_small(path / "order.ninja")
     if order not in (b"C", b"F"):
@@ -70,21 +70,21 @@ def open_array(path: Path) -> StoredArray:
     size, head = open_data(path / DATA)
     shape = _shape(path, dtype.itemsize, size)
     array = StoredArray(path, dtype, shape, "C" if order == b"C" else "F", size)
-    # Where a row has one byte, this could as well be left over from an append of one, and is read as 0.9 did.
+    # With rows of one byte, this could also be the leftover of an append, and is read as in 0.9.
     rows_are_longer = array.needed > shape[0]
     if rows_are_longer and size == array.needed + 1 and head[:1] == b"\0":
         raise corrupt(
             path / DATA,
             f"{size} bytes that begin with a zero",
             f"{array.needed}",
-            "the array was made empty, for which NumPy wrote one byte, and extended behind that: without its first "
-            "byte it can be read",
+            "the array was created empty, for which NumPy wrote one byte, and then extended: remove the first byte to "
+            "read it",
         )
     return array
 
 
 def _shape(path: Path, itemsize: int, size: int) -> tuple[int, ...]:
-    """The dimensions, u64 or u32: the sizes tell which, as the wrong reading needs more bytes than a file can have."""
+    """The dimensions, as u64 or u32: the wrong one would need more bytes than a file can have."""
     shape_path = path / "shape.ninja"
     content = read_small(shape_path)
     if not content or len(content) % 4:
@@ -92,14 +92,14 @@ def _shape(path: Path, itemsize: int, size: int) -> tuple[int, ...]:
             shape_path,
             f"{len(content)} bytes",
             "8 for each dimension",
-            "if a 0.x process is writing to it, try again when it has ended; if one was cut short, the dimensions can "
-            f"be written again, as little-endian u64; else {RESTORE}",
+            "if a 0.x process is writing to it, try again when it has ended; if one was interrupted, write the "
+            f"dimensions again, as little-endian u64; else {RESTORE}",
         )
     wide, narrow = (tuple(map(int, np.frombuffer(content[: len(content) // n * n], f"<u{n}"))) for n in (8, 4))
     is_wide = len(content) % 8 == 0
     if is_wide and _fits(wide, itemsize, size):
         return wide
-    # Half of a small u64 is zero: u32 dimensions that are zero would let any cut file pass for an array of no elements.
+    # Half of a small u64 is zero: u32 dimensions of zero would make any truncated file look like an empty array.
     empty = not is_wide and size <= 1
     if _fits(narrow, itemsize, size) and (empty or all(narrow)):
         return narrow
@@ -108,12 +108,12 @@ def _shape(path: Path, itemsize: int, size: int) -> tuple[int, ...]:
         path / DATA,
         f"{size} bytes",
         f"{math.prod(shape) * itemsize} for shape {shape}",
-        f"the file was cut, or shape.ninja is damaged: {RESTORE}",
+        f"the file was truncated, or shape.ninja is damaged: {RESTORE}",
     )
 
 
 def _fits(shape: tuple[int, ...], itemsize: int, size: int) -> bool:
-    # What an ndarray can have, even if another dimension is zero.
+    # The limits of an ndarray, which hold even if a dimension is zero.
     possible = math.prod(filter(None, shape)) * itemsize < 1 << 63 and len(shape) <= _MOST_DIMENSIONS
     return possible and math.prod(shape) * itemsize <= size
 
@@ -125,9 +125,9 @@ def _dtype(path: Path) -> np.dtype[Any]:
         raise corrupt(
             path,
             f"{name!r:.60}",
-            "a number's dtype, boolean or time",
-            "0.x stored dtypes by name, which does not restore text, structures, objects or other packages' types: "
-            f"np.memmap reads {DATA} with the one that you know, unless that is object, whose values are lost",
+            "a dtype of numbers, booleans or times",
+            "0.x stored dtypes by name, from which texts, structures, objects and types of other packages cannot be "
+            f"restored: read {DATA} by np.memmap with the right dtype; values of dtype object are lost",
         )
     try:
         return np.dtype(name)
@@ -137,7 +137,7 @@ def _dtype(path: Path) -> np.dtype[Any]:
 
 
 def open_index(path: Path) -> StoredIndex:
-    """An array of `starts` or `ends`."""
+    """Open an array of `starts` or `ends`."""
     array = open_array(path)
     require_int64(array)
     if len(array.shape) != 1:
@@ -153,13 +153,13 @@ def open_index(path: Path) -> StoredIndex:
 
 
 def require_int64(array: StoredArray) -> None:
-    """Raise CorruptDatasetError if an array is not of the only dtype that an index, or a shape, has."""
+    """Raise CorruptDatasetError if the dtype of an index or of shapes is not int64."""
     if array.dtype != np.dtype(np.int64):
         raise corrupt(
             array.path / DTYPE,
             f"{array.dtype}",
             "int64",
-            f"0.x on Windows with NumPy before 2.0 stored int32 shapes, which are not read here: {STORE_AGAIN}",
+            f"0.x on Windows with NumPy before 2.0 stored int32 shapes, which cannot be read: {STORE_AGAIN}",
         )
 
 
@@ -185,18 +185,18 @@ def open_data(path: Path) -> tuple[int, bytes]:
 
 
 def has_leftovers_of(size: int, needed: int) -> bool:
-    """Whether a file of `size` bytes holds more than are needed."""
-    return size > max(needed, 1)  # NumPy gives an array of no elements one byte
+    """Whether a file of `size` bytes has more than are needed."""
+    return size > max(needed, 1)  # NumPy writes one byte for an empty array
 
 
 def missing(path: Path) -> CorruptDatasetError:
-    """The error for a file that should be there."""
+    """The error for a missing file."""
     return CorruptDatasetError(
-        f"{path}: is missing where mmap_ninja 0.x wrote a file; if it was named otherwise, give that as a key; "
+        f"{path}: is missing where mmap_ninja 0.x wrote a file; if it has another name, pass that as a key; "
         f"if storing was interrupted, or it was removed, {RESTORE}"
     )
 
 
 def corrupt(path: Path, found: str, expected: str, what_to_do: str) -> CorruptDatasetError:
-    """The error for a file that is not what it should be."""
+    """The error for a file with other content than expected."""
     return CorruptDatasetError(f"{path}: {found} where {expected} was expected; {what_to_do}")

@@ -1,4 +1,4 @@
-"""`upgrade`: a directory of 0.x becomes one of today's format, in place and in one step."""
+"""`upgrade`: converts a directory of 0.x to the current format, in place and in one step."""
 
 import os
 import warnings
@@ -38,24 +38,24 @@ def upgrade(
     flattened_shapes_key: str = "flattened_shapes",
     lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
 ) -> None:
-    """Give a directory that mmap_ninja 0.2 to 0.9 wrote today's format, as its first change would.
+    """Convert a directory of mmap_ninja 0.2 to 0.9 to the current format, as its first mutation would.
 
-    The payload is read once, for its checksums, and stays where it is; only an array in F order is copied. Readers
-    that have the directory open are not disturbed. 0.x cannot read it afterwards. A crash leaves either the old
-    directory or the new one. Where the format is today's already, nothing happens.
+    The payload is read once, for its checksums, and stays where it is; only an array in F order is copied. Readers that
+    have the directory open are not disturbed. 0.x cannot read it afterwards. A crash leaves either the old directory or
+    the new one. A dataset of the current format is not changed.
 
     Args:
         path: The dataset's directory. No 0.x process may write to it meanwhile.
-        starts_key: The folder of starts in a directory of 0.x, where it has another name.
-        ends_key: The folder of ends in a directory of 0.x, where it has another name.
-        shapes_key: The folder of shapes in a directory of 0.x, where it has another name.
-        flattened_shapes_key: The folder of flattened shapes in a directory of 0.x, where it has another name.
+        starts_key: Name of the folder of starts in a directory of 0.x, if it differs.
+        ends_key: Name of the folder of ends in a directory of 0.x, if it differs.
+        shapes_key: Name of the folder of shapes in a directory of 0.x, if it differs.
+        flattened_shapes_key: Name of the folder of flattened shapes in a directory of 0.x, if it differs.
         lock_timeout: Seconds to wait for other processes' commits.
 
     Raises:
-        NotADatasetError: if the path holds no dataset.
-        CorruptDatasetError: if its files contradict each other; nothing is changed then.
-        ReadOnlyError: if the permissions or the medium do not allow it.
+        NotADatasetError: if there is no dataset at the path.
+        CorruptDatasetError: if its files contradict each other; then nothing is changed.
+        ReadOnlyError: if the permissions or the filesystem do not allow it.
 
     Example:
         >>> import mmap_ninja
@@ -78,7 +78,7 @@ def upgrade(
 
 
 def warn_of_leftovers(dataset: LegacyDataset, *, stacklevel: int) -> None:
-    """Warn where an append of 0.x was interrupted."""
+    """Warn if an append of 0.x was interrupted."""
     if dataset.layout.leftovers:
         warnings.warn(
             f"{dataset.path}: {', '.join(dataset.layout.leftovers)} has more bytes than the samples need: an append of "
@@ -90,12 +90,12 @@ def warn_of_leftovers(dataset: LegacyDataset, *, stacklevel: int) -> None:
 
 
 def adopt(path: Path, keys: Keys, lock_timeout: float) -> None:
-    """Make a directory of 0.x today's, under its lock; nothing is done if another process was faster."""
+    """Upgrade a directory of 0.x under its lock; does nothing if another process was faster."""
     with directory.make_lock(path, lock_timeout):
         if not upgrade_marks.detect(path):
             directory.finish_upgrade(path)
             return
-        directory.remove_unnamed(path)  # the files of an upgrade that was interrupted
+        directory.remove_unnamed(path)  # left by an interrupted upgrade
         dataset = LegacyDataset(path, None, keys=keys)
         column, contents, payload_stays = _contents(dataset)
         kept = (FileEntry(1, "data", 0, LEGACY_DATA),) if payload_stays else ()
@@ -111,7 +111,7 @@ def adopt(path: Path, keys: Keys, lock_timeout: float) -> None:
 
 
 def _contents(dataset: LegacyDataset) -> tuple[ColumnType, copying.Contents, bool]:
-    """The column that an upgrade makes, what its new files hold, and whether the payload stays as it is."""
+    """The column that an upgrade makes, the contents of new files, and whether the payload stays as it is."""
     column, mapped = dataset.meta.columns[0].type, files.reads_by_map(dataset.any_descriptor)
     samples = dataset.open_column(mapped=mapped)
     if isinstance(column, Array):
@@ -132,13 +132,13 @@ def _contents(dataset: LegacyDataset) -> tuple[ColumnType, copying.Contents, boo
 
 
 def _slices(samples: _kernel.Column) -> Iterator[_kernel.Column]:
-    """Some samples at a time."""
+    """The samples in slices of bounded size."""
     for first in range(0, len(samples), _ROWS_AT_ONCE):
         yield samples.selected_range(first, 1, min(_ROWS_AT_ONCE, len(samples) - first))
 
 
 def _are_contiguous(slices: Slices) -> bool:
-    """Whether each sample starts where the one before ends, as today's offsets say; checks each on the way."""
+    """Whether each sample starts where the one before ends, as the current format needs; checks each sample."""
     contiguous, before = True, 0
     for part in slices():
         part.sizes()
@@ -169,7 +169,7 @@ def _with_ranks(column: Ragged, slices: Slices, path: Path) -> Ragged:
 def _shape_rows(column: Ragged, slices: Slices) -> Iterator[bytes]:
     ranked = column.shape_form is ShapeForm.RANKED
     for part in slices():
-        extents = np.maximum(part.shape_table(column.shape_width - ranked), 0)  # -1: it has fewer dimensions
+        extents = np.maximum(part.shape_table(column.shape_width - ranked), 0)  # -1: the sample has fewer dimensions
         rows = np.hstack([part.shape_table(0), extents]) if ranked else extents
         yield rows.astype(np.uint64).tobytes()
 

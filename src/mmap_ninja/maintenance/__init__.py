@@ -1,1 +1,1 @@
-"""Looking after datasets: what is left of a damaged one, verify, recover, merge."""
+"""Maintenance of datasets: survey of a damaged one, verify, recover, merge."""

@@ -1,4 +1,4 @@
-"""`merge`: several datasets as one, at the speed of the disk and without decoding."""
+"""`merge`: joins datasets at the speed of the disk, without decoding."""
 
 import os
 import warnings
@@ -34,25 +34,25 @@ def merge(
     verbose: bool = False,
     lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
 ) -> None:
-    """Make one dataset of the samples of several, one after the other; the system copies their files.
+    """Join the samples of several datasets into a new one, in order; the system copies the files.
 
-    Samples are neither decoded nor compressed again, and those that were deleted or replaced stay behind. What is made
-    appears whole, and safe against power loss, or not at all. What others append to the inputs meanwhile is not in it,
-    and of a build that has not ended only the samples committed so far, with an `IncompleteDatasetWarning`.
+    Samples are neither decoded nor compressed again; deleted and replaced ones are left out. The new dataset appears
+    complete and safe against power loss, or not at all. Samples that others append to the inputs meanwhile are not in
+    it. If the build of an input has not ended, its samples so far are merged, with an `IncompleteDatasetWarning`.
 
     Args:
-        paths: The datasets, of one kind, with the same columns. Ragged ones may have several ranks.
-        out_dir: Where to make the new one; missing parents are made.
-        if_exists: What to do where there is a dataset already: raise, or replace it in one step, which its readers
-            survive.
-        metadata: A dict that JSON can hold; that of the first dataset if None.
+        paths: The datasets, of one kind and with the same columns. The ranks of ragged samples may differ.
+        out_dir: The directory of the new dataset; missing parents are created.
+        if_exists: What to do if there is a dataset already: raise, or replace it in one step; its readers are not
+            disturbed.
+        metadata: A dict to store as JSON; None: the metadata of the first dataset.
         verbose: Whether to show a progress bar.
         lock_timeout: Seconds to wait for other processes' commits.
 
     Raises:
         FileExistsError: if there is a dataset at `out_dir` and `if_exists="error"`.
         TypeError: if the kinds or columns differ, or `paths` is a single path.
-        ValueError: if there are none, one was made by mmap_ninja 0.x, or one is `out_dir`.
+        ValueError: if there are no datasets, or one was written by mmap_ninja 0.x, or one is `out_dir`.
 
     Example:
         >>> import mmap_ninja
@@ -65,17 +65,17 @@ def merge(
     if if_exists not in get_args(ErrorOrReplace):
         raise ValueError(f"if_exists {if_exists!r} is unknown (expected one of {get_args(ErrorOrReplace)})")
     if isinstance(paths, str | os.PathLike):
-        raise TypeError(f"paths {str(paths)!r}: expected several paths, got one; give a list; {_REFUSED}")
+        raise TypeError(f"paths {str(paths)!r}: expected a list of paths, got one path; {_REFUSED}")
     out = files.absolute(out_dir)
     datasets = [_opened(files.absolute(path), out) for path in paths]
     if not datasets:
-        raise ValueError(f"{out}: no datasets to merge; {_REFUSED}")
+        raise ValueError(f"{out}: merge: expected at least one dataset, got none; {_REFUSED}")
     columns = _common_columns(datasets)
     for dataset in datasets:
         if not dataset.snapshot.complete:
             warnings.warn(
                 f"{dataset.path}: the build of this dataset has not ended; only the {dataset.seen.num_samples} samples "
-                "committed so far are merged; end it with if_exists='resume' and merge again",
+                "committed so far are merged; finish it with if_exists='resume' and merge again",
                 IncompleteDatasetWarning,
                 stacklevel=2,
             )
@@ -92,47 +92,52 @@ def merge(
 
 def _opened(path: Path, out: Path) -> Dataset:
     if upgrade_marks.detect(path):
-        raise ValueError(f"{path}: was made by mmap_ninja 0.x; call mmap_ninja.upgrade on it first; {_REFUSED}")
+        raise ValueError(f"{path}: was written by mmap_ninja 0.x; {_REFUSED}: call mmap_ninja.upgrade on it first")
     dataset = Dataset(path, None, "process", DEFAULT_LOCK_TIMEOUT)
     if out.exists() and out.samefile(path):
-        raise ValueError(f"{path}: is the directory to write to, too; {_REFUSED}: choose another one")
+        raise ValueError(f"{path}: is both input and output; {_REFUSED}: choose another output directory")
     return dataset
 
 
 def _common_columns(datasets: Sequence[Dataset]) -> tuple[Column, ...]:
-    """The columns that samples of all have; raises TypeError where there are none."""
-    # Records without samples may have no columns yet, and take those of the others.
+    """Columns that fit the samples of all datasets; raises TypeError if there are none."""
+    # Empty records may have no columns yet, and take those of the others.
     first = next((dataset for dataset in datasets if dataset.meta.columns), datasets[0])
     columns = list(sealed(first.meta.columns))
     for dataset in datasets:
         if dataset.meta.kind != first.meta.kind:
             raise TypeError(
-                f"{dataset.path}: holds {dataset.meta.kind}, and {first.path} holds {first.meta.kind}; {_REFUSED}"
+                f"{dataset.path}: expected kind {first.meta.kind!r} as in {first.path}, found {dataset.meta.kind!r}; "
+                f"{_REFUSED}: merge datasets of one kind"
             )
         if not dataset.meta.columns:
             continue
         names = [[column.name for column in of.meta.columns] for of in (first, dataset)]
         if names[0] != names[1]:
-            raise TypeError(f"{dataset.path}: has the columns {names[1]}, and {first.path} has {names[0]}; {_REFUSED}")
+            raise TypeError(
+                f"{dataset.path}: expected the columns {names[0]} as in {first.path}, found {names[1]}; {_REFUSED}: "
+                "add, drop or rename columns first"
+            )
         for place, (column, other) in enumerate(zip(columns, sealed(dataset.meta.columns), strict=True)):
             common = _common(column.type, other.type)
             if common is None:
                 where = f"{dataset.path}: column {other.name!r}" if other.name else str(dataset.path)
                 raise TypeError(
-                    f"{where}: is {_shown(other.type)}, and that of {first.path} is {_shown(column.type)}; {_REFUSED}: "
-                    "build one of them anew"
+                    f"{where}: expected {_shown(column.type)} as in {first.path}, found {_shown(other.type)}; "
+                    f"{_REFUSED}: "
+                    "rebuild one of them"
                 )
             columns[place] = replace(column, type=common)
     return tuple(columns)
 
 
 def _common(one: ColumnType, other: ColumnType) -> ColumnType | None:
-    """The type that the rows of two columns have; None where their files differ in more than ranks."""
+    """A type that fits the rows of two columns; None if their files differ in more than the ranks."""
     if isinstance(one, _Spans) and isinstance(other, _Spans):
         one, other = _with_dictionary(one, other.codec), _with_dictionary(other, one.codec)
     if isinstance(one, Array | Ragged) and isinstance(other, Array | Ragged) and type(one) is type(other):
         if not one.is_known or not other.is_known:
-            # A column without samples takes what the other one has, unless its dtype was asked for.
+            # An empty column takes the type of the other one, unless its dtype was declared.
             known, open_ = (one, other) if one.is_known else (other, one)
             fits = open_.dtype is None or known.dtype is None or open_.dtype == known.dtype
             return known if fits and one.nullable == other.nullable else None
@@ -147,7 +152,7 @@ def _common(one: ColumnType, other: ColumnType) -> ColumnType | None:
 
 
 def _with_dictionary(column: _Spans, codec: Zstd | None) -> _Spans:
-    """A column, with the dictionary of another codec where its own is not made yet: before the first sample."""
+    """A column with the dictionary of another codec, if its own is not trained yet."""
     if column.codec is None or codec is None or not column.codec.is_untrained:
         return column
     return replace(column, codec=replace(column.codec, dictionary=codec.dictionary))

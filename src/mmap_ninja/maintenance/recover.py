@@ -1,4 +1,4 @@
-"""`recover`: what is left of a damaged dataset, as a dataset that is whole."""
+"""`recover`: makes an intact dataset from what is left of a damaged one."""
 
 import os
 from contextlib import suppress
@@ -27,13 +27,13 @@ Keep = Literal["prefix", "intact", "readable"]
 @exported
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """What `recover` has done.
+    """The result of `recover`.
 
     Args:
-        path: Where the samples are now.
-        samples: How many there are.
-        lost: Which of the damaged dataset's samples are not among them, in ranges of their indices there.
-        report: What was wrong.
+        path: The directory of the recovered samples.
+        samples: The number of recovered samples.
+        lost: The samples that are not among them, as ranges of indices in the damaged dataset.
+        report: The damage.
     """
 
     path: Path
@@ -51,28 +51,28 @@ def recover(
     verbose: bool = False,
     lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
 ) -> Recovery:
-    """Bring back what is left of a damaged dataset, or of one that refuses to be written to after a failed sync.
+    """Recover a damaged dataset, or one that cannot be written after a failed sync.
 
-    Everything is looked at as by `verify(level="full")`, and what is kept is written anew, in one step that is safe
-    against power loss; until it has succeeded, nothing of the damaged dataset is changed. Readers keep what they see
-    until their next `refresh`. Files that are whole cost as much as a copy of them, as in `compact`.
+    Everything is checked as by `verify(level="full")`, and the samples to keep are written to new files, in one step
+    that is safe against power loss. Until it has succeeded, the damaged dataset is not changed. Readers keep what they
+    see until their next `refresh`. Intact files cost as much as a copy of them, as in `compact`.
 
     Args:
         path: The dataset's directory.
-        out_dir: Where to make the recovered dataset; None: in the same directory, whose old files are removed at the
-            end, if anything is wrong with them.
-        keep: "prefix": the samples before the first one that is hit by damage. "intact": all that are not hit.
-            "readable": also those that can be read, but do not match their checksums, and may hold wrong bytes. What
-            has no checksum any more, as the file of checksums or the commit file is lost, is not hit; lost edits are
-            undone. The report tells of both.
+        out_dir: The directory of the recovered dataset; None: the same directory; if there is damage, its old files are
+            removed at the end.
+        keep: "prefix": the samples before the first damaged one. "intact": all samples that are not damaged.
+            "readable": also those that can be read, but do not match their checksums and may have wrong bytes. Samples
+            whose checksums are lost with the sums file or commit file do not count as damaged, and lost edits are
+            undone; the report names both.
         verbose: Whether to show a progress bar.
         lock_timeout: Seconds to wait for other processes' commits.
 
     Raises:
         NotADatasetError: if there is no dataset.
-        CorruptDatasetError: if nothing would be left of it; nothing is changed then.
+        CorruptDatasetError: if no sample would be kept; then nothing is changed.
         FileExistsError: if there is a dataset at `out_dir`.
-        ValueError: if it was made by mmap_ninja 0.x.
+        ValueError: if it was written by mmap_ninja 0.x.
 
     Example:
         >>> import mmap_ninja
@@ -84,7 +84,7 @@ def recover(
         raise ValueError(f"keep {keep!r} is unknown (expected one of {get_args(Keep)})")
     source = files.absolute(path)
     if upgrade_marks.detect(source):
-        raise ValueError(f"{source}: was made by mmap_ninja 0.x; call mmap_ninja.upgrade on it first")
+        raise ValueError(f"{source}: was written by mmap_ninja 0.x; call mmap_ninja.upgrade on it first")
     if out_dir is not None:
         report, found = _examined(source, verbose=verbose)
         kept = _Kept(found, keep)
@@ -96,7 +96,7 @@ def recover(
                 started.fill(contents, kept.samples)
             started.finish()
         return Recovery(out, kept.samples, kept.lost, report)
-    find(source)  # what is no dataset must not get a LOCK
+    find(source)  # raises before a LOCK is created, if it is not a dataset
     with directory.make_lock(source, lock_timeout) as lock:
         report, found = _examined(source, verbose=verbose)
         kept = _Kept(found, keep)
@@ -109,10 +109,10 @@ def recover(
 
 
 class _Kept:
-    """Which samples of what was found stay.
+    """The samples to keep.
 
     Raises:
-        CorruptDatasetError: if there were some, and none do.
+        CorruptDatasetError: if there are samples, but none to keep.
     """
 
     def __init__(self, found: Found, keep: Keep) -> None:
@@ -124,24 +124,24 @@ class _Kept:
             self.lost = (range(self.lost[0].start, total),)
         self.samples = total - sum(map(len, self.lost))
         if total and not self.samples:
-            better = "" if keep == "readable" else "; see keep='readable'"
+            better = "" if keep == "readable" else ", or pass keep='readable'"
             raise CorruptDatasetError(
-                f"{found.generation.path}: none of its {total} samples would be kept{better}, or restore it from a "
-                "copy; nothing was changed"
+                f"{found.generation.path}: none of its {total} samples would be kept; nothing was changed: restore it "
+                f"from a copy{better}"
             )
         self.columns = sealed(found.generation.meta.columns)
         self.sources = [CopiedRows(found.generation, found.extents(), self._runs())] if self.samples else []
 
     def contents(self) -> Contents:
-        """What the files of the recovered dataset hold."""
+        """The contents of the files of the recovered dataset."""
         return copying.contents(self.columns, self.sources)
 
     def _runs(self) -> copying.Runs:
-        """Where the samples that stay are stored, in their order."""
+        """The rows of the samples to keep, in order."""
         runs = self._found.edits.runs(self._found.rows)
-        begin = np.cumsum(runs[:, 1]) - runs[:, 1]  # the position of the first sample of each
+        begin = np.cumsum(runs[:, 1]) - runs[:, 1]  # position of the first sample of each run
         lost = np.array([(part.start, part.stop) for part in self.lost], np.int64).reshape(-1, 2)
-        # Cut into pieces that lie in one run, and are lost or kept as a whole.
+        # Cut into pieces that are within one run, and lost or kept as a whole.
         cuts = np.unique(np.concatenate([begin, lost.ravel(), [self._found.num_samples]]))
         starts, counts = cuts[:-1], np.diff(cuts)
         kept = np.searchsorted(lost[:, 0], starts, "right") == np.searchsorted(lost[:, 1], starts, "right")
@@ -157,7 +157,7 @@ def _examined(path: Path, *, verbose: bool) -> tuple[Report, Found]:
 
 
 def _write_anew(found: Found, kept: _Kept, contents: Contents, lock: _kernel.File) -> None:
-    """Make a generation of what is kept, and a commit file that names it alone; under the lock."""
+    """Make a generation of the samples to keep, and a commit file that names only it; the caller holds the lock."""
     path, old = found.generation.path, found.generation.meta
     flags = _kernel.COMPLETE if found.slot is None else found.slot.flags & _kernel.COMPLETE
     meta = new_meta(old.kind, directory.next_generation(path), old.uuid, kept.columns, old.metadata)
@@ -166,7 +166,7 @@ def _write_anew(found: Found, kept: _Kept, contents: Contents, lock: _kernel.Fil
         with files.Scope() as scope:
             publish.publish(path, meta, contents, kept.samples, COMMIT, flags, scope, publish.model(path, scope))
     except BaseException:
-        with suppress(OSError, MmapNinjaError):  # what else went wrong is to be raised
+        with suppress(OSError, MmapNinjaError):  # raise the first error, not one of the clean-up
             lock.check_writer(str(path))
             directory.remove_generation(path, meta.generation)
         raise

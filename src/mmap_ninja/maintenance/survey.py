@@ -1,4 +1,4 @@
-"""Finding: what is left of a dataset at a path, in whatever state its files are."""
+"""Survey of a dataset in any state of damage: what is left of it."""
 
 import bisect
 import errno
@@ -22,25 +22,25 @@ from mmap_ninja.format.meta import META_SIZE_LIMIT, Meta, decode_meta
 from mmap_ninja.format.names import BUILD, COMMIT, generation_of, meta_name
 from mmap_ninja.format.slots import EDIT_SIZE, SUM_SIZE
 
-RowRange = tuple[int, int]  # from the first to before the second
+RowRange = tuple[int, int]  # first, and one past the last
 
-_ATTEMPTS: Final = 10  # a generation can be switched under a look; twice in a row is rare
+_ATTEMPTS: Final = 10  # the generation can be switched meanwhile; twice in a row is rare
 _U64: Final = 8
 _OFFSETS_AT_ONCE: Final = 1 << 20
-# What keeps a file from being opened, and tells nothing of its content.
+# Errors on opening a file that do not come from damage.
 _NO_DAMAGE: Final = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What is wrong with one file.
+    """Damage of a file.
 
     Args:
         file: Its name.
-        message: What was found, and what was expected.
-        rows: The physical rows that are hit.
-        blocks: The 64 KiB blocks that are hit, where it is about blocks.
-        readable: Whether the rows can be read all the same, though nothing vouches for them.
+        message: What was found and expected.
+        rows: The damaged physical rows.
+        blocks: The damaged 64 KiB blocks, if known.
+        readable: Whether the rows can still be read, although no checksum confirms them.
     """
 
     file: str
@@ -51,11 +51,11 @@ class Finding:
 
 
 class Ascents(NamedTuple):
-    """How far offsets can be believed.
+    """How far offsets can be trusted.
 
     Args:
-        parts: Which of them follow each other without being less than the one before: one part, if none is damaged.
-        greatest: The greatest one that is within the payload: the last one, if none is damaged.
+        parts: Ranges in which they do not decrease: one range, if none is damaged.
+        greatest: The greatest offset within the payload: the last one, if none is damaged.
     """
 
     parts: list[range]
@@ -63,7 +63,7 @@ class Ascents(NamedTuple):
 
 
 class Offsets(Sequence[int]):
-    """The first numbers of an offsets file, each read when it is asked for: a map of it may be truncated."""
+    """The first numbers of an offsets file, each read on access, since a map of it may be truncated."""
 
     def __init__(self, generation: Generation, index: int, count: int) -> None:
         self._descriptor = generation.opened[index].fileno()
@@ -79,13 +79,13 @@ class Offsets(Sequence[int]):
     def __getitem__(self, key: slice) -> "Offsets": ...
     def __getitem__(self, key: int | slice) -> "int | Offsets":
         if isinstance(key, slice):
-            raise TypeError("offsets are read one by one")
+            raise TypeError(f"offsets {key!r}: expected an integer; offsets are read one by one")
         if not 0 <= key < self._count:
-            raise IndexError(key)
+            raise IndexError(f"offset {key} is out of range for {self._count} offsets")
         return int.from_bytes(files.read_at(self._descriptor, _U64, key * _U64, self._path), "little")
 
     def ascents(self, units: int) -> Ascents:
-        """Read all of them, into a payload of so many units."""
+        """Read all offsets, for a payload of so many units."""
         bounds, greatest, before = [0], 0, 0
         for first in range(0, self._count, _OFFSETS_AT_ONCE):
             count = min(_OFFSETS_AT_ONCE, self._count - first)
@@ -100,20 +100,20 @@ class Offsets(Sequence[int]):
 
 @dataclass(slots=True)
 class Found:
-    """What is at a path.
+    """The state of the dataset at a path.
 
     Args:
-        generation: The files of the newest commit; one that is missing reads as if it was empty.
-        commit: The commit file; None if it tells nothing.
-        missing: Which of its files cannot be opened.
-        sizes: How many bytes each file of the generation holds, committed or not.
-        slot: The newest commit; None: the files themselves tell how many rows there are.
-        rows: The rows that are committed.
-        whole: How many of them all files are long enough for.
-        edits: What is known of the edits.
-        lines: How many lines of their file that is.
-        findings: What is wrong.
-        notes: What is strange, and no damage.
+        generation: The files of the newest commit; a missing file reads as an empty one.
+        commit: The commit file; None if it cannot be used.
+        missing: The files of the generation that cannot be opened.
+        sizes: The size of each file of the generation, committed or not.
+        slot: The newest commit; None: the number of rows comes from the files themselves.
+        rows: The number of committed rows.
+        whole: The number of rows for which all files are long enough.
+        edits: The known edits.
+        lines: The number of lines of the edits file with them.
+        findings: The damage.
+        notes: What is unusual, but not damage.
     """
 
     generation: Generation
@@ -131,22 +131,22 @@ class Found:
 
     @property
     def num_samples(self) -> int:
-        """Rows that no edit hides."""
+        """The number of rows that no edit hides."""
         return self.rows - self.edits.hidden
 
     def offsets(self, index: int) -> Offsets:
-        """The offsets of the `whole` rows, and where the last of them ends."""
+        """The offsets of the `whole` rows, and the end of the last one."""
         return Offsets(self.generation, index, self.whole + 1)
 
     def ascents(self, index: int) -> Ascents:
-        """What the offsets of the `whole` rows are like, of the payload at an index."""
+        """How far to trust the offsets of the `whole` rows of a payload."""
         if index not in self._ascents:
             rule = self.generation.meta.rules[index]
             self._ascents[index] = self.offsets(rule.offsets).ascents(self.sizes[index] // rule.unit)
         return self._ascents[index]
 
     def extents(self) -> list[int]:
-        """How many bytes of each file belong to the `whole` rows, and to the edits that are there."""
+        """The bytes of each file that belong to the `whole` rows and the known edits."""
         rules, sizes = self.generation.meta.rules, self.sizes
         ends = [0] * len(rules)
         if self.whole:
@@ -164,12 +164,12 @@ class Found:
 
 
 def find(path: Path) -> Found:
-    """What is left of the newest commit at a path; what is missing is told, not raised.
+    """What is left of the newest commit at a path; missing files are reported, not raised.
 
     Raises:
         NotADatasetError: if there is no dataset.
-        FormatVersionError: if it is of a newer version.
-        CorruptDatasetError: if no meta file can be read, without which the other files mean nothing.
+        FormatVersionError: if a newer version of mmap_ninja wrote it.
+        CorruptDatasetError: if no meta file can be read, which describes the other files.
     """
     for _ in range(_ATTEMPTS - 1):
         before = _newest_seq(path)
@@ -205,21 +205,21 @@ def _read_commit(path: Path, findings: list[Finding]) -> CommitFile | None:
     except NotADatasetError:
         if not path.is_dir() or not _generations(path):
             raise
-        findings.append(Finding(COMMIT, "is missing: nothing tells how many samples are committed"))
+        findings.append(Finding(COMMIT, "is missing, so the number of committed samples is unknown"))
     except (CorruptDatasetError, OSError) as error:
         _require_damage(error)
-        findings.append(Finding(COMMIT, f"tells nothing ({error})"))
+        findings.append(Finding(COMMIT, f"cannot be used ({error})"))
     return None
 
 
 def _require_damage(error: Exception) -> None:
-    """Raise an error again that does not come from what a file is, so that nothing is taken for lost."""
+    """Raise an error again if it does not come from damage, so that nothing is reported as lost."""
     if isinstance(error, OSError) and error.errno in _NO_DAMAGE:
         raise error
 
 
 def _generations(path: Path) -> list[int]:
-    """The generations that there are meta files of, newest first, without those of an unfinished build."""
+    """The generations with meta files, newest first, without that of an unfinished build."""
     try:
         building = {slot.generation for _, slot in read_commit(path, BUILD).slots}
     except (CorruptDatasetError, NotADatasetError):
@@ -229,7 +229,7 @@ def _generations(path: Path) -> list[int]:
 
 
 def _newest(path: Path, commit: CommitFile, findings: list[Finding]) -> Found | None:
-    """The newest commit that can be trusted; else the newest one whose meta can be read; None: there is none."""
+    """The newest commit that can be trusted, else the newest one whose meta can be read, else None."""
     opened: dict[int, Found | None] = {}
     fallback: Found | None = None
     rejected: list[_kernel.Slot] = []
@@ -249,16 +249,14 @@ def _newest(path: Path, commit: CommitFile, findings: list[Finding]) -> Found | 
         if fallback is None:
             return None
         found, found.slot = fallback, fallback_slot
-        message = "has no durable commit that is intact, and the data of the others does not match its digest"
+        message = "no durable commit is intact, and the data of the others does not match its digest"
         findings.append(Finding(COMMIT, message))
         rejected = []
     found.findings = [*findings, *found.findings]
     if commit.suspect:
-        found.findings.append(
-            Finding(COMMIT, "says that a sync failed, so the last commits may not be on the medium; see recover")
-        )
+        found.findings.append(Finding(COMMIT, "a sync failed, so the last commits may not be on the disk; use recover"))
     if rejected:
-        found.notes.append(f"{len(rejected)} commits did not survive a power loss, or the copying of the dataset")
+        found.notes.append(f"{len(rejected)} commits were lost by a power loss, or by copying the dataset")
     if len(commit.slots) < _kernel.SLOTS:
         found.notes.append(
             f"{_kernel.SLOTS - len(commit.slots)} of the commit's {_kernel.SLOTS} slots are torn or empty, as after a "
@@ -268,7 +266,7 @@ def _newest(path: Path, commit: CommitFile, findings: list[Finding]) -> Found | 
 
 
 def _contradict(rejected: list[_kernel.Slot], slot: _kernel.Slot) -> bool:
-    """Whether newer commits, of which something is lost, say that more was durable than there is in this one."""
+    """Whether newer commits, which are incomplete, record more durable rows or edits than this one has."""
     return any(
         newer.generation == slot.generation and (newer.durable_rows > slot.rows or newer.durable_edits > slot.edits)
         for newer in rejected
@@ -312,8 +310,8 @@ def _open(path: Path, meta: Meta, commit: CommitFile | None) -> Found:
 
 
 def _uncommitted(path: Path, commit: CommitFile | None, findings: list[Finding]) -> Found:
-    """The files of the newest generation that are all there, of which no commit tells how many rows are real."""
-    # A meta that is not the one of its commit would give the bytes another meaning.
+    """The newest generation with all files, for which no commit gives the number of rows."""
+    # Another meta than that of the commit would give the bytes another meaning.
     refused = {slot.generation for _, slot in commit.slots} if commit else set()
     candidates: list[Found] = []
     for number in _generations(path):
@@ -322,7 +320,7 @@ def _uncommitted(path: Path, commit: CommitFile | None, findings: list[Finding])
         meta_path = path / meta_name(number)
         try:
             meta = decode_meta(files.read(meta_path, META_SIZE_LIMIT), str(meta_path))
-        except (CorruptDatasetError, FormatVersionError, OSError) as error:  # nothing vouches for its version, either
+        except (CorruptDatasetError, FormatVersionError, OSError) as error:  # its version cannot be trusted, either
             _require_damage(error)
             findings.append(Finding(meta_path.name, f"cannot be used ({error})"))
             continue
@@ -332,16 +330,20 @@ def _uncommitted(path: Path, commit: CommitFile | None, findings: list[Finding])
     if candidates:
         found = next((found for found in candidates if not found.findings), candidates[0])
         found.findings = [*findings, *found.findings]
-        found.notes.append("the number of samples is what the files have room for, committed or not")
+        found.notes.append(
+            "the number of samples was computed from the sizes of the files, and may include uncommitted ones"
+        )
         return found
     lines = [f"{finding.file}: {finding.message}" for finding in findings]
     raise CorruptDatasetError(
-        "\n  ".join([f"{path}: nothing tells what its files mean; restore it from a copy", *lines])
+        "\n  ".join(
+            [f"{path}: no meta file can be read, which describes the other files; restore it from a copy", *lines]
+        )
     )
 
 
 def _count_rows(found: Found) -> None:
-    """Find out how many rows are committed, and how many the files are long enough for."""
+    """Find the number of committed rows, and the number for which the files are long enough."""
     meta = found.generation.meta
     rules = meta.rules
     known = meta.is_known
@@ -354,8 +356,8 @@ def _count_rows(found: Found) -> None:
     most = min(room.values(), default=0) if known else 0
     claimed = most if found.slot is None else found.slot.rows
     if claimed >= MOST_ROWS or (claimed and not known):
-        what = "which cannot be" if known else "of which no dtype is known"
-        found.findings.append(Finding(COMMIT, f"speaks of {claimed} samples, {what}"))
+        what = "more than are possible" if known else "but their dtype is unknown"
+        found.findings.append(Finding(COMMIT, f"has {claimed} rows, {what}"))
     found.rows = most if claimed >= MOST_ROWS else claimed if known else 0
     found.whole = min(most, found.rows) if room else found.rows
     for index, rows in room.items():
@@ -377,25 +379,24 @@ def _report_short(found: Found, index: int, needed: int, holds: int) -> None:
     found.findings.append(
         Finding(
             found.generation.meta.files[index].name,
-            f"holds {found.sizes[index]} bytes where the commit needs {needed}; it was truncated, or what says so is "
-            "damaged",
+            f"{found.sizes[index]} bytes where the commit needs {needed}; it was truncated, or the commit is damaged",
             ((holds, found.rows),),
         )
     )
 
 
 def _read_edits(found: Found) -> None:
-    """Apply as many of the edits as are valid, from the first one on."""
+    """Apply the valid edits, up to the first one that is not valid."""
     there = found.sizes[found.generation.meta.edits_index] // EDIT_SIZE
     count = there if found.slot is None else found.slot.edits
-    keep_edits(found, min(_vouched_edits(found, count), there), count)
+    keep_edits(found, min(_confirmed_edits(found, count), there), count)
 
 
-def _vouched_edits(found: Found, count: int) -> int:
-    """How many of so many edits a commit's hash of the last, incomplete block of their file vouches for."""
+def _confirmed_edits(found: Found, count: int) -> int:
+    """How many of `count` edits are confirmed by a commit's hash of the partial last block of their file."""
     slot, index = found.slot, found.generation.meta.edits_index
     if slot is None or found.commit is None or not slot.carries & _kernel.SUMS:
-        return count  # nothing speaks against them
+        return count  # no hash contradicts them
     file, size = found.generation.meta.files[index], found.sizes[index]
     fd, path = found.generation.opened[index].fileno(), str(found.generation.path / file.name)
     earlier = [
@@ -407,27 +408,27 @@ def _vouched_edits(found: Found, count: int) -> int:
         and other.edits * EDIT_SIZE <= size
         and _hash_of_end(file.id, fd, other.edits * EDIT_SIZE, path) == other.edits_end
     ]
-    vouched = max(earlier, default=0)
-    if vouched == count or size < count * EDIT_SIZE:  # that is told anyhow
+    confirmed = max(earlier, default=0)
+    if confirmed == count or size < count * EDIT_SIZE:  # reported elsewhere
         return count
     block = count * EDIT_SIZE // _kernel.BLOCK
-    message = "the hash of the last, incomplete block is not that of the commit"
+    message = "the hash of the partial last block does not match the commit"
     found.findings.append(Finding(file.name, message, (), range(block, block + 1), readable=True))
-    return max(vouched, block * _kernel.BLOCK // EDIT_SIZE)
+    return max(confirmed, block * _kernel.BLOCK // EDIT_SIZE)
 
 
 def _hash_of_end(file_id: int, fd: int, extent: int, path: str) -> int:
-    """The hash of the last, incomplete block of a file's first bytes; 0 where there is none."""
+    """The hash of the partial last block of the first bytes of a file; 0 if there is none."""
     start = extent // _kernel.BLOCK * _kernel.BLOCK
     return _kernel.range_digest(file_id, fd, start, extent, path)[0] if start < extent else 0
 
 
 def keep_edits(found: Found, most: int, count: int) -> None:
-    """Apply so many of the edits, or fewer where they are not valid, and tell if those are not all that there were."""
+    """Apply at most `most` edits, fewer if some are not valid, and report it if there are `count` in all."""
     generation, known = found.generation, 0
     log = generation.edit_log(0, most)
     found.edits = _kernel.Edits()
-    middle = most  # nearly always, all are valid
+    middle = most  # usually all are valid
     while known < most:
         try:
             found.edits = _kernel.Edits().apply(log[: middle * EDIT_SIZE], found.rows, str(generation.path), 0)
@@ -440,7 +441,7 @@ def keep_edits(found: Found, most: int, count: int) -> None:
         found.findings.append(
             Finding(
                 generation.meta.files[generation.meta.edits_index].name,
-                f"has {known} good lines where the commit needs {count}: what the others deleted or replaced is there "
-                "as it was before, and what they put in its place stands at the end",
+                f"{known} valid lines where the commit needs {count}: samples that the lost lines deleted or replaced "
+                "are back, and their replacements are at the end",
             )
         )

@@ -1,4 +1,4 @@
-"""`verify`: whether the files of a dataset are what its commits were made of."""
+"""`verify`: checks that the files of a dataset are as its commits left them."""
 
 import bisect
 import itertools
@@ -30,20 +30,20 @@ from mmap_ninja.maintenance.survey import Finding, Found, RowRange, find, keep_e
 Level = Literal["quick", "sums", "full"]
 
 _U64: Final = 8
-_BLOCKS_AT_ONCE: Final = 256  # between two steps of the progress bar
+_BLOCKS_AT_ONCE: Final = 256  # per step of the progress bar
 _SAMPLES_AT_ONCE: Final = 1 << 16
 
 
 @exported
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that is wrong with a file of a dataset.
+    """Damage of a file of a dataset.
 
     Args:
-        file: Its name in the directory; several, where one checksum covers the ends of all.
+        file: Its name in the directory; several names, if one checksum covers the ends of all.
         message: What was found, and what was expected.
-        blocks: The blocks of 64 KiB that are hit, where it is about blocks.
-        samples: The samples that are hit, in ranges of their indices.
+        blocks: The damaged blocks of 64 KiB, if known.
+        samples: The damaged samples, as ranges of indices.
     """
 
     file: str
@@ -69,14 +69,14 @@ def _numbers(what: str, numbers: range) -> str:
 @exported
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What `verify` has found.
+    """The result of `verify`.
 
     Args:
         path: The dataset's directory.
-        level: How much was looked at.
-        samples: How many samples the newest commit has.
-        problems: What is wrong.
-        notes: What is worth knowing, and no damage.
+        level: How much was checked.
+        samples: The number of samples in the newest commit.
+        problems: The damage.
+        notes: Other remarks, not damage.
     """
 
     path: Path
@@ -87,7 +87,7 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether there is no damage."""
         return not self.problems
 
     def __str__(self) -> str:
@@ -98,21 +98,21 @@ class Report:
 
 @exported
 def verify(path: str | os.PathLike[str], level: Level = "sums", verbose: bool = False) -> Report:
-    """Look whether the files of a dataset are what its newest commit was made of. Nothing is changed or locked.
+    """Check that the files of a dataset are as its newest commit left them. Nothing is changed or locked.
 
-    What is damaged is reported, not raised; see `recover` for what can be done about it.
+    Damage is reported, not raised; `recover` saves what is left.
 
     Args:
         path: The dataset's directory.
-        level: "quick": the commit file, the meta file, the lengths of all files, and the edits, in no time. "sums":
-            also every byte, by the checksums of its block: finds all damage that the disk, a copy or another program
-            has done. "full": also each sample: offsets, shapes, UTF-8, JSON, compressed frames: finds what was wrong
-            before it was written, and what matters in files of unknown origin.
+        level: "quick": the commit file, the meta file, the lengths of all files, and the edits; takes no noticeable
+            time. "sums": also every byte, by the checksums of its block; finds all damage done by the disk, a copy or
+            another program. "full": also the offsets, shape, UTF-8, JSON or compressed frame of each sample; finds what
+            was wrong before it was written; use it for files of unknown origin.
         verbose: Whether to show a progress bar.
 
     Raises:
         NotADatasetError: if there is no dataset.
-        FormatVersionError: if it is of a newer version of mmap_ninja.
+        FormatVersionError: if a newer version of mmap_ninja wrote it.
 
     Example:
         >>> import mmap_ninja
@@ -124,14 +124,14 @@ def verify(path: str | os.PathLike[str], level: Level = "sums", verbose: bool = 
 
 
 def examine(path: Path, level: Level, *, verbose: bool, keys: Keys = Keys()) -> tuple[Report, Found | None]:  # noqa: B008
-    """The report of `verify`, and what it is about; None for a directory of 0.x."""
+    """The report of `verify`, and the survey it is based on, which is None for a directory of 0.x."""
     if level not in get_args(Level):
         raise ValueError(f"level {level!r} is unknown (expected one of {get_args(Level)})")
     if detect(path):
         return _examine_legacy(path, level, keys, verbose=verbose), None
     try:
         found = find(path)
-    except CorruptDatasetError as error:  # nothing tells what the files mean
+    except CorruptDatasetError as error:  # no meta file can be read
         return Report(path, level, 0, (Problem("meta", str(error), None, ()),), ()), None
     if level != "quick":
         _verify_sums(found, verbose=verbose)
@@ -143,17 +143,17 @@ def examine(path: Path, level: Level, *, verbose: bool, keys: Keys = Keys()) -> 
 
 
 class Places:
-    """Which samples are stored in which rows."""
+    """Maps rows to the samples stored in them."""
 
     def __init__(self, found: Found) -> None:
         runs = found.edits.runs(found.rows)
-        order = np.argsort(runs[:, 0])  # from that of the samples to that of the rows
+        order = np.argsort(runs[:, 0])  # from the order of samples to that of rows
         self._positions = (np.cumsum(runs[:, 1]) - runs[:, 1])[order]
         self._first = runs[order, 0]
         self._end = self._first + runs[order, 1]
 
     def between(self, rows: Iterable[RowRange]) -> tuple[range, ...]:
-        """The samples that are stored in some rows, as ranges in their order."""
+        """The samples that are stored in some rows, as ascending ranges."""
         parts: list[tuple[int, int]] = []
         for start, stop in rows:
             hit = slice(np.searchsorted(self._end, start, "right"), np.searchsorted(self._first, stop, "left"))
@@ -164,7 +164,7 @@ class Places:
 
 
 def _merged(parts: list[tuple[int, int]]) -> tuple[range, ...]:
-    """Ranges, some of which overlap or touch, as those that do not."""
+    """Ranges, with overlapping and adjacent ones joined."""
     result: list[range] = []
     for start, stop in sorted(parts):
         if start >= stop:
@@ -181,13 +181,13 @@ def _merged(parts: list[tuple[int, int]]) -> tuple[range, ...]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Sums:
-    """Complete blocks of a file, in their order, and their checksums: those that are there."""
+    """The complete blocks of a file that have checksums, in order, and these checksums."""
 
     blocks: npt.NDArray[np.uint64]
     sums: npt.NDArray[np.uint64]
 
     def pieces(self) -> Iterator[tuple[int, npt.NDArray[np.uint64]]]:
-        """The first one of some blocks that follow each other, and the sums of these."""
+        """Pieces of consecutive blocks: the first block, and the sums."""
         gaps = np.flatnonzero(np.diff(self.blocks) != 1) + 1
         for start, stop in itertools.pairwise([0, *gaps.tolist(), len(self.blocks)]):
             for at in range(start, stop, _BLOCKS_AT_ONCE):
@@ -195,7 +195,7 @@ class _Sums:
 
 
 def _verify_sums(found: Found, *, verbose: bool) -> None:
-    """Compare each block with its checksum, and the ends of the files with the commit's digest."""
+    """Compare each block with its checksum, and the ends of files with the commit's digest."""
     generation, meta = found.generation, found.generation.meta
     extents, rules = found.extents(), meta.rules
     stored = _stored_sums(found, extents)
@@ -212,21 +212,21 @@ def _verify_sums(found: Found, *, verbose: bool) -> None:
             for start, stop in _runs(bad):
                 at = start * _kernel.BLOCK, stop * _kernel.BLOCK
                 rows = () if index == meta.edits_index else _rows_between(found, index, *at)
-                message = "the checksum is not that of the bytes"
+                message = "the checksum does not match the bytes"
                 found.findings.append(Finding(meta.files[index].name, message, rows, range(start, stop), readable=True))
     _verify_tail(found, stored)
     _verify_content(found, extents)
     if bad_edits is not None and found.slot is not None and bad_edits * _kernel.BLOCK // EDIT_SIZE < found.lines:
         keep_edits(found, bad_edits * _kernel.BLOCK // EDIT_SIZE, found.slot.edits)
     found.notes += [
-        f"{meta.files[index].name} may be written to in place, so no checksum covers it; see compact"
+        f"{meta.files[index].name} may be written in place, so it has no checksums; compact adds them"
         for index, rule in enumerate(rules)
         if not rule.sealed and meta.files[index].role == "data"
     ]
 
 
 def _stored_sums(found: Found, extents: list[int]) -> dict[int, _Sums]:
-    """What the sums file says of each sealed file, by its index."""
+    """The checksums of each sealed file, by its index."""
     generation, meta = found.generation, found.generation.meta
     name, size = meta.files[-1].name, extents[-1]
     data = files.read_at(generation.opened[-1].fileno(), size, 0, generation.path / name)
@@ -241,70 +241,70 @@ def _stored_sums(found: Found, extents: list[int]) -> dict[int, _Sums]:
             missing += complete - len(blocks)
     if missing:
         found.findings.append(
-            Finding(name, f"has no checksums of {missing} blocks; they may be right, but nothing vouches for them")
+            Finding(name, f"lacks the checksums of {missing} blocks; they may be intact, but cannot be checked")
         )
     return stored
 
 
 def _verify_tail(found: Found, stored: dict[int, _Sums]) -> None:
-    """Compare what is after the last complete block of each file, which have one digest in the commit."""
+    """Compare the bytes after the last complete block of all files with their common digest in the commit."""
     slot, commit, generation = found.slot, found.commit, found.generation
     if slot is None or commit is None:
-        found.notes.append("nothing vouches for the bytes after the last complete block of each file")
+        found.notes.append("the bytes after the last complete block of each file cannot be checked")
         return
-    # An earlier commit may vouch for the first part of what the newest one does not.
-    vouched: dict[int, int] = {}
+    # An earlier commit may confirm the first part of the bytes that the newest one does not.
+    confirmed: dict[int, int] = {}
     for _, earlier in commit.slots:
         if (earlier.generation, earlier.uuid) != (slot.generation, slot.uuid) or earlier.seq > slot.seq:
             continue
-        if _vouches(found, earlier, stored):
-            vouched = dict(enumerate(generation.extents(earlier.rows, earlier.edits, sums=False)))
+        if _confirms(found, earlier, stored):
+            confirmed = dict(enumerate(generation.extents(earlier.rows, earlier.edits, sums=False)))
             break
     ends = found.extents()
     rows: list[RowRange] = []
     names: list[str] = []
     for index in stored:
         if index == generation.meta.edits_index and slot.carries & _kernel.SUMS:
-            continue  # their end has a hash of its own
-        start = max(ends[index] // _kernel.BLOCK * _kernel.BLOCK, vouched.get(index, 0))
+            continue  # the edits file has its own hash
+        start = max(ends[index] // _kernel.BLOCK * _kernel.BLOCK, confirmed.get(index, 0))
         if start < ends[index]:
             names.append(generation.meta.files[index].name)
             if index != generation.meta.edits_index:
                 rows += _rows_between(found, index, start, ends[index])
     if names:
-        message = "the bytes after the last complete block are not those of the commit, in one of these files"
+        message = "the bytes after the last complete block do not match the commit's digest, in one of these files"
         found.findings.append(Finding(", ".join(names), message, tuple(rows), readable=True))
 
 
 def _verify_content(found: Found, extents: list[int]) -> None:
-    """Compare the sum of all hashes with the commit's, where nothing else is wrong."""
+    """Compare the content sum with that of the commit, if there is no other damage."""
     slot = found.slot
     if found.findings or slot is None or not slot.carries & _kernel.SUMS:
         return
     plain = slot.copy()
     plain.carries &= ~_kernel.SUMS
     if found.generation.content_sum(plain, extents) != slot.content:
-        message = "its content sum, which names the commit in pickles and commit ids, is not that of its files"
+        message = "the content sum, which identifies the commit in pickles and commit ids, does not match the files"
         found.findings.append(Finding(COMMIT, message))
 
 
-def _vouches(found: Found, slot: _kernel.Slot, stored: dict[int, _Sums]) -> bool:
-    """Whether the digest of a commit is that of what its files end with."""
+def _confirms(found: Found, slot: _kernel.Slot, stored: dict[int, _Sums]) -> bool:
+    """Whether the digest of a commit matches the ends of its files."""
     generation = found.generation
     try:
         extents = generation.extents(slot.rows, slot.edits, sums=False)
         durable = generation.extents(slot.durable_rows, slot.durable_edits, sums=False)
-    except CorruptDatasetError:  # they are too short, or offsets say so
+    except CorruptDatasetError:  # the files are too short, by their offsets
         return False
     digest = 0
     for index, of in stored.items():
         complete = durable[index] // _kernel.BLOCK, extents[index] // _kernel.BLOCK
         first, last = np.searchsorted(of.blocks, np.array(complete, np.uint64))
         if last - first != complete[1] - complete[0]:
-            return False  # of some, nothing is known
+            return False  # some sums are missing
         digest += int(of.sums[first:last].sum(dtype=np.uint64))
         if index == generation.meta.edits_index and slot.carries & _kernel.SUMS:
-            digest += slot.edits_end  # what it should be: damage there is told by this alone
+            digest += slot.edits_end  # the recorded hash, since damage of edits is reported separately
             continue
         file, start = generation.meta.files[index], complete[1] * _kernel.BLOCK
         digest += _kernel.range_digest(
@@ -314,15 +314,15 @@ def _vouches(found: Found, slot: _kernel.Slot, stored: dict[int, _Sums]) -> bool
 
 
 def _rows_between(found: Found, index: int, start: int, stop: int) -> tuple[RowRange, ...]:
-    """The rows that some bytes of a file belong to."""
+    """The rows that a range of bytes of a file belongs to."""
     rule = found.generation.meta.rules[index]
     first, last = start // rule.unit, -(-stop // rule.unit)
     if rule.length is LengthRule.OFFSETS:
-        first -= 1  # each ends one row and begins the next one
+        first -= 1  # an offset ends one row and begins the next
     if rule.length is not LengthRule.PAYLOAD:
         return ((max(first, 0), min(last, found.rows)),)
     offsets, rows = found.offsets(rule.offsets), []
-    for part in found.ascents(index).parts:  # a search that meets a damaged offset would go astray
+    for part in found.ascents(index).parts:  # a binary search over a damaged offset would go wrong
         begin = bisect.bisect_right(offsets, first, part.start + 1, part.stop) - 1
         end = bisect.bisect_left(offsets, last, part.start, part.stop - 1)
         if begin < end:
@@ -331,7 +331,7 @@ def _rows_between(found: Found, index: int, start: int, stop: int) -> tuple[RowR
 
 
 def _runs(numbers: list[int]) -> Iterator[tuple[int, int]]:
-    """Numbers in order as ranges of those that follow each other."""
+    """Ascending numbers as ranges of consecutive ones."""
     for _, group in itertools.groupby(enumerate(numbers), lambda placed: placed[1] - placed[0]):
         run = [number for _, number in group]
         yield run[0], run[-1] + 1
@@ -346,33 +346,36 @@ def _verify_samples(found: Found, *, verbose: bool) -> None:
     for place, column in enumerate(generation.meta.columns):
         index = generation.meta.index("data", column.id)
         if isinstance(column.type, Array) or not found.whole or index in found.missing:
-            continue  # any bytes are an array
-        # Not mapped: a file that is cut meanwhile is a finding.
+            continue  # any bytes are a valid array
+        # Not mapped, so that a file truncated meanwhile is a finding.
         samples = open_column(generation, place, extents, found.whole, str(generation.path), mapped=False)
         _read_all(samples, generation.meta.files[index].name, found, verbose=verbose)
 
 
 def _read_all(samples: _kernel.Column, name: str, found: Found, *, verbose: bool) -> None:
-    count, bad, first_error = len(samples), [], ""
+    count = len(samples)
+    bad: list[int] = []
+    errors: list[str] = []  # of the first row of each run
     iterator = cast(_kernel.SamplesIterator, iter(samples))
     with progress.bar(count, " samples", shown=verbose, scaled=True) as tell:
         while left := iterator.__length_hint__():
             try:
                 deque(itertools.islice(iterator, _SAMPLES_AT_ONCE), maxlen=0)
-            except DatasetTruncatedError as error:  # just now: it was long enough when it was opened
+            except DatasetTruncatedError as error:  # truncated just now
                 found.findings.append(Finding(name, str(error), ((count - left, count),)))
                 break
             except CorruptDatasetError as error:
-                bad.append(count - iterator.__length_hint__() - 1)
-                first_error = first_error or str(error)
+                row = count - iterator.__length_hint__() - 1
+                if not bad or bad[-1] != row - 1:
+                    errors.append(str(error))
+                bad.append(row)
             tell(left - iterator.__length_hint__())
-    for start, stop in _runs(bad):
-        message = first_error if start == bad[0] else "so are these"
+    for (start, stop), message in zip(_runs(bad), errors, strict=True):
         found.findings.append(Finding(name, message, ((start, stop),)))
 
 
 def _examine_legacy(path: Path, level: Level, keys: Keys, *, verbose: bool) -> Report:
-    """The report on a directory of 0.x, which has no checksums."""
+    """The report for a directory of 0.x, which has no checksums."""
     note = "written by mmap_ninja 0.x, which stored no checksums; see upgrade"
     try:
         dataset = LegacyDataset(path, None, "process", DEFAULT_LOCK_TIMEOUT, keys)

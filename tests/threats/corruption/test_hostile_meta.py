@@ -124,7 +124,7 @@ def test_irregular_file_raises_without_waiting(path, tmp_path, name, what):
     else:
         os.mkdir(path / name)
 
-    with pytest.raises(CorruptDatasetError, match=f"{name}: is no regular file"):
+    with pytest.raises(CorruptDatasetError, match=f"{name}: expected a regular file"):
         StringsMmap(path)
 
 
@@ -133,17 +133,17 @@ def test_symlinked_lock_refuses_to_append(path, tmp_path):
     os.symlink(tmp_path / "LOCK", path / "LOCK")
     texts = StringsMmap(path)
 
-    with pytest.raises(CorruptDatasetError, match="LOCK: is no regular file"):
+    with pytest.raises(CorruptDatasetError, match="LOCK: expected a regular file"):
         texts.append("lost")
 
 
 @pytest.mark.parametrize(
     ("metadata", "message"),
     [
-        ({"a": "x" * (9 << 20)}, "metadata: 9437.* bytes of JSON, expected at most 8388608"),
+        ({"a": "x" * (9 << 20)}, "metadata: got 9437.* bytes of JSON, expected at most 8388608"),
         ({"a": json.loads("[" * 32 + "]" * 32)}, "metadata: nested deeper than 32"),
-        ({"a": "\ud800"}, "metadata: .*surrogates not allowed; it must hold what JSON can"),
-        ({"a": float("nan")}, "metadata: .*it must hold what JSON can"),
+        ({"a": "\ud800"}, "metadata: .*surrogates not allowed; expected values that JSON can hold"),
+        ({"a": float("nan")}, "metadata: .*expected values that JSON can hold"),
     ],
     ids=["large", "deep", "surrogate", "nan"],
 )

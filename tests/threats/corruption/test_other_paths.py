@@ -29,7 +29,7 @@ def test_open_missing_path_raises(tmp_path):
 
 
 def test_open_empty_directory_for_reading_raises(tmp_path):
-    with pytest.raises(NotADatasetError, match="is an empty directory; it is no dataset of mmap_ninja"):
+    with pytest.raises(NotADatasetError, match="is an empty directory; it is not a dataset of mmap_ninja"):
         mmap_ninja.open(tmp_path)
 
 
@@ -47,7 +47,7 @@ def test_open_directory_of_foreign_files_raises_and_names_some(tmp_path):
 def test_build_into_directory_of_foreign_files_raises_and_keeps_them(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
 
-    with pytest.raises(NotADatasetError, match=r"holds files that are no dataset's, \['notes.txt'\]"):
+    with pytest.raises(NotADatasetError, match=r"holds files that do not belong to a dataset: \['notes.txt'\]"):
         StringsMmap.from_strings(tmp_path, SAMPLES)
 
     assert os.listdir(tmp_path) == ["notes.txt"]
@@ -64,7 +64,7 @@ def test_append_below_a_file_raises(tmp_path):
 def test_commit_of_another_program_raises(tmp_path):
     (tmp_path / "COMMIT").write_bytes(bytes(_kernel.SLOTS * _kernel.SLOT_STRIDE))
 
-    with pytest.raises(NotADatasetError, match="COMMIT: is no commit file of mmap_ninja"):
+    with pytest.raises(NotADatasetError, match="COMMIT: is not a commit file of mmap_ninja"):
         StringsMmap(tmp_path)
 
 
@@ -76,7 +76,7 @@ def test_lost_commit_is_not_taken_for_an_empty_dataset(path):
     with pytest.raises(NotADatasetError, match="but no COMMIT file"):
         StringsMmap(path)
     with pytest.raises(
-        CorruptDatasetError, match=r"holds samples in \['c0.data-1', 'c0.offsets-1'\] but no COMMIT file"
+        CorruptDatasetError, match=r"holds samples in \['c0.data-1', 'c0.offsets-1'\], but no COMMIT file"
     ):
         StringsMmap.from_strings(path, ["new"])
 
@@ -94,9 +94,12 @@ def test_lost_commit_under_an_empty_handle_refuses_to_append(tmp_path, how):
 
 
 def test_other_kind_raises(path):
-    with pytest.raises(TypeError, match="ds: holds strings, not bytes; mmap_ninja.open finds the class by itself"):
+    with pytest.raises(
+        TypeError,
+        match="ds: expected a dataset of kind 'bytes', found 'strings'; mmap_ninja.open finds the class by itself",
+    ):
         BytesMmap(path)
-    with pytest.raises(TypeError, match="holds strings, not bytes; use its own class"):
+    with pytest.raises(TypeError, match="expected a dataset of kind 'bytes', found 'strings'; use its class"):
         BytesMmap.from_bytes(path, [b"x"], if_exists="append")
 
     assert list(mmap_ninja.open(path)) == SAMPLES
@@ -108,7 +111,9 @@ def test_handle_keeps_its_samples_when_another_kind_replaces_them(path):
     blobs = BytesMmap.from_bytes(path, [b"\xff\xfe", b"more bytes than before in the first samples"])
 
     for change in (lambda: texts.append("text"), texts.refresh, texts.refresh, texts.flush):
-        with pytest.raises(TypeError, match="holds bytes, not strings; mmap_ninja.open finds the class"):
+        with pytest.raises(
+            TypeError, match="expected a dataset of kind 'strings', found 'bytes'; mmap_ninja.open finds the class"
+        ):
             change()
 
     blobs.refresh()
@@ -125,7 +130,7 @@ def test_interrupted_build_of_another_kind_can_still_be_replaced(path):
 
     with pytest.raises(RuntimeError, match="source"):
         StringsMmap.from_generator(path, source(), batch_size=1)
-    with pytest.raises(TypeError, match="holds strings, not bytes"):
+    with pytest.raises(TypeError, match="expected a dataset of kind 'bytes', found 'strings'"):
         BytesMmap.from_generator(path, [b"new"], if_exists="resume")
 
     assert list(StringsMmap.from_strings(path, ["replaced"])) == ["replaced"]

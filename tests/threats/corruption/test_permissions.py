@@ -36,7 +36,7 @@ def test_read_only_directory_is_read_and_append_says_why_not(read_only_path):
     found, copied, message = as_nobody(use)
 
     assert (found, copied) == (SAMPLES, SAMPLES)
-    assert "cannot be written (Permission denied); what is there can be read: to write, get write permission" in message
+    assert "cannot be written (Permission denied); it can still be read: to write, get write permission" in message
 
 
 def test_read_only_directory_refuses_builds_and_keeps_its_files(read_only_path):
@@ -45,7 +45,7 @@ def test_read_only_directory_refuses_builds_and_keeps_its_files(read_only_path):
     def use():
         messages = []
         for if_exists in ("replace", "append"):
-            with pytest.raises(ReadOnlyError, match="what is there can be read") as refused:
+            with pytest.raises(ReadOnlyError, match="it can still be read") as refused:
                 StringsMmap.from_strings(read_only_path, ["new"], if_exists=if_exists)
             messages.append(str(refused.value))
         return messages

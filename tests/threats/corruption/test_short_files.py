@@ -17,7 +17,7 @@ def test_truncated_payload_or_offsets_raise_at_every_length(path, name):
 
     for length in range(len(content)):
         (path / name).write_bytes(content[:length])
-        message = rf"{name}: holds {length} bytes where the commit needs {len(content)};"
+        message = rf"{name}: {length} bytes where the commit needs {len(content)};"
         with pytest.raises(DatasetTruncatedError, match=message):
             StringsMmap(path)
 
@@ -40,7 +40,7 @@ def test_truncated_sums_raise(tmp_path):
     StringsMmap.from_strings(tmp_path, ["x" * 200_000]).close()
     os.truncate(tmp_path / "sums-1", 71)
 
-    with pytest.raises(DatasetTruncatedError, match="sums-1: holds 71 bytes where the commit needs 72"):
+    with pytest.raises(DatasetTruncatedError, match="sums-1: 71 bytes where the commit needs 72"):
         StringsMmap(tmp_path)
 
 
@@ -96,7 +96,7 @@ def test_truncated_meta_raises_at_many_lengths(path):
 
     for length in [0, 1, 2, 10, len(content) // 2, len(content) - 1]:
         (path / META).write_bytes(content[:length])
-        with pytest.raises(CorruptDatasetError, match="meta-1.json: its checksum is .* where the commit says"):
+        with pytest.raises(CorruptDatasetError, match="meta-1.json: checksum .* where the commit has"):
             StringsMmap(path)
         replace_meta(path, content[:length])
         with pytest.raises(CorruptDatasetError, match="meta-1.json: invalid JSON"):
@@ -107,7 +107,7 @@ def test_truncated_meta_raises_at_many_lengths(path):
 def test_missing_file_raises(path, name):
     os.remove(path / name)
 
-    with pytest.raises(CorruptDatasetError, match=f"its commit names a file that is missing .*{name}"):
+    with pytest.raises(CorruptDatasetError, match=f"a file of its newest commit is missing .*{name}"):
         StringsMmap(path)
 
 
@@ -116,7 +116,7 @@ def test_missing_lock_reads_but_refuses_to_append(path):
     texts = StringsMmap(path)
 
     with pytest.raises(
-        NotADatasetError, match="LOCK: is missing, so nothing can be written; restore it as an empty file"
+        NotADatasetError, match="LOCK: is missing, so nothing can be written; create it as an empty file"
     ):
         texts.append("lost")
 
