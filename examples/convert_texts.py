@@ -1,4 +1,4 @@
-"""Convert a folder of text files once; from then on it is a list that lives on disk."""
+"""Convert a folder of text files once; then use it as a list that lives on disk."""
 
 import tempfile
 from pathlib import Path

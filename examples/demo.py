@@ -1,8 +1,8 @@
-"""The main job on real text: a folder of text files becomes one dataset, which reads and grows like a list.
+"""Convert a folder of text files to a dataset, then read and extend it like a list.
 
 python examples/demo.py [FOLDER] [--out DIRECTORY]
 
-Without FOLDER, the texts are the sources of Python's own library, which every machine has.
+Without FOLDER, the texts are the sources of Python's standard library.
 """
 
 import argparse
@@ -22,10 +22,10 @@ LATER_PASSES = 3
 
 
 def find_text_files(folder: Path) -> list[Path]:
-    """The text files below a folder, by suffix; of the IMDB folder, the reviews only."""
+    """The text files below a folder, by suffix; in the IMDB folder, only the reviews."""
     if not folder.is_dir():
         sys.exit(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}; name one with texts")
-    imdb = (folder / "train" / "pos").is_dir()  # lists of links lie beside its reviews, one level higher
+    imdb = (folder / "train" / "pos").is_dir()  # lists of links are one level above its reviews
     found = folder.glob("*/*/*.txt") if imdb else folder.rglob("*")
     paths = [p for p in found if p.suffix in TEXT_SUFFIXES and "site-packages" not in p.parts and p.is_file()]
     if not paths:
@@ -49,14 +49,14 @@ def timed_pass(texts: Iterable[str], total: int, title: str) -> float:
 
 
 def show_times(files: list[float], dataset: list[float]) -> None:
-    """One row per source: the first pass, and the best of the later ones, which find everything in memory."""
+    """One row per source: the first pass, and the best of the later ones, which read from memory."""
     print(f"\n{'one pass, seconds':24}{'first':>10}{f'best of {LATER_PASSES} later':>18}")
     for name, seconds in (("the text files", files), ("the dataset", dataset)):
         print(f"{name:24}{seconds[0]:10.4f}{min(seconds[1:]):18.4f}")
     print(f"{'ratio':24}{files[0] / dataset[0]:9.1f}x{min(files[1:]) / min(dataset[1:]):17.1f}x")
     print(
-        "The files' first pass waits for the disk where they were not in memory yet; the dataset's maps\n"
-        "pages that were just written. The later passes are warm for both: that is the fair comparison.\n"
+        "The first pass over the files waits for the disk if they were not in memory yet; that over the dataset\n"
+        "maps pages that were just written. The later passes are warm for both: that is the fair comparison.\n"
     )
 
 
@@ -72,7 +72,7 @@ def main() -> None:
     paths = [path for path in paths if path not in not_utf8]
     files += [timed_pass(read_files(paths, not_utf8), len(paths), "files, more") for _ in range(LATER_PASSES)]
     size_mb = sum(path.stat().st_size for path in paths) / 1e6
-    print(f"{len(paths):,} files read ({size_mb:,.1f} MB), {len(not_utf8):,} skipped: no UTF-8")
+    print(f"{len(paths):,} files read ({size_mb:,.1f} MB), {len(not_utf8):,} skipped: not UTF-8")
 
     print(f"\nConverting to {out}")
     sample_generator = tqdm(read_files(paths, not_utf8), total=len(paths), desc=f"{'converting':14}")
@@ -97,7 +97,7 @@ def main() -> None:
     print(f"random access:          texts[i] takes {1e6 * one_by_one / 10_000:.2f} us per sample")
     print(f"random batches of 250:  texts.take(indices) takes {1e6 * batches / 10_000:.2f} us per sample")
 
-    texts.append("This is a new document")  # the first change of a handle also opens the files for writing
+    texts.append("This is a new document")  # the first mutation of a handle also opens the files for writing
     started = time.perf_counter()
     texts.extend(["New doc0", "New doc1"])
     print(f"extend by two texts:    {1e6 * (time.perf_counter() - started):.0f} us")

@@ -1,4 +1,4 @@
-"""Query a dataset with SQL, on its own files, and store what was found as another one."""
+"""Query the files of a dataset with SQL, and store the result as another dataset."""
 
 import tempfile
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ def reviews() -> Iterator[dict[str, Any]]:
 
 folder = Path(tempfile.mkdtemp())
 dataset = mn.RecordsMmap.from_generator(folder / "reviews", reviews())
-del dataset[np.asarray(dataset["stars"]) == 3]  # edited datasets are copied for Arrow; others are not
+del dataset[np.asarray(dataset["stars"]) == 3]  # only edited datasets are copied for Arrow
 dataset.compact()
 
 rows = dataset.to_arrow()

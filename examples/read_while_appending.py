@@ -1,4 +1,4 @@
-"""One process appends, another reads: a reader sees what is new when it asks, and never half of it."""
+"""One process appends, another reads: the reader sees new samples when it refreshes, and only whole commits."""
 
 import multiprocessing
 import tempfile
@@ -25,8 +25,8 @@ def main() -> None:
 
         writing = True
         while writing:
-            writing = writer.is_alive()  # asked before the last look, so that nothing is missed
-            seen = len(reader)  # stays as it is until refresh()
+            writing = writer.is_alive()  # before the refresh, so that nothing is missed
+            seen = len(reader)  # does not change until refresh()
             reader.refresh()
             for event in reader[seen:]:
                 print("the reader sees", event)

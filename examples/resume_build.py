@@ -1,4 +1,4 @@
-"""A conversion that dies half way keeps its finished batches, and goes on from there."""
+"""A conversion that dies half way keeps its finished batches, and can be resumed."""
 
 import tempfile
 import warnings
@@ -11,11 +11,11 @@ from mmap_ninja.string import StringsMmap
 def reviews(fails_at: int | None = None) -> Iterator[str]:
     for number in range(10_000):
         if number == fails_at:
-            raise ConnectionError("the source went away")
+            raise ConnectionError("connection lost")
         yield f"review {number}"
 
 
-warnings.simplefilter("ignore")  # opening an unfinished dataset warns; here that is the point
+warnings.simplefilter("ignore")  # opening an unfinished dataset warns, which is intended here
 
 with tempfile.TemporaryDirectory() as scratch:
     path = Path(scratch, "reviews")

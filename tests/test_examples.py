@@ -63,7 +63,7 @@ def imdb_folder(pytestconfig: pytest.Config) -> Path | None:
 def test_demo_converts_a_folder_and_appends_to_it(tmp_path: Path, text_folder: Path) -> None:
     output = output_of(run_example("demo.py", text_folder, "--out", tmp_path / "dataset", cwd=tmp_path))
 
-    assert re.search(r"^300 files read \([\d.]+ MB\), 1 skipped: no UTF-8$", output, re.MULTILINE)
+    assert re.search(r"^300 files read \([\d.]+ MB\), 1 skipped: not UTF-8$", output, re.MULTILINE)
     assert "['This is a new document', 'New doc0', 'New doc1']" in output
     assert "Reopened: 303 samples; 300 of them equal the text of their file." in output
     assert re.search(r"^ratio +[\d.]+x +[\d.]+x$", output, re.MULTILINE)
@@ -122,7 +122,7 @@ def test_resume_build_goes_on_after_the_finished_batches(tmp_path: Path) -> None
     lines = output_of(run_example("resume_build.py", cwd=tmp_path)).splitlines()
 
     assert lines == [
-        "stopped: the source went away",
+        "stopped: connection lost",
         f"{6 * 1024} reviews are there, complete: False",
         "10000 reviews are there, complete: True",
         "the last one: review 9999",
