@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Fixtures and settings of all tests."""
 
 import itertools
 import os
@@ -14,7 +14,7 @@ from mmap_ninja.engine import files
 from support.faults import OLD
 from support.golden import GOLDEN
 
-# CI asks for the same examples every time; a developer's machine explores.
+# CI runs the same examples every time; a developer's machine explores.
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
 hypothesis.settings.register_profile("default", deadline=None)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
@@ -22,14 +22,14 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 @pytest.fixture
 def path(tmp_path):
-    """A complete, durable dataset of OLD."""
+    """A complete and durable dataset of OLD."""
     StringsMmap.from_strings(tmp_path / "ds", OLD).close()
     return tmp_path / "ds"
 
 
 @pytest.fixture
 def copy(tmp_path):
-    """A golden directory that may be changed."""
+    """A copy of a golden directory, which may be changed."""
 
     def make(name, to="dataset"):
         return Path(shutil.copytree(GOLDEN / name, tmp_path / to))
@@ -39,7 +39,7 @@ def copy(tmp_path):
 
 @pytest.fixture
 def reboot(monkeypatch):
-    """Let readers believe that the machine was started again."""
+    """Make readers believe that the machine was rebooted."""
     boots = itertools.count(1)
 
     def start_again():
@@ -54,12 +54,12 @@ _COUNTED = "counted: "
 
 @pytest.fixture
 def count(record_property):
-    """Adds to the numbers that the test run ends with: `count("crash points", 40)`."""
+    """Adds to the numbers shown at the end of the test run: `count("crash points", 40)`."""
     return lambda what, number: record_property(_COUNTED + what, number)
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Say how much the tests of crashes and power losses have tried."""
+    """Show how many crashes, errors and power losses were tried."""
     totals = Counter()
     for report in terminalreporter.stats.get("passed", []) + terminalreporter.stats.get("failed", []):
         for name, number in report.user_properties:

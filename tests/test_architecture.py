@@ -1,4 +1,4 @@
-"""Imports point down the layers, frameworks stay out, and importing is quick."""
+"""Imports only point to lower layers, frameworks are not imported, and importing is fast."""
 
 import ast
 import functools
@@ -13,7 +13,7 @@ import mmap_ninja
 
 PACKAGE = Path(mmap_ninja.__file__).parent
 
-# Lower folders first. Within one, modules import each other as they need.
+# Lower folders first. Within a folder, modules may import each other.
 FOLDERS = ["columns", "format", "engine", "legacy", "builds", "arrow", "maintenance", "kinds"]
 BELOW_ALL = ["_kernel", "exported", "errors", "progress"]
 INHERITED = ["string", "ragged", "numpy", "generic", "base", "parallel"]
@@ -28,7 +28,7 @@ def name_of(path):
 
 
 def imports(path):
-    """The folders, or modules beside them, of this package that a file imports, and the other packages."""
+    """The folders (or top-level modules) of this package that a file imports, and the other packages."""
     own, others = set(), set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module == "mmap_ninja":
@@ -97,7 +97,7 @@ def test_mutating_calls_of_the_standard_library_are_not_used():
 
 
 def loaded_by(code, cwd=None):
-    """Which modules some statements load that NumPy has not loaded yet."""
+    """The modules that statements load, without those that NumPy loads."""
     code = f"import sys, numpy; before = set(sys.modules)\n{code}\nprint(*sorted(set(sys.modules) - before))"
     return set(
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=cwd).stdout.split()
@@ -124,7 +124,7 @@ def test_errors_load_no_numpy():
 
 
 def test_a_handle_loads_only_what_it_needs():
-    """Workers, Arrow, declared columns, directories of 0.x and notebooks have costs of their own."""
+    """Not the modules for workers, Arrow, declared columns, directories of 0.x and notebooks."""
     others = {"torch", "jax", "pandas", "pyarrow", "IPython", "tqdm", "cloudpickle", "zstandard"}
     rarely = {"socket", "subprocess", "selectors", "hashlib", "html", "mmap_ninja.builds.pool"}
     unused = {"mmap_ninja.columns.specs", "mmap_ninja.kinds.memmaps", "mmap_ninja.kinds.records"}
@@ -136,7 +136,7 @@ def test_a_handle_loads_only_what_it_needs():
 
 
 def test_first_appends_import_nothing_slow(tmp_path):
-    """A bug once: NumPy imports masked arrays at their first mention, for longer than a thousand appends take."""
+    """A bug once: NumPy imports masked arrays on first use, which takes longer than a thousand appends."""
     code = (
         "import numpy as np, mmap_ninja as mn;"
         "mn.StringsMmap('texts').append('text'); mn.ArrayMmap('rows').append(np.arange(3));"
@@ -151,9 +151,9 @@ def test_first_appends_import_nothing_slow(tmp_path):
     [("StringsMmap", "text", 214), ("BytesMmap", b"bytes", 214), ("ArrayMmap", np.zeros(3), 264)],
 )
 def test_appends_make_few_calls(tmp_path, name, sample, most):
-    """A first append once made 144 calls of this package's on an open dataset, and 327 on a missing path."""
+    """A first append once made 144 calls in this package on an open dataset, and 327 on a missing path."""
     cls = getattr(mmap_ninja, name)
-    cls(tmp_path / "other").append(sample)  # imports, and what is found out once
+    cls(tmp_path / "other").append(sample)  # imports and one-time costs
 
     new = own_calls(functools.partial(cls(tmp_path / "new").append, sample))
     dataset = cls(tmp_path / "new")
@@ -163,7 +163,7 @@ def test_appends_make_few_calls(tmp_path, name, sample, most):
 
 
 def own_calls(act):
-    """How many functions of this package's are called."""
+    """The number of calls in this package."""
     calls = []
 
     def profile(frame, event, _):
@@ -185,7 +185,7 @@ def test_all_is_sorted_and_true():
 
 
 def test_nothing_depends_on_the_time_of_day_or_on_process_ids():
-    """Clocks go backwards, and ids are used again: only waiting is measured, and only messages name processes."""
+    """Clocks go backwards, and ids are reused: time is only for waiting, and process ids only for messages."""
     sources = [*MODULES, *(Path(__file__).parents[1] / "kernel").rglob("*.cc")]
 
     for path in sources:

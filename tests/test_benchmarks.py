@@ -1,4 +1,4 @@
-"""The benchmarks run, on a few samples and without any peer, and the README's figures are those of the reports."""
+"""The benchmarks run, with a few samples and without peers, and the README has the figures of the reports."""
 
 import json
 import subprocess

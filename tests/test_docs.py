@@ -18,7 +18,7 @@ PACKAGE = Path(mmap_ninja.__file__).parent
 
 
 def docstrings_with_examples():
-    """Read from the sources: doctest itself passes over classes that say that they are of another module."""
+    """Read from the sources, since doctest skips classes with another `__module__`."""
     for path in sorted(PACKAGE.rglob("*.py")):
         module = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
         for node in ast.walk(ast.parse(path.read_text())):
@@ -68,7 +68,7 @@ def test_public_names_have_docstrings():
                 assert not callable(member) or member.__name__.startswith("_") or member.__doc__, member
 
 
-def test_readme_blocks_run_and_print_what_they_say(tmp_path, monkeypatch):
+def test_readme_blocks_run_and_print_their_comments(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "reviews").mkdir()
     for number in range(3):
@@ -79,8 +79,8 @@ def test_readme_blocks_run_and_print_what_they_say(tmp_path, monkeypatch):
     for block in blocks:
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(io.StringIO()):
-            exec(compile(block, "README.md", "exec"), namespace)  # noqa: S102 - our own page
-        # "print(x)  # y" says that y is printed
+            exec(compile(block, "README.md", "exec"), namespace)  # noqa: S102 - our own README
+        # "print(x) # y" means that y is printed
         said = re.findall(r"^\s*print\(.*\)  # (.*)$", block, re.MULTILINE)
         assert printed.getvalue().splitlines() == said
 
@@ -88,7 +88,7 @@ def test_readme_blocks_run_and_print_what_they_say(tmp_path, monkeypatch):
 
 
 def links(page):
-    """Where the links of a page lead, those that are defined once and used by name among them."""
+    """The targets of a page's links, including named ones that are defined once."""
     text = page.read_text()
     return re.findall(r"\]\(([^)#]+)\)", text) + re.findall(r"^\[[^\]]+\]: (\S+)$", text, re.MULTILINE)
 

@@ -1,4 +1,4 @@
-"""Runs what a newcomer runs first: the demo, the examples and the notebook, on real text where it exists."""
+"""Runs what a newcomer runs first: the demo, the examples and the notebook, on real text if there is some."""
 
 import os
 import re
@@ -28,7 +28,7 @@ def output_of(finished: subprocess.CompletedProcess[str]) -> str:
 
 @pytest.fixture
 def text_folder(tmp_path: Path) -> Path:
-    """300 texts of all widths and lengths, an empty one among them, and one file that is no UTF-8."""
+    """300 texts of all widths and lengths, including an empty one, and one file that is not UTF-8."""
     folder = tmp_path / "texts"
     for number in range(300):
         path = folder / f"part{number % 3}" / f"{number}.txt"
@@ -40,9 +40,9 @@ def text_folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def imdb_folder(pytestconfig: pytest.Config) -> Path | None:
-    """The IMDB reviews: the folder that MMAP_NINJA_IMDB names, or the archive unpacked, or None.
+    """The IMDB reviews: the folder MMAP_NINJA_IMDB, or the unpacked archive, or None.
 
-    Unpacked into pytest's cache and left there: on some disks, deleting 100,000 files takes minutes.
+    Unpacked to pytest's cache and left there, since deleting 100,000 files takes minutes on some disks.
     """
     if named := os.environ.get("MMAP_NINJA_IMDB"):
         return Path(named)
@@ -52,7 +52,7 @@ def imdb_folder(pytestconfig: pytest.Config) -> Path | None:
     if not (cache / "complete").exists():
         with tarfile.open(IMDB_ARCHIVE) as archive:
             for member in archive:
-                if member.isfile() and member.name.count("/") == 3:  # deeper than the lists of links
+                if member.isfile() and member.name.count("/") == 3:  # below the lists of links
                     path = cache / member.name
                     path.parent.mkdir(parents=True, exist_ok=True)
                     path.write_bytes(archive.extractfile(member).read())
@@ -94,7 +94,7 @@ def test_demo_of_a_bad_path_names_it(tmp_path: Path, content: str | None, reason
     assert not (tmp_path / "demo_mmap").exists()
 
 
-def test_demo_of_a_folder_without_text_says_what_it_looked_for(tmp_path: Path) -> None:
+def test_demo_of_a_folder_without_text_names_the_suffixes(tmp_path: Path) -> None:
     (tmp_path / "picture.png").touch()
 
     finished = run_example("demo.py", tmp_path, cwd=tmp_path)
@@ -118,7 +118,7 @@ def test_read_while_appending_sees_each_event_once_and_in_order(tmp_path: Path) 
     assert lines == [f"the reader sees event {number}" for number in range(1, 6)] + ["6 events"]
 
 
-def test_resume_build_goes_on_after_the_finished_batches(tmp_path: Path) -> None:
+def test_resume_build_continues_after_the_finished_batches(tmp_path: Path) -> None:
     lines = output_of(run_example("resume_build.py", cwd=tmp_path)).splitlines()
 
     assert lines == [
@@ -150,7 +150,7 @@ def test_every_example_has_a_test() -> None:
     }
 
 
-def test_notebook_tells_its_story(tmp_path: Path, imdb_folder: Path | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_notebook_runs(tmp_path: Path, imdb_folder: Path | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     monkeypatch.delenv("MMAP_NINJA_IMDB", raising=False)
     if imdb_folder:

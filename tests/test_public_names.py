@@ -1,4 +1,4 @@
-"""The names of the package: each comes when it is asked for, and says that it is of the package."""
+"""The public names of the package: each is imported on first use, and belongs to the package."""
 
 import ast
 import inspect
@@ -28,7 +28,7 @@ def test_type_checkers_see_the_names_that_python_does():
     for node in block.body:
         if isinstance(node, ast.ImportFrom):
             (alias,) = node.names
-            assert alias.name == alias.asname  # which is how a name is given on
+            assert alias.name == alias.asname  # the form that re-exports a name
             seen[alias.name] = node.module
 
     assert sorted(seen) == mn.__all__
@@ -79,11 +79,11 @@ def test_a_mistyped_name_is_an_attribute_error():
     with pytest.raises(ImportError, match="cannot import name 'StringMmap' from 'mmap_ninja'"):
         from mmap_ninja import StringMmap  # noqa: F401, PLC0415
 
-    assert (caught.value.name, caught.value.obj) == ("StringMmap", mn)  # what Python makes "Did you mean" of
+    assert (caught.value.name, caught.value.obj) == ("StringMmap", mn)  # for Python's "Did you mean"
 
 
 @pytest.mark.parametrize("name", OWN)
-def test_a_name_says_that_it_is_of_the_package(name):
+def test_name_belongs_to_the_package(name):
     named = getattr(mn, name)
 
     assert (named.__module__, named.__qualname__) == ("mmap_ninja", name)
@@ -102,14 +102,14 @@ def test_type_hints_can_be_asked_for(name):
 
 
 def modules_named_by(pickled):
-    """The modules of this package whose classes and functions a pickle names."""
+    """The modules of this package with classes or functions that a pickle names."""
     strings = [argument for _, argument, _ in pickletools.genops(pickled) if isinstance(argument, str)]
     return {string.split()[0] for string in strings if string.startswith("mmap_ninja")}
 
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory):
-    """One of all that can be pickled."""
+    """One of each class that can be pickled."""
     path = tmp_path_factory.mktemp("shown")
     texts = mn.StringsMmap.from_strings(path / "texts", ["a", "b"])
     blobs = mn.BytesMmap.from_bytes(path / "blobs", [b"a", b"b"])

@@ -1,4 +1,4 @@
-"""Whoever hovers over a public name sees every parameter explained, and the same words for the same thing."""
+"""Docstrings of public names explain every parameter, with the same words for the same thing."""
 
 import inspect
 import re
@@ -9,7 +9,7 @@ import mmap_ninja
 BUILDS = r".*\.(from_\w+|create)|np_from_\w+"
 NO_OTHER_KEY = {"StringsMmap.from_strings|RaggedMmap.from_lists": "inherited: a new dataset has no such folder"}
 
-# Where a parameter is explained in other words than elsewhere, and why: a pattern of names, which share theirs.
+# Parameters with another explanation in some places, and why: patterns of names that share one.
 APART = {
     "arr": {"np_append": "one sample"},
     "columns": {"RecordsMmap.create": "there are no samples that could tell"},
@@ -56,7 +56,7 @@ APART = {
 
 
 def public():
-    """All that is public and can be called, by its name."""
+    """All public callables, by name."""
     for name in mmap_ninja.__all__:
         named = getattr(mmap_ninja, name)
         if not callable(named) or (inspect.isclass(named) and issubclass(named, Exception)):
@@ -68,7 +68,7 @@ def public():
 
 
 def explained(docstring):
-    """The paragraphs of the section Args, by the parameters' names."""
+    """The paragraphs of the section Args, by parameter."""
     section = re.search(r"^Args:\n((?: +.*\n?)+)", inspect.cleandoc(docstring), re.MULTILINE)
     found = re.findall(r"^    (\w+): ((?:.|\n {8})*)", section[1] if section else "", re.MULTILINE)
     return {name: " ".join(paragraph.split()) for name, paragraph in found}

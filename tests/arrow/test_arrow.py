@@ -1,4 +1,4 @@
-"""Arrow on the same files: what is given out is what was stored, without a copy where none is needed; and back."""
+"""Arrow export and import: the stored values, without a copy where none is needed."""
 
 import datetime as dt
 import subprocess
@@ -21,7 +21,7 @@ TEXTS = ["one", "", "zwölf", "x" * 1000]
 
 
 def plain(value):
-    """Values as Python's own."""
+    """Values as builtin types."""
     if isinstance(value, dict):
         return {key: plain(inner) for key, inner in value.items()}
     if isinstance(value, list):
@@ -30,7 +30,7 @@ def plain(value):
 
 
 def column(dataset):
-    """The only column of a dataset as one array of Arrow's."""
+    """The only column of a dataset as one Arrow array."""
     table = pa.table(dataset)
     assert table.column_names == ["sample"]
     table.validate(full=True)
@@ -39,14 +39,14 @@ def column(dataset):
 
 
 def address(array):
-    """Where an ndarray's memory begins."""
+    """The address of an ndarray's memory."""
     return array.__array_interface__["data"][0]
 
 
 # ---- out
 
 
-def test_strings_and_bytes_lie_in_the_same_memory(tmp_path):
+def test_strings_and_bytes_share_the_memory(tmp_path):
     texts = StringsMmap.from_strings(tmp_path / "t", TEXTS)
     blobs = BytesMmap.from_bytes(tmp_path / "b", [text.encode() for text in TEXTS])
 
@@ -61,7 +61,7 @@ def test_strings_and_bytes_lie_in_the_same_memory(tmp_path):
 
 @pytest.mark.parametrize("dtype", ["i1", "u2", "i4", "u8", "f2", "f4", "f8", "S3", "V2", "c8", "c16"])
 @pytest.mark.parametrize("shape", [(4,), (4, 3), (4, 2, 3)])
-def test_arrays_lie_in_the_same_memory(tmp_path, dtype, shape):
+def test_arrays_share_the_memory(tmp_path, dtype, shape):
     values = np.arange(np.prod(shape)).astype("u1").astype("S3" if dtype == "S3" else "f8" if dtype[0] != "V" else "u2")
     values = values.astype(dtype) if dtype[0] != "V" else values.view("V2")
     dataset = ArrayMmap.from_ndarray(tmp_path / "ds", values.reshape(shape))
@@ -80,7 +80,7 @@ def test_arrays_lie_in_the_same_memory(tmp_path, dtype, shape):
     assert str(array.type).count("fixed_size_list") == len(shape) - 1 + (dtype[0] == "c")
 
 
-def test_rows_lie_in_the_same_memory(tmp_path):
+def test_rows_share_the_memory(tmp_path):
     rows = RaggedMmap.from_lists(tmp_path / "ds", [[1, 2], [], [3]], dtype=np.int32, wrapper_fn=sum)
 
     array = column(rows)
@@ -91,7 +91,7 @@ def test_rows_lie_in_the_same_memory(tmp_path):
     assert array.values.buffers()[1].address == address(rows.memmap)
 
 
-def test_records_lie_in_the_same_memory(tmp_path):
+def test_records_share_the_memory(tmp_path):
     values = {"t": TEXTS, "n": np.arange(4), "m": {"r": [[1], [], [2, 3], [4]], "a": np.ones((4, 2), np.float32)}}
     records = RecordsMmap.from_columns(tmp_path / "ds", values)
 
@@ -109,7 +109,7 @@ def test_records_lie_in_the_same_memory(tmp_path):
     assert pa.table(records["t"])["sample"].to_pylist() == TEXTS
 
 
-def test_range_views_lie_in_the_same_memory(tmp_path):
+def test_range_views_share_the_memory(tmp_path):
     texts = StringsMmap.from_strings(tmp_path / "ds", list("abcdef"))
 
     array = column(texts.select(slice(2, 5)))
@@ -372,7 +372,7 @@ def test_polars_and_duckdb_take_the_protocol_itself(tmp_path):
     assert lengths == [(sum(map(len, TEXTS)),)]
 
 
-def test_shapes_survive_libraries_that_drop_what_is_noted_of_a_column(tmp_path):
+def test_shapes_survive_libraries_that_drop_metadata_of_columns(tmp_path):
     images = RaggedMmap.from_lists(tmp_path / "ds", [np.zeros((2, 3)), np.ones((1, 0, 2)), np.float64(7)])
 
     frame = pl.from_arrow(images.to_arrow())
@@ -392,7 +392,7 @@ def test_values_without_a_name_are_samples(tmp_path, data):
     assert list(texts) == TEXTS
 
 
-def test_empty_first_batch_tells_nothing_of_nulls(tmp_path):
+def test_empty_first_batch_does_not_decide_on_nulls(tmp_path):
     schema = pa.schema([("n", pa.int64())])
     batches = [pa.record_batch({"n": pa.array(values, pa.int64())}) for values in ([], [1, None])]
 
@@ -403,7 +403,7 @@ def test_empty_first_batch_tells_nothing_of_nulls(tmp_path):
 
 @pytest.mark.filterwarnings("ignore::mmap_ninja.IncompleteDatasetWarning")
 @pytest.mark.parametrize("if_exists", ["append", "resume"])
-def test_dataset_that_is_there_keeps_its_own_columns(tmp_path, if_exists):
+def test_existing_dataset_keeps_its_columns(tmp_path, if_exists):
     columns = {"t": mn.Text(nullable=True), "n": mn.Scalar(np.int64), "r": mn.Ragged(np.int64), "j": mn.Json()}
     table = pa.table({"t": ["a"], "n": pa.array([1], pa.int8()), "r": pa.array([[1]], pa.list_(pa.int8())), "j": [[2]]})
 
@@ -476,7 +476,7 @@ def test_streams_are_read_batch_by_batch(tmp_path):
     assert read == [0, 1, 2, 3, 4]
 
 
-def test_interrupted_import_goes_on(tmp_path):
+def test_interrupted_import_continues(tmp_path):
     table = pa.table({"n": list(range(10)), "t": [str(k) for k in range(10)]})
 
     def batches():
@@ -509,7 +509,7 @@ def test_interrupted_import_goes_on(tmp_path):
         (pa.table({"a": ["x", None]}), TypeError, "sample 1: is None, which the column does not allow"),
     ],
 )
-def test_tables_that_are_no_texts_are_refused(tmp_path, data, error, message):
+def test_tables_without_texts_are_refused(tmp_path, data, error, message):
     with pytest.raises(error, match=f"ds: .*{message}|{message}"):
         StringsMmap.from_arrow(tmp_path / "ds", data)
 
@@ -517,7 +517,7 @@ def test_tables_that_are_no_texts_are_refused(tmp_path, data, error, message):
 
 
 @pytest.mark.filterwarnings("ignore::mmap_ninja.IncompleteDatasetWarning")
-def test_text_that_is_no_utf8_is_refused(tmp_path):
+def test_invalid_utf8_is_refused(tmp_path):
     bad = pa.Array.from_buffers(
         pa.utf8(), 2, [None, pa.py_buffer(np.array([0, 1, 2], np.int32)), pa.py_buffer(b"a\xff")]
     )
@@ -585,7 +585,7 @@ def test_nulls_within_samples_are_refused(tmp_path):
     ],
     ids=str,
 )
-def test_nulls_and_views_of_lists_are_read_as_what_they_are(tmp_path, array, cut):
+def test_nulls_and_views_of_lists_are_read_correctly(tmp_path, array, cut):
     array = array[cut]
 
     dataset = RecordsMmap.from_arrow(tmp_path / "ds", pa.table({"c": array}))
@@ -602,7 +602,7 @@ def test_nulls_that_come_late_in_text_name_the_column(tmp_path):
         RecordsMmap.from_arrow(tmp_path / "ds", table)
 
 
-def test_columns_that_are_there_twice_are_refused(tmp_path):
+def test_columns_given_twice_are_refused(tmp_path):
     for table in (
         pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"]),
         pa.table({"a.b": [1], "a": [{"b": 2}]}),
@@ -614,14 +614,14 @@ def test_columns_that_are_there_twice_are_refused(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::mmap_ninja.IncompleteDatasetWarning")
-def test_structs_are_no_samples_of_one_column(tmp_path):
+def test_structs_cannot_be_samples_of_one_column(tmp_path):
     with pytest.raises(TypeError, match="ds: column 'x': Arrow type struct<a: string, b: string> cannot be stored"):
         StringsMmap.from_arrow(tmp_path / "ds", pa.table({"x": [{"a": "1", "b": "2"}]}))
 
     assert len(StringsMmap(tmp_path / "ds")) == 0
 
 
-def test_values_without_a_name_are_no_records(tmp_path):
+def test_values_without_a_name_cannot_be_records(tmp_path):
     with pytest.raises(
         TypeError, match="ds: expected a table of named columns, got Series of string_view without a name"
     ):
@@ -632,7 +632,7 @@ SHAPED = pa.struct([("values", pa.large_list(pa.int32())), ("shape", pa.large_li
 
 
 def marked(values, of, **marks):
-    """A table whose column claims to be what it may not be."""
+    """A table whose column has marks that may be wrong."""
     metadata = {{"kind": "mmap_ninja", "dtype": "mmap_ninja.dtype"}[key]: mark for key, mark in marks.items()}
     return pa.table([pa.array(values, of)], schema=pa.schema([pa.field("x", of, metadata=metadata)]))
 
@@ -666,6 +666,6 @@ def test_shapes_that_their_values_do_not_have_are_refused(tmp_path, shape):
 
 @pytest.mark.filterwarnings("ignore::mmap_ninja.IncompleteDatasetWarning")
 @pytest.mark.parametrize("text", ["{", "", "[" * 10_000, '{"a": NaN}'])
-def test_text_that_is_no_json_is_refused(tmp_path, text):
+def test_invalid_json_is_refused(tmp_path, text):
     with pytest.raises(ValueError, match=r"ds: column 'x': (expected JSON, got |sample 0: Out of range float)"):
         RecordsMmap.from_arrow(tmp_path / "ds", marked([text], pa.utf8(), kind="json"))

@@ -1,4 +1,4 @@
-"""Builds: what the from_* constructors do with sources, and with what is at the path already."""
+"""Builds: what the from_* constructors do with sources, and with an existing dataset at the path."""
 
 import os
 from pathlib import Path
@@ -26,7 +26,7 @@ def failing(samples, error, after):
 
 
 def start_build(path, after=7, **options):
-    """A build that its source interrupts after `after` samples."""
+    """A build that is interrupted by its source after `after` samples."""
     with pytest.raises(RuntimeError, match="the disk of the source died"):
         StringsMmap.from_generator(
             path, failing(NEW, RuntimeError("the disk of the source died"), after), batch_size=3, **options
@@ -59,7 +59,7 @@ def test_error_in_the_source_keeps_finished_batches(tmp_path):
 
 
 @pytest.mark.parametrize("after", range(11))
-def test_resume_goes_on_wherever_it_stopped(tmp_path, after):
+def test_resume_continues_from_any_point(tmp_path, after):
     start_build(tmp_path / "ds", after=after)
     seen = []
 
@@ -175,7 +175,7 @@ def test_second_replacing_build_at_once_is_refused(tmp_path):
     assert list(StringsMmap.from_generator(tmp_path / "ds", source(), batch_size=1)) == NEW
 
 
-def test_first_build_that_is_replaced_meanwhile_says_so(tmp_path):
+def test_first_build_that_is_replaced_meanwhile_raises(tmp_path):
     def source():
         yield NEW[0]
         yield NEW[1]
@@ -375,7 +375,7 @@ def test_append_to_an_interrupted_build_leaves_it_interrupted(tmp_path):
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the system does not tell what is open")
-def test_replacing_build_does_not_keep_open_what_it_replaces(tmp_path):
+def test_replacing_build_does_not_keep_the_old_files_open(tmp_path):
     StringsMmap.from_strings(tmp_path / "ds", ["old"])
     opened = set()
 

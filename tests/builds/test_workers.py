@@ -1,4 +1,4 @@
-"""Builds with worker processes: the same samples, in order, whatever dies meanwhile."""
+"""Builds with worker processes: the same samples, in order, even if processes die."""
 
 import contextlib
 import gc
@@ -27,7 +27,7 @@ SOURCE = Path(paced.__file__).parents[2]
 
 @pytest.fixture
 def eager(monkeypatch):
-    """Workers are started after the first chunk, and waited for, however little there is to do."""
+    """Start workers after the first chunk, and wait for them, even for little work."""
 
     def is_ready(pool):
         while not known(pool):
@@ -54,23 +54,23 @@ def started(monkeypatch):
 
 
 def children():
-    """The processes that this one has started; other tests may have left a server of the standard library's."""
+    """The child processes, except a server of the standard library that other tests may have left."""
     found = []
     for task in Path("/proc/self/task").iterdir():
-        with contextlib.suppress(FileNotFoundError):  # a thread that has just ended
+        with contextlib.suppress(FileNotFoundError):  # the thread has just ended
             found += (task / "children").read_text().split()
     return sorted(found)
 
 
 @pytest.fixture(autouse=True)
 def leave_nothing():
-    """Every test: no descriptor and no child process is left."""
-    gc.collect()  # what other tests have left
+    """Check for every test that no descriptor and no child process is left."""
+    gc.collect()  # leftovers of other tests
     before = descriptors(), children()
 
     yield
 
-    gc.collect()  # handles that a traceback kept
+    gc.collect()  # handles kept by a traceback
     assert (descriptors(), children()) == before
 
 
@@ -101,7 +101,7 @@ def texts(count):
 
 
 def failing(at, act):
-    """A function of an index that does something else at one of them."""
+    """A function of an index that does something else at one index."""
     parent = os.getpid()
 
     def sample(index):
@@ -136,7 +136,7 @@ class LoadsBadlyError(Exception):
 
 @pytest.mark.parametrize("count", [0, 1, 2, 500])
 @pytest.mark.parametrize("has_length", [True, False])
-def test_workers_store_what_one_process_does(tmp_path, eager, count, has_length):
+def test_workers_store_the_same_as_one_process(tmp_path, eager, count, has_length):
     def sample(index):
         if index >= count:
             raise IndexError
@@ -158,7 +158,7 @@ def test_chunks_come_in_order_whatever_their_sizes(shared_pool, sizes, data):
     stops = [sum(sizes[: place + 1]) for place in range(len(sizes))]
     taken = data.draw(st.integers(0, len(sizes)))
 
-    shared_pool.teach(make_squares)  # drops what the last example left
+    shared_pool.teach(make_squares)  # drops leftovers of the last example
     ranges = iter(zip([0, *stops], stops, strict=False))
     chunks_taken = []
     while len(chunks_taken) < taken and (chunk := shared_pool.take(ranges)):
@@ -266,7 +266,7 @@ def test_error_of_a_worker_is_raised_here_and_keeps_the_samples_before(tmp_path,
     assert resumed.complete
 
 
-def test_resume_with_workers_goes_on_where_it_stopped(tmp_path, eager):
+def test_resume_with_workers_continues_where_it_stopped(tmp_path, eager):
     with pytest.raises(KeyError):
         StringsMmap.from_indexable(tmp_path / "ds", WithoutSomeOf({}, 23), 10)
     seen = tmp_path / "seen"
@@ -277,11 +277,11 @@ def test_resume_with_workers_goes_on_where_it_stopped(tmp_path, eager):
 
     assert list(dataset) == texts(99)
     assert dataset.complete
-    assert min(int(line) for line in seen.read_text().split()) == 19  # the last of those stored, to compare
+    assert min(int(line) for line in seen.read_text().split()) == 19  # the last stored sample, for the comparison
 
 
 class WithoutSomeOf:
-    """Texts, whose indices are logged, up to a missing one."""
+    """Texts up to a missing one; logs the indices."""
 
     def __init__(self, logs, missing):
         self.logs, self.missing = logs, missing
@@ -327,7 +327,7 @@ def test_error_of_main_is_caught_by_its_own_class(tmp_path):
         (partial(ValueError, threading.Lock), "index 23 of the source: ValueError"),
     ],
 )
-def test_error_that_cannot_be_pickled_is_told(tmp_path, eager, error, message):
+def test_error_that_cannot_be_pickled_is_described(tmp_path, eager, error, message):
     def act():
         exception = error()
         if isinstance(exception, ValueError):
@@ -375,7 +375,7 @@ def test_error_before_workers_are_started_is_the_same(tmp_path):
     ],
     ids=["exit", "kill", "segfault"],
 )
-def test_worker_that_dies_is_named_with_what_it_did(tmp_path, eager, monkeypatch, act, how):
+def test_worker_that_dies_is_named_with_its_task(tmp_path, eager, monkeypatch, act, how):
     monkeypatch.setattr(paced.Pace, "rows", lambda pace, left: 10)
     monkeypatch.setenv("PYTHONFAULTHANDLER", "")
 
@@ -408,7 +408,7 @@ def test_worker_that_is_killed_while_it_waits_is_named(started):
 
 
 def iter_nothing_yet(pool):
-    """No range, until the pool has heard of the death."""
+    """No range until the pool has noticed the death."""
     while pool._workers:
         pool._listen(1)
     yield 0, 1
@@ -421,7 +421,7 @@ def test_worker_that_cannot_start_is_named(monkeypatch):
         wait_until(pool.is_ready)
 
 
-def test_no_interpreter_is_said_so(monkeypatch):
+def test_missing_interpreter_raises(monkeypatch):
     monkeypatch.setattr(sys, "executable", "")
 
     with pytest.raises(WorkerError, match="workers need a Python interpreter"):
@@ -433,7 +433,7 @@ class LoadsNotInWorkers:
         return eval, ("__import__('math').sqrt(-1)",)
 
 
-def test_source_that_cannot_be_loaded_says_why():
+def test_source_that_cannot_be_loaded_explains_the_error():
     with (
         workers.Pool(1, LoadsNotInWorkers()) as pool,
         pytest.raises(WorkerError, match="could not load the source or the encoder: ValueError: ") as raised,
@@ -453,7 +453,7 @@ def test_source_that_cannot_be_pickled_touches_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("size", [1, workers.EAGER_PICKLE_BYTES])
-def test_source_may_open_at_its_first_sample_what_cannot_be_pickled(tmp_path, eager, size):
+def test_source_may_open_unpicklable_objects_at_its_first_sample(tmp_path, eager, size):
     class Lazy:
         lock = None
 
@@ -545,7 +545,7 @@ def test_cpu_count_knows_the_quota(monkeypatch, tmp_path):
 
 
 def start_slow_build(tmp_path, extra=""):
-    """A script that builds with two workers; returns it and its workers once they have made samples."""
+    """Start a script that builds with two workers; returns it and its workers when they have made samples."""
     script = (
         f"import mmap_ninja as mn, os, time, sys\n{extra}\n"
         "def sample(index):\n"
@@ -614,7 +614,7 @@ def test_chunk_that_workers_cannot_make_is_made_here(tmp_path, eager, monkeypatc
 
 
 class Misfit:
-    """A maker, in the worker, that does not make the chunk with index 60."""
+    """A maker in the worker that cannot make the chunk with index 60."""
 
     def __init__(self, encode, columns, path):
         self.maker = paced.Maker(encode, columns, path, 0)
@@ -623,7 +623,7 @@ class Misfit:
         return Made(0, None) if start <= 60 < stop else self.maker(source, start, stop)
 
 
-def test_exception_of_any_kind_can_be_told():
+def test_exception_of_any_kind_can_be_described():
     class SaysNothingError(Exception):
         def __str__(self):
             raise RuntimeError

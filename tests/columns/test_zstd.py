@@ -1,4 +1,4 @@
-"""Compressed strings and bytes: against a plain list, against zstandard, and against damage."""
+"""Compressed strings and bytes: compared with a plain list and with zstandard; and damage."""
 
 import base64
 import itertools
@@ -54,7 +54,7 @@ def spans(path):
 
 
 def frames_as_dataset(path, frames, sizes):
-    """A dataset whose committed rows are these frames, said to decode to these sizes."""
+    """A dataset whose committed rows are these frames, with these stated sizes."""
     dataset = BytesMmap.from_bytes(path, [], zstd_level=3)
     ends = np.cumsum([len(frame) for frame in frames], dtype=np.uint64).tobytes()
     parts = (b"".join(frames), ends, np.asarray(sizes, np.uint32).tobytes())
@@ -142,7 +142,7 @@ def test_threads_share_a_handle_and_an_iterator(tmp_path):
     assert wrong == []
 
 
-def test_iterator_goes_on_after_close(texts):
+def test_iterator_continues_after_close(texts):
     iterator = iter(texts)
     first = [next(iterator) for _ in range(3)]
     texts.close()
@@ -150,7 +150,7 @@ def test_iterator_goes_on_after_close(texts):
     assert first + list(iterator) == reviews()
 
 
-def test_views_pickles_and_refresh_see_what_a_list_would(tmp_path):
+def test_views_pickles_and_refresh_see_the_same_as_in_a_list(tmp_path):
     expected = reviews()
     texts = StringsMmap.from_strings(tmp_path / "ds", expected, zstd_level=3, zstd_train_dictionary_size=4096)
     reader, view = StringsMmap(tmp_path / "ds", "r"), texts.select(slice(10, 20))
@@ -169,7 +169,7 @@ def test_views_pickles_and_refresh_see_what_a_list_would(tmp_path):
 
 
 @pytest.mark.parametrize("dictionary_size", [None, 4096])
-def test_files_are_what_the_page_says(tmp_path, dictionary_size):
+def test_files_are_as_the_page_specifies(tmp_path, dictionary_size):
     texts = StringsMmap.from_strings(
         tmp_path / "ds", reviews(), zstd_level=3, zstd_train_dictionary_size=dictionary_size
     )
@@ -200,7 +200,7 @@ def test_nbytes_are_those_on_disk_and_starts_those_of_the_frames(texts):
     assert (texts.ends - texts.starts).tolist() == stored
 
 
-def test_frames_are_no_larger_than_those_of_zstandard(tmp_path):
+def test_frames_are_not_larger_than_those_of_zstandard(tmp_path):
     texts = StringsMmap.from_strings(tmp_path / "ds", reviews(), zstd_level=3, zstd_train_dictionary_size=4096)
     document = texts._state.columns[0].type.codec
     dictionary = zstandard.ZstdCompressionDict(document.dictionary)
@@ -209,7 +209,7 @@ def test_frames_are_no_larger_than_those_of_zstandard(tmp_path):
     assert texts.nbytes < sum(len(compressor.compress(text.encode())) for text in reviews())
 
 
-def test_uncompressed_dataset_says_nothing_of_a_codec(tmp_path):
+def test_uncompressed_dataset_has_no_codec_in_its_meta(tmp_path):
     StringsMmap.from_strings(tmp_path / "ds", ["a"])
 
     assert "codec" not in (tmp_path / "ds" / "meta-1.json").read_text()
@@ -389,7 +389,7 @@ def frame_without_size(data):
 
 
 def bomb(size):
-    """A frame whose header and sizes agree on what its few bytes cannot hold."""
+    """A frame whose header and sizes agree on a size that its few bytes cannot hold."""
     return b"\x28\xb5\x2f\xfd\xa0" + size.to_bytes(4, "little") + b"\x03\x00\x00"
 
 
@@ -462,7 +462,7 @@ def test_any_changed_bytes_of_a_frame_raise_or_give_as_many_bytes(tmp_path_facto
             assert "sample 0" in str(error)
 
 
-def test_text_that_is_no_utf8_is_named(tmp_path):
+def test_invalid_utf8_is_named(tmp_path):
     bad = zstandard.ZstdCompressor().compress(b"abc\xff")
     dataset = StringsMmap.from_strings(tmp_path / "ds", [], zstd_level=3)
     parts = (bad, np.uint64(len(bad)).tobytes(), np.uint32(4).tobytes())
@@ -499,7 +499,7 @@ def test_missing_or_short_sizes_are_refused(texts):
         {"name": "zstd", "level": 3, "dictionary_size": 256, "dictionary": None, "more": 1},
     ],
 )
-def test_codec_that_the_meta_cannot_say_is_refused(texts, codec_):
+def test_codec_that_the_meta_cannot_hold_is_refused(texts, codec_):
     meta = texts._state.seen.meta
     encoded = meta.encode().decode()
     document = json.loads(encoded)
@@ -518,11 +518,11 @@ def test_codec_at_the_limits_of_dictionaries_is_read(texts, most):
     assert decode_meta(json.dumps(document).encode(), "meta").columns[0].type.codec.dictionary_size == most
 
 
-DAMAGED_DICTIONARY = b"\x37\xa4\x30\xec" + bytes(300)  # the magic number, and no tables
+DAMAGED_DICTIONARY = b"\x37\xa4\x30\xec" + bytes(300)  # the magic number without tables
 
 
 def test_damaged_dictionary_is_damage_of_the_dataset(texts):
-    """A bug once: a bare ValueError, which named a library and not the dataset."""
+    """A bug once: a bare ValueError, which named a library instead of the dataset."""
     meta = json.loads((texts.path / META).read_bytes())
     encoded = base64.b64encode(DAMAGED_DICTIONARY).decode()
     meta["columns"][0]["codec"] |= {"dictionary_size": 4096, "dictionary": encoded}
@@ -554,7 +554,7 @@ def test_too_large_sample_is_refused_when_it_is_written():
 
 @pytest.mark.parametrize("name", ["0.9.0-strings-zstd", "0.9.0-strings-zstd-dictionary"])
 def test_frames_of_0x_are_read_by_the_sizes_in_them(name):
-    from mmap_ninja.legacy.read import read_layout  # noqa: PLC0415 - the kernel's part alone is tested here
+    from mmap_ninja.legacy.read import read_layout  # noqa: PLC0415 - only the kernel's part is tested here
 
     layout = read_layout(GOLDEN / name)
     expected = json.loads((GOLDEN / "expected.json").read_text())[name]["samples"]

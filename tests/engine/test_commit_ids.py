@@ -1,4 +1,4 @@
-"""Commit ids, and pickles: each names what a handle shows, and never comes to name anything else."""
+"""Commit ids and pickles: each identifies what a handle shows, and never anything else."""
 
 import contextlib
 import itertools
@@ -17,7 +17,7 @@ from support.kinds import KINDS, plain
 BLOCK = 64 << 10
 FIRST = 210  # samples, enough for a dictionary
 MINE = 423
-# The number of a sample that takes as many bytes as that of MINE.
+# The number of a sample with as many bytes as that of MINE.
 OTHER = dict.fromkeys(KINDS, 843) | {"ragged-2d": 425, "ragged-mixed": 421}
 
 
@@ -28,7 +28,7 @@ def nothing_waits_for_the_disk():
 
 
 def shown(read):
-    """The samples of a handle that `read` opens, as plain values; None if it says that they are gone."""
+    """The samples of a handle that `read` opens, as plain values; None if it raises StaleHandleError."""
     try:
         return plain(list(read()))
     except StaleHandleError:
@@ -36,20 +36,20 @@ def shown(read):
 
 
 def with_id(path, commit_id):
-    """What opens a dataset at a commit."""
+    """A function that opens a dataset at a commit."""
     return lambda: mn.open(path, commit_id=commit_id)
 
 
 def from_pickle(handle):
-    """What opens a handle as a pickle of it does."""
+    """A function that opens a handle from its pickle."""
     pickled = pickle.dumps(handle)
     return lambda: pickle.loads(pickled)
 
 
-# ---- what they name
+# ---- what they identify
 
 
-def test_commit_id_is_a_short_text_that_tells_commits_apart(path):
+def test_commit_id_is_a_short_text_that_identifies_the_commit(path):
     texts, other = StringsMmap(path), mn.open(path, "r")
 
     before = texts.commit_id
@@ -64,7 +64,7 @@ def test_commit_id_is_a_short_text_that_tells_commits_apart(path):
     assert before.isprintable()
 
 
-def test_commit_id_is_of_what_the_handle_shows(path):
+def test_commit_id_is_that_of_the_commit_that_the_handle_shows(path):
     reader = StringsMmap(path)
     before = reader.commit_id
 
@@ -170,7 +170,7 @@ def test_commit_id_of_a_part_is_that_of_the_snapshot_that_it_was_taken_from(tmp_
     assert list(mn.open(tmp_path / "ds", commit_id=taken.commit_id)) == RECORDS
 
 
-# ---- what ends them
+# ---- what makes them stale
 
 ENDS = {
     "compact": lambda ds: ds.compact(),
@@ -202,10 +202,10 @@ def test_commit_id_from_before_a_new_generation_is_stale(tmp_path, end):
     assert list(mn.open(path, commit_id=after.commit_id)) == list(after)
 
 
-# ---- backups that are restored
+# ---- restored backups
 
 
-def anew(backup, path):
+def rebuilt(backup, path):
     shutil.rmtree(path)
     shutil.copytree(backup, path)
 
@@ -215,7 +215,7 @@ def by_cp(backup, path):
 
 
 def in_place(backup, path):
-    """As `rsync --inplace` does: what is there is written over, and cut at the end."""
+    """Restore as `rsync --inplace` does: files are overwritten and truncated."""
     for name in os.listdir(backup):
         content = (backup / name).read_bytes()
         with open(path / name, "r+b") as file:
@@ -229,12 +229,12 @@ def by_rsync(backup, path):
     subprocess.run(["rsync", "-a", "--inplace", "--ignore-times", "--delete", f"{backup}/", path], check=True)
 
 
-RESTORES = [anew, by_cp, in_place]
+RESTORES = [rebuilt, by_cp, in_place]
 IN_PLACE = [by_cp, in_place]
 
 
 def backed_up(kind, path, backup):
-    """Back a dataset up, and append to it: the ways to come back to that commit, and its samples."""
+    """Back up a dataset, and append to it; returns the ways to open that commit, and its samples."""
     kind.build(path, FIRST).close()
     shutil.copytree(path, backup)
     with mn.open(path) as dataset:
@@ -246,7 +246,7 @@ def backed_up(kind, path, backup):
 @pytest.mark.parametrize("restore", RESTORES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_pickle_after_a_backup_was_restored_and_appended_to_shows_nothing_else(tmp_path, kind, restore):
-    """A bug once: generation and rows said the same of others' samples, which were shown as the old ones."""
+    """A bug once: others' samples with the same generation and number of rows were shown as the old ones."""
     path, of = tmp_path / "ds", KINDS[kind].sample
     reads, expected = backed_up(KINDS[kind], path, tmp_path / "backup")
 
@@ -262,7 +262,7 @@ def test_pickle_after_a_backup_was_restored_and_appended_to_shows_nothing_else(t
 
 @pytest.mark.parametrize("restore", [*RESTORES, by_rsync])
 def test_pickle_of_a_column_after_a_backup_was_restored_shows_nothing_else(tmp_path, restore):
-    """A bug once: as of the dataset itself."""
+    """A bug once: the same, for a column."""
     path = tmp_path / "ds"
     RecordsMmap.from_generator(path, RECORDS).close()
     shutil.copytree(path, tmp_path / "backup")
@@ -292,7 +292,7 @@ def test_pickle_after_equal_samples_took_the_place_of_those_rolled_back_is_valid
 
 
 def rolled_back(path, tmp_path, restore, *, wrote, added=True):
-    """A handle that shows a sample which is rolled back then; another one takes its place if `added`."""
+    """A handle that shows a sample that was then rolled back; if `added`, another one took its place."""
     shutil.copytree(path, tmp_path / "backup")
     writer = StringsMmap(path)
     writer.append("mine")
@@ -305,7 +305,7 @@ def rolled_back(path, tmp_path, restore, *, wrote, added=True):
     return handle
 
 
-EDITS = {  # of the sample that was rolled back
+EDITS = {  # of the rolled-back sample
     "del": lambda texts: texts.__delitem__(3),
     "set": lambda texts: texts.__setitem__(3, "x"),
     "pop": lambda texts: texts.pop(),
@@ -317,7 +317,7 @@ EDITS = {  # of the sample that was rolled back
 @pytest.mark.parametrize("restore", IN_PLACE)
 @pytest.mark.parametrize(("edit", "added"), [*((edit, True) for edit in EDITS), ("del", False), ("set", False)])
 def test_edit_of_a_sample_that_was_rolled_back_in_place_is_stale(path, tmp_path, edit, restore, wrote, added):
-    """A bug once: it hit the sample that had taken the place of the one that the handle showed."""
+    """A bug once: it changed the sample that had replaced the one that the handle showed."""
     handle = rolled_back(path, tmp_path, restore, wrote=wrote, added=added)
 
     with pytest.raises(StaleHandleError):
@@ -346,7 +346,7 @@ def test_append_through_a_handle_that_was_rolled_back_in_place_loses_nothing(pat
     assert mn.verify(path, level="full").ok
 
 
-# ---- builds that are resumed
+# ---- resumed builds
 
 
 def failing(samples):
@@ -354,7 +354,7 @@ def failing(samples):
     raise RuntimeError("the source fails")
 
 
-@pytest.mark.parametrize("restore", [anew, in_place])
+@pytest.mark.parametrize("restore", [rebuilt, in_place])
 def test_pickle_of_an_unfinished_build_is_valid_after_it_was_rolled_back_and_resumed(tmp_path, restore):
     path, samples = tmp_path / "ds", [f"sample {number}" for number in range(9)]
 
@@ -381,13 +381,13 @@ def test_pickle_of_an_unfinished_build_is_valid_after_it_was_rolled_back_and_res
 
 @pytest.mark.parametrize("flushed", [False, True])
 @pytest.mark.parametrize("kind", ["strings", "array", "ragged", "records"])
-def test_ids_of_what_power_losses_took_never_show_what_came_in_its_place(tmp_path, kind, reboot, flushed):
+def test_ids_of_commits_lost_by_power_losses_never_show_later_samples(tmp_path, kind, reboot, flushed):
     path, of = tmp_path / "ds", KINDS[kind].samples
     KINDS[kind].build(path, 3).close()
     payload, seen, handles, numbers = path / "c0.data-1", [], [], itertools.count(MINE, 420)
 
     def note(dataset):
-        handles.append(dataset)  # open to the end, as no process that lost its power closes anything
+        handles.append(dataset)  # kept open, since a process does not close anything at a power loss
         seen.append((from_pickle(dataset), plain(list(dataset))))
         seen.append((with_id(path, dataset.commit_id), plain(list(dataset))))
 

@@ -1,4 +1,4 @@
-"""Files made of rows of other generations: the same samples as a list of them, in pieces that fit in memory."""
+"""Files made of rows of other generations: the expected samples, in pieces that fit in memory."""
 
 import numpy as np
 import pytest
@@ -21,20 +21,20 @@ RUNS = {
 
 
 def source_of(path, runs):
-    """Some rows of the dataset at a path."""
+    """Rows of the dataset at a path, as a source."""
     seen = Dataset(path, None, "process", 60).seen
     return CopiedRows(seen.generation, seen.extents, np.array(runs, np.int64).reshape(-1, 2))
 
 
 def written(parts):
-    """The bytes that a file holds."""
+    """The bytes of a file."""
     return b"".join(
         files.read_at(part.fd, part.size, part.offset, "") if isinstance(part, files.Range) else part for part in parts
     )
 
 
 def expected(source, place, column):
-    """The bytes of a column's files, made row by row of what the source's files hold."""
+    """The bytes of a column's files, made row by row from the source's files."""
     meta, fds = source.generation.meta, source.generation.descriptors
     held = {
         role: files.read_at(fds[index], source.extents[index], 0, "")
@@ -139,7 +139,7 @@ def test_pieces_stay_small_with_many_runs(tmp_path, monkeypatch):
 
 
 def test_torn_write_behind_the_offsets_is_not_read(tmp_path):
-    """A bug once: what a full disk left of a batch made merge, compact and garbage fail until the next append."""
+    """A bug once: the remains of a batch on a full disk made merge, compact and garbage fail until the next append."""
     texts = StringsMmap.from_strings(tmp_path / "ds", ["aa", "b", "cc"])
     del texts[0]
     with open(tmp_path / "ds" / "c0.offsets-1", "ab") as file:

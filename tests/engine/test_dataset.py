@@ -59,7 +59,7 @@ def test_two_empty_handles_make_one_dataset(tmp_path):
     assert list(second) == ["a", "b"]
 
 
-def test_empty_handle_sees_what_another_makes_on_refresh(tmp_path):
+def test_empty_handle_sees_a_new_dataset_after_refresh(tmp_path):
     reader = StringsMmap(tmp_path / "ds")
     StringsMmap(tmp_path / "ds").append("a")
 
@@ -133,7 +133,7 @@ def test_length_changes_on_refresh_only(path):
     assert list(reader) == [*TEXTS, "three", "four"]
 
 
-def test_append_moves_to_what_others_appended(path):
+def test_append_moves_past_samples_that_others_appended(path):
     first, second = StringsMmap(path), StringsMmap(path)
 
     for number in range(50):
@@ -401,7 +401,7 @@ def test_offsets_of_an_empty_handle_are_empty(tmp_path):
 
 
 def test_close_of_a_commit_that_cannot_be_mapped_maps_nothing(tmp_path, monkeypatch):
-    """It was mapped then, and the handle stayed open where another kind of dataset had taken the path."""
+    """A bug once: it was mapped, and the handle stayed open if a dataset of another kind was at the path."""
     dataset = mn.RecordsMmap.from_generator(tmp_path / "ds", [{"text": "a"}])
     no_memory = Mock(side_effect=MemoryError)
     monkeypatch.setattr(mn.RecordsMmap, "_show", no_memory)

@@ -1,4 +1,4 @@
-"""What `flush` and `close` make durable: of which handle, and wherever the dataset is by then."""
+"""What `flush` and `close` make durable: commits of which handle, and in which directory."""
 
 import contextlib
 import fcntl
@@ -19,14 +19,14 @@ from support.power_loss import Recorder
 
 @contextlib.contextmanager
 def locked_by_another(path):
-    """Hold the lock of a dataset, as another process does."""
+    """Hold the lock of a dataset, like another process."""
     with open(path / "LOCK", "r+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def calls_of(act):
-    """The system calls by which an act changes files."""
+    """The system calls of an act that change files."""
     calls = []
     with watched(lambda call, *_: calls.append(call)):
         act()
@@ -157,11 +157,11 @@ def test_flush_of_a_reader_is_refused(path, mode):
     assert list(reader) == OLD
 
 
-# ---- when the directory is not where it was
+# ---- moved directories
 
 
 def test_close_after_the_lock_file_was_replaced_makes_earlier_commits_durable(path):
-    """A bug once: the handle forgot its un-synced commit when its next one was refused."""
+    """A bug once: the handle forgot its commit without a sync when its next one was refused."""
     texts = StringsMmap(path)
     texts.append("mine")
     os.unlink(path / "LOCK")
@@ -176,13 +176,13 @@ def test_close_after_the_lock_file_was_replaced_makes_earlier_commits_durable(pa
 
 
 @pytest.mark.parametrize("tried", [False, True])
-@pytest.mark.parametrize("anew", [False, True])
-def test_close_after_the_directory_was_moved_makes_commits_durable_there(path, tmp_path, anew, tried):
-    """A bug once: nothing was synced, neither where the dataset was nor where it had been moved to."""
+@pytest.mark.parametrize("recreated", [False, True])
+def test_close_after_the_directory_was_moved_makes_commits_durable_there(path, tmp_path, recreated, tried):
+    """A bug once: nothing was synced, neither at the old nor at the new path."""
     texts = StringsMmap(path)
     texts.append("mine")
     os.rename(path, tmp_path / "old")
-    if anew:
+    if recreated:
         StringsMmap.from_strings(path, ["new"]).close()
 
     if tried:
@@ -192,27 +192,27 @@ def test_close_after_the_directory_was_moved_makes_commits_durable_there(path, t
 
     assert durable_rows(tmp_path / "old") == len(OLD) + 1
     assert list(mn.open(tmp_path / "old")) == [*OLD, "mine"]
-    if anew:
+    if recreated:
         assert list(mn.open(path)) == ["new"]
 
 
-@pytest.mark.parametrize("anew", [False, True])
-def test_close_after_the_dataset_was_deleted_raises_nothing(path, anew):
+@pytest.mark.parametrize("recreated", [False, True])
+def test_close_after_the_dataset_was_deleted_raises_nothing(path, recreated):
     texts = StringsMmap(path)
     texts.append("mine")
     shutil.rmtree(path)
-    if anew:
+    if recreated:
         StringsMmap.from_strings(path, ["new"]).close()
 
     texts.close()
 
-    assert path.exists() == anew
-    if anew:
+    assert path.exists() == recreated
+    if recreated:
         assert list(mn.open(path)) == ["new"]
 
 
 def test_close_after_an_interrupted_close_makes_commits_durable(path):
-    """A bug once: the second one had forgotten what was to be made durable."""
+    """A bug once: the second close had forgotten what to sync."""
     texts = StringsMmap(path)
     texts.append("mine")
 
@@ -226,7 +226,7 @@ def test_close_after_an_interrupted_close_makes_commits_durable(path):
 
 
 def test_writer_beside_compactions_keeps_no_files_of_earlier_generations(path):
-    """A bug once: each generation that it had written to stayed open, and on the disk, until it was closed."""
+    """A bug once: each generation that it had written to stayed open, and on the disk, until the close."""
     texts, other = StringsMmap(path), StringsMmap(path)
     before = len(os.listdir("/dev/fd"))
 
@@ -255,7 +255,7 @@ def test_close_after_others_compacted_and_this_went_on_makes_commits_durable(pat
 
 
 class KilledBeforeSync(Recorder):
-    """A hook that kills the process when it is about to wait for what it has put in a dataset's place."""
+    """A hook that kills the process before it syncs a dataset that it has put in place."""
 
     def __call__(self, call, where, offset, size, data):
         if call in ("fdatasync", "fsync") and any(map(self.is_placed, self.calls)):
@@ -281,8 +281,8 @@ PLACED = {
 
 
 @pytest.mark.parametrize("act", PLACED)
-def test_close_waits_for_what_a_killed_process_has_put_in_the_place_of_its_commits(path, act):
-    """A bug once: a power loss brought the old dataset back, without what close() had acknowledged."""
+def test_close_syncs_what_a_killed_process_has_put_in_place_of_its_commits(path, act):
+    """A bug once: a power loss brought back the old dataset, without the commits that close() had acknowledged."""
     texts = StringsMmap(path)
     texts.append("mine")
 

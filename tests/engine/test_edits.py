@@ -1,4 +1,4 @@
-"""Edits against a plain list: samples replaced, deleted, compacted, in all kinds, by several handles."""
+"""Edits compared with a plain list: replacing, deleting and compacting, for all kinds, by several handles."""
 
 import os
 import pickle
@@ -18,7 +18,7 @@ from support.golden import GOLDEN
 from support.kinds import KINDS as STORED
 from support.kinds import plain as exact
 
-# Records have tests of their own, and a sample of several ranks cannot be replaced by any other.
+# Records are tested elsewhere, and a sample of mixed ranks cannot be replaced by just any other.
 KINDS = {name: kind for name, kind in STORED.items() if name not in ("records", "ragged-mixed")}
 
 
@@ -38,7 +38,7 @@ def plain(samples):
 
 
 def check_same(dataset, expected):
-    """Whether a dataset is a list, by all ways to read it."""
+    """Check that a dataset equals a list, in all ways to read it."""
     expected = plain(expected)
     count = len(expected)
     order = np.random.default_rng(count).permutation(count)
@@ -163,7 +163,7 @@ def test_random_edits_are_those_of_a_list(tmp_path, name, operations):
     check_same(mmap_ninja.open(tmp_path / "ds"), samples)
 
 
-def test_many_edits_reopen_as_they_were(tmp_path):
+def test_many_edits_are_the_same_after_reopening(tmp_path):
     texts = StringsMmap.from_strings(tmp_path / "ds", map(str, range(5000)))
     expected = [str(number) for number in range(5000)]
     random = np.random.default_rng(0)
@@ -180,7 +180,7 @@ def test_many_edits_reopen_as_they_were(tmp_path):
 
 
 def test_delete_across_many_replaced_samples_opens_at_once(tmp_path):
-    """A bug once: it took time quadratic in the lines, 19 s of these, each of which copied the list of all chunks."""
+    """A bug once: the time was quadratic in the lines, here 19 s, since each line copied the list of all chunks."""
     expected = np.arange(300_000)
     numbers = ArrayMmap.from_ndarray(tmp_path / "ds", expected)
     places = np.random.default_rng(0).permutation(len(expected))
@@ -242,7 +242,7 @@ def test_two_handles_edit_in_turn(tmp_path, kind):
     other = kind.cls(tmp_path / "ds")
 
     del one[0]
-    other[5] = kind.sample(77)  # sample 5 of what it saw, sample 4 of the first handle's list
+    other[5] = kind.sample(77)  # sample 5 of its snapshot, sample 4 in the first handle's list
     one[-1] = kind.sample(78)
 
     samples[5], samples[-1] = kind.sample(77), kind.sample(78)
@@ -281,7 +281,7 @@ def test_edit_after_rows_were_renumbered_raises(tmp_path, kind, renew):
         del other[7]
 
     assert plain(kind.cls(tmp_path / "ds")) == before
-    other.append(kind.sample(9))  # which speaks of no index
+    other.append(kind.sample(9))  # which needs no index
     assert plain(other) == [*before, *plain([kind.sample(9)])]
 
 
@@ -305,7 +305,7 @@ def test_edit_whose_samples_are_moved_by_the_caller_meanwhile_writes_nothing_wro
         yield "new"
 
     if edit == "replace":
-        ds[[6]] = values()  # which are read before anything begins
+        ds[[6]] = values()  # which are read before the edit begins
         expected = [*(f"text {number}" for number in range(3, 9)), "new"]
     else:
         with pytest.raises(RuntimeError, match="this thread is already changing the dataset"):
@@ -367,7 +367,7 @@ def test_order_of_a_dataset_that_others_changed_raises(tmp_path):
     assert list(StringsMmap(tmp_path / "ds")) == ["a", "b", "c"]
 
 
-# ---- schema changes beneath edits
+# ---- changes of columns below edits
 
 
 def test_ranks_widen_beneath_edits(tmp_path):
@@ -420,7 +420,7 @@ def test_compact_gives_space_back(tmp_path, kind):
     before, garbage = size(), dataset.garbage
     dataset.compact(verbose=True)
 
-    assert 0 <= before - size() - garbage <= 24 * 10  # and sums of the blocks that are gone
+    assert 0 <= before - size() - garbage <= 24 * 10  # and sums of removed blocks
     assert plain(dataset) == plain(samples[:100] + samples[2900:])
     generations = {name.rsplit("-", 1)[-1].removesuffix(".json") for name in os.listdir(tmp_path / "ds") if "-" in name}
     assert len(generations) == 1
@@ -435,13 +435,13 @@ def test_compact_without_garbage_changes_nothing(tmp_path, kind):
     assert sorted(os.listdir(tmp_path / "ds")) == before
 
 
-def test_garbage_counts_what_no_sample_needs(tmp_path):
+def test_garbage_counts_bytes_that_no_sample_needs(tmp_path):
     texts = StringsMmap.from_strings(tmp_path / "ds", ["aaaa", "bb", "c"])
 
     garbage = [texts.garbage]
-    texts[0] = "dddddd"  # the 4 bytes, and an offset
+    texts[0] = "dddddd"  # 4 bytes and an offset
     garbage.append(texts.garbage)
-    del texts[0]  # also the 6 bytes, and an offset
+    del texts[0]  # 6 more bytes and an offset
     garbage.append(texts.garbage)
 
     assert garbage == [0, 32 + 4 + 8, 2 * 32 + 4 + 8 + 6 + 8]
@@ -459,7 +459,7 @@ def test_clear_leaves_an_empty_dataset_of_the_same_columns(tmp_path, kind):
 
 
 @pytest.mark.parametrize("order", [[0, 1], [0, 1, 1], [0, 1, 3], [0, 1, -4], [0, 1, -1], [2**70, 0, 1], [[0, 1, 2]]])
-def test_order_that_is_no_permutation_raises(tmp_path, order):
+def test_order_that_is_not_a_permutation_raises(tmp_path, order):
     texts = StringsMmap.from_strings(tmp_path / "ds", ["a", "b", "c"])
 
     with pytest.raises(ValueError, match=r"ds: order: .*expected each position from 0 to 2 once, as np\.argsort gives"):
@@ -488,7 +488,7 @@ def test_memmap_of_edited_dataset_is_refused_until_compact(tmp_path):
     assert mmap_ninja.np_open_existing(tmp_path / "ds").tolist() == [[2, 3], [4, 5]]
 
 
-def test_compact_seals_what_was_mapped_writable(tmp_path):
+def test_compact_seals_an_array_that_was_mapped_writable(tmp_path):
     mmap_ninja.np_from_ndarray(tmp_path / "ds", np.arange(6).reshape(3, 2))
     array = ArrayMmap(tmp_path / "ds")
 
@@ -514,7 +514,7 @@ def test_edit_out_of_range_raises(tmp_path, kind, key):
 
 
 @pytest.mark.parametrize("key", ["a", 1.0, None, True, (0, 1), {0}, [0.5], [[0]]])
-def test_edit_by_what_is_no_index_raises(tmp_path, key):
+def test_edit_by_an_invalid_index_raises(tmp_path, key):
     texts = StringsMmap.from_strings(tmp_path / "ds", ["a", "b"])
 
     with pytest.raises((TypeError, IndexError), match="index"):
@@ -557,7 +557,7 @@ EDITS = [
 
 
 @pytest.mark.parametrize("edit", EDITS)
-def test_edit_of_what_is_read_only_raises(tmp_path, edit):
+def test_edit_of_a_read_only_handle_raises(tmp_path, edit):
     texts = StringsMmap.from_strings(tmp_path / "ds", ["a", "b"])
     closed = StringsMmap(tmp_path / "ds")
     closed.close()
@@ -604,7 +604,7 @@ def test_moving_samples_names_compact(tmp_path, call):
 @pytest.mark.parametrize("index", [0, 1, -1])
 @pytest.mark.parametrize("kind", ["strings", "bytes"])
 def test_pop_of_a_sample_that_another_handle_replaced_deletes_what_it_returns(tmp_path, kind, index):
-    """A bug once: it returned the sample that its handle showed, and deleted the one that had replaced it."""
+    """A bug once: it returned the sample that its handle showed, but deleted its replacement."""
     samples = KINDS[kind].samples(3, 1)
     dataset = KINDS[kind].build(tmp_path / "ds", 3, 1)
     other = mmap_ninja.open(tmp_path / "ds")
@@ -623,7 +623,7 @@ def test_pop_of_a_sample_that_another_handle_replaced_deletes_what_it_returns(tm
 
 @pytest.fixture
 def edited(tmp_path):
-    """A dataset with edits, that are durable."""
+    """A dataset with durable edits."""
     texts = StringsMmap.from_strings(tmp_path / "ds", ["a", "bb", "ccc", "dddd"])
     del texts[1]
     texts[0] = "new"

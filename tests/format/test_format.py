@@ -1,4 +1,4 @@
-"""The files on disk are what docs/format.md says, held against a reader that knows nothing but that page."""
+"""The files are as docs/format.md specifies, compared with a reader that only follows that page."""
 
 import json
 import re
@@ -134,7 +134,7 @@ def test_two_writers_in_turn_keep_digest_and_sums_right(tmp_path):
     assert len(reference_reader.read(tmp_path / "ds")) == 41
 
 
-def test_hex_dump_of_the_page_is_what_is_written(tmp_path, monkeypatch):
+def test_hex_dump_of_the_page_matches_the_written_bytes(tmp_path, monkeypatch):
     monkeypatch.setattr(uuid, "uuid4", lambda: uuid.UUID(bytes=bytes(range(16))))
     StringsMmap.from_strings(tmp_path / "ds", ["ninja", "né"]).close()
     page = FORMAT_PAGE.read_text()
@@ -151,7 +151,7 @@ def test_hex_dump_of_the_page_is_what_is_written(tmp_path, monkeypatch):
         cells = [cell for line in dump.splitlines() for cell in line.split("  ", 1)[1].split("  |")[0].split()]
         written = (tmp_path / "ds" / name).read_bytes()[int(offset) :]
         assert len(cells) == (256 if name == "COMMIT" else len(written))
-        # ".." stands for what differs from machine to machine: boot id, device, inode, and the checksum over them
+        # ".." is for bytes that differ between machines: boot id, device, inode, and the checksum over them
         different = [at for at, cell in enumerate(cells) if cell not in ("..", f"{written[at]:02x}")]
         assert different == [], name
     assert (tmp_path / "ds" / "meta-1.json").read_text() == meta

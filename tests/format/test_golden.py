@@ -1,4 +1,4 @@
-"""Directories that the first writer of each format version has made, once: they are read for ever, bit by bit."""
+"""Directories from the first writer of each format version: they must stay readable, with every bit the same."""
 
 import hashlib
 import shutil
@@ -22,7 +22,7 @@ COLUMNS = {
     "image": Ragged(np.uint8, nullable=True),
     "inner": {"box": Array((2, 2), np.float32), "extra": Json(), "score": Scalar(np.float64, nullable=True)},
 }
-# name: (class, options of its build, samples). tests/golden/make_format_1.py says what was done with them.
+# name: (class, options of the build, samples). tests/golden/make_format_1.py made them.
 FORMAT_1 = {
     "strings": (StringsMmap, {"metadata": {"language": "de"}}, ["first", "", "größer: äöü", "四", "🥷", "last\n"]),
     "strings-blocks": (StringsMmap, {}, ["first", "0123456789" * 6600, "end"]),
@@ -63,14 +63,14 @@ FORMAT_1 = {
 
 
 def in_the_readers_form(value):
-    """A sample as the reference reader gives it: arrays as their shape and bytes."""
+    """A sample as the reference reader returns it: arrays as shape and bytes."""
     if isinstance(value, dict):
         return {key: in_the_readers_form(inner) for key, inner in value.items()}
     return (value.shape, value.tobytes()) if isinstance(value, np.ndarray | np.generic) else value
 
 
 def manifest(folder):
-    """The checksums of all files of format 1, as `sha256sum` writes them."""
+    """The checksums of all files of format 1, in the form of `sha256sum`."""
     files = sorted(file for file in folder.glob("format-1-*/*") if file.is_file())
     return [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.relative_to(folder)}" for file in files]
 

@@ -1,4 +1,4 @@
-"""How long each file of a generation is: the rule of the format, and the kernel's, which must agree."""
+"""The lengths of a generation's files: the rules in Python and in the kernel must agree."""
 
 import pytest
 from hypothesis import given
@@ -43,7 +43,7 @@ def test_kernel_refuses_lengths_that_no_file_has(length, number):
 
 
 def test_lengths_of_a_generation_follow_its_files():
-    """Three texts of a million bytes in all, with two edits: 15 blocks of the payload are complete."""
+    """Three texts with a million bytes in total, and two edits: 15 blocks of the payload are complete."""
     meta = new_meta("strings", 1, bytes(16), first_columns("strings"), {})
 
     found = extents(meta.rules, 3, 2, [10**6, 0, 0, 0])

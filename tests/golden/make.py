@@ -1,4 +1,4 @@
-"""Write the golden directories of the installed mmap_ninja 0.x beside this file, once; README.md says how."""
+"""Write the golden directories of the installed mmap_ninja 0.x beside this file, once; see README.md."""
 
 import json
 import sys
@@ -13,7 +13,7 @@ from mmap_ninja.ragged import RaggedMmap
 
 VERSION = mmap_ninja.__version__
 FOLDER = Path(__file__).parent
-StringsMmap = getattr(string, "StringsMmap", None) or string.StringsMmmap  # as 0.2.0 spells it
+StringsMmap = getattr(string, "StringsMmap", None) or string.StringsMmmap  # the spelling of 0.2.0
 
 TEXTS = ["first", "", "dritter: äöü", "四", "🥷", "last\n"]
 LONGER = [f"review {number} of a film that was not {'so ' * (number % 7)}bad" for number in range(24)]
@@ -56,7 +56,7 @@ def strings(path):
 def strings_empty(path):
     try:
         StringsMmap.from_strings(path, ["", ""])
-    except ValueError:  # it has written all when it fails to map no bytes
+    except ValueError:  # it fails to map an empty file, but has written everything
         return of_strings(["", ""])
     raise AssertionError
 
@@ -88,7 +88,7 @@ def array_f(path):
 
 
 def array_f_extended(path):
-    """Garbled by the extension: expected is what 0.x reads."""
+    """Garbled by the extension: 0.x reads it like this."""
     arrays.extend(arrays.from_ndarray(path, np.asfortranarray(MATRIX)), MATRIX[:2])
     return of_array(arrays.open_existing(path))
 
@@ -110,7 +110,7 @@ def array_1d(path):
 
 
 def array_big_endian(path):
-    """Read with its bytes swapped, as by 0.x."""
+    """Read with swapped bytes, as by 0.x."""
     arrays.from_ndarray(path, np.array([1, 2], ">i4"))
     return of_array(np.array([1 << 24, 2 << 24], "<i4"))
 
@@ -169,7 +169,7 @@ def ragged_keys(path):
 
 
 def ragged_rank_changed(path):
-    """A 2-D sample after a first batch of 1-D ones: it failed, after it had written all but the shape."""
+    """A 2-D sample after a first batch of 1-D ones: it failed after writing all but the shape."""
     try:
         RaggedMmap.from_lists(path, RAGGED_1D).append(np.ones((2, 2), np.int16))
     except AssertionError:

@@ -1,4 +1,4 @@
-"""Write the golden directories of format version 1 beside this file, once; README.md says how."""
+"""Write the golden directories of format version 1 beside this file, once; see README.md."""
 
 import shutil
 import sys
@@ -25,7 +25,7 @@ def main():
             del dataset[0]
             dataset.flush()
             dataset.append(samples[-1])
-            # Before it is closed: only a digest vouches for the last commit.
+            # Before closing, so that only a digest covers the last commit.
             shutil.copytree(path, out)
             dataset.close()
     (FOLDER / "format-1.sha256").write_text("\n".join(manifest(FOLDER)) + "\n")

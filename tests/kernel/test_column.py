@@ -1,4 +1,4 @@
-"""The kernel's column, made of what it cannot be made of: an error, never the end of the process."""
+"""The kernel's column, from wrong arguments: an error, but never the end of the process."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The kernel's checksums and text codec against independent ones: google-crc32c, xxhash, CPython."""
+"""The kernel's checksums and text codec, compared with google-crc32c, xxhash and CPython."""
 
 import google_crc32c
 import numpy as np
@@ -24,7 +24,7 @@ def test_crc32c_matches_google_crc32c(data):
 
 @pytest.fixture(scope="module")
 def decoder(tmp_path_factory):
-    """Gives raw bytes to the kernel's decoder: a text dataset whose payload is overwritten in place."""
+    """Passes raw bytes to the kernel's decoder, through a text dataset whose payload is overwritten in place."""
     path = tmp_path_factory.mktemp("decoder") / "ds"
     room = 1 << 16
     StringsMmap.from_strings(path, ["x" * room])

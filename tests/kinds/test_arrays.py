@@ -1,4 +1,4 @@
-"""Arrays of one shape: NumPy's indexing, dtypes, memory layouts, batches, other libraries' protocols."""
+"""Arrays of one shape: NumPy's indexing, dtypes, memory layouts, batches, protocols of other libraries."""
 
 import ctypes
 import pickle
@@ -95,7 +95,7 @@ def test_dtype_of_ml_dtypes_round_trips(tmp_path, name):
     ],
     ids=str,
 )
-def test_dtype_that_has_no_bytes_is_refused(tmp_path, dtype):
+def test_dtype_without_bytes_is_refused(tmp_path, dtype):
     with pytest.raises(TypeError, match=r"ds.*(holds Python objects|has an item size of 0 bytes)"):
         ArrayMmap.from_generator(tmp_path / "ds", [], dtype=dtype)
 
@@ -334,7 +334,7 @@ def test_index_count_and_in_compare_whole_samples(tmp_path):
         stored.index([2, 1])
 
 
-def test_structured_samples_are_not_equal_to_what_cannot_be_compared(tmp_path):
+def test_structured_samples_are_not_equal_to_incomparable_values(tmp_path):
     pair = np.dtype([("a", np.int32), ("b", np.float64)])
     stored = ArrayMmap.from_ndarray(tmp_path / "ds", np.zeros(3, pair))
 
@@ -344,7 +344,7 @@ def test_structured_samples_are_not_equal_to_what_cannot_be_compared(tmp_path):
 
 
 def test_dlpack_of_edited_samples_gives_the_samples(tmp_path):
-    """Bug: they came as they lie in the file, deleted and replaced ones too."""
+    """A bug once: they were exported as in the file, including deleted and replaced ones."""
     images = ArrayMmap.from_ndarray(tmp_path / "ds", np.arange(12).reshape(6, 2))
     del images[1]
     images[3] = [70, 80]
@@ -363,7 +363,7 @@ def test_array_protocol_copies_only_when_asked(numbers):
 
 
 def test_dlpack_hands_over_memory_that_may_be_written_to(numbers):
-    """A bug once: PyTorch wrote to the read-only map, and the process died."""
+    """A bug once: PyTorch wrote to the read-only map, which killed the process."""
     for exporter in (numbers, numbers.select([1, 0]), numbers.select(slice(0)), ArrayMmap(numbers.path, "r")):
         received = np.from_dlpack(exporter)
         assert same(received, np.asarray(exporter))
@@ -375,7 +375,7 @@ def test_dlpack_hands_over_memory_that_may_be_written_to(numbers):
 
 
 def as_writable(array):
-    """The same memory, whatever NumPy thinks of it: what a library does that knows no read-only arrays."""
+    """The same memory, but writable: as a library does that has no read-only arrays."""
     memory = (ctypes.c_char * array.nbytes).from_address(array.ctypes.data)
     return np.frombuffer(memory, array.dtype).reshape(array.shape)
 
@@ -393,7 +393,7 @@ def test_pickled_handle_and_views_come_back(numbers):
         assert same(np.asarray(pickle.loads(data)), np.asarray(handle))
 
 
-def test_handles_and_views_tell_what_they_are(numbers):
+def test_handles_and_views_have_a_clear_repr(numbers):
     assert (numbers.shape, numbers.ndim, numbers.size, numbers.nbytes) == ((5, 3, 4), 3, 60, 240)
     assert repr(numbers) == f"ArrayMmap('{numbers.path}', 5 samples, 240 bytes)"
     view = numbers.select([0, 1])
@@ -419,7 +419,7 @@ def test_independent_reader_reads_the_files(tmp_path):
 
 
 def test_array_beyond_4_gib_is_read(tmp_path):
-    """Sparse: the file says 3 * 2^31 elements, of which only the last sample is written."""
+    """The file is sparse: it has 3 * 2^31 elements, but only the last sample is written."""
     row = 1 << 20
     stored = ArrayMmap.from_ndarray(tmp_path / "ds", np.zeros((1, row), np.uint8), durability="process")
     grow_sparse(tmp_path / "ds", rows := 6 * 1024)
@@ -431,7 +431,7 @@ def test_array_beyond_4_gib_is_read(tmp_path):
 
 
 def grow_sparse(path, rows):
-    """Make a dataset of one sample one of many, all holes but the last, which is full of ones."""
+    """Extend a dataset of one sample by holes; only the last sample is written, with ones."""
     from support.faults import change_slots  # noqa: PLC0415 - only here
 
     size = (path / "c0.data-1").stat().st_size
@@ -449,7 +449,7 @@ def grow_sparse(path, rows):
 
 
 def test_batch_is_of_the_snapshot_that_its_indices_were_resolved_in(tmp_path):
-    """Indices whose code moved the handle to smaller samples made a batch that overran its memory."""
+    """A bug once: indices whose code moved the handle to smaller samples made a batch overrun its memory."""
 
     class Indices:
         def __len__(self):
@@ -469,7 +469,7 @@ def test_batch_is_of_the_snapshot_that_its_indices_were_resolved_in(tmp_path):
 
 
 def test_handle_on_a_dataset_that_was_emptied_has_no_shape(tmp_path):
-    """The shape of the replaced samples stayed."""
+    """A bug once: the shape of the replaced samples stayed."""
     images = ArrayMmap.from_ndarray(tmp_path / "ds", np.ones((3, 2)))
     ArrayMmap.from_generator(tmp_path / "ds", [])
 
@@ -481,7 +481,7 @@ def test_handle_on_a_dataset_that_was_emptied_has_no_shape(tmp_path):
 
 @pytest.mark.parametrize("values", [np.array(["a", "abc"]), np.array([b"", b"ab"]), np.array([1, 2], ">i4")])
 def test_array_gives_an_empty_dataset_its_own_dtype(tmp_path, values):
-    """The dtype was that of its first scalar: 'abc' did not fit after 'a', and the byte order was lost."""
+    """A bug once: the dtype was that of its first scalar, so 'abc' did not fit after 'a', and byte order was lost."""
     stored = ArrayMmap(tmp_path / "ds")
 
     stored.extend(values)
@@ -490,8 +490,8 @@ def test_array_gives_an_empty_dataset_its_own_dtype(tmp_path, values):
     assert stored[:].tolist() == values.tolist()
 
 
-def test_count_while_another_thread_moves_the_handle_to_other_shapes_compares_what_it_looked_at(tmp_path, monkeypatch):
-    """A bug once: the shape was that of one commit, the samples those of another, which NumPy could not compare."""
+def test_count_while_another_thread_moves_the_handle_to_other_shapes_compares_one_snapshot(tmp_path, monkeypatch):
+    """A bug once: the shape was from one commit, the samples from another, which NumPy could not compare."""
     array = ArrayMmap.from_ndarray(tmp_path, np.zeros((2, 3)))
     column_of = array_reading.column_of
 

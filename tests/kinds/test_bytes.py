@@ -1,4 +1,4 @@
-"""`BytesMmap` against a plain list."""
+"""`BytesMmap` compared with a plain list."""
 
 import pytest
 from hypothesis import given

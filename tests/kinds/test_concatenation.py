@@ -1,4 +1,4 @@
-"""Datasets one after the other, as one list; and parts of one."""
+"""Concatenated datasets, and splits of one."""
 
 import pickle
 
@@ -14,7 +14,7 @@ NAMES = ["a", "b", "c"]
 
 @pytest.fixture
 def texts(tmp_path):
-    """Three datasets of strings, one of them empty, and all samples."""
+    """Three datasets of strings, one of them empty, and a list of all samples."""
     parts = [
         StringsMmap.from_strings(tmp_path / name, [f"{name}{k}" for k in range(count)])
         for name, count in zip(NAMES, (4, 0, 7), strict=True)
@@ -63,7 +63,7 @@ def test_views_of_concat_are_lists_again(texts):
     assert in_child(lambda: list(pickle.loads(pickle.dumps(both)))) == expected
 
 
-def test_concat_keeps_what_its_parts_saw(tmp_path, texts):
+def test_concat_keeps_the_snapshots_of_its_parts(tmp_path, texts):
     both, expected = texts
 
     StringsMmap(tmp_path / "a").append("more")
@@ -105,7 +105,7 @@ def test_concat_of_ragged_arrays_and_records(tmp_path):
     assert many[1:4][2]["n"] == 10
 
 
-def test_what_does_not_go_together_is_refused(tmp_path, texts):
+def test_incompatible_parts_are_refused(tmp_path, texts):
     rows = RaggedMmap.from_lists(tmp_path / "rows", [[1]])
     one = RecordsMmap.from_columns(tmp_path / "one", {"n": [1]})
     other = RecordsMmap.from_columns(tmp_path / "other", {"m": [1]})
@@ -163,7 +163,7 @@ def test_split_of_concat_and_of_records(tmp_path, texts):
 
 
 @pytest.mark.parametrize("fractions", [[], [-0.1, 0.5], [0.6, 0.6], [float("nan")], [[0.5]]])
-def test_fractions_that_cannot_be_are_refused(tmp_path, fractions):
+def test_invalid_fractions_are_refused(tmp_path, fractions):
     texts = StringsMmap.from_strings(tmp_path / "ds", ["a"])
 
     with pytest.raises(ValueError, match="fractions .*: expected numbers of at least 0 that add up to at most 1"):

@@ -1,4 +1,4 @@
-"""Nothing, and samples of nothing: datasets of no samples, and samples of no bytes."""
+"""Datasets without samples, and samples without bytes."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from support.reads import check_is
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_dataset_of_no_samples_is_an_empty_list(tmp_path, kind):
+def test_dataset_without_samples_is_an_empty_list(tmp_path, kind):
     stored, sample = KINDS[kind], KINDS[kind].sample(3)
     dataset = stored.store(tmp_path / "ds", [])
 

@@ -1,4 +1,4 @@
-"""Every key in every operation of every sequence, against what a plain list says."""
+"""Every key in every operation of every sequence, compared with a plain list."""
 
 import operator
 
@@ -17,7 +17,7 @@ RECORDS = [{"text": text, "row": row} for text, row in zip(TEXTS, RAGGED, strict
 
 
 class Tensor:
-    """What is to Python as a tensor of PyTorch's is: it has `__index__`, whatever its dimensions."""
+    """Like a PyTorch tensor, it has `__index__` for any dimensions."""
 
     def __init__(self, values, dtype=np.int64):
         self._values = np.asarray(values, dtype)
@@ -41,7 +41,7 @@ class Index:
         return self._value
 
 
-# By name: a key, and the indices that it is a list of; or the one index that it is; or the exceptions that it raises.
+# By name: a key, and its list of indices, or its single index, or the exceptions that it raises.
 KEYS = {
     "int": (3, 3),
     "first": (0, 0),
@@ -125,7 +125,7 @@ def windows(path, **options):
     return RaggedMmap.from_lists(path, [np.concatenate(ARRAYS)]).windows(3, **options)
 
 
-# By name: what makes the sequence, and the list that it is.
+# By name: a function that makes a sequence and the equal list.
 DATASETS = {
     "strings": (lambda path: StringsMmap.from_strings(path, TEXTS), TEXTS),
     "bytes": (lambda path: BytesMmap.from_generator(path, map(str.encode, TEXTS)), [text.encode() for text in TEXTS]),
@@ -159,7 +159,7 @@ SEQUENCES = DATASETS | {
     ),
     "wrapped": (lambda path: Wrapped(StringsMmap.from_strings(path, TEXTS), lambda text: text), TEXTS),
 }
-FOLLOWS_NUMPY = {"array"}  # in brackets, where NumPy knows what a list does not
+FOLLOWS_NUMPY = {"array"}  # in brackets, where NumPy accepts more than a list
 HAS_NAMES = {"records", "concat of records"}
 BATCHES = ("take", "__getitems__", "select")
 LACKS = {"shapes": BATCHES, "wrapped": BATCHES, "windows": {"select"}, "windows within samples": {"select"}}
@@ -167,13 +167,13 @@ LACKS = {"shapes": BATCHES, "wrapped": BATCHES, "windows": {"select"}, "windows 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """All sequences, for tests that change none."""
+    """All sequences, for tests that change nothing."""
     return {name: make(tmp_path_factory.mktemp("made") / "ds") for name, (make, _) in SEQUENCES.items()}
 
 
 @pytest.fixture(params=DATASETS)
 def dataset(request, tmp_path):
-    """A dataset of its own for each test, and the list that it is."""
+    """A new dataset for each test, and the equal list."""
     make, expected = DATASETS[request.param]
     return make(tmp_path / "ds"), list(expected)
 
@@ -222,7 +222,7 @@ def test_brackets_match_a_list(made, name, key):
 @pytest.mark.parametrize("key", KEYS)
 def test_batches_match_a_list(made, name, operation, key):
     call, expected, (key, meaning) = getattr(made[name], operation), SEQUENCES[name][1], KEYS[key]
-    if isinstance(key, tuple):  # several indices here, where there are no dimensions
+    if isinstance(key, tuple):  # several indices, since there are no dimensions here
         meaning = list(key)
     elif isinstance(meaning, int):
         meaning = TypeError
@@ -234,7 +234,7 @@ def test_batches_match_a_list(made, name, operation, key):
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_prefetch_takes_what_take_does(made, key):
+def test_prefetch_accepts_the_same_as_take(made, key):
     key, meaning = KEYS[key]
 
     for name in DATASETS:
@@ -277,7 +277,7 @@ def test_wrong_keys_edit_nothing(made, name, key):
 
 
 @pytest.mark.parametrize("key", [name for name in WRONG if name != "past 64 bits"])
-def test_every_sequence_says_the_same_of_a_wrong_key(made, key):
+def test_every_sequence_raises_the_same_for_a_wrong_key(made, key):
     key, meaning = KEYS[key]
     messages = set()
 
@@ -291,7 +291,7 @@ def test_every_sequence_says_the_same_of_a_wrong_key(made, key):
 
 
 def test_indices_far_below_select_nothing(tmp_path):
-    """A bug once: select([-11]) of ten samples was sample 9, as both Python and the kernel counted it from the end."""
+    """A bug once: select([-11]) of ten samples was sample 9, since Python and the kernel both counted from the end."""
     texts = StringsMmap.from_strings(tmp_path / "ds", TEXTS)
 
     with pytest.raises(IndexError, match=r"^index -6 is out of range for 5 samples$"):

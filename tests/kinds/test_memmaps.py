@@ -1,4 +1,4 @@
-"""The functions for arrays that 0.x had: memmaps that may be written to, and how honest sums stay about it."""
+"""The functions of 0.x for arrays: writable memmaps, and what becomes of checksums."""
 
 import itertools
 
@@ -60,7 +60,7 @@ def test_append_and_extend_find_the_dataset_by_the_file_name(tmp_path):
     ],
 )
 def test_extending_with_something_else_raises(tmp_path, added, error, message):
-    """0.9 cast silently."""
+    """In 0.9 they were cast silently."""
     memmap = mn.np_from_ndarray(tmp_path / "ds", NUMBERS)
 
     with pytest.raises(error, match=message):
@@ -152,7 +152,7 @@ def test_wrong_paths_raise(tmp_path):
         mn.np_from_ndarray(tmp_path / "scalar", 5)
 
 
-def test_open_existing_gives_what_0_9_gave(tmp_path):
+def test_open_existing_returns_the_same_as_0_9(tmp_path):
     mn.np_from_ndarray(tmp_path / "array", NUMBERS)
     mn.RaggedMmap.from_lists(tmp_path / "ragged", [[1, 2], [3]])
     mn.StringsMmap.from_strings(tmp_path / "strings", ["a", "b"])
@@ -166,7 +166,7 @@ def test_open_existing_gives_what_0_9_gave(tmp_path):
     assert list(itertools.islice(wrapped[2], 5)) == [1, 1]
 
 
-def test_wrapped_copies_unless_told_otherwise():
+def test_wrapped_copies_by_default():
     def add(sample):
         sample += 1
         return sample

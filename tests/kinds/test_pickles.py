@@ -1,4 +1,4 @@
-"""Pickles: a handle comes back to the commit that it showed, or says why not."""
+"""Pickles: a handle shows the same commit again, or raises."""
 
 import multiprocessing
 import os
@@ -108,8 +108,8 @@ def test_pickle_after_any_change_is_exact_or_stale(path, act):
         (RecordsMmap, {"a": 1}),
     ],
 )
-def test_pickle_of_a_handle_on_a_path_with_nothing_there_is_one_again(tmp_path, kind, sample):
-    """A bug once: that of a records handle could be made, but not loaded."""
+def test_pickle_of_a_handle_on_a_vacant_path_is_empty_again(tmp_path, kind, sample):
+    """A bug once: a records handle could be pickled, but not unpickled."""
     again = pickle.loads(pickle.dumps(kind(tmp_path / "ds")))
 
     assert type(again) is kind
@@ -123,7 +123,7 @@ def test_pickle_of_a_handle_on_a_path_with_nothing_there_is_one_again(tmp_path, 
 
 RECORDS = [{"text": f"text {number}", "tokens": np.arange(number, dtype=np.int32)} for number in range(6)]
 
-# What is taken from a dataset, and the paths that it says.
+# Parts of a dataset, and their paths.
 PARTS = {
     "dataset": (lambda ds: ds, lambda ds: [ds.path]),
     "view": (lambda ds: ds.select(slice(1, None, 2)), lambda view: [view.path]),
@@ -142,7 +142,7 @@ def listed(samples):
 
 @pytest.fixture
 def relative(tmp_path, monkeypatch):
-    """A dataset that was opened by a relative path; there is another one at this path from the folder `elsewhere`."""
+    """A dataset opened by a relative path; from the folder `elsewhere`, the same path leads to another one."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "elsewhere").mkdir()
     with watched(unsynced()):
@@ -154,10 +154,10 @@ def relative(tmp_path, monkeypatch):
     ("when", "place"), [("taken before", "elsewhere"), ("taken afterwards", "elsewhere"), ("taken afterwards", "gone")]
 )
 @pytest.mark.parametrize("part", PARTS)
-def test_pickle_of_what_was_opened_by_a_relative_path_survives_another_working_directory(
+def test_pickle_of_a_handle_with_a_relative_path_survives_another_working_directory(
     tmp_path, monkeypatch, relative, part, when, place
 ):
-    """A bug once: views were of the working directory at the time when they were taken."""
+    """A bug once: views used the working directory at the time when they were made."""
     take, paths_of = PARTS[part]
     expected, before = listed(take(relative)), take(relative)
 
@@ -174,7 +174,7 @@ def test_pickle_of_what_was_opened_by_a_relative_path_survives_another_working_d
 
 
 def test_reads_in_a_working_directory_that_was_deleted_are_as_before(tmp_path, monkeypatch, relative):
-    """A bug once: to read backwards takes a view, which asked where the process is."""
+    """A bug once: reading backwards makes a view, which needed the working directory."""
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
     os.rmdir(tmp_path / "gone")

@@ -104,7 +104,7 @@ def test_independent_reader_reads_the_files(tmp_path, name):
 
 
 def test_new_rank_sums_the_new_shapes_and_forgets_the_old_ones(tmp_path):
-    samples = [np.full((1, 2), k, np.int32) for k in range(9000)]  # more than a block of payload, offsets and shapes
+    samples = [np.full((1, 2), k, np.int32) for k in range(9000)]  # more than one block of payload, offsets and shapes
     stored = RaggedMmap.from_generator(tmp_path / "ds", samples)
 
     stored.append(np.int32(5))
@@ -116,7 +116,7 @@ def test_new_rank_sums_the_new_shapes_and_forgets_the_old_ones(tmp_path):
 
 
 def test_new_rank_keeps_all_that_was_there(tmp_path):
-    """0.9 lost the dataset here: it wrote the data, then failed on the shape."""
+    """0.9 lost the dataset here: it wrote the data, and then failed at the shape."""
     stored = RaggedMmap.from_lists(tmp_path / "ds", SAMPLES["1-D"])
     reader, sample = RaggedMmap(tmp_path / "ds"), stored[0]
 
@@ -145,7 +145,7 @@ def test_two_writers_of_different_ranks_both_get_through(tmp_path):
 
 
 def test_build_whose_dataset_is_replaced_changes_nothing_of_the_new_one(tmp_path):
-    """The first batch gave its columns to the dataset that another process had put in the place of the build's."""
+    """A bug once: the first batch set the columns of the dataset by which another process had replaced the build."""
 
     def source():
         RaggedMmap.from_generator(tmp_path / "ds", [], if_exists="replace")
@@ -155,7 +155,7 @@ def test_build_whose_dataset_is_replaced_changes_nothing_of_the_new_one(tmp_path
         RaggedMmap.from_generator(tmp_path / "ds", source())
 
     assert len(RaggedMmap(tmp_path / "ds")) == 0
-    assert RaggedMmap(tmp_path / "ds").dtype is None  # not ==: NumPy takes None for float64
+    assert RaggedMmap(tmp_path / "ds").dtype is None  # not ==, since NumPy treats None as float64
 
 
 def test_threads_append_different_ranks(tmp_path):
@@ -358,7 +358,7 @@ def test_index_count_and_in_compare_whole_samples(tmp_path):
         assert missing not in stored
 
 
-def test_structured_samples_are_not_equal_to_what_cannot_be_compared(tmp_path):
+def test_structured_samples_are_not_equal_to_incomparable_values(tmp_path):
     pair = np.dtype([("a", np.int32), ("b", np.float64)])
     stored = RaggedMmap.from_lists(tmp_path / "ds", [np.zeros((), pair), np.zeros(1, pair)])
 
@@ -434,7 +434,7 @@ def test_wrapper_may_close_its_handle_and_raise(rows):
     ],
 )
 def test_sample_that_does_not_fit_raises_and_stores_nothing(tmp_path, sample, message):
-    """0.9 stored [300, -1] as [44, 255]."""
+    """In 0.9, [300, -1] was stored as [44, 255]."""
     stored = RaggedMmap.from_lists(tmp_path / "ds", [np.array([1], np.uint8)])
 
     with pytest.raises(TypeError, match=f"sample 1: .*{message}"):
@@ -519,7 +519,7 @@ def test_damaged_extent_raises_on_access(tmp_path, extent):
 
 
 def test_offsets_beyond_2_to_31_elements_are_read(tmp_path):
-    """Sparse: 5 * 2^30 elements of 4 bytes, nearly all of them holes."""
+    """The file is sparse: 5 * 2^30 elements of 4 bytes, nearly all of them holes."""
     stored = RaggedMmap.from_lists(tmp_path / "ds", [np.arange(3, dtype=np.int32)], durability="process")
     stored.close()
     total = 5 << 30
@@ -564,12 +564,12 @@ def make_sample(index):
     return np.full((1,) * (1 + index // 150), index)
 
 
-# ---- handles that move while they are read
+# ---- handles that move during reads
 
 
 @pytest.mark.parametrize("batch", ["take", "iteration", "slice"])
 def test_wrapper_that_moves_its_handle_to_another_dtype_changes_no_sample(tmp_path, batch):
-    """The rest of the batch was read as the new dtype from the old map, past the end of its memory."""
+    """A bug once: the rest of the batch was read with the new dtype from the old map, past the end of its memory."""
     read = {"take": lambda ds: ds.take(range(5)), "iteration": list, "slice": lambda ds: ds[:]}[batch]
 
     def move(sample):
@@ -588,7 +588,7 @@ def test_wrapper_that_moves_its_handle_to_another_dtype_changes_no_sample(tmp_pa
 
 
 def test_reader_in_another_thread_sees_no_shape_of_a_generation_that_is_half_shown(tmp_path):
-    """While a new rank was appended, other threads saw samples without their dimensions."""
+    """A bug once: while a new rank was appended, other threads saw samples without their dimensions."""
     rows = RaggedMmap.from_lists(tmp_path / "ds", [np.arange(6).reshape(2, 3)] * 8)
     seen, over = set(), threading.Event()
 
@@ -614,7 +614,7 @@ def test_reader_in_another_thread_sees_no_shape_of_a_generation_that_is_half_sho
 
 
 def test_handle_on_a_dataset_that_was_emptied_has_no_dtype(rows):
-    """The dtype of the replaced samples stayed, and windows of it divided by zero."""
+    """A bug once: the dtype of the replaced samples stayed, and windows divided by zero."""
     RaggedMmap.from_lists(rows.path, [])
 
     rows.refresh()
@@ -625,7 +625,7 @@ def test_handle_on_a_dataset_that_was_emptied_has_no_dtype(rows):
 
 
 def test_padding_is_of_the_dtype_of_the_samples_that_are_padded(tmp_path):
-    """A handle that moved to another dtype meanwhile read the value to fill with past its end."""
+    """A bug once: a handle that moved to another dtype meanwhile read past the end of the padding value."""
 
     class Value:
         def __array__(self, dtype=None, copy=None):

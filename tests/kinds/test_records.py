@@ -1,4 +1,4 @@
-"""Records against a plain list of dicts: made, read, edited, by column and by sample."""
+"""Records compared with a plain list of dicts: created, read and edited, by column and by sample."""
 
 import dataclasses
 import json
@@ -43,7 +43,7 @@ def sample(number):
 
 
 def plain(value):
-    """A sample, or what else has arrays in it, as values that can be compared."""
+    """A sample, or any value with arrays, as values that can be compared."""
     if isinstance(value, dict):
         return {key: plain(inner) for key, inner in value.items()}
     if isinstance(value, np.ma.MaskedArray | np.ndarray | np.generic):
@@ -64,12 +64,12 @@ def flat(value, prefix=""):
 
 @pytest.fixture
 def records(tmp_path):
-    """Twelve samples of all kinds of columns."""
+    """A dataset of twelve samples with all types of columns."""
     return RecordsMmap.from_generator(tmp_path / "ds", map(sample, range(12)), columns=COLUMNS, batch_size=5)
 
 
 def check_same(dataset, expected):
-    """Whether a dataset is a list of these samples, by all ways to read it."""
+    """Check that a dataset equals a list of samples, in all ways to read it."""
     wanted = plain(expected)
     order = np.random.default_rng(len(wanted)).permutation(len(wanted))
 
@@ -164,8 +164,8 @@ def test_index_and_count_compare_whole_samples(records):
     assert records["blob"].index(None, 1) == 3
     assert records["meta.extra"].index({"tags": ["5"], "none": None}) == 5
     assert b"" in records["blob"]
-    assert records["blob"].index(b"") == 5  # not the nulls, which are empty in the files
-    assert {"none": None, "tags": ["5"]} in records["meta.extra"]  # as dicts compare, not as texts
+    assert records["blob"].index(b"") == 5  # not a null, which is also empty in the files
+    assert {"none": None, "tags": ["5"]} in records["meta.extra"]  # compared as dicts, not as texts
     assert 0.0 in records["meta.score"]
     assert records["meta.score"].count(None) == 3
     for fields in ({"label": 7.5}, {"label": "a"}, {"label": None}, {"image": [[1], [2, 3]]}, {"image": ["a"]}):
@@ -260,7 +260,7 @@ def test_mode_c_gives_owned_arrays(records, tmp_path):
     assert not records[1]["image"].flags.writeable
 
 
-# ---- how samples come in
+# ---- forms of samples
 
 
 @dataclasses.dataclass
@@ -311,7 +311,7 @@ def test_columns_are_those_of_the_first_sample(tmp_path):
     )
 
 
-def test_empty_lists_are_what_the_next_ones_are(tmp_path):
+def test_empty_lists_get_the_type_of_the_next_ones(tmp_path):
     samples = [{"b": [], "c": {"d": []}, "u": []}, {"b": ["x"], "c": {"d": [1.5]}, "u": [[1], [2, 3]]}]
 
     dataset = RecordsMmap.from_generator(tmp_path / "ds", samples)
@@ -361,7 +361,7 @@ def test_from_indexable_stores_them_in_order(tmp_path, n_jobs):
     check_same(dataset, list(map(sample, range(30))))
 
 
-def test_interrupted_build_goes_on_after_its_last_sample(tmp_path):
+def test_interrupted_build_continues_after_its_last_sample(tmp_path):
     def interrupted():
         yield from map(sample, range(7))
         raise RuntimeError("source")
@@ -420,11 +420,11 @@ def test_compressed_columns_read_as_others(tmp_path):
     assert dataset.nbytes < 20 * 400
 
 
-# ---- columns that come and go
+# ---- adding, dropping and renaming columns
 
 
 def inodes(path):
-    """The files that hold columns, which a change of others must leave alone."""
+    """The files of columns, which a change of other columns must not touch."""
     return {name: os.stat(path / name).st_ino for name in os.listdir(path) if name.startswith("c")}
 
 
@@ -596,7 +596,7 @@ def test_sample_that_does_not_fit_stores_nothing(tmp_path, wrong, error, message
         ("\ud800", "lone surrogate"),
     ],
 )
-def test_json_that_would_come_back_changed_is_refused(tmp_path, value, message):
+def test_json_that_would_change_is_refused(tmp_path, value, message):
     dataset = RecordsMmap.create(tmp_path / "ds", columns={"j": mn.Json()})
 
     with pytest.raises((TypeError, ValueError), match=f"column 'j': sample 1: .*{message}"):
@@ -674,7 +674,7 @@ def test_names_are_never_names_of_files(tmp_path, name):
         ({"a": mn.Text(codec="lz4")}, ValueError, r"column 'a': codec 'lz4' is unknown \(expected None or 'zstd'\)"),
     ],
 )
-def test_columns_that_cannot_be_are_refused(tmp_path, columns, error, message):
+def test_invalid_columns_are_refused(tmp_path, columns, error, message):
     with pytest.raises(error, match=message):
         RecordsMmap.create(tmp_path / "ds", columns=columns)
 
@@ -717,7 +717,7 @@ def test_fixed_number_of_dimensions_is_kept(tmp_path):
     assert dataset["r"].shapes.tolist() == [[0, 0], [1, 1]]
 
 
-def test_nulls_are_no_values(tmp_path):
+def test_nulls_are_not_values(tmp_path):
     dataset = RecordsMmap.create(tmp_path / "ds", columns={"n": mn.Scalar(np.int64, nullable=True)})
     dataset.extend({"n": [0, None, 2]})
     column = dataset["n"]
@@ -779,8 +779,8 @@ def test_array_of_which_a_part_is_masked_is_refused(tmp_path):
     assert plain(dataset[:]) == [{"a": None}, {"a": [3, 4]}]
 
 
-def test_column_whose_files_no_reader_would_take_is_refused_before_it_is_committed(tmp_path, monkeypatch):
-    monkeypatch.setattr(meta, "FILE_ID_LIMIT", 12)  # 65535, which grow by each column that is added
+def test_column_whose_files_no_reader_would_accept_is_refused_before_the_commit(tmp_path, monkeypatch):
+    monkeypatch.setattr(meta, "FILE_ID_LIMIT", 12)  # 65535 in fact; ids grow with each added column
     ds = RecordsMmap.create(tmp_path / "ds", columns={"text": mn.Text()})
     ds.append({"text": "kept"})
 

@@ -20,7 +20,7 @@ def texts(tmp_path):
 
 
 @pytest.mark.parametrize("index", [10, -11, 2**62, -(2**62)])
-def test_index_out_of_range_tells_the_length(texts, index):
+def test_index_out_of_range_names_the_length(texts, index):
     with pytest.raises(IndexError, match=f"index {index} is out of range for 10 samples"):
         texts[index]
 
@@ -93,7 +93,7 @@ def test_iteration_has_the_length_of_its_start(texts):
     assert len(texts) == 20
 
 
-def test_iterator_tells_how_much_is_left_and_stays_exhausted(texts):
+def test_iterator_has_a_length_hint_and_stays_exhausted(texts):
     iterator = iter(texts)
     next(iterator)
 
@@ -123,7 +123,7 @@ def test_repr_html_escapes_samples_and_path(tmp_path):
 
 
 def test_numpy_and_bisect_take_datasets_for_lists(tmp_path):
-    """np.array(ds) was an array of one object, the dataset; bisect raised TypeError."""
+    """A bug once: np.array(ds) was an array of one object, the dataset, and bisect raised TypeError."""
     texts = StringsMmap.from_strings(tmp_path / "texts", ["a", "b", "d"])
     rows = RaggedMmap.from_lists(tmp_path / "rows", [[1, 2], [3, 4]])
 

@@ -1,4 +1,4 @@
-"""`StringsMmap` against a plain list, and what is particular to text."""
+"""`StringsMmap` compared with a plain list, and properties of text."""
 
 import numpy as np
 import pytest
@@ -78,7 +78,7 @@ def test_samples_of_any_characters_come_back_equal(tmp_path_factory, samples):
     for stored, sample in zip(dataset, samples, strict=True):
         assert stored == sample
         assert hash(stored) == hash(sample)
-        # The narrowest representation, as CPython itself would make: no memory wasted, no comparison slowed.
+        # CPython's narrowest representation: wastes no memory, and keeps comparisons fast.
         assert stored.__sizeof__() <= sample.__sizeof__()
 
 
@@ -167,7 +167,7 @@ def test_str_subclass_is_stored_as_str(tmp_path):
 
 
 def test_first_batch_is_encoded_once(tmp_path, monkeypatch):
-    """A bug once: it was encoded to find its errors, and again to be stored."""
+    """A bug once: it was encoded to find errors, and again to store it."""
     texts, encode, batches = StringsMmap(tmp_path), StringsMmap._encode, []
 
     def counted(batch, *rest):

@@ -1,4 +1,4 @@
-"""Windows over the elements of 1-D samples, against slices of plain arrays."""
+"""Windows over the elements of 1-D samples, compared with slices of plain arrays."""
 
 import pickle
 

@@ -1,4 +1,4 @@
-"""Directories that released versions of 0.x write."""
+"""Directories written by released versions of 0.x."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ PIP_SECONDS = 40
 
 @pytest.fixture(scope="module", params=["0.2.4", "0.9.0"])
 def written(request, tmp_path_factory):
-    """A folder with datasets that a released version has written."""
+    """A folder with datasets written by a released version."""
     folder = tmp_path_factory.mktemp("version")
     install = [
         sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "--no-deps",

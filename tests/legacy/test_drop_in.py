@@ -1,4 +1,4 @@
-"""What users of 0.9 do, in the ways that its pages taught them: imports, names, positions, results."""
+"""Code for 0.9 as in its documentation: imports, names, positional arguments, results."""
 
 import inspect
 
@@ -10,7 +10,7 @@ from mmap_ninja import RaggedMmap, StringsMmap
 
 IMAGES = [np.full((k + 1, 4, 3), k, np.uint8) for k in range(6)]
 
-# Parameters of 0.9, in their order; what follows them is new.
+# Parameters of 0.9 in their order; any others follow them.
 SIGNATURES = {
     "string.StringsMmap": "out_dir mode starts_key ends_key",
     "string.StringsMmap.from_strings": (

@@ -1,4 +1,4 @@
-"""Layouts of the golden directories of 0.x, read with plain NumPy and compared; and what damage does to them."""
+"""Layouts of the golden directories of 0.x, compared with what plain NumPy reads; and damage."""
 
 import dataclasses
 import json
@@ -112,13 +112,13 @@ def test_layout_is_the_same_without_the_type_of_later_versions(copy):
         shutil.rmtree(path)
 
 
-def test_missing_path_is_no_dataset(tmp_path):
+def test_missing_path_is_not_a_dataset(tmp_path):
     assert not detect(tmp_path / "missing")
     with pytest.raises(NotADatasetError, match="is not a dataset of mmap_ninja 0.x"):
         read_layout(tmp_path / "missing")
 
 
-def test_file_is_no_dataset(tmp_path):
+def test_file_is_not_a_dataset(tmp_path):
     (tmp_path / "file").write_bytes(b"")
 
     assert not detect(tmp_path / "file")
@@ -126,13 +126,13 @@ def test_file_is_no_dataset(tmp_path):
         read_layout(tmp_path / "file")
 
 
-def test_directory_of_other_files_is_no_dataset(tmp_path):
+def test_directory_of_other_files_is_not_a_dataset(tmp_path):
     (tmp_path / "review.txt").write_bytes(b"good")
 
     assert not detect(tmp_path)
 
 
-def test_commit_file_wins_over_what_0_x_left(copy):
+def test_commit_file_wins_over_files_of_0_x(copy):
     path = copy("0.9.0-strings")
     (path / "COMMIT").write_bytes(b"")
 
@@ -142,7 +142,7 @@ def test_commit_file_wins_over_what_0_x_left(copy):
 
 
 @pytest.mark.parametrize("name", READABLE)
-def test_cut_file_is_refused_or_changes_nothing(copy, name):
+def test_truncated_file_is_refused_or_changes_nothing(copy, name):
     path, layout = copy(name), golden(name)
     for file in files_of(path):
         whole = (path / file).read_bytes()
@@ -158,8 +158,8 @@ def test_cut_file_is_refused_or_changes_nothing(copy, name):
 
 
 def survives(layout, found, file):
-    """What a cut cannot be seen by: the layout is the same, or shows that a file has bytes too many."""
-    if file.name == "zstd_dict.ninja":  # a shorter dictionary; zstd refuses to decompress with it
+    """Whether a truncation can go unnoticed: the layout is the same, or a file seems to have leftovers."""
+    if file.name == "zstd_dict.ninja":  # a shorter dictionary, with which zstd refuses to decompress
         found = dataclasses.replace(found, compression=layout.compression)
     if file.name == "dtype.ninja" and layout.dtype.kind == "M":  # "datetime64[D]" cut to "datetime64"
         found = dataclasses.replace(found, dtype=layout.dtype)
@@ -178,7 +178,7 @@ def test_missing_file_is_refused_or_was_not_needed(copy, name):
             assert str(path) in str(error)
         else:
             if name.startswith("0.4.0-ragged") and file == Path("shapes_are_flat.ninja"):
-                assert found.kind == "array"  # nothing else says that it is ragged in this version
+                assert found.kind == "array"  # in this version, only this file shows that it is ragged
             else:
                 assert file.name == "type.ninja"
                 assert found == layout
@@ -202,7 +202,7 @@ def test_irregular_file_is_refused(copy, name, kind):
         if file.name != "type.ninja" or file.parent == Path():
             with pytest.raises(CorruptDatasetError, match="expected a regular file"):
                 read_layout(path)
-        else:  # the type of a part is never looked at
+        else:  # the type file of a part is not read
             assert read_layout(path) == layout
         place.rmdir() if kind == "directory" else place.unlink()
         place.write_bytes(whole)
@@ -254,11 +254,11 @@ def test_changed_files_are_refused_or_fit_the_layout(tmp_path, data):
         assert layout.payload.size_bytes == layout.rows * np.prod(layout.sample_shape) * layout.dtype.itemsize
 
 
-# What an append of 0.x leaves when its process dies in between.
+# States that an append of 0.x leaves if its process dies.
 
 
 def append(path, extra, rows=None):
-    """Extend an array as 0.x did: the data, then the dimensions unless its process has died before."""
+    """Extend an array as 0.x did: the data, then the dimensions, unless its process died before."""
     with (path / "data.ninja").open("ab") as file:
         file.write(extra)
     if rows is not None:
@@ -335,7 +335,7 @@ def test_byte_before_an_extended_empty_array_of_bytes_is_refused(copy):
         read_layout(path)
 
 
-def test_byte_before_an_extended_empty_array_can_be_cut(copy):
+def test_byte_before_an_extended_empty_array_can_be_removed(copy):
     path = copy("0.9.0-array-empty-extended")
     (path / "data.ninja").write_bytes((path / "data.ninja").read_bytes()[1:])
 
@@ -356,12 +356,12 @@ def test_offsets_that_decrease_are_refused(copy, starts, ends):
         read_layout(path)
 
 
-# What does not say which of two it is.
+# Directories that could be of two kinds.
 
 
 @pytest.mark.parametrize("shape", [(7,), (4, 3), (2, 3, 5), (1, 1, 1, 1), (70_000, 3)])
 @pytest.mark.parametrize("code", ["I", "Q"])
-def test_dimensions_of_both_widths_are_told_apart(copy, shape, code):
+def test_dimensions_of_both_widths_are_distinguished(copy, shape, code):
     path = copy("0.2.0-array-c")
     with (path / "data.ninja").open("wb") as file:
         file.truncate(int(np.prod(shape)) * 4)
@@ -373,7 +373,7 @@ def test_dimensions_of_both_widths_are_told_apart(copy, shape, code):
     assert layout.leftovers == ()
 
 
-def test_cut_data_is_not_taken_for_an_array_of_old_dimensions(copy):
+def test_truncated_data_is_not_read_as_an_array_of_old_dimensions(copy):
     path = copy("0.9.0-array-c")
     (path / "data.ninja").write_bytes(b"")
 

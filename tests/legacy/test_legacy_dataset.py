@@ -1,4 +1,4 @@
-"""Directories of 0.x, opened: everything that reads gives what 0.x stored, and nothing is changed in them."""
+"""Opened directories of 0.x: all reads return what 0.x stored, and nothing is changed."""
 
 import os
 import pickle
@@ -41,7 +41,7 @@ from support.golden import (
 
 
 @pytest.mark.parametrize("name", READABLE)
-def test_class_reads_what_0_x_stored(name):
+def test_class_reads_samples_of_0_x(name):
     before, samples = content(GOLDEN / name), expected_samples(name)
 
     found = opened(name)
@@ -87,7 +87,7 @@ def test_pickle_comes_back_to_the_same_samples(name):
     assert plain(view) == plain(samples[1:])
 
 
-def test_pickle_of_what_0_x_changed_is_stale(copy):
+def test_pickle_of_a_dataset_that_0_x_changed_is_stale(copy):
     path = copy(STRINGS)
     pickled = pickle.dumps(StringsMmap(path))
     os.utime(path / "data.ninja", ns=(1, 1))
@@ -137,7 +137,7 @@ def test_arrays_of_any_shape_are_read(tmp_path, shape, order):
     np.testing.assert_array_equal(np.asarray(ArrayMmap(tmp_path)), array, strict=True)
 
 
-def test_ragged_shapes_are_told():
+def test_ragged_shapes_are_in_the_schema():
     flat, square, mixed, scalars = (RaggedMmap(GOLDEN / n) for n in ("0.9.0-ragged-1d", RAGGED, MIXED, SCALARS))
 
     assert flat.lengths.tolist() == [3, 0, 1, 5]
@@ -180,7 +180,7 @@ def test_strings_without_objects():
 
 
 @pytest.mark.parametrize(("name", "cls"), [(STRINGS, BytesMmap), (ARRAY, RaggedMmap), (RAGGED, StringsMmap)])
-def test_wrong_class_names_what_it_holds(name, cls):
+def test_wrong_class_names_the_kind(name, cls):
     with pytest.raises(TypeError, match=f"found '{EXPECTED[name]['kind']}'; mmap_ninja.open finds the class"):
         cls(GOLDEN / name)
 
@@ -235,7 +235,7 @@ def test_leftovers_of_an_interrupted_append_warn(copy):
     assert list(mmap_ninja.open(path)) == [*expected_samples(STRINGS), "new"]
 
 
-def test_refresh_sees_what_0_x_stored_since(copy):
+def test_refresh_sees_new_samples_of_0_x(copy):
     path = copy(ARRAY)
     array = ArrayMmap(path)
     with open(path / "data.ninja", "ab") as file:
@@ -263,7 +263,7 @@ def test_bad_offsets_raise_when_read(copy):
         list(texts)
 
 
-def test_read_only_handle_and_medium_refuse_changes(copy):
+def test_read_only_handle_and_filesystem_refuse_changes(copy):
     path = copy(STRINGS)
     before = content(path)
 
@@ -340,7 +340,7 @@ def test_legacy_directories_become_tables(name, tmp_path):
 
 
 def test_commit_id_depends_on_files_only(tmp_path):
-    """It did on the names of the library's own classes, so that a later version could not open it."""
+    """A bug once: it depended on names of the library's classes, so that a later version could not open it."""
     shutil.copytree(GOLDEN / STRINGS, tmp_path / "ds")
     for file in (tmp_path / "ds").rglob("*"):
         os.utime(file, ns=(0, 10**18))

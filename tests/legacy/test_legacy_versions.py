@@ -1,6 +1,6 @@
-"""Released versions of mmap_ninja 0.x, installed from a package index, write larger directories, which are compared.
+"""Larger directories, written by released versions of mmap_ninja 0.x from a package index, are read correctly.
 
-Without pip, or an index that it reaches, these are skipped, and say so; the golden directories are tested in any case.
+Skipped without pip or a reachable index; the golden directories are always tested.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Directories of 0.x become today's: with the same samples, in one step, and so that 0.x leaves them alone."""
+"""Upgrades of directories of 0.x: the same samples, in one step, and 0.x refuses them afterwards."""
 
 import itertools
 import operator
@@ -44,7 +44,7 @@ MARKS = ["data.ninja", "dtype.ninja", "order.ninja", "shape.ninja", "shapes_are_
 
 
 def referred(path):
-    """What the independent reader finds, in the form of `plain`; it checks sums and digest."""
+    """What the independent reader finds, in the form of `plain`; it also checks sums and digest."""
     samples = reference_reader.read(path)
     if not samples or isinstance(samples[0], str):
         return samples
@@ -68,7 +68,7 @@ def test_upgrade_keeps_the_samples(copy):
 
 
 def test_upgrade_waits_for_the_payload_before_a_commit_file_names_it(copy):
-    """0.x waited for no disk: what it has written a moment ago may be in memory alone."""
+    """0.x did not sync: what it has just written may only be in memory."""
     path = copy(STRINGS)
     payload, seen = (path / "data.ninja").stat().st_ino, []
 
@@ -175,7 +175,7 @@ def write_index(path, values, dtype="int64"):
 
 
 def write_strings(path, texts, payload=None, starts=None, ends=None):
-    """A directory as 0.9 writes it, or with holes in it."""
+    """Write a directory like 0.9, or one with gaps."""
     path.mkdir(exist_ok=True)
     encoded = [text.encode() for text in texts]
     bounds = np.cumsum([0, *map(len, encoded)])
@@ -235,7 +235,7 @@ def test_pickled_handle_survives_the_upgrade(copy):
         assert plain(pickle.loads(view)) == plain(expected_samples(name)[1:])
 
 
-def test_pickled_handle_of_what_was_replaced_is_stale(copy):
+def test_pickled_handle_of_a_replaced_dataset_is_stale(copy):
     path = copy(STRINGS)
     pickled = pickle.dumps(StringsMmap(path))
 
@@ -315,7 +315,7 @@ def test_append_while_a_replacement_waits_is_replaced(copy):
 
 
 @pytest.mark.parametrize("name", ["0.9.0-array-text", "0.9.0-ragged-rank-changed", "0.9.0-strings-zstd", F_ORDER])
-def test_replace_of_what_cannot_be_read_builds_anew(copy, name):
+def test_replace_of_an_unreadable_dataset_builds_a_new_one(copy, name):
     path = copy(name)
 
     with pytest.raises(RuntimeError):
@@ -423,7 +423,7 @@ def test_commit_file_lost_after_an_upgrade_is_damage(copy):
 
 def test_read_only_index_folder_refuses_before_anything(copy, monkeypatch):
     path = copy(STRINGS)
-    monkeypatch.setattr(os, "access", lambda folder, mode: folder.name != "ends")  # root may write everywhere
+    monkeypatch.setattr(os, "access", lambda folder, mode: folder.name != "ends")  # since root may write everywhere
 
     with pytest.raises(ReadOnlyError, match="ends: cannot be written"):
         mmap_ninja.upgrade(path)

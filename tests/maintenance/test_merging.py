@@ -1,4 +1,4 @@
-"""Datasets merged: their samples in order, their files copied, whole or not at all."""
+"""Merged datasets: the samples in order, the files copied, complete or not at all."""
 
 import os
 import re
@@ -29,11 +29,11 @@ def kind(request):
 
 
 def built(kind, path, numbers):
-    """A dataset of some samples of a kind, and these."""
+    """A dataset of a kind, and its samples."""
     return kind.build(path, len(numbers), numbers.start), kind.samples(len(numbers), numbers.start)
 
 
-# ---- what is made
+# ---- results
 
 
 def test_merge_has_all_samples_in_order(tmp_path, kind, capsys):
@@ -105,7 +105,7 @@ def test_merge_takes_the_metadata_of_the_first(tmp_path):
 
 @pytest.mark.parametrize("names", [["none", "one", "two"], ["one", "none", "two"], ["one", "two", "none"]])
 def test_records_without_columns_yet_take_those_of_the_others(tmp_path, names):
-    """A bug once: the first of three had none, and the third was compared with it."""
+    """A bug once: the first of three had no columns, and the third was compared with it."""
     for name, samples in (("none", []), ("one", [{"n": 1}]), ("two", [{"n": 2}])):
         RecordsMmap.from_generator(tmp_path / name, samples)
 
@@ -142,7 +142,7 @@ def test_build_that_has_not_ended_is_merged_with_a_warning(tmp_path):
     assert list(mn.open(tmp_path / "out")) == ["a", "b"]
 
 
-# ---- what is refused
+# ---- refusals
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_other_dtypes_and_shapes_are_refused(tmp_path):
             mn.merge([tmp_path / "a", tmp_path / name], tmp_path / "out")
 
 
-def test_other_dictionaries_are_refused_and_told_apart(tmp_path):
+def test_other_dictionaries_are_refused_and_distinguished(tmp_path):
     samples = [f"sample {k} of {k * k} " * 5 for k in range(2000)]
     for name, stored in (("a", samples), ("b", samples[::-1])):
         StringsMmap.from_strings(tmp_path / name, stored, zstd_level=3, zstd_train_dictionary_size=2048)
@@ -262,14 +262,14 @@ def test_damaged_offsets_are_found(tmp_path, value):
         mn.merge([tmp_path / "a"], tmp_path / "out")
 
     assert not (tmp_path / "out" / "COMMIT").exists()
-    assert mn.StringsMmap(tmp_path / "out")[:] == []  # what is left is no dataset, and in nobody's way
+    assert mn.StringsMmap(tmp_path / "out")[:] == []  # the leftovers are not a dataset, and do not get in the way
 
 
 # ---- copies
 
 
 def two(path):
-    """Two datasets beside each other, one of them edited."""
+    """Two datasets in one folder, one of them edited."""
     one = BytesMmap.from_bytes(path / "a", [b"a" * 100_000, b"b", b"c"])
     del one[1]
     one.close()

@@ -1,4 +1,4 @@
-"""`recover`: what is left of a damaged dataset is kept, in its order; nothing is lost on the way."""
+"""`recover`: keeps what is left of a damaged dataset, in order, and loses nothing else."""
 
 import errno
 import os
@@ -46,7 +46,7 @@ def plain(sample):
 
 
 def listed(path):
-    """All samples of a dataset as plain values; it must be whole."""
+    """All samples of an intact dataset as plain values."""
     report = mmap_ninja.verify(path, "full")
     assert report.ok, str(report)
     return [plain(sample) for sample in mmap_ninja.open(path)]
@@ -54,14 +54,14 @@ def listed(path):
 
 @pytest.fixture
 def path(tmp_path):
-    """A dataset of texts of several blocks, durable."""
+    """A durable dataset of texts with several blocks."""
     StringsMmap.from_strings(tmp_path / "ds", TEXTS).close()
     return tmp_path / "ds"
 
 
-@pytest.mark.parametrize("kind", sorted(DATASETS.keys() - {"many edits"}))  # whose payload is one short block
+@pytest.mark.parametrize("kind", sorted(DATASETS.keys() - {"many edits"}))  # its payload is one short block
 @pytest.mark.parametrize("where", ["in place", "elsewhere"])
-def test_samples_before_the_first_damaged_one_come_back(tmp_path, kind, where):
+def test_samples_before_the_first_damaged_one_are_kept(tmp_path, kind, where):
     made = DATASETS[kind](tmp_path / "ds")
     made.flush()
     before = [plain(sample) for sample in made]
@@ -87,7 +87,7 @@ def test_samples_before_the_first_damaged_one_come_back(tmp_path, kind, where):
 
 
 @pytest.mark.parametrize("kind", DATASETS)
-def test_samples_that_are_not_hit_come_back(tmp_path, kind):
+def test_samples_that_are_not_damaged_are_kept(tmp_path, kind):
     made = DATASETS[kind](tmp_path / "ds")
     made.flush()
     before = [plain(sample) for sample in made]
@@ -102,7 +102,7 @@ def test_samples_that_are_not_hit_come_back(tmp_path, kind):
     assert listed(tmp_path / "ds") == [sample for index, sample in enumerate(before) if index not in lost]
 
 
-def test_readable_samples_come_back_though_nothing_vouches_for_them(tmp_path):
+def test_readable_samples_are_kept_although_no_checksum_confirms_them(tmp_path):
     path = tmp_path / "ds"
     StringsMmap.from_strings(path, ["one", "two", "three"]).close()
     flip_bit(path / "c0.data-1", 0)
@@ -115,7 +115,7 @@ def test_readable_samples_come_back_though_nothing_vouches_for_them(tmp_path):
     assert listed(path) == ["nne", "two", "three"]
 
 
-def test_unreadable_samples_never_come_back(tmp_path):
+def test_unreadable_samples_are_never_kept(tmp_path):
     path = tmp_path / "ds"
     StringsMmap.from_strings(path, ["one", "two", "three"]).close()
     overwrite(path / "c0.data-1", 3, b"\xff")
@@ -126,7 +126,7 @@ def test_unreadable_samples_never_come_back(tmp_path):
     assert listed(path) == ["one", "three"]
 
 
-def test_whole_dataset_is_left_as_it_is_or_copied(path, tmp_path):
+def test_intact_dataset_is_left_as_it_is_or_copied(path, tmp_path):
     before = sorted(os.listdir(path))
 
     here = mmap_ninja.recover(path)
@@ -138,7 +138,7 @@ def test_whole_dataset_is_left_as_it_is_or_copied(path, tmp_path):
     assert listed(tmp_path / "copy") == listed(path) == TEXTS
 
 
-def test_readers_keep_what_they_see_and_writers_are_told(path):
+def test_readers_keep_what_they_see_and_writers_raise(path):
     reader, writer = StringsMmap(path), StringsMmap(path)
     writer.append("tail")
     writer.flush()
@@ -160,7 +160,7 @@ def test_readers_keep_what_they_see_and_writers_are_told(path):
 
 
 @pytest.mark.parametrize("damage", ["missing", "torn", "truncated", "fifo"])
-def test_lost_commit_is_made_anew(path, damage):
+def test_lost_commit_is_rebuilt(path, damage):
     commit = path / "COMMIT"
     if damage in ("missing", "fifo"):
         commit.unlink()
@@ -196,7 +196,7 @@ def test_lost_commit_beside_an_interrupted_replacement_is_that_of_the_old_data(p
     ]
 
 
-def test_lost_meta_cannot_be_made_up(path):
+def test_lost_meta_cannot_be_rebuilt(path):
     (path / "meta-1.json").unlink()
     before = sorted(os.listdir(path))
 
@@ -217,10 +217,10 @@ def test_lost_checksums_lose_no_samples(path):
 
 
 @pytest.mark.parametrize("how", ["missing", "cut", "damaged"])
-def test_lost_edits_bring_back_what_they_deleted(tmp_path, how):
+def test_lost_edits_restore_deleted_samples(tmp_path, how):
     path, before = tmp_path / "ds", [str(number) for number in range(9000)]
     texts = StringsMmap.from_strings(path, before)
-    del texts[::3]  # 3000 lines, of which a block holds 2048
+    del texts[::3]  # 3000 lines; a block holds 2048
     texts.close()
     good = {"missing": 0, "cut": 100, "damaged": 10}[how]
     if how == "missing":
@@ -234,13 +234,13 @@ def test_lost_edits_bring_back_what_they_deleted(tmp_path, how):
     recovery = mmap_ninja.recover(path)
 
     assert f"{good} valid lines where the commit needs 3000" in str(report)
-    good = 0 if how == "damaged" else good  # the whole block is not to be trusted
+    good = 0 if how == "damaged" else good  # the whole block cannot be trusted
     assert recovery.lost == ()
     assert listed(path) == [text for number, text in enumerate(before) if number % 3 or number >= 3 * good]
 
 
-def test_damaged_end_of_the_edits_casts_no_doubt_on_the_ends_of_other_files(tmp_path):
-    """A bug once: one digest was for all ends, so that whoever wanted intact samples got none."""
+def test_damaged_end_of_the_edits_does_not_affect_the_ends_of_other_files(tmp_path):
+    """A bug once: one digest covered all ends, so that keep="intact" kept no sample."""
     texts = StringsMmap.from_strings(tmp_path / "ds", ["one", "two", "three"])
     for number in range(2):
         texts[number] = f"new {number}"
@@ -267,7 +267,7 @@ def test_lost_column_file_loses_all_records(tmp_path):
         mmap_ninja.recover(tmp_path / "ds", keep="readable")
 
 
-def test_dataset_whose_sync_failed_is_written_to_again(path):
+def test_dataset_whose_sync_failed_can_be_written_again(path):
     texts = StringsMmap(path)
     texts.append("last")
 
@@ -302,7 +302,7 @@ def test_incomplete_build_stays_resumable(tmp_path):
 
 
 @pytest.mark.parametrize("rows", [2**40, 2**60, 2**64 - 1])
-def test_impossible_commit_is_recovered_by_what_the_files_hold(path, rows):
+def test_impossible_commit_is_recovered_from_the_sizes_of_files(path, rows):
     def claim(slot):
         slot.rows = slot.durable_rows = rows
 
@@ -412,7 +412,7 @@ def test_array_without_samples_is_recovered(tmp_path):
 @hypothesis.given(data=st.data())
 @hypothesis.settings(max_examples=40)
 def test_whatever_is_damaged_a_prefix_comes_back(tmp_path_factory, data):
-    """Or nothing, with an error: no wrong sample is ever taken for a right one."""
+    """Or nothing, with an error: a wrong sample never counts as a right one."""
     tmp_path = tmp_path_factory.mktemp("damage")
     kind = data.draw(st.sampled_from(sorted(DATASETS.keys() - {"many edits", "edited"})))
     made = DATASETS[kind](tmp_path / "ds")
@@ -440,7 +440,7 @@ def test_whatever_is_damaged_a_prefix_comes_back(tmp_path_factory, data):
 
 
 def test_full_disk_beside_a_lost_commit_destroys_nothing(path):
-    """A recovery that failed unlinked all that no COMMIT named: without one, the whole dataset."""
+    """A bug once: a failed recovery unlinked all files that no COMMIT named; without COMMIT, the whole dataset."""
     (path / "COMMIT").unlink()
     names = {file.name: file.read_bytes() for file in path.iterdir()}
     number = 1
@@ -470,13 +470,13 @@ def test_full_disk_beside_a_lost_commit_destroys_nothing(path):
 
 @pytest.mark.parametrize("keep", ["prefix", "intact"])
 @pytest.mark.parametrize("offset", [0, 2**62])
-def test_damaged_offset_does_not_hide_which_rows_lie_in_a_damaged_block(tmp_path, keep, offset):
-    """The search for the rows of a damaged block was led astray by a damaged offset: wrong bytes came back."""
+def test_damaged_offset_does_not_hide_which_rows_are_in_a_damaged_block(tmp_path, keep, offset):
+    """A bug once: a damaged offset misled the search for the rows of a damaged block, and wrong bytes were kept."""
     path, before = tmp_path / "ds", [f"{number:020d}" for number in range(30_000)]
     StringsMmap.from_strings(path, before).close()
     flip_bit(path / "c0.data-1", 4000 * 20)
     flip_bit(path / "c0.data-1", 26_000 * 20)
-    for number in (14_999, 15_000, 15_001):  # where a search in all of them begins
+    for number in (14_999, 15_000, 15_001):  # where a binary search over all of them begins
         overwrite(path / "c0.offsets-1", number * 8, offset.to_bytes(8, "little"))
 
     recovery = mmap_ninja.recover(path, keep=keep)
@@ -489,7 +489,7 @@ def test_damaged_offset_does_not_hide_which_rows_lie_in_a_damaged_block(tmp_path
 
 @pytest.mark.parametrize("damage", ["flipped", "zeroed"])
 def test_damaged_last_offsets_lose_the_last_samples_alone(tmp_path, damage):
-    """The last offset was believed to be the payload's length: nearly all was lost, or nothing could be recovered."""
+    """A bug once: the last offset was taken as the payload's length, so that nearly everything was lost."""
     path, before = tmp_path / "ds", [f"{number:020d}" for number in range(20_000)]
     StringsMmap.from_strings(path, before).close()
     if damage == "flipped":
@@ -499,13 +499,13 @@ def test_damaged_last_offsets_lose_the_last_samples_alone(tmp_path, damage):
 
     recovery = mmap_ninja.recover(path, keep="intact")
 
-    assert recovery.lost == (range(2 * 8192 - 1, 20_000),)  # what is after the last complete block of offsets
+    assert recovery.lost == (range(2 * 8192 - 1, 20_000),)  # the rows after the last complete block of offsets
     assert listed(path) == before[: recovery.samples]
 
 
 @pytest.mark.parametrize("damage", ["flipped", "of another dataset"])
-def test_meta_that_is_not_that_of_the_commit_gives_the_bytes_no_meaning(tmp_path, damage):
-    """A meta file with a wrong checksum was used all the same, and what came back was garbage, and called whole."""
+def test_meta_of_another_commit_is_not_used(tmp_path, damage):
+    """A bug once: a meta file with a wrong checksum was used, and the resulting garbage reported as intact."""
     path = tmp_path / "ds"
     ArrayMmap.from_ndarray(path, np.arange(1000, dtype="<i4")).close()
     meta = path / "meta-1.json"
@@ -521,7 +521,7 @@ def test_meta_that_is_not_that_of_the_commit_gives_the_bytes_no_meaning(tmp_path
 
 
 def test_lost_commit_beside_half_a_newer_generation_is_that_of_the_older_one(path):
-    """The newest meta file was believed, though files that it names had not survived."""
+    """A bug once: the newest meta file was used, although files that it names were lost."""
     meta = (path / "meta-1.json").read_bytes()
     (path / "meta-2.json").write_bytes(meta.replace(b'-1"', b'-2"').replace(b'"generation": 1', b'"generation": 2'))
     (path / "COMMIT").unlink()
@@ -546,11 +546,11 @@ def test_newest_of_the_whole_generations_comes_back(path, lost, left):
 
 
 def test_newer_durable_commit_that_is_damaged_is_not_taken_for_an_older_one(path):
-    """With the newest durable slot damaged, and its data, the dataset of the slot before was called whole."""
+    """A bug once: with damage in the newest durable slot and its data, the older slot was reported as intact."""
     newest = max(slot.seq for slot in slots(path))
 
     def age(slot):
-        slot.device += 1  # as in a copy: the digest has to tell
+        slot.device += 1  # as in a copy, so that the digest is checked
 
     change_slots(path, age)
     for at, slot in zip(slot_places(), slots(path), strict=True):
@@ -568,8 +568,8 @@ def test_newer_durable_commit_that_is_damaged_is_not_taken_for_an_older_one(path
         mmap_ninja.recover(path)
 
 
-def test_missing_permission_is_no_damage(tmp_path):
-    """A file of edits that may not be read was taken for a lost one, and what it deleted was brought back."""
+def test_missing_permission_is_not_damage(tmp_path):
+    """A bug once: an unreadable edits file was treated as lost, and deleted samples came back."""
     path = tmp_path / "ds"
     texts = StringsMmap.from_strings(path, ["one", "two", "three"])
     del texts[1]
@@ -579,7 +579,7 @@ def test_missing_permission_is_no_damage(tmp_path):
         os.chmod(file, 0o666)
     os.chmod(path / "edits-1", 0)
     for parent in path.parents:
-        if not parent.stat().st_mode & 0o001:  # the next one may be closed although another test has opened this one
+        if not parent.stat().st_mode & 0o001:  # this one may be open already, but not the next one
             os.chmod(parent, parent.stat().st_mode | 0o011)
 
     def attempt():

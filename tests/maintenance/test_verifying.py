@@ -1,4 +1,4 @@
-"""`verify`: every damage is found, and told by file, block and samples; nothing whole is called damaged."""
+"""`verify`: all damage is found and reported by file, block and samples; intact parts are not reported."""
 
 import itertools
 import os
@@ -31,7 +31,7 @@ from support.golden import GOLDEN
 
 @pytest.fixture(params=DATASETS)
 def dataset(request, tmp_path):
-    """A dataset of some blocks, durable."""
+    """A durable dataset of several blocks."""
     made = DATASETS[request.param](tmp_path / "ds")
     made.flush()
     return made
@@ -39,7 +39,7 @@ def dataset(request, tmp_path):
 
 @pytest.fixture
 def texts(tmp_path):
-    """A dataset of texts, durable."""
+    """A durable dataset of texts."""
     made = StringsMmap.from_strings(tmp_path / "ds", TEXTS)
     made.flush()
     return made
@@ -49,11 +49,11 @@ def samples_of(problem):
     return [index for part in problem.samples for index in part]
 
 
-# ---- what is whole
+# ---- intact datasets
 
 
 @pytest.mark.parametrize("level", ["quick", "sums", "full"])
-def test_whole_dataset_has_no_problems(dataset, level):
+def test_intact_dataset_has_no_problems(dataset, level):
     report = dataset.verify(level)
 
     assert report.ok
@@ -92,7 +92,7 @@ def test_tail_that_is_not_durable_is_verified(texts):
 
     assert "c0.data-1" in problem.file
     assert "the bytes after the last complete block do not match the commit's digest" in problem.message
-    assert samples_of(problem) == [len(TEXTS) + 4]  # earlier commits vouch for the others
+    assert samples_of(problem) == [len(TEXTS) + 4]  # earlier commits confirm the others
 
 
 def test_verify_writes_nothing_and_needs_no_permission(texts):
@@ -148,7 +148,7 @@ def test_progress_bar_is_shown_when_asked_for(texts, capsys):
 
 
 def test_flipped_bit_in_any_block_is_found_there(dataset):
-    """In complete blocks: the file, the block, and the samples that lie there, are named."""
+    """In complete blocks: the file, the block and its samples are reported."""
     rows = column_of(dataset).stored_rows(np.arange(len(dataset)))
     found = 0
 
@@ -178,7 +178,7 @@ def test_flipped_bit_in_any_block_is_found_there(dataset):
     assert dataset.verify("sums").ok
 
 
-def test_samples_hit_are_those_that_lie_in_the_block(texts):
+def test_damaged_samples_are_those_in_the_block(texts):
     starts, ends = texts.starts.astype(int), texts.ends.astype(int)
     flip_bit(texts.path / "c0.data-1", 3 * _kernel.BLOCK + 1)
 
@@ -187,17 +187,17 @@ def test_samples_hit_are_those_that_lie_in_the_block(texts):
     block = range(3 * _kernel.BLOCK, 4 * _kernel.BLOCK)
     hit = [k for k in range(len(TEXTS)) if starts[k] < block.stop and ends[k] > block.start]
     assert set(hit) <= set(samples_of(problem))
-    assert len(samples_of(problem)) <= len(hit) + 3  # empty ones between
+    assert len(samples_of(problem)) <= len(hit) + 3  # and empty samples between them
 
 
-def test_samples_hit_are_told_by_their_index_after_edits(tmp_path):
+def test_damaged_samples_are_reported_by_index_after_edits(tmp_path):
     texts = StringsMmap.from_strings(tmp_path / "ds", ["x" * 100] * 1000 + ["y" * 70_000])
     texts[0] = "z" * 200_000
     del texts[1:500]
     texts.flush()
     end = 100_000 + 70_000
-    flip_bit(texts.path / "c0.data-1", end + 100_000)  # of the replacement
-    flip_bit(texts.path / "c0.data-1", 10)  # samples 0 to 655, of which 1 to 500 are deleted
+    flip_bit(texts.path / "c0.data-1", end + 100_000)  # in the replacement
+    flip_bit(texts.path / "c0.data-1", 10)  # a block with samples 0 to 655, of which 1 to 500 are deleted
 
     first, second = texts.verify().problems
 
@@ -356,7 +356,7 @@ def test_incomplete_build_is_verified(tmp_path):
 
 
 def test_file_truncated_after_it_was_opened_raises_or_is_reported(tmp_path):
-    """In a child: a map that is read past the end of its file kills the process."""
+    """In a child, since reading a map past the end of its file kills the process."""
     StringsMmap.from_strings(tmp_path / "ds", TEXTS).close()
 
     def verify_truncated(name):
@@ -375,7 +375,7 @@ def test_file_truncated_after_it_was_opened_raises_or_is_reported(tmp_path):
     assert in_child(lambda: verify_truncated("c0.offsets-1"))
 
 
-# ---- directories of 0.x, and what is no dataset
+# ---- directories of 0.x, and other paths
 
 
 def copy_of_0x(tmp_path):
@@ -420,7 +420,7 @@ def test_newer_version_raises(texts):
 
 
 def test_bit_that_makes_the_meta_file_one_of_a_newer_version_is_damage(texts):
-    """A bug once: it was raised that mmap_ninja must be upgraded, where the checksum says that the file is damaged."""
+    """A bug once: the error asked to upgrade mmap_ninja, although the checksum showed damage."""
     meta = next(texts.path.glob("meta-*.json"))
     meta.write_bytes(meta.read_bytes().replace(b'"features": 0', b'"features": 1'))
 
@@ -443,8 +443,8 @@ def test_open_with_verify_raises_with_the_report(texts):
         mmap_ninja.open(texts.path, verify="sums")
 
 
-def test_damaged_offset_at_the_end_of_what_is_durable_is_found(texts):
-    """An offset that made the durable part longer than its file was no problem, but a note."""
+def test_damaged_offset_at_the_end_of_the_durable_part_is_found(texts):
+    """A bug once: an offset that made the durable part longer than its file was only a note."""
     texts.append("tail")
     texts.append("tail")
     overwrite(texts.path / "c0.offsets-1", 8 * len(TEXTS), struct.pack("<Q", 2**40))
@@ -452,8 +452,8 @@ def test_damaged_offset_at_the_end_of_what_is_durable_is_found(texts):
     assert not texts.verify("sums").ok
 
 
-def test_empty_samples_that_are_none_are_found_by_full(tmp_path):
-    """Columns without any bytes were not read: an empty text is not JSON."""
+def test_invalid_empty_samples_are_found_by_full(tmp_path):
+    """A bug once: columns without any bytes were not read, but an empty text is not JSON."""
     path = tmp_path / "ds"
     columns = {"j": mmap_ninja.Json(nullable=True)}
     RecordsMmap.from_columns(path, {"j": [None, None]}, columns=columns).close()
@@ -483,7 +483,7 @@ def test_edits_that_end_with_a_block_have_no_problems(tmp_path):
     assert texts.verify().ok
 
 
-def test_many_problems_of_many_edits_are_told(tmp_path):
+def test_many_problems_of_many_edits_are_reported(tmp_path):
     arrays = ArrayMmap.from_ndarray(tmp_path / "ds", np.zeros((2**16, 16), np.uint32))
     del arrays[::2]
     arrays.flush()

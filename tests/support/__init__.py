@@ -1,4 +1,4 @@
-"""What the tests share: kinds of datasets, faults, crashes, power losses, independent readers."""
+"""Shared by the tests: kinds of datasets, faults, crashes, power losses, independent readers."""
 
 import pytest
 

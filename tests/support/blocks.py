@@ -1,15 +1,15 @@
-"""Datasets of several blocks, of which each has a checksum: what `verify` and `recover` are tried on."""
+"""Datasets of several blocks with checksums, for the tests of `verify` and `recover`."""
 
 import numpy as np
 
 import mmap_ninja as mn
 from mmap_ninja import ArrayMmap, BytesMmap, RaggedMmap, RecordsMmap, StringsMmap
 
-TEXTS = [f"{number:05d}" * (number % 97) for number in range(2500)]  # 600 kB, as all that follows
+TEXTS = [f"{number:05d}" * (number % 97) for number in range(2500)]  # 600 kB, as below
 
 
 def noise(count, size):
-    """The same bytes every time."""
+    """Random bytes, the same every time."""
     generator = np.random.default_rng(5)
     return [generator.bytes(number % size) for number in range(count)]
 

@@ -1,4 +1,4 @@
-"""Everything that changes a dataset, with all states that it goes through: what faults are injected into."""
+"""All actions that change a dataset, with the states they go through: targets for injected faults."""
 
 import contextlib
 import os
@@ -16,14 +16,14 @@ from support import reference_reader
 from support.faults import OLD, change_slots, opened, unsynced, watched
 from support.golden import F_ORDER, GOLDEN, MIXED, STRINGS, expected_samples
 
-BLOCKS = [f"{number:05d}" * 400 for number in range(150)]  # 300 kB: blocks of payload, and their sums
+BLOCKS = [f"{number:05d}" * 400 for number in range(150)]  # 300 kB: several blocks of payload, and their sums
 NEW = [f"new {number}" * (number + 1) for number in range(7)]
 ROWS = [[1.0, 2.0], [3.0]]
-BATCHES = [NEW[:3], NEW[:6], NEW]  # what is stored after each batch of 3
+BATCHES = [NEW[:3], NEW[:6], NEW]  # stored after each batch of 3
 
 
 def listed(samples):
-    """All samples as plain Python values."""
+    """All samples as builtin values."""
     return [listed_sample(sample) for sample in samples]
 
 
@@ -76,7 +76,7 @@ def append_and_flush(path, done):
 
 
 def grow_partial_block(path, done):
-    """Un-synced growth of a block that is durable in part, within it, up to its end, and past it."""
+    """Growth without a sync of a block that is partly durable: within it, up to its end, and past it."""
     texts = StringsMmap(path)
     for count in range(1, len(PARTS)):
         texts.append(PARTS[count])
@@ -265,7 +265,7 @@ def nothing(path):
 
 
 def sources(path):
-    """Two datasets to merge beside the path, one of them edited."""
+    """Two datasets to merge, beside the path, one of them edited."""
     if not (path.parent / "b").exists():
         texts = StringsMmap.from_strings(path.parent / "a", ["a" * 100_000, "gone", "c"])
         del texts[1]
@@ -283,7 +283,7 @@ def first_part(path):
 
 
 def golden(name):
-    """What prepares a copy of a directory of 0.x."""
+    """A function that makes a copy of a directory of 0.x."""
     return lambda path: shutil.copytree(GOLDEN / name, path)
 
 
@@ -320,10 +320,10 @@ class Action(NamedTuple):
     """A way to change a dataset.
 
     Args:
-        prepare: Makes what is there before, at a path.
-        act: Changes it; calls `done(state)` when that must survive a kill, with `durable=True` a power loss, too.
-        states: The samples that may be seen afterwards, in the order in which they are made; None: no dataset.
-        least_calls: The least calls that it makes.
+        prepare: Makes the state before, at a path.
+        act: Changes it; calls `done(state)` when a state must survive a kill, with `durable=True` also a power loss.
+        states: The samples that may be seen afterwards, in the order in which they are stored; None: no dataset.
+        least_calls: The minimum number of calls that it makes.
     """
 
     prepare: Callable
@@ -381,7 +381,7 @@ BUILDS = ["first build", "replacement", "resume", "resumed replacement", "replac
 
 
 def copy_of(template, path):
-    """A copy of a dataset that is taken for the original; nothing where there is none."""
+    """A copy of a dataset, if there is one, that looks like the original."""
     if template.exists():
         shutil.copytree(template, path)
         adopt_copy(path)
@@ -389,7 +389,7 @@ def copy_of(template, path):
 
 
 def adopt_copy(path):
-    """Let the commits of a copied directory look as if they were made to it, in this boot."""
+    """Make the commits of a copied directory look as if they were made there, in this boot."""
     for name in ("COMMIT", "BUILD"):
         if (path / name).exists():
             info = (path / name).stat()
@@ -401,12 +401,12 @@ def adopt_copy(path):
 
 
 def reader_of(path):
-    """A handle that is opened before the kill, if there is a dataset."""
+    """A handle opened before the kill, if there is a dataset."""
     return opened(path) if (path / "COMMIT").exists() or upgrade_marks.detect(path) else None
 
 
 def one_more(samples):
-    """A sample that the dataset takes."""
+    """A further sample that fits the dataset."""
     if isinstance(samples, StringsMmap):
         return "another"
     if isinstance(samples, RecordsMmap):
@@ -415,7 +415,7 @@ def one_more(samples):
 
 
 def prepared(tmp_path, action, name="ds"):
-    """The path of a directory as the action expects it."""
+    """The path of a directory in the state before the action."""
     path = tmp_path / name
     with watched(unsynced()):
         action.prepare(path)
@@ -423,12 +423,12 @@ def prepared(tmp_path, action, name="ds"):
 
 
 def seen(path):
-    """The samples of a dataset; None where there is none."""
+    """The samples of a dataset; None if there is no dataset."""
     return listed(opened(path)) if (path / "COMMIT").exists() or upgrade_marks.detect(path) else None
 
 
 def is_clean(path):
-    """Whether every byte of a dataset is what its commit says; also where there is none, or a sync is known to fail."""
+    """Whether every byte of a dataset matches its commit; also if there is no dataset, or only a known failed sync."""
     if not (path / "COMMIT").exists():
         return True
     problems = mmap_ninja.verify(path, level="full").problems
@@ -436,7 +436,7 @@ def is_clean(path):
 
 
 def takes_appends(path):
-    """Whether the next writer goes on where the last one stopped."""
+    """Whether the next writer continues where the last one stopped."""
     before = seen(path) or []
     samples = opened(path)
     added = ["next", "and", "more" * 20_000]
@@ -447,12 +447,12 @@ def takes_appends(path):
     with watched(unsynced()):
         samples.append(added[0])
         samples.extend(added[1:])
-    count = len(reference_reader.read(path))  # which checks all that can be checked, on its own
+    count = len(reference_reader.read(path))  # which also checks everything that can be checked
     return listed(samples) == listed(opened(path)) == [*before, *added] and count == len(samples) and is_clean(path)
 
 
 def is_replaced_without_leftovers(path):
-    """Whether a build replaces what is there, and leaves nothing of it, nor of what was interrupted."""
+    """Whether a build replaces the dataset, and leaves no files of it or of what was interrupted."""
     was_of_0x = upgrade_marks.detect(path) or (path / "type.ninja").exists()
     with watched(unsynced()):
         StringsMmap.from_strings(path, ["end"]).close()

@@ -1,4 +1,4 @@
-"""A dataset to be damaged, and how it is read then."""
+"""A dataset to damage, and ways to read it afterwards."""
 
 from mmap_ninja import MmapNinjaError
 from support.faults import opened
@@ -18,7 +18,7 @@ READS = {
 
 
 def refuses_all_but(path, expected):
-    """Whether a dataset is refused cleanly, or shows one of the expected lists."""
+    """Assert that a dataset is refused cleanly, or shows one of the expected lists."""
     try:
         found = list(opened(path))
     except MmapNinjaError as error:

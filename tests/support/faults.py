@@ -1,4 +1,4 @@
-"""Damage and crashes on purpose: what the tests of corruption, crashes and concurrency share."""
+"""Injected damage and crashes, for the tests of corruption, crashes and concurrency."""
 
 import contextlib
 import errno
@@ -17,17 +17,17 @@ from mmap_ninja import CommitUncertainError, IncompleteDatasetWarning, StringsMm
 from mmap_ninja.engine import files, upgrade_marks
 
 DATA, OFFSETS, META = "c0.data-1", "c0.offsets-1", "meta-1.json"
-OLD = ["one", "zwölf", ""]  # what the fixture `path` holds
+OLD = ["one", "zwölf", ""]  # the samples of the fixture `path`
 NEW = [f"new {number}" * (number + 1) for number in range(10)]
 
 
 def sample(number):
-    """The value that belongs to a number, of varying length and width."""
+    """The text for a number, of varying length and width."""
     return f"{number}:" + "aé日"[number % 3] * (number % 50)
 
 
 def opened(path):
-    """An open dataset, whether its build has ended or not."""
+    """An open dataset, even if its build has not ended."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", IncompleteDatasetWarning)
         exists = (Path(path) / "COMMIT").exists() or upgrade_marks.detect(Path(path))
@@ -35,7 +35,7 @@ def opened(path):
 
 
 def slot_places(name="COMMIT"):
-    """Where the slots of a commit file start."""
+    """The positions of the slots in a commit file."""
     return [place * _kernel.SLOT_STRIDE for place in range(_kernel.SLOTS)]
 
 
@@ -55,18 +55,18 @@ def flip_bit(path, offset, bit=0):
 
 
 def slots(path, name="COMMIT"):
-    """The slots of a commit file, by place; None where there is no valid one."""
+    """The slots of a commit file, by place; None for one that is not valid."""
     data = (Path(path) / name).read_bytes()
     return [_kernel.decode_slot(data[at : at + _kernel.SLOT_SIZE])[1] for at in slot_places()]
 
 
 def durable_rows(path):
-    """How many rows a power loss leaves: those of the newest durable slot."""
+    """The number of rows after a power loss: that of the newest durable slot."""
     return max((slot for slot in slots(path) if slot is not None and slot.durable), key=lambda slot: slot.seq).rows
 
 
 def change_slots(path, change, name="COMMIT"):
-    """Let `change` edit every valid slot, and store them with the right checksums."""
+    """Change every valid slot by `change`, with correct checksums."""
     for at, slot in zip(slot_places(), slots(path, name), strict=True):
         if slot is not None:
             change(slot)
@@ -74,13 +74,13 @@ def change_slots(path, change, name="COMMIT"):
 
 
 def replace_meta(path, content):
-    """Give the first generation another meta file, which all slots vouch for."""
+    """Replace the meta file of the first generation, with its digest in all slots."""
     (Path(path) / META).write_bytes(content)
 
-    def vouch(slot):
+    def update(slot):
         slot.meta_digest = _kernel.xxh64(content)
 
-    change_slots(path, vouch)
+    change_slots(path, update)
 
 
 @contextlib.contextmanager
@@ -94,7 +94,7 @@ def watched(hook):
 
 
 def unsynced(hook=lambda *_: None):
-    """A hook that does not wait for the medium besides: no test here takes the power away."""
+    """A hook that also skips syncs, since no test with it simulates a power loss."""
 
     def skip(call, *rest):
         verdict = hook(call, *rest)
@@ -104,7 +104,7 @@ def unsynced(hook=lambda *_: None):
 
 
 def fail_to_sync(dataset):
-    """Let the next sync of a dataset fail: from then on, its last commits are in doubt."""
+    """Make the next sync of a dataset fail, so that its last commits are in doubt."""
     hook = At(1, fail_with(errno.EIO), only=lambda call, _: call == "fdatasync")
     with watched(hook), pytest.raises(CommitUncertainError):
         dataset.flush()
@@ -112,12 +112,12 @@ def fail_to_sync(dataset):
 
 
 def is_unlock(call, offset):
-    """Whether a watched call lets go of a lock, which no system refuses."""
+    """Whether a watched call releases a lock, which never fails."""
     return call == "flock" and offset == 1
 
 
 def fail_with(code):
-    """What a hook does to make the call fail."""
+    """An action of a hook that makes the call fail."""
 
     def fail(_size):
         raise OSError(code, os.strerror(code))
@@ -126,7 +126,7 @@ def fail_with(code):
 
 
 class At:
-    """A hook that does something at the n-th call that changes a file; `fired` tells whether there was one."""
+    """A hook with an action at the n-th call that changes a file; `fired`: whether there was such a call."""
 
     def __init__(self, number, action, *, only=lambda call, offset: not is_unlock(call, offset)):
         self.number = number
@@ -148,10 +148,10 @@ class At:
 
 
 def fork(function):
-    """Run a function in a forked child; its process id, and the read end of a pipe with its pickled result."""
+    """Run a function in a forked child; returns the process id, and the read end of a pipe with the pickled result."""
     reading, writing = os.pipe()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # a fork of a process with threads: the child only computes
+        warnings.simplefilter("ignore", DeprecationWarning)  # about forking with threads; the child only computes
         pid = os.fork()
     if pid:
         os.close(writing)
@@ -162,14 +162,14 @@ def fork(function):
         with contextlib.suppress(BrokenPipeError), os.fdopen(writing, "wb") as pipe:
             pickle.dump(function(), pipe)
         status = 0
-    except BaseException:  # the child must not go on with the parent's tests, whatever happens
+    except BaseException:  # the child must never continue with the parent's tests
         traceback.print_exc()
     finally:
         os._exit(status)
 
 
 def result_of(child):
-    """What the function of a forked child returned."""
+    """The result of the function of a forked child."""
     pid, reading = child
     with os.fdopen(reading, "rb") as pipe:
         content = pipe.read()
@@ -179,7 +179,7 @@ def result_of(child):
 
 
 def start(method, function, *args):
-    """Run a function of a test's module in a process of its own."""
+    """Run a function of a test's module in a new process."""
     process = multiprocessing.get_context(method).Process(target=function, args=args)
     process.start()
     return process
@@ -194,12 +194,12 @@ def ended(process):
 
 
 def in_child(function):
-    """What a function returns when it runs in a forked child."""
+    """The result of a function that runs in a forked child."""
     return result_of(fork(function))
 
 
 def killed_at(number, function):
-    """Kill a forked child at its n-th system call that changes a file; False if the function ended before that call."""
+    """Kill a forked child at its n-th system call that changes a file; False if the function ended before."""
 
     def child():
         kill = At(number, lambda _size: os.kill(os.getpid(), signal.SIGKILL), only=lambda _call, _offset: True)
@@ -214,7 +214,7 @@ def killed_at(number, function):
 
 
 def as_nobody(function):
-    """What a function returns in a child without root's right to write everywhere."""
+    """The result of a function that runs in a child without root's right to write everywhere."""
 
     def child():
         if os.getuid() == 0:

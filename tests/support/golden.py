@@ -1,4 +1,4 @@
-"""The golden directories, and what the versions of 0.x that wrote some of them had been given."""
+"""The golden directories, and the samples from which versions of 0.x wrote some of them."""
 
 import json
 from pathlib import Path
@@ -27,7 +27,7 @@ STRINGS, ARRAY, F_ORDER, RAGGED, MIXED, SCALARS = (
 
 
 def expected_samples(name):
-    """What 0.x was given."""
+    """The samples that 0.x stored."""
     entry = EXPECTED[name]
     if entry["kind"] == "strings":
         return entry["samples"]
@@ -40,16 +40,16 @@ def expected_samples(name):
 
 
 def plain(samples):
-    """Samples as values that `==` compares whole."""
+    """Samples as values that `==` can compare."""
     return [s if isinstance(s, str) else (np.asarray(s).dtype.str, np.shape(s), s.tobytes()) for s in samples]
 
 
 def opened(name, path=None, **options):
-    """A golden directory of 0.x, or a copy of it, as its class opens it."""
+    """A golden directory of 0.x, or a copy of it, opened by its class."""
     return CLASSES[EXPECTED[name]["kind"]](path or GOLDEN / name, **KEYS.get(name, {}), **options)
 
 
 def content(path):
-    """All files below a path, with their bytes and times."""
+    """All files below a path, with bytes and times."""
     files = [file for file in sorted(path.rglob("*")) if file.is_file()]
     return {str(file.relative_to(path)): (file.read_bytes(), file.stat().st_mtime_ns) for file in files}

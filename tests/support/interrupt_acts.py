@@ -1,4 +1,4 @@
-"""What is interrupted: every mutation of every kind, and what opens, refreshes, closes and pickles."""
+"""Acts to interrupt: every mutation of every kind, and opening, refreshing, closing and pickling."""
 
 import contextlib
 import functools
@@ -17,12 +17,12 @@ from support.golden import F_ORDER, GOLDEN, MIXED, STRINGS, expected_samples
 from support.kinds import KINDS as STORED
 from support.kinds import TRAINED, Kind, text
 
-LOCK_TIMEOUT = 0.1  # of handles that no lock may keep waiting
-BASE = [32, 12, 13, 14, 16]  # the numbers of the samples that are there before
-BATCHES = [[41, 42, 43], [41, 42, 43, 44, 45, 46], [41, 42, 43, 44, 45, 46, 47]]  # after each batch of a build
-OTHERS = [41, 42]  # what takes the place of all
+LOCK_TIMEOUT = 0.1  # for handles that never have to wait for a lock
+BASE = [32, 12, 13, 14, 16]  # numbers of the samples before
+BATCHES = [[41, 42, 43], [41, 42, 43, 44, 45, 46], [41, 42, 43, 44, 45, 46, 47]]  # numbers after each batch of a build
+OTHERS = [41, 42]  # numbers of samples that replace all
 ORDER = [4, 2, 0, 1, 3]
-WHOLE = ["A" * 70_000, "B" * 70_000, "C"]  # several blocks, of which the first gets damaged
+WHOLE = ["A" * 70_000, "B" * 70_000, "C"]  # several blocks; the first one gets damaged
 DAMAGED = ["!" + WHOLE[0][1:], *WHOLE[1:]]
 
 
@@ -46,7 +46,7 @@ OF_0X = {"0.x-strings": STRINGS, "0.x-array": F_ORDER, "0.x-ragged": MIXED}
 
 
 def value(sample):
-    """A sample, however it was read, as a value that `==` compares whole."""
+    """A sample, read in any way, as a value that `==` can compare."""
     if isinstance(sample, dict):
         return {key: value(inner) for key, inner in sample.items()}
     if isinstance(sample, list | tuple):
@@ -73,16 +73,16 @@ class Act:
 
     Args:
         do: Does it, with a `Stage`; may return a handle.
-        change: What it makes of the samples: `change(old, of)`, where `of(number...)` are samples.
-        steps: Where there are several commits: the samples after each of them, `steps(old, of)`.
-        template: What is there before: a key of `TEMPLATES`.
-        arrange: Done before it, uninterrupted.
+        change: The samples after it: `change(old, of)`, where `of(number...)` makes samples.
+        steps: For several commits: the samples after each of them, `steps(old, of)`.
+        template: The state before: a key of `TEMPLATES`.
+        arrange: Done before, without interrupts.
         after: The samples after `template` and `arrange`, `after(of)`.
-        role: What the open handle does: "writes", "refreshes", "reads", or "watches" how others write; "absent": there
-            is none.
+        role: What the open handle does: "writes", "refreshes", "reads", or "watches" others write; "absent": there is
+            none.
         closes: Whether the handle may be closed afterwards.
-        builds: Whether it makes a dataset, which can then be made anew.
-        kinds: The kinds that it is for; None for all that 0.x did not write.
+        builds: Whether it builds a dataset, so that it can be repeated.
+        kinds: The kinds that it is for; None: all that were not written by 0.x.
     """
 
     do: Callable
@@ -98,12 +98,12 @@ class Act:
 
 
 class Stage:
-    """Where an act is done, in a child.
+    """The surroundings of an act, in a child.
 
     Args:
         kind: A key of `KINDS`.
         root: A directory with a copy of the template.
-        role: Of the act.
+        role: The role of the act.
     """
 
     def __init__(self, kind, root, role):
@@ -121,13 +121,13 @@ class Stage:
 
     def build(self, numbers, **options):
         options = {"batch_size": 3, "lock_timeout": LOCK_TIMEOUT, **options}
-        if options.get("if_exists") != "append":  # which keeps those of the dataset
+        if options.get("if_exists") != "append":  # which keeps the options of the dataset
             options |= _build_options(self.kind)
         return self.kind.cls.from_generator(self.path, self.samples(*numbers), **options)
 
 
 def _build_options(kind):
-    """The options of a build of a few samples."""
+    """The options of a build with few samples."""
     return {key: option for key, option in kind.options.items() if key != "zstd_train_dictionary_size"}
 
 
@@ -158,14 +158,14 @@ class Subject:
         return [_value_of_number(self.kind, number) for number in numbers]
 
     def named(self, samples):
-        """Samples by their numbers, for messages."""
+        """Samples as their numbers, for messages."""
         numbers = _numbers_by_value(self.kind)
         named = [numbers.get(text := repr(sample), f"{text:.60}") for sample in samples]
         return f"[{', '.join(map(str, named))}]"
 
     @property
     def is_of_records(self):
-        """Whether samples fit only if they have the same columns."""
+        """Whether samples must have the same columns to fit."""
         return KINDS[self.kind].cls is RecordsMmap
 
     @property
@@ -175,7 +175,7 @@ class Subject:
 
     @property
     def states(self):
-        """The samples that the act makes, in order, from those before on."""
+        """The lists of samples that the act goes through, starting with the one before."""
         before = self.before
         if self.act.steps is not None:
             return [before, *self.act.steps(before, self.of)]
@@ -183,17 +183,17 @@ class Subject:
 
     @property
     def shown_states(self):
-        """The samples that the open handle may show, in order."""
+        """The lists that the open handle may show, in order."""
         return self.states[:1] if self.act.role in ("reads", "watches") else self.states
 
     @property
     def stored_states(self):
-        """The samples that a new handle may show, in order."""
+        """The lists that a new handle may show, in order."""
         return self.states[-1:] if self.act.role in ("reads", "refreshes") else self.states
 
     @contextlib.contextmanager
     def arranged(self, root):
-        """The act, ready to be done."""
+        """The act, ready to run."""
         with watched(unsynced()):
             stage = Stage(self.kind, root, self.act.role)
             self.act.arrange(stage)
@@ -201,7 +201,7 @@ class Subject:
 
 
 def _make_base(kind, root):
-    """BASE, with edits."""
+    """A dataset of BASE, with edits."""
     stored = KINDS[kind]
     samples = stored.build(root / "ds", 100 if stored is TRAINED else 7, start=11)
     del samples[6:]
@@ -211,7 +211,7 @@ def _make_base(kind, root):
 
 
 def _make_part(kind, root):
-    """A build that was interrupted in its second batch."""
+    """A build, interrupted in its second batch."""
 
     def source():
         yield from map(KINDS[kind].sample, BATCHES[-1][:4])
@@ -222,7 +222,7 @@ def _make_part(kind, root):
 
 
 def _make_inputs(kind, root):
-    """Two datasets to be merged."""
+    """Two datasets to merge."""
     stored = KINDS[kind]
     for name, numbers in (("a", [41, 42, 43]), ("b", [44])):
         stored.cls.from_generator(
@@ -286,7 +286,7 @@ def _with(old, key, new):
 
 
 def _by_other(change):
-    """What another handle does before the act."""
+    """A change by another handle before the act."""
 
     def arrange(stage):
         other = stage.opened()
@@ -501,5 +501,5 @@ def _delete_and_compact(stage):
 
 
 def acts_of(kind):
-    """The acts that there are for a kind."""
+    """The acts for a kind."""
     return [name for name, act in ACTS.items() if kind in (PLAIN if act.kinds is None else act.kinds)]

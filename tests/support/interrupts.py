@@ -1,8 +1,8 @@
-"""Interrupts at every opcode of an act: the trace of an act, and an exception, or a signal, at a place in it.
+"""Interrupts at every opcode of an act: traces of acts, and an exception or a signal at a position in one.
 
-An interrupt comes `by` one of two ways. By "signal", as a real one does: it arrives while an opcode is at work, and
-Python calls its handler at the next place where it looks for signals (after calls, where functions begin, and as loops
-go round). By "raise", right before the opcode, also where Python itself never raises.
+An interrupt comes in one of two ways. By "signal", like a real one: it arrives during an opcode, and Python calls the
+handler at its next check for signals (after calls, at the start of functions, and in loops). By "raise": right before
+the opcode, even where Python itself never raises.
 """
 
 import _thread
@@ -22,23 +22,23 @@ from pathlib import Path
 from support.faults import fork, result_of, watched
 
 TESTS = str(Path(__file__).parents[1])
-SECONDS = 20  # after which a case hangs
-BATCH = 20  # cases that a child makes; it ends with the first that fails
+SECONDS = 20  # after so long, a case counts as hanging
+BATCH = 20  # cases per child, which ends at the first failure
 _NOTE_SIZE = 4096
 _MOST_OFFSETS = 1 << 20  # in one function
-_CHECKING = "CALL", "JUMP_BACKWARD", "POP_JUMP_BACKWARD"  # opcodes that end with a look for signals
-_LOADING = (  # those that change nothing, so that an exception after them is the same as before
+_CHECKING = "CALL", "JUMP_BACKWARD", "POP_JUMP_BACKWARD"  # opcodes that end with a check for signals
+_LOADING = (  # opcodes that change nothing, so that an exception after them is the same as before
     "COPY", "KW_NAMES", "LOAD_CLOSURE", "LOAD_CONST", "LOAD_DEREF", "LOAD_FAST", "LOAD_GLOBAL", "NOP", "PRECALL",
     "PUSH_NULL", "RESUME", "SWAP",
 )  # fmt: skip
 
 
 class Interrupted(KeyboardInterrupt):
-    """What Ctrl-C raises, wherever the program is."""
+    """Raised by Ctrl-C, anywhere in the program."""
 
 
 class _Signal(int):
-    """A signal that arrives as `arrive` is read: without a call, after which Python would look for it at once."""
+    """A signal that arrives when `arrive` is read: not by a call, after which Python would check for it at once."""
 
     arrive = property(_thread.interrupt_main)
 
@@ -47,24 +47,24 @@ _SIGNAL = _Signal(signal.SIGUSR1)
 
 
 class Trace:
-    """The opcodes that an act visits, numbered from 1 on."""
+    """The opcodes that an act executes ("visits"), numbered from 1."""
 
     def __init__(self):
-        self._codes = {}  # by id; hashing one takes long
+        self._codes = {}  # by id, since hashing a code object is slow
         self._visits = []  # the opcodes, each as an int
-        self._edges = set()  # the visits after which another frame begins, or this one ends
-        self.turns = []  # the visits at which, or a few before, what was probed has changed
+        self._edges = set()  # visits after which another frame begins, or this one ends
+        self.turns = []  # visits at which (or a few before) the probed value changed
 
     def __len__(self):
         return len(self._visits)
 
     def site(self, number):
-        """The opcode that is visited then, for messages."""
+        """The opcode of a visit, for messages."""
         code, offset = divmod(self._visits[number - 1], _MOST_OFFSETS)
         return _place(self._codes[code], offset)
 
     def key(self, number):
-        """The opcode that is visited then."""
+        """The opcode of a visit."""
         return self._visits[number - 1]
 
     def candidates(self, by):
@@ -81,12 +81,12 @@ class Trace:
         return sorted({*first.values(), *last.values()})
 
     def _matters(self, opcode, by):
-        """Whether an interrupt at an opcode is another one than at the next, for a signal, or at the last."""
+        """Whether an interrupt at an opcode differs from one at the next (for a signal) or at the last one."""
         code, offset = divmod(opcode, _MOST_OFFSETS)
         return offset in _offsets(self._codes[code])[by]
 
     def record(self, act, probe=None):
-        """Do an act, and note the opcodes, and where what `probe()` gives changes."""
+        """Run an act, and record the opcodes, and where the value of `probe()` changes."""
         codes, visits, edges = self._codes, self._visits, self._edges
         probed = [probe() if probe else None]
 
@@ -124,7 +124,7 @@ _offsets_by_code = {}
 
 
 def _offsets(code):
-    """By what raises, the offsets of the opcodes that matter."""
+    """The offsets of the opcodes that matter, by the way of the interrupt."""
     if id(code) not in _offsets_by_code:
         opcodes = list(dis.get_instructions(code))
         checking = {it.offset for it in opcodes if it.opname.startswith(_CHECKING)}
@@ -134,18 +134,18 @@ def _offsets(code):
             if before.opname.startswith(_LOADING) and not it.is_jump_target
         }
         offsets = {"signal": checking, "raise": {it.offset for it in opcodes} - after_loads}
-        _offsets_by_code[id(code)] = code, offsets  # which keeps the code, and its id
+        _offsets_by_code[id(code)] = code, offsets  # keeps the code alive, and thus its id
     return _offsets_by_code[id(code)][1]
 
 
 def _place(code, offset):
-    """Where an opcode is, in words."""
+    """The position of an opcode, in words."""
     line = next((line for start, stop, line in code.co_lines() if start <= offset < stop), None)
     return f"{'/'.join(Path(code.co_filename).parts[-2:])}:{line} in {code.co_name} (offset {offset})"
 
 
 def _counter(number, arriving, action):
-    """A trace function that lets a signal arrive at the n-th opcode, or calls an action there."""
+    """A trace function with a signal, or an action, at the n-th opcode."""
 
     def opcode(frame, event, _):
         nonlocal number
@@ -156,7 +156,7 @@ def _counter(number, arriving, action):
                 if arriving is None:
                     action(frame)
                 else:
-                    arriving.arrive  # the last that is done here: no call comes between it and the traced opcode
+                    arriving.arrive  # last, so that no call comes between it and the traced opcode
         return opcode
 
     def call(frame, *_):
@@ -169,18 +169,18 @@ def _counter(number, arriving, action):
 
 
 class Interrupt:
-    """What interrupts an act, at its n-th opcode; what came of it.
+    """An interrupt of an act at its n-th opcode, and the result.
 
     Args:
         number: The visit; None for no interrupt.
         by: "signal" or "raise".
-        note: Shared memory that says where it came, in case this process dies.
+        note: Shared memory for the position of the interrupt, in case this process dies.
     """
 
     def __init__(self, number, by, note=None):
         self.number = number
         self.by = by
-        self.action = None  # what is done then; raises Interrupted if None
+        self.action = None  # called at the interrupt; None: raise Interrupted
         self.note = note
         self.site = None
         self.error = None
@@ -191,18 +191,18 @@ class Interrupt:
 
     @property
     def ended(self):
-        """Whether the act came to its end."""
+        """Whether the act ended normally."""
         return self.error is None
 
     def drop(self):
-        """Let go of what the act returned or raised, and of the signal."""
+        """Drop what the act returned or raised, and the signal."""
         self.error = self.result = self.action = None
         gc.collect()
         signal.signal(_SIGNAL, signal.SIG_DFL)
         sys.unraisablehook = self._hook_before
 
     def run(self, act):
-        """Do an act with the interrupt in it."""
+        """Run an act with the interrupt."""
         signal.signal(_SIGNAL, self._arrived)
         self._hook_before, sys.unraisablehook = sys.unraisablehook, self._lost
         try:
@@ -217,7 +217,7 @@ class Interrupt:
             self.error = error  # with its traceback, as a notebook keeps it
 
     def _without_sync(self, call, *_):
-        verdict = 1 if call in ("fdatasync", "fsync") else None  # no case here takes the power away
+        verdict = 1 if call in ("fdatasync", "fsync") else None  # no case here simulates a power loss
         if self._deferred:
             self._deferred = False
             _SIGNAL.arrive
@@ -225,7 +225,7 @@ class Interrupt:
 
     def _arrived(self, _, frame):
         if frame.f_code is Interrupt._without_sync.__code__:
-            self._deferred = True  # in the hook of the tests, where no user's signal comes
+            self._deferred = True  # inside the tests' hook, where a real program has no signal
         else:
             self._come(frame)
 
@@ -244,13 +244,13 @@ class Interrupt:
 
 
 def write(note, text):
-    """Leave a text in shared memory."""
+    """Write a text to shared memory."""
     data = text.encode()[: _NOTE_SIZE - 1] + b"\0"
     note[: len(data)] = data
 
 
 def alone(function):
-    """What a function returns in a forked child that no collection, alarm or handler of the parent's disturbs."""
+    """The result of a function in a forked child, without garbage collections, alarms or handlers of the parent."""
 
     def child():
         faulthandler.disable()
@@ -265,12 +265,12 @@ def alone(function):
 
 
 class Sweep:
-    """Interrupts of acts, in children, until some have failed.
+    """Interrupts of acts, in child processes, until some have failed.
 
     Args:
         root: A directory for the datasets.
-        check: `check(subject, path, interrupt)` does the subject's act, with the interrupt in it, to the copy of its
-            template at a path, and gives what is wrong afterwards, as texts.
+        check: `check(subject, path, interrupt)` runs the subject's act, with the interrupt, on the copy of its template
+            at a path, and returns problems as texts.
     """
 
     MOST_FAILURES = 10
@@ -285,7 +285,7 @@ class Sweep:
         self._note, self._at = mmap.mmap(-1, _NOTE_SIZE), mmap.mmap(-1, _NOTE_SIZE)
 
     def trace(self, subject, probe=None):
-        """The trace of a subject's act, which is done without an interrupt first; `probe` is given its directory."""
+        """The trace of a subject's act, after a run without an interrupt; `probe` gets its directory."""
         path = self.root / "whole"
         shutil.copytree(subject.template, path)
         wrong = self.check(subject, path, Interrupt(None, "signal"))
@@ -303,14 +303,14 @@ class Sweep:
         return trace
 
     def chosen(self, trace, by, most, seed):
-        """Some visits, of those opcodes that were tried least often; the same for the same seed."""
+        """A choice of visits of the opcodes that were tried least often; depends only on the seed."""
         numbers = trace.ends(by)
         random.Random(seed).shuffle(numbers)
         numbers.sort(key=lambda number: self._covered[trace.key(number), by])
         return self._cover(trace, by, sorted(numbers[:most]))
 
     def untried(self, trace, by):
-        """The first and the last visits of those opcodes that were not tried yet."""
+        """The first and last visits of the opcodes that were not tried yet."""
         return self._cover(trace, by, [number for number in trace.ends(by) if not self._covered[trace.key(number), by]])
 
     def _cover(self, trace, by, numbers):
@@ -319,7 +319,7 @@ class Sweep:
         return numbers
 
     def interrupt(self, subject, trace, by, numbers):
-        """Interrupt a subject's act at some of its visits."""
+        """Interrupt a subject's act at some visits."""
         numbers = list(numbers)
         while numbers and len(self.failures) < self.MOST_FAILURES:
             write(self._note, "")
@@ -340,7 +340,7 @@ class Sweep:
                 shutil.rmtree(self.root / "case", ignore_errors=True)
 
     def _batch(self, subject, by, numbers):
-        """In a child, the first cases, up to one that fails: how many, what is wrong, and how many never came."""
+        """Run the first cases in a child, up to a failure: returns how many, the problems, and how many never came."""
         path, missed = self.root / "case", 0
         for place, number in enumerate(numbers):
             signal.alarm(SECONDS)
@@ -355,7 +355,7 @@ class Sweep:
         return len(numbers), [], missed
 
     def end(self):
-        """Raise for what has failed."""
+        """Raise if there were failures."""
         assert not self.failures, f"{len(self.failures)} of {self.tried} failed:\n  " + "\n  ".join(self.failures)
         assert self.missed * 50 <= self.tried, f"{self.missed} of {self.tried} interrupts never came"
 

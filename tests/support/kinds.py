@@ -1,4 +1,4 @@
-"""A dataset of every kind: what each test that speaks of all kinds is made of."""
+"""A dataset of every kind, for tests over all kinds."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -16,9 +16,9 @@ class Kind:
 
     Args:
         cls: Its class.
-        sample: The sample of a number; that of 0 has no bytes where the kind has such samples. A replacement has the
-            rank of what it replaces, so its number has the same remainder by 3.
-        options: Those of `from_generator`.
+        sample: Makes the sample of a number; sample 0 is empty if the kind has empty samples. A replacement must have
+            the same rank, so its number has the same remainder modulo 3.
+        options: Options of `from_generator`.
     """
 
     cls: type
@@ -26,19 +26,19 @@ class Kind:
     options: dict[str, Any] = field(default_factory=dict)
 
     def samples(self, count, start=0):
-        """The samples of some numbers in a row."""
+        """The samples of consecutive numbers."""
         return [self.sample(number) for number in range(start, start + count)]
 
     def store(self, path, samples, **options):
-        """A dataset of some samples."""
+        """Build a dataset of samples."""
         return self.cls.from_generator(path, samples, **self.options | options)
 
     def build(self, path, count, start=0, **options):
-        """A dataset of the samples of some numbers in a row."""
+        """Build a dataset of the samples of consecutive numbers."""
         return self.store(path, self.samples(count, start), **options)
 
     def edited(self, path):
-        """A handle of a dataset with commits of all sorts, the last ones not durable; and the list of its samples."""
+        """A handle of a dataset with all kinds of commits, the last ones not durable; and the list of its samples."""
         samples = self.samples(13)
         self.build(path, 10, batch_size=4).close()
         dataset = self.cls(path)
@@ -111,18 +111,18 @@ TRAINED = Kind(StringsMmap, text, {"zstd_level": 3, "zstd_train_dictionary_size"
 
 
 def plain(value, *, flags=False):
-    """Samples, or whatever a read gives, as values that `==` compares whole: dtype, shape and type count, too.
+    """Samples, or the result of any read, as values that `==` can compare, including dtype, shape and type.
 
     Args:
-        value: Anything.
-        flags: Whether an array that may be written to differs from one that may not.
+        value: Any value.
+        flags: Whether to distinguish writable from read-only arrays.
     """
     match value:
         case np.ma.MaskedArray():
             return "masked", plain(value.filled(0), flags=flags), plain(np.ma.getmaskarray(value), flags=flags)
         case np.ndarray():
             return value.dtype.str, value.shape, value.tobytes(), flags and value.flags.writeable
-        case np.generic() | int() | float():  # a number is stored as what NumPy makes of it
+        case np.generic() | int() | float():  # a number is stored as NumPy converts it
             return np.asarray(value).dtype.str, np.asarray(value).tobytes()
         case dict():
             return {key: plain(inner, flags=flags) for key, inner in value.items()}

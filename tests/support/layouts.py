@@ -1,4 +1,4 @@
-"""What a layout of 0.x says that its files hold, read with plain NumPy."""
+"""Reads the files of a layout of 0.x with plain NumPy."""
 
 import numpy as np
 import pytest
@@ -7,14 +7,14 @@ from mmap_ninja.legacy.layout import FlatShapes, NestedShapes
 
 
 def array(path, file, dtype):
-    """The samples' part of a file."""
+    """The part of a file with samples."""
     content = (path / file.name).read_bytes()
     assert file.size_bytes <= len(content)
     return np.frombuffer(content[: file.size_bytes], dtype)
 
 
 def content(path, layout):
-    """What a layout says that the directory holds, in the form of expected.json."""
+    """The content of a directory by its layout, in the form of expected.json."""
     if layout.kind == "array":
         flat = array(path, layout.payload, layout.dtype)
         samples = flat.reshape(layout.rows, *layout.sample_shape, order=layout.order)

@@ -1,6 +1,6 @@
-"""Write datasets with a released mmap_ninja 0.x: python legacy_writer.py <its folder> <its version> <where to>.
+"""Write datasets with a released mmap_ninja 0.x: python legacy_writer.py <its folder> <its version> <output folder>.
 
-A program of its own, since two versions of one package do not live in one process.
+A separate program, since a process cannot import two versions of a package.
 """
 
 import importlib.util
@@ -12,7 +12,7 @@ import numpy as np
 sys.path.insert(0, sys.argv[1])
 sys.meta_path[:] = [finder for finder in sys.meta_path if "editable" not in type(finder).__module__]
 
-import mmap_ninja  # noqa: E402 - from where the line above says
+import mmap_ninja  # noqa: E402 - from the folder in the line above
 from mmap_ninja import numpy as arrays  # noqa: E402
 from mmap_ninja.ragged import RaggedMmap  # noqa: E402
 from mmap_ninja.string import StringsMmap  # noqa: E402

@@ -1,4 +1,4 @@
-"""What a disk may hold after a power loss: the calls that a recorder has seen, and any part of what was not synced."""
+"""Possible contents of a disk after a power loss: from recorded calls, and any part of what was not synced."""
 
 import errno
 import fcntl
@@ -16,29 +16,29 @@ from support.faults import unsynced, watched
 
 _PAGE = 4096
 _BOOT = b"the boot before."
-_VARIED = 4  # of the un-synced writes, and of the names where any of them may be lost: the last so many
+_VARIED = 4  # so many of the last writes without a sync (and names, if any of them may be lost) are varied
 
-# What becomes of an un-synced write. A file can have grown without the bytes: the system allocates late.
+# Fates of a write without a sync. A file can grow without the bytes, since the system allocates late.
 _WHOLE, _LOST, _HEAD, _TAIL, _ZEROS = _FATES = range(5)
 
 
 class Recorder:
-    """A hook that notes every call, so that the files can be put together as any power loss may leave them."""
+    """A hook that records every call, from which the files after any power loss can be made."""
 
     def __init__(self):
         self.calls = []  # (call, path, offset, size, data)
 
     def __call__(self, call, where, offset, size, data):
-        if call == "copy_file_range":  # goes through memory instead: the bytes are those of the writes that follow
+        if call == "copy_file_range":  # refused, so that the copy becomes ordinary writes
             raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
         path = where if isinstance(where, str) else _path_of(where)
         self.calls.append((call, path, offset, size, data))
 
 
 class FailingSync(Recorder):
-    """Notes calls; the n-th sync of a file fails, and the system drops what was to be written and tells nobody else.
+    """Records calls; the n-th sync of a file fails, and the system drops the data without reporting it again.
 
-    Where names are given, only syncs of such files count.
+    If names are given, only syncs of files with these names count.
     """
 
     def __init__(self, number, names=None):
@@ -65,7 +65,7 @@ def _path_of(fd):
 
 
 def content(path):
-    """What `Disk` starts with: the bytes of every file below a path, None for every folder; nothing without a path."""
+    """The start of a `Disk`: the bytes of every file below a path, None for every folder; empty without a path."""
     found = {}
     for folder, _, names in os.walk(path):
         found[os.path.relpath(folder, path)] = None
@@ -77,12 +77,12 @@ def content(path):
 
 
 def put(state, path):
-    """Make a directory of what is on the disk, as it is found in the next boot; none where its own name was lost."""
+    """Write the content of a disk to a directory, as after a reboot; no directory if its own name was lost."""
     if state is None:
         shutil.rmtree(path, ignore_errors=True)
         return
     wanted = {name: _of_another_boot(data) if name in (COMMIT, BUILD) else data for name, data in state.items()}
-    found = content(path)  # files that are there are used again: to make and remove them is what takes the time
+    found = content(path)  # existing files are reused, since creating and removing them is slow
     for name in sorted(found.keys() - wanted.keys() - {"."}, reverse=True):
         if found[name] is not None:
             (path / name).unlink()
@@ -98,7 +98,7 @@ def put(state, path):
 
 
 def _of_another_boot(commit):
-    """A commit file whose slots were written in a boot before this one."""
+    """A commit file with slots from an earlier boot."""
     pages = []
     for at in range(0, len(commit), _kernel.SLOT_STRIDE):
         page = commit[at : at + _kernel.SLOT_STRIDE]
@@ -111,7 +111,7 @@ def _of_another_boot(commit):
 
 
 def recorded(path, act, states):
-    """What was there, the calls of an action, and which state must survive a power loss from which call on."""
+    """The state before, the calls of an action, and which state must survive a power loss from which call on."""
     start, recorder, promised = content(path), Recorder(), [(0, 0)]
     with watched(unsynced(recorder)):
         act(path, functools.partial(promise, recorder, promised, states))
@@ -119,19 +119,19 @@ def recorded(path, act, states):
 
 
 def promise(recorder, promised, states, state, durable=False):
-    """What an action calls as `done(state)`: notes what must survive a power loss from the next call on."""
+    """Called by an action as `done(state)`: records what must survive a power loss from the next call on."""
     if durable:
         promised.append((len(recorder.calls), states.index(state)))
 
 
 def each_loss(start, calls, promised, path, **options):
-    """Each content of the disk once: it is put at the path, and comes with the least state that it must show."""
+    """Puts each possible content of the disk at the path, once; yields the oldest state that it may show."""
     for _, least in each_loss_after(start, calls, promised, path, **options):
         yield least
 
 
 def each_loss_after(start, calls, promised, path, **options):
-    """As `each_loss`, with the number of the calls that were made before the power was lost."""
+    """As `each_loss`, also with the number of calls before the power loss."""
     known = set()
     for made, state in losses(start, calls, path, **options):
         least = max(place for at, place in promised if at <= made)
@@ -143,12 +143,12 @@ def each_loss_after(start, calls, promised, path, **options):
 
 
 def moments(calls):
-    """After how many calls a kill may leave something else than after one call less."""
+    """The numbers of calls after which a kill may leave another state than one call earlier."""
     return [number for number, call in enumerate(calls, 1) if call[0] != "flock"]
 
 
 def tender_moments(calls):
-    """After how many calls a commit or a name is there, and not synced yet."""
+    """The numbers of calls after which a commit or a name exists but is not synced yet."""
 
     def is_tender(call, path, offset, *_):
         return call in ("rename", "mkdir") or (
@@ -159,7 +159,7 @@ def tender_moments(calls):
 
 
 def shown(calls, number):
-    """The last of so many calls, in words."""
+    """The last of a number of calls, in words."""
     if number == 0:
         return "nothing"
     call, path, offset, *_ = calls[number - 1]
@@ -167,7 +167,7 @@ def shown(calls, number):
 
 
 def violation(path, states, least, *, appends):
-    """What is wrong with a dataset after a power loss; None if nothing is."""
+    """The problem of a dataset after a power loss, or None."""
     try:
         found = seen(path)
         if found not in states:
@@ -184,9 +184,9 @@ def violation(path, states, least, *, appends):
 
 
 def losses(start, calls, root, *, random=None, most=None, ordered=True, after=None):
-    """All that a disk may hold: how many of the calls were made, and the files. At most so many after each call.
+    """All possible contents of a disk: the number of calls, and the files. At most `most` after each call.
 
-    Where `after` is given, only after these numbers of calls.
+    With `after`, only after these numbers of calls.
     """
     disk = Disk(start, root, ordered=ordered)
     for made in range(len(calls) + 1):
@@ -205,32 +205,32 @@ _FOLDER = _File()
 
 
 class Disk:
-    """A directory as calls leave it, where each may be the last before the power is lost.
+    """A directory after calls, of which each may be the last before a power loss.
 
-    A sync of a file makes its bytes durable, not its name; a sync of a directory makes durable the names that were
-    made, given and removed in it. The directory's own name is no exception: where one of the calls made it, a sync of
-    its parent, which has always been there, makes it durable; without, all may be gone. Writes that were not synced
-    arrive in any combination, each whole, in part, or not at all; names arrive in their order, as in a journal, or, if
-    they are not `ordered`, in any combination.
+    A sync of a file makes its bytes durable, but not its name; a sync of a directory makes changes of names in it
+    durable. This is also true of the directory's own name: if one of the calls created it, a sync of its parent, which
+    always existed, makes it durable; without that, everything may be lost. Writes without a sync arrive in any
+    combination, each complete, in part, or not at all. Names arrive in order, as in a journal, or, if not `ordered`, in
+    any combination.
 
     Args:
-        start: What is there before, see `content`; the directory itself is ".".
+        start: The content before, see `content`; the directory itself is ".".
         root: The directory.
-        ordered: Whether names arrive in their order.
+        ordered: Whether names arrive in order.
     """
 
     def __init__(self, start, root, *, ordered=True):
         self._root = root
         self._ordered = ordered
-        self._names = {  # as the processes see them
+        self._names = {  # as seen by processes
             name: _FOLDER if content is None else _File(content) for name, content in start.items()
         }
         self._durable_names = dict(self._names)
-        self._changes = []  # (folder, {name: file or None}) that are not durable yet
-        self._writes = []  # (file, offset, data; None: cut off there) that are not durable yet
+        self._changes = []  # not durable yet: (folder, {name: file or None})
+        self._writes = []  # not durable yet: (file, offset, data); data None: truncated there
 
     def take(self, call, path, offset, size, data):
-        """Let a recorded call happen."""
+        """Apply a recorded call."""
         name = os.path.relpath(path, self._root)
         file = self._names.get(name)
         if call == "pwrite" and file is not None:
@@ -255,14 +255,14 @@ class Disk:
             self._change(name, {name: None})
 
     def states(self, random=None, most=None):
-        """What the disk may hold now: the content of each file by its path; None: the directory's name was lost.
+        """The possible contents of the disk now: each file's bytes by path; None: the directory's name was lost.
 
-        At most so many, chosen at random.
+        At most `most`, chosen at random.
         """
         choices = list(self._choices_of_names())
         early, late = self._writes[:-_VARIED], self._writes[-_VARIED:]
         fates = (len(_FATES),) * len(late)
-        sizes = (len(choices), 2 if early else 1, *fates)  # of the early writes all have arrived, or none
+        sizes = (len(choices), 2 if early else 1, *fates)  # early writes have all arrived, or none has
         number = math.prod(sizes)
         for chosen in range(number) if most is None or number <= most else random.sample(range(number), most):
             changes, early_fate, *late_fates = _digits(chosen, sizes)
@@ -304,20 +304,20 @@ class Disk:
 
 
 def _digits(number, sizes):
-    """A number's digits where each has a base of its own."""
+    """The digits of a number in a mixed radix."""
     for size in sizes:
         number, digit = divmod(number, size)
         yield digit
 
 
 def _parents(name):
-    """The folders below the directory that a file is in."""
+    """The folders of a file, below the directory."""
     parts = name.split("/")[:-1]
     return ["/".join(parts[: count + 1]) for count in range(len(parts))]
 
 
 def _content(file, writes):
-    """A file's bytes after some writes."""
+    """A file's bytes after writes."""
     content = file.synced
     for _, offset, data in writes:
         if data is None:
@@ -329,7 +329,7 @@ def _content(file, writes):
 
 
 def _arrived(write, fate):
-    """What has arrived of a write, as other writes."""
+    """The part of a write that has arrived, as writes."""
     file, offset, data = write
     if fate == _LOST:
         return []
@@ -337,7 +337,7 @@ def _arrived(write, fate):
         return [write]
     middle = offset + len(data) // 2
     cut = (middle // _PAGE * _PAGE if middle // _PAGE * _PAGE > offset else middle) - offset
-    end = (file, offset + len(data), b"")  # only makes the file as long
+    end = (file, offset + len(data), b"")  # only extends the file
     return {
         _HEAD: [(file, offset, data[:cut])],
         _TAIL: [(file, offset + cut, data[cut:])],

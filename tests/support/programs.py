@@ -1,8 +1,8 @@
-"""Programs that writers run beside readers, such that each list that is read tells whether it is that of one commit.
+"""Programs of writers that run beside readers: each list that is read shows whether it is that of one commit.
 
-What a writer does follows from its number alone, so a reader can run the program, too: of every writer, it must find
-exactly the samples that one state of its program has, and none before the state that it found last. Each sample tells
-whose it is and carries a checksum.
+A writer's program only depends on its number, so that a reader can run it, too. The reader must find exactly the
+samples of one state of each program, and never an earlier state than the last one. Each sample contains the number of
+its writer, and a checksum.
 """
 
 import random
@@ -13,18 +13,18 @@ import numpy as np
 import mmap_ninja
 from mmap_ninja import BytesMmap, RaggedMmap, RecordsMmap, StaleHandleError, StringsMmap
 
-MOST_BATCHES = 12  # of one writer
-MOST_STEPS = 20_000  # that a reader looks ahead for the state that it sees
+MOST_BATCHES = 12  # per writer
+MOST_STEPS = 20_000  # a reader looks so far ahead for the state that it sees
 
 
 class Program:
-    """What one writer does, step by step. All of a batch is appended, replaced, deleted, never a part of it."""
+    """The steps of a writer. Batches are appended, replaced and deleted as a whole."""
 
     def __init__(self, writer, extra=()):
         self.writer = writer
         self.acts = (*["append"] * 4, *["edit"] * 4, *["delete"] * 3, "compact", "flush", *extra)
         self.random = random.Random(writer)
-        self.batches = []  # (number, how many samples), in the order of the list
+        self.batches = []  # (number, count of samples), in the order of the list
         self.has_extra = False
         self.number = 0
 
@@ -33,7 +33,7 @@ class Program:
         return self.number, self.random.randrange(1, 5)
 
     def step(self):
-        """The next act, and the batches that it is about: `(act, old, new)`; the state is the one after it."""
+        """The next act with its batches, `(act, old, new)`; the program moves to the state after it."""
         act = "append" if not self.batches else self.random.choice(self.acts)
         if act == "append" and len(self.batches) == MOST_BATCHES:
             act = "delete"
@@ -49,7 +49,7 @@ class Program:
             self.number += 1
             new = self.batches[at] = self.number, old[1]
         elif act == "delete":
-            newest = max(self.batches)  # which tells readers how far the program is
+            newest = max(self.batches)  # shows readers how far the program is
             old = self.random.choice([batch for batch in self.batches if batch != newest])
             self.batches.remove(old)
         elif act == "replace":
@@ -64,7 +64,7 @@ class Program:
         return [(number, size, part) for number, size in self.batches for part in range(size)]
 
 
-# ---- what samples of each kind say
+# ---- samples of each kind
 
 
 def text_of(writer, number, size, part):
@@ -112,7 +112,7 @@ WORDED = {
 
 
 def carry_out(dataset, program, kind):
-    """One step of a program."""
+    """Run a step of a program."""
     make, sample_of, words = WORDED[kind]
     act, old, new = program.step()
 
@@ -143,7 +143,7 @@ def carry_out(dataset, program, kind):
             else:
                 getattr(dataset, act)()
             return
-        except StaleHandleError:  # another writer compacted since this one looked: nothing was done
+        except StaleHandleError:  # another writer compacted meanwhile: nothing was done
             dataset.refresh()
 
 
@@ -155,7 +155,7 @@ def write(path, writer, kind, steps, extra=()):
 
 
 class Observer:
-    """Holds what is read against the programs of the writers."""
+    """Compares what is read with the programs of the writers."""
 
     def __init__(self, kind, extra=()):
         self.words = WORDED[kind][2]
@@ -163,7 +163,7 @@ class Observer:
         self.programs = {}
 
     def look(self, samples):
-        """Assert that a list is that of one commit, none before the last one."""
+        """Assert that a list is that of one commit, not before the last one."""
         found = {writer: [] for writer in self.programs}
         columns = {frozenset(sample) for sample in samples if isinstance(sample, dict)}
         assert len(columns) <= 1, columns
@@ -184,7 +184,7 @@ class Observer:
 
 
 def final_state(path, kind, steps, extra=()):
-    """Assert that the dataset holds what programs end with; `steps` by writer."""
+    """Assert that the dataset is in the final state of the programs; `steps` by writer."""
     found = [WORDED[kind][2](sample) for sample in mmap_ninja.open(path)]
     for writer, count in steps.items():
         program = Program(writer, extra)

@@ -1,4 +1,4 @@
-"""Every way to read a dataset: what the tests of truncation and of read modes share."""
+"""Every way to read a dataset, for the tests of truncation and of read modes."""
 
 import pickle
 import warnings
@@ -9,11 +9,11 @@ import pytest
 import mmap_ninja as mn
 from support.kinds import KINDS, TRAINED, plain
 
-COUNT = 700  # samples: more than a page of offsets, and than the chunks that iteration reads
+COUNT = 700  # samples: more than a page of offsets, and than a chunk of an iterator
 
 STORED = KINDS | {"strings-trained": TRAINED}
 
-# Batches, slices, iteration, and what is read as a whole.
+# Batches, slices, iteration, and reads of all samples.
 BULK = {
     "list": list,
     "iterate on": lambda ds: [sample for sample, _ in zip(ds, range(5), strict=False)],
@@ -73,7 +73,7 @@ OF_RECORDS = {
     "some columns": lambda ds: ds[["tokens", "blob"]].take([5, 4, 4]),
     "renamed": lambda ds: ds[["more"]][[5, 4]],
 }
-# One sample at a time, which nothing guards where it is read from a map.
+# One sample at a time, which is not guarded when it is read from a map.
 SINGLE = {
     "first": lambda ds: ds[0],
     "last": lambda ds: ds[-1],
@@ -89,28 +89,28 @@ def bulk_reads(dataset):
 
 
 def single_reads(dataset):
-    """The ways to read one."""
+    """The ways to read a single sample."""
     return SINGLE | (SINGLE_WINDOW if dataset._sample == "ragged" else {})
 
 
 def outcome(read, dataset):
-    """What a read gives, as a plain value; or the exception that it raises, as its type and message."""
+    """The result of a read as a plain value, or its exception as type and message."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             return plain(read(dataset), flags=True)
-    except Exception as error:  # whatever it is, it is compared
+    except Exception as error:  # any exception is compared
         return type(error), str(error)
 
 
 def outcomes(dataset):
-    """The outcome of every read, by its name."""
+    """The outcome of every read, by name."""
     reads = single_reads(dataset) | bulk_reads(dataset)
     return {name: outcome(read, dataset) for name, read in reads.items()}
 
 
 def check_is(dataset, expected):
-    """Assert that a dataset is a list, read in many ways."""
+    """Assert that a dataset equals a list, in many ways of reading it."""
     assert len(dataset) == len(expected)
     ways = [
         list(dataset),
@@ -130,4 +130,4 @@ def check_is(dataset, expected):
     assert mn.verify(dataset.path, level="full").ok
 
 
-# ---- nothing, and empty samples
+# ---- no samples, and empty ones

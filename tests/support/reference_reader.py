@@ -1,4 +1,4 @@
-"""Reads a dataset by docs/format.md alone: struct and json, nothing of mmap_ninja's, no map, no cleverness."""
+"""Reads a dataset as docs/format.md describes, with struct and json only, without maps or mmap_ninja."""
 
 import base64
 import itertools
@@ -37,7 +37,7 @@ FIELDS = [
     "edits_end",
     "carries",
 ]
-SUMS = 1  # what a slot carries that has a content sum
+SUMS = 1  # a slot carries a content sum
 FAST, DURABLE = 1, 2
 BLOCK = 65536
 
@@ -77,7 +77,7 @@ def read_meta(directory: Path, slot: dict) -> dict:
 
 
 def itemsize(descr) -> int:
-    """Bytes of a dtype that is no structure."""
+    """Bytes of a dtype that is not a structure."""
     return int(re.search(r"\d+", descr)[0]) * (4 if descr[1] == "U" else 1)
 
 
@@ -88,13 +88,13 @@ def shape_width(column: dict) -> int:
 
 
 def is_summed(meta: dict, file: dict) -> bool:
-    """Whether a file's blocks have sums."""
+    """Whether the blocks of a file have sums."""
     column = next((column for column in meta["columns"] if column["id"] == file["column"]), {})
     return file["role"] != "sums" and column.get("sealed", True)
 
 
 def extents(directory: Path, meta: dict, rows: int, edits: int) -> dict[str, int]:
-    """Committed bytes of each file, by its name."""
+    """Committed bytes of each file, by name."""
     sizes = {}
     summed = []
     for file in meta["files"]:
@@ -124,7 +124,7 @@ def extents(directory: Path, meta: dict, rows: int, edits: int) -> dict[str, int
 
 
 def digest(directory: Path, meta: dict, slot: dict) -> int:
-    """What the slot's digest must be."""
+    """The correct digest of a slot."""
     durable = extents(directory, meta, slot["durable_rows"], slot["durable_edits"])
     ends = extents(directory, meta, slot["rows"], slot["edits"])
     total = 0
@@ -139,7 +139,7 @@ def digest(directory: Path, meta: dict, slot: dict) -> int:
 
 
 def content(directory: Path, meta: dict, slot: dict) -> tuple[int, int]:
-    """What the slot's content sum must be, and its hash of the end of the edits file."""
+    """The correct content sum of a slot, and hash of the end of the edits file."""
     ends = extents(directory, meta, slot["rows"], slot["edits"])
     total, edits_end = 0, 0
     for file in meta["files"]:
@@ -154,7 +154,7 @@ def content(directory: Path, meta: dict, slot: dict) -> tuple[int, int]:
 
 
 def check_sums(directory: Path, meta: dict, slot: dict) -> int:
-    """Hold each line of the sums file against its block; returns how many there are."""
+    """Compare each entry of the sums file with its block; returns the number of entries."""
     sizes = extents(directory, meta, slot["rows"], slot["edits"])
     names = {file["id"]: file["name"] for file in meta["files"]}
     sums_name = next(file["name"] for file in meta["files"] if file["role"] == "sums")
@@ -169,7 +169,7 @@ def check_sums(directory: Path, meta: dict, slot: dict) -> int:
 
 
 def decompress(frames: list[bytes], sizes: tuple[int, ...], codec: dict) -> list[bytes]:
-    """The samples of a compressed column, whose frames must hold as many bytes as is said."""
+    """The samples of a compressed column; frames must have the stated sizes."""
     import zstandard  # noqa: PLC0415 - only for datasets that need it
 
     assert codec["name"] == "zstd"
@@ -196,7 +196,7 @@ def read_shapes(directory: Path, names: dict, column: dict, offsets: tuple) -> l
 
 
 def stored_rows(directory: Path, meta: dict, slot: dict) -> list[int]:
-    """Where each sample is stored, in their order."""
+    """The row where each sample is stored, in order."""
     name = next(file["name"] for file in meta["files"] if file["role"] == "edits")
     rows = {row: row for row in range(slot["rows"])}
     for op, row, count, new_row in struct.iter_unpack("<QQQQ", (directory / name).read_bytes()[: 32 * slot["edits"]]):
@@ -258,7 +258,7 @@ def read(directory: Path) -> list:
 
 
 def nested(values: dict) -> dict:
-    """What the dots in names say."""
+    """Values with dotted names as nested dicts."""
     sample = {}
     for name, value in values.items():
         *groups, last = name.split(".")

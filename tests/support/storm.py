@@ -1,8 +1,7 @@
-"""A storm: processes that change one dataset at random, are killed and interrupted, and write down what they did.
+"""A storm: processes that change a dataset at random, are killed and interrupted, and log what they did.
 
-Each operation has a line in a common log before it begins and another one when it has ended. Lines are appended by
-single writes, so the log is in the order of time: what ended before another one began has happened before it.
-`problems` compares the log with the samples that are there in the end.
+Each operation has a line in a shared log before it begins, and another one when it has ended. Lines are appended by
+single writes, so the log is in order of time. `problems` compares the log with the samples at the end.
 """
 
 import contextlib
@@ -31,8 +30,8 @@ from mmap_ninja.engine import files
 from support.faults import is_unlock, sample, slot_places
 
 FIXED = ["id", "text"]
-EXTRA = ["x", "y", "z"]  # names of columns that come and go
-OWN = 1_000_000  # ids of a worker: from its number times this on
+EXTRA = ["x", "y", "z"]  # columns that are added and dropped
+OWN = 1_000_000  # the ids of a worker start at its number times this
 OPERATIONS = 40
 HANG_SECONDS = 60
 LOCK_SECONDS = 30
@@ -47,12 +46,12 @@ def text(number):
 
 
 def record(number, columns=()):
-    """The sample with an id: everything in it follows from that."""
+    """The sample with an id, which determines all its values."""
     return {"id": number, "text": text(number)} | {name: 7 * number for name in columns if name not in FIXED}
 
 
 def ids_of(found):
-    """The ids of samples; each must be what its id says."""
+    """The ids of samples, which must have the right values."""
     ids = []
     for one in found:
         number = int(one["id"])
@@ -65,7 +64,7 @@ def ids_of(found):
 
 
 class Log:
-    """What the processes say that they do; lines are JSON lists that start with the number of the worker."""
+    """The log of the processes: lines are JSON lists that start with the number of the worker."""
 
     def __init__(self, path):
         self.path = path
@@ -81,12 +80,12 @@ class Log:
 
 @dataclass
 class Operation:
-    """What a worker did, or may have done, between two lines of the log."""
+    """An operation that a worker did, or may have done, between two lines of the log."""
 
     worker: int
     name: str
-    old: list  # ids of samples that it deletes, or replaces
-    new: list  # ids of samples that it stores
+    old: list  # ids of samples to delete or replace
+    new: list  # ids of samples to store
     begin: int
     end: float = float("inf")
     outcome: str = "unknown"  # or "done", "failed"
@@ -98,7 +97,7 @@ class Operation:
 
 
 def operations(lines):
-    """The operations of a log. One without an end may have happened until its worker's next line, or its death."""
+    """The operations of a log. One without an end may have happened until its worker's next line or death."""
     made, running = [], {}
     for number, (worker, what, *rest) in enumerate(lines, 1):
         if worker in running and what != "end":
@@ -114,22 +113,22 @@ def operations(lines):
     return made
 
 
-# ---- what must be there in the end
+# ---- the expected samples at the end
 
-EMPTYING = ("build", "clear")  # nothing of what was there before stays
+EMPTYING = ("build", "clear")  # these remove all earlier samples
 
 
 def problems(lines, ids, columns):
-    """What is wrong with the samples that are there, and with the columns; empty if nothing is."""
+    """The problems with the remaining samples and columns."""
     everything = operations(lines)
     strangers = _strangers(everything, ids)
-    if strangers:  # what else is said would only follow from that
+    if strangers:  # other problems would only follow from these
         return strangers
     return list(_problems([one for one in everything if one.outcome != "failed"], everything, ids, columns))
 
 
 def _strangers(everything, ids):
-    """Samples that are there, or were there for somebody, but should never have been."""
+    """Samples that are there, or were seen, but were never stored."""
     stored_by = {number: one for one in everything for number in one.new}
     shown = [("is there", number) for number in ids]
     shown += [(f"was there for {one}", number) for one in everything for number in one.old]
@@ -152,12 +151,12 @@ def _problems(made, everything, ids, columns):
     emptying = [one for one in made if one.name in EMPTYING]
 
     def may_be_gone(root):
-        """Who may have deleted a sample that was stored."""
+        """The operations that may have deleted a stored sample."""
         born = stored_by[root]
         return [*deletes[root], *(one for one in emptying if one is not born and one.end > born.begin)]
 
     def must_be_gone(root):
-        """Who has deleted a sample for sure."""
+        """The operations that have certainly deleted a sample."""
         born = stored_by[root]
         before = [one for one in emptying if one is not born and one.outcome == "done" and one.begin > born.end]
         return [*(one for one in deletes[root] if one.outcome == "done"), *before]
@@ -188,7 +187,7 @@ def _problems(made, everything, ids, columns):
 
 
 def _roots(made, everything):
-    """The id that each sample had first: what replaces it takes its place, and who saw it before may still mean it."""
+    """The first id of each sample: replacements take its place, and edits from older snapshots still mean it."""
     roots = {number: number for one in everything for number in (*one.old, *one.new)}
     for one in made:
         if one.name == "set":
@@ -198,7 +197,7 @@ def _roots(made, everything):
 
 
 def _disorder(ids, roots):
-    """Samples of one worker that are not in the order in which it stored them."""
+    """Samples of a worker that are not in the order of storing."""
     last = {}
     for number in ids:
         root = roots[number]
@@ -213,7 +212,7 @@ def _wrong_columns(made, columns):
     changes = [one for one in made if one.name in ("add", "rename", "drop", "build")]
     for one in changes:
         if one.outcome != "done" or any(other is not one and other.end > one.begin for other in changes):
-            continue  # others may have undone it
+            continue  # others may have dropped or added columns
         there, gone = one.detail.get("there", []), one.detail.get("gone", [])
         if not set(there) <= set(columns) or set(gone) & set(columns):
             yield f"the columns are {columns} after {one}"
@@ -223,7 +222,7 @@ def _wrong_columns(made, columns):
 
 
 class Injected:
-    """A hook that lets one of the calls that change files fail, and waits for no disk."""
+    """A hook that makes one of the calls that change files fail, and skips syncs."""
 
     def __init__(self):
         self.calls_left = 0
@@ -247,14 +246,14 @@ class Injected:
         return size == _kernel.SLOT_SIZE and offset in slot_places()
 
     def runs_in(self, frame):
-        """Whether a frame of Python code belongs to the hook."""
+        """Whether a Python frame belongs to the hook."""
         while frame is not None and frame.f_code is not Injected.__call__.__code__:
             frame = frame.f_back
         return frame is not None
 
 
 class Worker:
-    """Does something with the dataset, again and again, through one handle."""
+    """Repeats random operations on the dataset, through one handle."""
 
     def __init__(self, path, log, number, seed):
         self.log = log
@@ -264,7 +263,7 @@ class Worker:
         self.last_id = number * OWN
         self.running = False
         self.is_exposed = False  # to interrupts
-        self.stale = 0  # errors of that kind, one after another
+        self.stale = 0  # consecutive StaleHandleErrors
         self.interrupts = 0
         self.injected = Injected()
         self.dataset = None
@@ -293,7 +292,7 @@ class Worker:
     def interrupt(self, _, frame):
         if not self.is_exposed:
             return
-        if self.injected.runs_in(frame):  # the test's own code, in which no user's program could be interrupted
+        if self.injected.runs_in(frame):  # code of the test, which does not exist in real programs
             signal.setitimer(signal.ITIMER_REAL, 0.0003)
         else:
             self.is_exposed = False
@@ -301,9 +300,9 @@ class Worker:
             raise KeyboardInterrupt
 
     def operate(self, operation):
-        """Do one operation; see to it that only those errors come out of it that may."""
+        """Run an operation; only expected errors may occur."""
         error = self.random.choice([errno.ENOSPC, errno.EMFILE, errno.EDQUOT]) if self.random.random() < 0.15 else None
-        # Where a slot cannot be written in the middle of a switch, everybody is in doubt, as after a failed sync.
+        # A slot that cannot be written during a switch leaves doubt, like a failed sync.
         spares_slots = operation not in (self.append, self.extend, self.delete, self.pop, self.replace)
         self.injected.arm(self.random.randrange(1, 20), error, spares_slots=spares_slots)
         spare = self.random.randrange(8) if self.random.random() < 0.05 else None
@@ -338,7 +337,7 @@ class Worker:
             self.end("failed", error=str(raised))
 
     def begin(self, name, old=(), new=(), **detail):
-        self.running = True  # first: an interrupt may come between
+        self.running = True  # first, since an interrupt may come in between
         self.log.write(self.number, "begin", name, list(old), list(new), detail)
 
     def end(self, outcome="done", **detail):
@@ -353,7 +352,7 @@ class Worker:
     def some_place(self):
         return self.random.randrange(len(self.dataset)) if len(self.dataset) else None
 
-    # ---- what it does
+    # ---- the operations
 
     def open(self):
         self.dataset = mmap_ninja.open(self.path, lock_timeout=LOCK_SECONDS)
@@ -485,10 +484,10 @@ class Worker:
 
 
 def open_files():
-    """How often each file is open."""
+    """The number of descriptors of each open file."""
     names = Counter()
     for fd in os.listdir("/dev/fd"):
-        with contextlib.suppress(OSError):  # that of the list itself
+        with contextlib.suppress(OSError):  # the descriptor of the listing itself
             names[os.path.basename(os.readlink(f"/dev/fd/{fd}"))] += 1
     return names
 
@@ -499,7 +498,7 @@ def most_files():
 
 
 def limit_files(spare):
-    """Let the process open no more than so many further files; None: as many as before."""
+    """Limit how many more files the process may open; None: the original limit."""
     soft, hard = most_files()
     if spare is not None:
         lowest = os.dup(0)
@@ -509,17 +508,17 @@ def limit_files(spare):
 
 
 def run_worker(path, log, number, seed, errors):
-    """What a forked process does, until it ends with 0, or with an error that is in the file `errors`."""
+    """Run in a forked process, until it exits with 0, or with an error that is written to the file `errors`."""
     status = 1
     try:
         fd = os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(fd, 2)
         os.close(fd)
-        # What is interrupted while Python collects garbage for Hypothesis, pytest would keep, with all that is open.
+        # Pytest would keep what is interrupted during Hypothesis's callback of the garbage collector, with open files.
         gc.callbacks.clear()
         sys.unraisablehook = sys.__unraisablehook__
-        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115 - for as long as the process lives
-        faulthandler.enable(sys.stderr)  # what SIGABRT, with which a hang ends, shows
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115 - until the process exits
+        faulthandler.enable(sys.stderr)  # a hang is ended by SIGABRT, which then shows tracebacks
         Worker(path, log, number, seed).run()
         status = 0
     except BaseException:
@@ -530,11 +529,11 @@ def run_worker(path, log, number, seed, errors):
         os._exit(status)
 
 
-# ---- the weather
+# ---- kills and interrupts
 
 
 class Storm:
-    """Four workers on one dataset, and somebody who interrupts and kills them."""
+    """Four workers on one dataset, which are interrupted and killed."""
 
     def __init__(self, folder, seed):
         self.folder = folder
@@ -549,10 +548,10 @@ class Storm:
         self.interrupts = 0
 
     def run(self):
-        """Let it blow until all workers have ended."""
+        """Interrupt and kill until all workers have ended."""
         tqdm.set_lock(
             multiprocessing.RLock()
-        )  # as tqdm's own, all forked processes share it; a kill may leave it taken
+        )  # like tqdm's own, it is shared by forked processes, and a kill may leave it locked
         first = list(range(1, 40))
         self.log.write(-1, "begin", "build", [], first, {})
         RecordsMmap.from_generator(self.path, map(record, first)).close()
@@ -569,7 +568,7 @@ class Storm:
                 self.killed.add(number)
                 self.send(number, signal.SIGKILL)
                 self.reap(number)
-                self.start(number + 4)  # who does as the killed one did
+                self.start(number + 4)  # a successor with the same behaviour
         for number in sorted(self.living):
             self.reap(number)
         os.close(self.log.fd)
@@ -585,7 +584,7 @@ class Storm:
         self.started += 1
 
     def send(self, number, what):
-        os.kill(self.living[number], what)  # one that has ended waits to be reaped
+        os.kill(self.living[number], what)  # safe: a worker that has ended is not reaped yet
 
     def reap(self, number):
         pid, deadline, status = self.living.pop(number), time.monotonic() + HANG_SECONDS, None
@@ -604,19 +603,19 @@ class Storm:
         return self.folder / f"worker-{number}.err"
 
     def check(self):
-        """What is wrong in the end; empty if nothing is."""
+        """The problems at the end."""
         if self.failures:
             return self.failures
         lines = self.log.lines()
         found = [
             f"worker {worker} was interrupted {rest[0]} times, and left these files open: {rest[1]}"
             for worker, what, *rest in lines
-            if what == "files" and len(rest[1]) > rest[0]  # Python itself may lose what a call has just opened
+            if what == "files" and len(rest[1]) > rest[0]  # Python itself may leak a file that a call has just opened
         ]
         report = mmap_ninja.verify(self.path, level="full")
         dataset = mmap_ninja.open(self.path, lock_timeout=2)
         found += [] if report.ok else [str(report)]
         found += problems(lines, ids_of(dataset), dataset.columns)
-        dataset.append(record(OWN - 1, dataset.columns))  # nobody has left a lock
+        dataset.append(record(OWN - 1, dataset.columns))  # no lock was left behind
         assert int(mmap_ninja.open(self.path)[-1]["id"]) == OWN - 1
         return found

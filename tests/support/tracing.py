@@ -1,4 +1,4 @@
-"""System calls as strace sees them, and kills at each: what the library's own seam is held against."""
+"""System calls as traced by strace, and kills at each of them, to check the library's own watched calls."""
 
 import ctypes
 import os
@@ -15,7 +15,7 @@ import pytest
 
 from support.faults import fork
 
-# Every call of Linux that changes a file or its lock, whether the library makes it or not; "?": where there is one.
+# Every Linux call that changes a file or its lock, used by the library or not; "?": on some systems only.
 _MUTATING = (
     "?open,?openat,?openat2,?creat,?mkdir,mkdirat,?rename,?renameat,renameat2,?unlink,unlinkat,?rmdir,?link,linkat,"
     "?symlink,symlinkat,write,writev,pwrite64,pwritev,pwritev2,truncate,ftruncate,fallocate,copy_file_range,sendfile,"
@@ -24,16 +24,16 @@ _MUTATING = (
 _NAMES = {"pwrite64": "pwrite", "openat": "open", "mkdirat": "mkdir", "renameat": "rename", "renameat2": "rename"}
 _LINE = re.compile(r"(\d+) +(\w+)\((.*)")
 _ANY_PROCESS = -1
-_SET_TRACER = 0x59616D61  # prctl's PR_SET_PTRACER: where only parents may trace
+_SET_TRACER = 0x59616D61  # prctl's PR_SET_PTRACER, for systems where only parents may trace
 
 
 class Traced(NamedTuple):
-    """A system call that changes something below a directory.
+    """A system call that changes files below a directory.
 
     Args:
-        name: As the library's seam calls it.
-        call: As Linux does.
-        number: Which of the process's calls of that name it is, from 1 on.
+        name: The library's name for it.
+        call: The Linux name.
+        number: Its number among the process's calls of that name, from 1.
     """
 
     name: str
@@ -42,13 +42,13 @@ class Traced(NamedTuple):
 
 
 def require_strace():
-    """Skip the test where strace is missing, or may not trace."""
+    """Skip the test if strace is missing, or tracing is not permitted."""
     if not sys.platform.startswith("linux") or shutil.which("strace") is None:
         pytest.skip("strace is missing")
 
 
 def calls_of(function, log, root):
-    """The calls below `root` that a function makes in a child, and what it returns."""
+    """The calls below `root` that a function makes in a child, and its result."""
     status, value = _traced(function, log, [])
     assert status == 0
     calls, numbers, threads = [], Counter(), set()
@@ -60,18 +60,18 @@ def calls_of(function, log, root):
         if str(root) in rest and (name := _mutation(call, rest)) is not None:
             calls.append(Traced(name, call, numbers[thread, call]))
             threads.add(thread)
-    assert len(threads) == 1  # strace counts the calls of each thread
+    assert len(threads) == 1  # strace counts calls per thread
     return calls, value
 
 
 def kill_at(call, function, log):
-    """Kill a child that runs a function, at a call that `calls_of` has seen."""
+    """Kill a child that runs a function, at a call found by `calls_of`."""
     status, _ = _traced(function, log, ["-e", f"inject={call.call}:signal=KILL:when={call.number}"])
     assert status == -signal.SIGKILL, f"the kill at {call} did not happen: the child ended with {status}"
 
 
 def _mutation(call, arguments):
-    """What the seam calls a traced call; None for one that changes nothing."""
+    """The library's name for a traced call; None if it changes nothing."""
     if call in ("open", "openat", "openat2") and not re.search(r"O_CREAT|O_TRUNC", arguments):
         return None
     if call == "mmap" and not ("PROT_WRITE" in arguments and "MAP_SHARED" in arguments):
@@ -82,7 +82,7 @@ def _mutation(call, arguments):
 
 
 def _traced(function, log, options):
-    """Run a function in a child under strace; how it ended, and what the function returned.
+    """Run a function in a child under strace; returns how it ended, and its result.
 
     strace is attached to the child before it starts, so that only the function's calls are seen and counted.
     """

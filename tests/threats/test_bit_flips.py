@@ -1,6 +1,6 @@
-"""Thousands of flipped bits, and all lengths that small files can be cut to: refused, harmless, or found by `verify`.
+"""Thousands of flipped bits, and truncations to all lengths: refused, harmless, or found by `verify`.
 
-`make sanitize` runs this file with a kernel that AddressSanitizer watches.
+`make sanitize` runs this file with a kernel under AddressSanitizer.
 """
 
 import random
@@ -13,14 +13,14 @@ from mmap_ninja import DatasetTruncatedError, MmapNinjaError, StringsMmap, _kern
 from support.faults import flip_bit, opened, slot_places
 from support.kinds import KINDS, Kind, plain
 
-FLIPS = 300  # of each kind
-CASES = {**KINDS, "blocks": Kind(StringsMmap, lambda number: f"{number} " * 4000)}  # of which blocks have sums
+FLIPS = 300  # per kind
+CASES = {**KINDS, "blocks": Kind(StringsMmap, lambda number: f"{number} " * 4000)}  # large enough for blocks with sums
 SMALL = 4096
 
 
 @pytest.fixture(params=CASES)
 def case(request, tmp_path):
-    """The path of a dataset of each kind, which was edited and closed; and the list of its samples."""
+    """The path of an edited and closed dataset of each kind, and the list of its samples."""
     dataset, samples = CASES[request.param].edited(tmp_path / "ds")
     dataset.close()
     assert mmap_ninja.verify(tmp_path / "ds", "full").ok
@@ -28,7 +28,7 @@ def case(request, tmp_path):
 
 
 def read_in_all_ways(path):
-    """The samples, which all ways of reading must agree on."""
+    """The samples, on which all ways of reading must agree."""
     with opened(path) as dataset:
         samples = plain(list(dataset))
         count = len(dataset)
@@ -38,18 +38,18 @@ def read_in_all_ways(path):
         dataset.take(range(count))
         for name in ("take_jagged", "byte_lengths", "shapes", "prefetch"):
             found = getattr(dataset, name, None)
-            if callable(found) and dataset.__class__.__name__ != "RaggedMmap":  # which may not agree on a rank
+            if callable(found) and dataset.__class__.__name__ != "RaggedMmap":  # whose ranks may differ
                 found(range(count))
         return samples
 
 
 def form(samples):
-    """What samples are made of: their types, and the dtypes of arrays."""
+    """The types of samples, and the dtypes of arrays."""
     return {sample[0] if isinstance(sample, tuple) else type(sample) for sample in samples}
 
 
 def committed_bytes(path):
-    """How many bytes of each file belong to the newest commit; all of them are under a checksum."""
+    """The bytes of each file that belong to the newest commit, which are all covered by checksums."""
     dataset = opened(path)._state.dataset
     names = [file.name for file in dataset.seen.meta.files]
     return dict(zip(names, dataset.seen.extents, strict=True))
@@ -82,7 +82,7 @@ def test_flipped_bits_are_refused_or_harmless_or_found(case):
             assert found == expected or place < extents[file.name]
         report = mmap_ninja.verify(path, "sums")
         if place < extents.get(file.name, 0):
-            # Of a checksum and its block, nothing tells which is wrong.
+            # If a checksum and its block differ, either may be wrong.
             named = [problem.file for problem in report.problems]
             assert named if file.name.startswith("sums") else any(file.name in files_ for files_ in named)
         elif file.name == "COMMIT":
@@ -96,7 +96,7 @@ def test_flipped_bits_are_refused_or_harmless_or_found(case):
     assert read_in_all_ways(path) == expected
 
 
-def test_small_files_cut_to_any_length_are_refused(case):
+def test_small_files_truncated_to_any_length_are_refused(case):
     path, expected = case
     names = {name for name, size in committed_bytes(path).items() if size} | {
         file.name for file in path.glob("meta-*.json")
@@ -120,13 +120,13 @@ def test_small_files_cut_to_any_length_are_refused(case):
     assert read_in_all_ways(path) == plain(expected)
 
 
-def test_commit_file_cut_to_any_length_is_refused_or_harmless(tmp_path, monkeypatch):
+def test_commit_file_truncated_to_any_length_is_refused_or_harmless(tmp_path, monkeypatch):
     dataset, expected = KINDS["strings"].edited(tmp_path / "ds")
     dataset.close()
     file = tmp_path / "ds" / "COMMIT"
     content = file.read_bytes()
     lengths = [at + length for at in slot_places() for length in (*range(_kernel.SLOT_SIZE + 2), 1000)]
-    monkeypatch.setattr("time.sleep", lambda _seconds: None)  # a slot may be torn only now, so readers look again
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)  # readers look again, since a torn slot may be temporary
     seen = Counter()
 
     for length in lengths:

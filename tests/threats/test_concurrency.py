@@ -1,4 +1,4 @@
-"""Several processes, threads and handles on one dataset: every sample once, nobody blocked for ever."""
+"""Several processes, threads and handles on one dataset: every sample once, and no endless waiting."""
 
 import itertools
 import os
@@ -192,7 +192,7 @@ def test_threads_read_while_another_appends(path):
 
 
 def test_threads_share_an_iterator_without_loss_or_overrun(tmp_path):
-    """A bug once: the position was taken after the GIL had been let go, so two threads could pass the end."""
+    """A bug once: the position was read after releasing the GIL, so two threads could pass the end."""
     expected = [f"{number}" for number in range(500)]
     for _ in range(10):
         texts = StringsMmap.from_strings(tmp_path, expected)
@@ -255,7 +255,7 @@ def test_reader_beside_replacements_sees_whole_generations(path):
     result_of(child)
 
 
-def test_appender_beside_a_replacement_goes_on_in_the_new_generation(path):
+def test_appender_beside_a_replacement_continues_in_the_new_generation(path):
     def append():
         texts = StringsMmap(path)
         count, switched = 0, False
@@ -297,7 +297,7 @@ def test_second_replacement_at_once_is_refused_and_names_the_first(path):
 
 
 def test_reader_that_sees_both_fast_slots_torn_looks_again(path, monkeypatch):
-    """Two commits during one slow read tear both; the durable slots are older than both."""
+    """Two commits during a slow read tear both fast slots; the durable slots are older than both."""
     texts = StringsMmap(path)
     texts.append("newest")
     whole = os.pread
@@ -373,7 +373,7 @@ def test_slot_torn_anywhere_shows_the_commit_before_or_the_new_one(path, how):
 
 
 def test_open_while_another_makes_the_first_append_shows_no_dataset_yet(tmp_path, monkeypatch):
-    """A bug once: files that came between two looks were taken for those of a dataset without a commit file."""
+    """A bug once: files that appeared between two looks were taken for a dataset without a commit file."""
     path = tmp_path / "ds"
     reached = {name: threading.Event() for name in ("BUILD.new", "COMMIT.new")}
     go_on = {name: threading.Event() for name in reached}

@@ -1,8 +1,8 @@
-"""Directories that are copied, moved, swapped and deleted beneath readers and writers.
+"""Directories that are copied, moved, swapped and deleted under readers and writers.
 
-What docs/format.md promises of a copy that is made without the lock: with COMMIT copied before the other files it is
-whole, unless a file vanished under the copier, which says so. In any other order it is whole or refused: files only
-grow, so one that was copied before COMMIT is too short for it, or right as far as COMMIT needs it.
+docs/format.md promises for a copy without the lock: with COMMIT copied first it is complete, unless a file vanished
+during the copy, which the copier reports. In any other order it is complete or refused: files only grow, so one that
+was copied before COMMIT is too short for it, or correct as far as COMMIT needs it.
 """
 
 import itertools
@@ -34,7 +34,7 @@ OTHERS = [f"other {number}" * (number % 4) for number in range(20)]
 
 
 class Moving:
-    """Files of the module `files` that are opened, counted; something happens at the n-th."""
+    """Counts the files that the module `files` opens, and acts at the n-th."""
 
     def __init__(self, monkeypatch, number, act):
         self.number, self.act, self.fired = number, act, False
@@ -53,30 +53,30 @@ class Moving:
 
 
 def point_elsewhere(path):
-    """A symbolic link is given another target, as in a deployment."""
+    """Change the target of a symbolic link, as in a deployment."""
     os.symlink(path.parent / "other", path.parent / "new")
     os.replace(path.parent / "new", path)
 
 
 def move_elsewhere(path):
-    """Another directory is put in the place of the first."""
+    """Put another directory at the path of the first."""
     os.rename(path, path.parent / "first")
     os.rename(path.parent / "other", path)
 
 
-def make_anew(path):
-    """The files are removed, and others of the same names are made in the same directory."""
+def recreate(path):
+    """Remove the files, and create others with the same names in the same directory."""
     for name in os.listdir(path):
         os.unlink(path / name)
     StringsMmap.from_strings(path, OTHERS).close()
 
 
-SWAPS = [point_elsewhere, move_elsewhere, make_anew]
+SWAPS = [point_elsewhere, move_elsewhere, recreate]
 
 
 @pytest.fixture
 def swapped(tmp_path):
-    """Gives a path where a dataset of OLD is, and what puts one of OTHERS in its place."""
+    """The path of a dataset of OLD, and a function that puts one of OTHERS in its place."""
     for name, texts in (("first", OLD), ("other", OTHERS)):
         StringsMmap.from_strings(tmp_path / name, texts).close()
 
@@ -96,7 +96,7 @@ def swapped(tmp_path):
 
 @pytest.mark.parametrize("swap", SWAPS)
 def test_open_while_another_directory_takes_the_place_reads_one_of_them(swapped, monkeypatch, swap):
-    """A bug once: the commit file was the old directory's and the payload the new one's, which was read as garbage."""
+    """A bug once: the commit file was from the old directory and the payload from the new one, and garbage was read."""
     for number in itertools.count(1):
         path, act = swapped(number, swap)
         with monkeypatch.context() as patch:
@@ -112,7 +112,7 @@ def test_open_while_another_directory_takes_the_place_reads_one_of_them(swapped,
 
 @pytest.mark.parametrize("swap", SWAPS)
 def test_first_append_while_another_directory_takes_the_place_writes_to_one_of_them(swapped, monkeypatch, swap):
-    """A bug once: with the lock of the old directory, the new one's files were written to where the old ones end."""
+    """A bug once: with the lock of the old directory, the files of the new one were written at the ends of the old."""
     for number in itertools.count(1):
         path, act = swapped(number, swap)
         texts = StringsMmap(path)
@@ -122,7 +122,7 @@ def test_first_append_while_another_directory_takes_the_place_writes_to_one_of_t
                 texts.append("new")
             except MmapNinjaError as error:
                 assert moving.fired
-                assert swap is make_anew or isinstance(error, StaleHandleError), error
+                assert swap is recreate or isinstance(error, StaleHandleError), error
         places = [place for place in (path, path.parent / "first", path.parent / "other") if place.exists()]
         for place in places:
             assert mmap_ninja.verify(place, level="full").ok
@@ -143,7 +143,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_new_generation_while_another_directory_takes_the_place_spoils_neither(tmp_path, change):
-    """A bug once: a build that ended after its path was pointed elsewhere switched that dataset to files it lacks."""
+    """A bug once: a build that ended after its link had changed switched the other dataset to files that it lacked."""
     first, other = ([{"a": f"{name} {k}", "b": k} for k in range(9)] for name in ("first", "other"))
     changed = {
         "compact": lambda records: records[::-1],
@@ -179,7 +179,7 @@ def test_new_generation_while_another_directory_takes_the_place_spoils_neither(t
 
 
 def test_replacement_under_the_lock_of_another_directory_is_refused(path, tmp_path, monkeypatch):
-    """A bug once: a path that led elsewhere for a moment let it switch beside a writer that held the right lock."""
+    """A bug once: after a short change of the path, it switched beside a writer that held the right lock."""
     link = tmp_path / "link"
     os.symlink(path, link)
     shutil.copytree(path, tmp_path / "other")
@@ -206,7 +206,7 @@ def test_replacement_under_the_lock_of_another_directory_is_refused(path, tmp_pa
 
 
 def contents(path):
-    """The bytes of all files of a directory."""
+    """The bytes of all files in a directory."""
     return {name: (path / name).read_bytes() for name in os.listdir(path)}
 
 
@@ -225,8 +225,8 @@ MUTATIONS = {
     ("mutate", "wrote"),
     [*((mutate, True) for mutate in MUTATIONS), *((edit, False) for edit in ("edit", "delete", "pop", "compact"))],
 )
-def test_mutation_after_the_dataset_was_moved_and_made_anew_is_stale_and_writes_nowhere(path, tmp_path, mutate, wrote):
-    """A bug once: it went on in the directory that had been moved away, and was acknowledged."""
+def test_mutation_after_the_dataset_was_moved_and_recreated_is_stale_and_writes_nowhere(path, tmp_path, mutate, wrote):
+    """A bug once: it was written to the moved directory, and acknowledged."""
     with StringsMmap(path) as writer:
         writer.append("mine")
     texts = StringsMmap(path)
@@ -268,7 +268,7 @@ def test_mutation_after_the_dataset_was_moved_away_is_refused_and_writes_nowhere
 
 
 def state_of(path, kind):
-    """The samples of a copy, which must be those of one commit; None where it is refused with a clear error."""
+    """The samples of a copy, which must be those of one commit; None if it is refused with a clear error."""
     try:
         samples = list(opened(path))
     except CorruptDatasetError as refused:
@@ -283,7 +283,7 @@ def state_of(path, kind):
 
 
 def copy_one_by_one(source, target, names, between):
-    """Copy files in an order; what vanishes meanwhile is left out, as `cp -r` does, with an error at its end."""
+    """Copy files in an order, leaving out those that vanish meanwhile, as `cp -r` does with an error at its end."""
     os.mkdir(target)
     vanished = False
     for name in names:
@@ -333,7 +333,7 @@ def test_copy_while_commits_come_between_its_files_is_whole_or_refused(tmp_path,
 
 @pytest.mark.parametrize("copies", [30, pytest.param(1000, marks=pytest.mark.torture)])
 @pytest.mark.parametrize("kind", ["strings", "records"])
-def test_cp_beside_writers_gives_whole_commits_or_is_refused(tmp_path, kind, copies):
+def test_copy_by_cp_beside_writers_has_whole_commits_or_is_refused(tmp_path, kind, copies):
     path, stop = tmp_path / "ds", tmp_path / "stop"
     WORDED[kind][0](path, []).close()
 
@@ -363,9 +363,9 @@ def test_cp_beside_writers_gives_whole_commits_or_is_refused(tmp_path, kind, cop
 
 @pytest.mark.parametrize("kind", ["strings", "records"])
 def test_copy_that_is_brought_up_to_date_shows_whole_commits_to_its_readers(tmp_path, kind):
-    """As by rsync, time and again: by names, so COMMIT first, each file whole by a rename.
+    """As by repeated rsync: in order of names, so COMMIT first, each file replaced by a rename.
 
-    A bug once: a reader that had seen the new COMMIT beside old files kept these for ever.
+    A bug once: a reader that saw the new COMMIT beside old files kept these for ever.
     """
     path, copy = tmp_path / "ds", tmp_path / "copy"
     WORDED[kind][0](path, []).close()
@@ -381,7 +381,7 @@ def test_copy_that_is_brought_up_to_date_shows_whole_commits_to_its_readers(tmp_
             refused += 1
         else:
             seen += 1
-        Observer(kind).look(list(reader))  # an older one, perhaps: the newest that its files have all of
+        Observer(kind).look(list(reader))  # perhaps an older commit: the newest one with complete files
 
     for _ in range(60):
         for _ in range(3):
@@ -402,10 +402,10 @@ def test_copy_that_is_brought_up_to_date_shows_whole_commits_to_its_readers(tmp_
 
 
 def test_copy_with_the_bytes_of_a_killed_writer_is_found_by_verify(tmp_path):
-    """The one thing that an unlucky order can bring in unseen: what a killed writer left where others wrote later.
+    """The only damage that an unlucky order can hide: bytes that a killed writer left where others wrote later.
 
-    Nothing in the commit file tells: a durable commit has no digest of the bytes before its last blocks. With COMMIT
-    copied first, or under the lock, it cannot happen.
+    The commit file does not show it, since a durable commit has no digest of the bytes before its last blocks. It
+    cannot happen with COMMIT copied first, or under the lock.
     """
     path, copy = tmp_path / "ds", tmp_path / "copy"
     StringsMmap.from_strings(path, OLD).close()
@@ -433,7 +433,7 @@ def test_copy_with_the_bytes_of_a_killed_writer_is_found_by_verify(tmp_path):
 
 
 @pytest.mark.parametrize("kind", WORDED)
-def test_deletion_beneath_readers_and_writers_leaves_them_what_they_show(tmp_path, kind):
+def test_deletion_under_readers_and_writers_leaves_their_snapshots(tmp_path, kind):
     path = tmp_path / "ds"
     _, sample_of, words = WORDED[kind]
     WORDED[kind][0](path, [sample_of(1, 1, 4, part) for part in range(4)]).close()
@@ -466,7 +466,7 @@ def test_deletion_beneath_readers_and_writers_leaves_them_what_they_show(tmp_pat
     reader.close()
 
 
-def test_reader_beside_a_dataset_that_is_deleted_and_made_anew_sees_whole_ones(tmp_path):
+def test_reader_beside_a_dataset_that_is_deleted_and_recreated_sees_whole_ones(tmp_path):
     path, versions = tmp_path / "ds", 40
 
     def made(version):
@@ -489,7 +489,7 @@ def test_reader_beside_a_dataset_that_is_deleted_and_made_anew_sees_whole_ones(t
                 reader = reader or mmap_ninja.open(path)
             reader.refresh()
             for found in (texts, list(reader)):
-                if found:  # it is made empty, and filled
+                if found:  # it is created empty, and then filled
                     last = int(found[0].split(" ")[0])
                     assert found == made(last)
                     seen.add(last)

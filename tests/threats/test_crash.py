@@ -1,4 +1,4 @@
-"""Kills at every system call that changes a file: by the library's own seam, and by strace."""
+"""Kills at every system call that changes a file: by the library's watched calls, and by strace."""
 
 import itertools
 import os
@@ -31,7 +31,7 @@ SHARED = [name if name in TRACED else pytest.param(name, marks=pytest.mark.tortu
 
 
 def told(action, path, run):
-    """Let `run` run an action in a child; what it returns, and the place of the last state that was acknowledged."""
+    """Run an action in a child by `run`; returns its result, and the index of the last acknowledged state."""
     reading, writing = os.pipe()
 
     def act():
@@ -45,7 +45,7 @@ def told(action, path, run):
 
 
 def check_survivor(path, states, acknowledged, reader):
-    """Check what a kill has left: a whole commit, not before the acknowledged one; the next writers go on."""
+    """Check the state after a kill: a whole commit, at least the acknowledged one; and that writers can continue."""
     found = seen(path)
     assert found in states
     assert states.index(found) >= acknowledged
@@ -89,7 +89,7 @@ def test_kill_by_strace_at_every_call_keeps_whole_commits(tmp_path, count, name)
 
     calls, in_seam = calls_of(act_through_the_seam, log, tmp_path)
 
-    # No call goes around the seam; only who asks for a writable map gets one.
+    # All calls are watched; only a writable map, on request, is made elsewhere.
     assert [call.name for call in calls if call.name != "mmap"] == in_seam
     assert any(call.name == "mmap" for call in calls) == (name == "unsealed")
     for number, call in enumerate(calls):
@@ -103,7 +103,7 @@ def test_kill_by_strace_at_every_call_keeps_whole_commits(tmp_path, count, name)
 
 
 def killed_everywhere(tmp_path, action):
-    """The paths at which an action was killed, each at its next call."""
+    """The paths where an action was killed, each at its next call."""
     for number in itertools.count(1):
         path = prepared(tmp_path, action, str(number))
         killed, _ = told(action, path, lambda act, number=number: killed_at(number, act))

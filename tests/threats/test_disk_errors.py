@@ -1,4 +1,4 @@
-"""Failing disks: errors at every system call that changes a file, limits that are reached, and syncs that fail."""
+"""Failing disks: errors at every system call that changes a file, limits of resources, and failing syncs."""
 
 import contextlib
 import ctypes
@@ -47,7 +47,7 @@ from support.faults import At, fail_with, in_child, unsynced, watched
 from support.power_loss import FailingSync, content, each_loss, promise, violation
 
 CODES = [errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM, errno.EMFILE]
-# These sync nothing, or only what nobody can see yet: a sync that fails is an error like others.
+# These sync nothing, or only files that are not visible yet: a failing sync is an ordinary error.
 NEVER_UNCERTAIN = {
     "append",
     "extend",
@@ -88,7 +88,7 @@ def test_error_at_every_call_is_clean(tmp_path, count, name, codes):
             assert takes_appends(path)
         else:
             assert found == action.states[-1]
-            # Of what needs not be: slots beside the durable one, and clean-up, which others go on with.
+            # Steps that may fail: slots other than the durable one, and clean-up, which others will repeat.
             assert hook.call in ("pwrite", "unlink") or name == "replacement of 0.x"
         shutil.rmtree(path)
 
@@ -151,8 +151,8 @@ def test_failed_sync_of_a_durable_append_shows_nothing(tmp_path):
         three_samples(tmp_path)
 
 
-def test_failed_fast_slot_after_a_durable_one_is_no_error(tmp_path):
-    """A bug once: append raised although its sample was stored, and a retry stored it twice."""
+def test_failed_fast_slot_after_a_durable_one_is_not_an_error(tmp_path):
+    """A bug once: append raised although the sample was stored, and a retry stored it twice."""
     three_samples(tmp_path)
     texts = StringsMmap(tmp_path, durability="machine")
     texts.append("a")
@@ -257,7 +257,7 @@ def test_torn_slot_write_shows_the_commit_before(tmp_path):
 
 
 def test_suspect_dataset_is_read_by_its_digest_only(tmp_path):
-    """A bug once: after a failed sync, what the system had dropped was read as zeros in the same boot."""
+    """A bug once: after a failed sync, bytes dropped by the system were read as zeros in the same boot."""
     three_samples(tmp_path)
     texts = StringsMmap(tmp_path)
     texts.append("lost by the disk")
@@ -277,7 +277,7 @@ def test_suspect_dataset_is_read_by_its_digest_only(tmp_path):
 
 
 def test_failed_write_of_a_durable_slot_is_a_plain_error(tmp_path):
-    """A bug once: a full disk at that write made the dataset suspect for ever."""
+    """A bug once: a full disk at that write marked the dataset as suspect for ever."""
     three_samples(tmp_path)
     texts = StringsMmap(tmp_path)
     texts.append("a")
@@ -302,7 +302,7 @@ def test_complete_flag_of_a_build_without_sync_is_made_durable_by_flush(tmp_path
     assert all(slot.flags & _kernel.COMPLETE for _, slot in read_commit(tmp_path).slots[:2])
 
 
-def test_damaged_end_of_durable_data_is_not_summed_anew(tmp_path):
+def test_damaged_end_of_durable_data_gets_no_new_sum(tmp_path):
     three_samples(tmp_path)
     with (tmp_path / "c0.data-1").open("r+b") as payload:
         payload.write(b"X")
@@ -311,7 +311,7 @@ def test_damaged_end_of_durable_data_is_not_summed_anew(tmp_path):
         StringsMmap(tmp_path).append("x")
 
 
-# ---- limits that are reached for real
+# ---- real limits
 
 
 def test_file_size_limit_is_a_plain_error(tmp_path):
@@ -344,7 +344,7 @@ def open_files():
 
 @contextlib.contextmanager
 def files_limited(spare):
-    """Let this process open only some files more."""
+    """Limit how many more files this process may open."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     lowest = os.open("/", os.O_RDONLY)
     os.close(lowest)
@@ -365,7 +365,7 @@ def files_limited(spare):
     ids=["append", "compact", "build"],
 )
 def test_too_many_open_files_is_a_plain_error(tmp_path, act, expected):
-    """A bug once: a descriptor of LOCK was left open by an append that found no room for the next one."""
+    """A bug once: an append that could not open another file left a descriptor of LOCK open."""
     three_samples(tmp_path)
 
     def starve():
@@ -397,7 +397,7 @@ def addresses_in_use():
 
 @contextlib.contextmanager
 def addresses_limited(spare):
-    """Let this process map only some bytes more."""
+    """Limit how many more bytes this process may map."""
     resource.setrlimit(resource.RLIMIT_AS, (addresses_in_use() + spare, resource.RLIM_INFINITY))
     try:
         yield
@@ -435,16 +435,16 @@ GROWING = {
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="no other system limits a process's addresses")
 @pytest.mark.parametrize("kind", GROWING)
-def test_too_little_address_space_to_show_what_was_appended_is_no_error_of_the_append(tmp_path, kind):
-    """A bug once: it raised where the map had to grow, after the commit, so that who tried again stored it twice."""
+def test_too_little_address_space_to_show_an_append_is_not_an_error_of_the_append(tmp_path, kind):
+    """A bug once: it raised after the commit, when the map had to grow, and a retry stored the sample twice."""
     cls, sample_of = GROWING[kind]
     path, added = tmp_path / "ds", sample_of(9000)
 
     def starve():
         with watched(unsynced()):
             cls.from_generator(path, [sample_of(1 << 20)] * 40).close()
-        pickle.loads(pickle.dumps(cls(path))).close()  # what is imported late
-        with addresses_limited(120 << 20):  # no room for a map to grow in
+        pickle.loads(pickle.dumps(cls(path))).close()  # lazy imports
+        with addresses_limited(120 << 20):  # no room for a growing map
             dataset = cls(path)
         with addresses_limited(8 << 20):
             dataset.append(added)
@@ -480,7 +480,7 @@ AFTERWARDS = {
 
 @pytest.mark.parametrize("act", AFTERWARDS)
 def test_act_after_a_commit_that_could_not_be_mapped_is_done(tmp_path, monkeypatch, act):
-    """A bug once: it met its own lock as it looked at the samples; of records, not even `close` got through."""
+    """A bug once: it ran into its own lock when it read the samples; for records, even `close` did."""
 
     def refuse(*_):
         raise OSError(errno.ENOMEM, "Cannot allocate memory")
@@ -521,7 +521,7 @@ FIRST = {
 
 @pytest.mark.parametrize("kind", FIRST)
 def test_too_many_open_files_at_the_first_append_leave_no_dataset(tmp_path, kind):
-    """A bug once: an empty dataset was left behind, or the error came after the sample had been stored."""
+    """A bug once: an empty dataset was left behind, or the error came after the sample was stored."""
     cls, sample = FIRST[kind]
 
     def starve():
@@ -555,7 +555,7 @@ def test_too_many_open_files_at_the_first_append_leave_no_dataset(tmp_path, kind
 
 
 def mount_small_disk(path, size):
-    """Mount a file system of some bytes, for this process alone; False where that is not allowed."""
+    """Mount a filesystem of a given size, for this process only; False if that is not permitted."""
     new_mounts, new_users, private = 0x20000, 0x10000000, 0x44000
     libc, user, group = ctypes.CDLL(None), os.getuid(), os.getgid()
     if libc.unshare(new_mounts | (new_users if user else 0)) != 0:
@@ -599,7 +599,7 @@ def test_disk_that_is_full_for_real_is_a_plain_error(tmp_path):
     assert outcome == ([errno.ENOSPC] * 4, True, True)
 
 
-# ---- syncs that fail
+# ---- failing syncs
 
 
 SAMPLE = [pytest.param(name, 1, id=name) for name in ("durable append", "compaction")]
@@ -613,7 +613,7 @@ TORTURE = [
 
 @pytest.mark.parametrize(("name", "most"), SAMPLE + TORTURE)
 def test_failed_sync_lets_the_next_writer_build_on_nothing_lost(tmp_path, count, name, most):
-    """The next writer's syncs succeed; no power loss may show a durable commit whose bytes were dropped."""
+    """Later syncs succeed; but no power loss may show a durable commit whose bytes were dropped."""
     action, rng, tried = ACTIONS[name], random.Random(name), 0
 
     for number in itertools.count(1):
@@ -666,7 +666,7 @@ def test_failed_sync_lets_no_writer_build_that_had_the_files_open(tmp_path, numb
 
 
 def test_failed_write_of_a_slot_gives_back_space(path):
-    """A bug once: bytes that were never stored stayed behind the commit, where a copy of the files could have them."""
+    """A bug once: bytes of the failed append stayed after the end of the commit, and could get into a copy."""
     texts = StringsMmap(path)
     texts.append("stored")
     before = {name: os.path.getsize(path / name) for name in os.listdir(path)}

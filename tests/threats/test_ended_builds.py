@@ -1,4 +1,4 @@
-"""What is left of a build that was killed at its end, or while another one removed it."""
+"""Remains of a build that was killed at its end, or while another one removed it."""
 
 import errno
 import itertools
@@ -15,7 +15,7 @@ from support.faults import NEW, At, fail_to_sync, fail_with, flip_bit, fork, kil
 
 
 def kill(act, call, path):
-    """Run an act in a child that is killed when it is about to make a call with an existing file's path."""
+    """Run an act in a child that is killed before a certain call for an existing file."""
 
     def look(made, where, *_):
         if made == call and where == str(path) and path.exists():
@@ -43,8 +43,8 @@ NEXT = {
 
 
 @pytest.mark.parametrize("act", NEXT)
-def test_build_whose_switch_was_killed_is_not_gone_on_with_after_the_next_one(path, act):
-    """A bug once: it was taken for an interrupted one, and put in the place of all that came after it."""
+def test_build_whose_switch_was_killed_is_not_continued_after_the_next_one(path, act):
+    """A bug once: it was taken for an interrupted build, and replaced everything that came after it."""
     kill(lambda: StringsMmap.from_strings(path, NEW, if_exists="replace"), "unlink", path / "BUILD")
     texts = StringsMmap(path)
     texts.append("acknowledged")
@@ -53,11 +53,11 @@ def test_build_whose_switch_was_killed_is_not_gone_on_with_after_the_next_one(pa
     found = list(mn.open(path))
     assert len(found) == len(NEW) + 1
     assert list(StringsMmap.from_strings(path, NEW, if_exists="resume")) == found
-    assert len(os.listdir(path)) == 7  # nothing is left of what was compacted
+    assert len(os.listdir(path)) == 7  # no files from before the compaction
 
 
-def test_build_of_a_killed_first_append_is_not_gone_on_with(tmp_path):
-    """A bug once: the files of the first sample were written over, under the maps of readers."""
+def test_build_of_a_killed_first_append_is_not_continued(tmp_path):
+    """A bug once: the files of the first sample were overwritten under the maps of readers."""
     path = tmp_path / "ds"
     kill(lambda: StringsMmap(path).append("first"), "unlink", path / "BUILD")
     texts = StringsMmap(path)
@@ -70,7 +70,7 @@ def test_build_of_a_killed_first_append_is_not_gone_on_with(tmp_path):
 
 
 def test_first_append_that_is_killed_twice_is_made_again(tmp_path):
-    """A bug once: what it left behind was removed in the wrong order, and nothing could be made there any more."""
+    """A bug once: its remains were removed in the wrong order, and then no dataset could be created there."""
     path = tmp_path / "ds"
 
     for number in itertools.count(1):
@@ -87,12 +87,12 @@ def test_first_append_that_is_killed_twice_is_made_again(tmp_path):
 
 
 def switch_killed(path):
-    """Replace a dataset by NEW, but for the BUILD that is left."""
+    """Replace a dataset by NEW, without removing BUILD."""
     kill(lambda: StringsMmap.from_strings(path, NEW, if_exists="replace"), "unlink", path / "BUILD")
 
 
 def test_resume_after_a_later_sync_failed_keeps_what_others_appended(path):
-    """A bug once: the switch was made again, over the commits that came after it, and the mark was gone."""
+    """A bug once: the switch was repeated over later commits, and the mark was lost."""
     switch_killed(path)
     texts = StringsMmap(path)
     texts.append("acknowledged")
@@ -105,8 +105,8 @@ def test_resume_after_a_later_sync_failed_keeps_what_others_appended(path):
 
 
 @pytest.mark.parametrize("killed", [True, False])
-def test_resume_of_what_is_complete_marks_the_dataset_where_its_sync_fails(path, killed):
-    """A bug once: the next flush found nothing to be synced, and acknowledged what the medium may not have."""
+def test_resume_of_a_complete_dataset_marks_it_if_the_sync_fails(path, killed):
+    """A bug once: the next flush found nothing to sync, and acknowledged commits that may not be on the disk."""
     if killed:
         switch_killed(path)
     fail = At(1, fail_with(errno.EIO), only=lambda call, _: call == "fdatasync")

@@ -1,4 +1,4 @@
-"""Syncs of the commit file that fail in the middle of a switch: everybody is told, until somebody mends it."""
+"""Failing syncs of the commit file during a switch: every process gets an error, until it is repaired."""
 
 import functools
 import itertools
@@ -56,7 +56,7 @@ def recover(path, found):
 
 
 def replace(path, found):
-    return list(StringsMmap.from_strings(path, ["anew"], if_exists="replace"))
+    return list(StringsMmap.from_strings(path, ["new"], if_exists="replace"))
 
 
 def resume(path, found):
@@ -78,7 +78,7 @@ HIDDEN += [(name, resume) for name in SWITCHES if name in BUILDS]
 
 
 def refusals(samples):
-    """What the calls that change a dataset do, but for those that raise CommitUncertainError."""
+    """The outcomes of calls that change a dataset, except those that raise CommitUncertainError."""
     wrong = {}
     for name, write in WRITES.items():
         try:
@@ -92,7 +92,7 @@ def refusals(samples):
 
 
 class FailedSync:
-    """An action whose n-th sync of a file of these names fails, and what everybody sees and may do then."""
+    """An action whose n-th sync of a file with certain names fails, and what others then see and may do."""
 
     def __init__(self, template, path, action, number, names):
         self.path = copy_of(template, path)
@@ -111,7 +111,7 @@ class FailedSync:
         self.at = next((at for at, call in enumerate(self.calls.calls, 1) if call[0].startswith("failed")), None)
 
     def problem(self, remedy, rng, *, refused):
-        """What is wrong; None if nothing is. Where it is `refused`, all others must refuse to write, too."""
+        """The problem, or None. If `refused`, all others must refuse to write, too."""
         found = seen(self.path)
         if found not in self.states or self.states.index(found) < self.promised[-1][1]:
             return f"a new handle sees {found!r:.200}"
@@ -133,7 +133,7 @@ class FailedSync:
             if not upgrade_marks.detect(self.path) or remedy is replace:
                 try:
                     mended = remedy(self.path, found)
-                except CommitUncertainError as error:  # what was to be resumed may be lost
+                except CommitUncertainError as error:  # the build to resume may be lost
                     return None if remedy is resume and "BUILD" in str(error) and not refused else repr(error)
                 if mended not in self.states:
                     self.states.append(mended)
@@ -159,7 +159,7 @@ class FailedSync:
 
 
 def check_failed_syncs(tmp_path, count, name, remedy, names, *, refused):
-    """Let each sync of files with these names fail in turn."""
+    """Make each sync of files with these names fail in turn."""
     action, rng = ACTIONS[name], random.Random(f"{name}, {remedy.__name__}")
     template, problems = prepared(tmp_path, action, "template"), []
 
@@ -184,12 +184,12 @@ def cases(pairs):
 
 @pytest.mark.parametrize(("name", "remedy"), cases(CASES))
 def test_failed_sync_of_a_switch_makes_every_writer_raise_until_it_is_mended(tmp_path, count, name, remedy):
-    """A bug once: after a failed sync in compact(), others appended, and flush() acknowledged without a sync."""
+    """A bug once: after a failed sync in compact(), others could append, and flush() acknowledged without a sync."""
     check_failed_syncs(tmp_path, count, name, remedy, ["COMMIT"], refused=True)
 
 
 @pytest.mark.parametrize(("name", "remedy"), cases(HIDDEN))
-def test_failed_sync_of_what_nobody_sees_yet_hinders_nobody(tmp_path, count, name, remedy):
+def test_failed_sync_of_invisible_files_does_not_stop_others(tmp_path, count, name, remedy):
     check_failed_syncs(tmp_path, count, name, remedy, ["BUILD", "BUILD.new", "COMMIT.new"], refused=False)
 
 
@@ -234,7 +234,7 @@ def test_handle_whose_own_switch_failed_to_sync_refuses_to_write_until_recovered
 
 
 def test_edits_of_an_older_writer_are_kept_after_a_failed_sync(path):
-    """A bug once: the mark said of the edits' end what no writer had said, and `recover` undid them."""
+    """A bug once: the mark had a hash of the edits' end that no writer had stored, and `recover` undid them."""
     with StringsMmap(path) as texts:
         del texts[1]
 
@@ -256,7 +256,7 @@ MENDED = {
 
 
 @pytest.mark.parametrize("mend", MENDED)
-def test_handle_whose_sync_failed_closes_without_an_error_once_it_is_mended(path, mend):
+def test_handle_whose_sync_failed_closes_without_an_error_after_the_repair(path, mend):
     texts = StringsMmap(path)
     texts.append("mine")
     fail_to_sync(texts)

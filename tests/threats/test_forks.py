@@ -1,4 +1,4 @@
-"""Forks: a child reads, and neither writes with, nor unlocks for, its parent."""
+"""Forks: a child can read, but neither writes with handles of its parent, nor releases the parent's locks."""
 
 import os
 import signal
@@ -40,7 +40,7 @@ def test_fork_with_open_writer_reads_but_refuses_to_write(path):
 
 
 def test_fork_keeps_the_parents_lock(path):
-    """The child's end must not release a lock that it shares with its parent."""
+    """When the child ends, it must not release a lock that it shares with its parent."""
     texts = StringsMmap(path)
     texts.append("before")
     results = []
@@ -79,7 +79,7 @@ def test_fork_while_another_thread_edits_hangs_nothing(path):
     held, done = threading.Event(), threading.Event()
 
     def hold():
-        with texts._mutex.turn():  # as a mutation does
+        with texts._mutex.turn():  # as in a mutation
             held.set()
             done.wait()
 
@@ -100,7 +100,7 @@ def test_fork_while_another_thread_edits_hangs_nothing(path):
 
 
 def test_fork_as_another_thread_gets_its_turn_hangs_nothing(path):
-    """A bug once: the other thread had the lock, but had not begun, and the child waited for it for ever."""
+    """A bug once: the other thread had the lock, but had not begun, and the child waited for ever."""
     texts, interval = StringsMmap(path), sys.getswitchinterval()
     turn = texts._mutex.turn()
 
@@ -117,7 +117,7 @@ def test_fork_as_another_thread_gets_its_turn_hangs_nothing(path):
         turn.__exit__(None, None, None)
         end = time.monotonic() + 0.1
         while time.monotonic() < end:
-            pass  # it gets its turn now, but not the GIL
+            pass  # it gets the lock now, but not the GIL
         if (child := os.fork()) == 0:
             signal.alarm(5)
             texts.append("by the child")
@@ -162,11 +162,11 @@ def test_forked_child_does_not_keep_the_lock_of_a_parent_that_died_in_a_commit(p
     assert texts[-2:] == ["first", "second"]
 
 
-# ---- workers that are forked while another thread holds a lock
+# ---- workers forked while another thread holds a lock
 
 
 def waiting(act):
-    """`act(wait)`, which calls `wait` in its middle and stays there, in a thread of its own; returns then."""
+    """Run `act(wait)` in another thread, up to the point where it calls `wait` and stays."""
     reached = threading.Event()
 
     def wait():
@@ -178,7 +178,7 @@ def waiting(act):
 
 
 class Values:
-    """Values of a column, to read the last of which does something besides."""
+    """Values of a column; reading the last one has a side effect."""
 
     def __init__(self, values, act):
         self.values, self.act = values, act
@@ -237,7 +237,7 @@ HOLDERS = {
 
 @pytest.mark.parametrize("holder", HOLDERS)
 def test_worker_forked_beside_a_thread_that_holds_a_lock_does_not_keep_it(tmp_path, holder):
-    """A bug once: after the parent was killed, its workers kept LOCK, or BUILD, as long as they lived."""
+    """A bug once: after the parent was killed, its workers kept the lock of LOCK or BUILD as long as they lived."""
     path = tmp_path / "ds"
     RecordsMmap.from_generator(path, RECORDS).close()
 
@@ -267,7 +267,7 @@ def test_worker_forked_beside_a_thread_that_holds_a_lock_does_not_keep_it(tmp_pa
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 @pytest.mark.parametrize("first", ["child", "parent"])
 def test_fork_in_the_middle_of_add_column_leaves_the_change_to_the_parent(tmp_path, first):
-    """A bug once: the child went on with the change, too, beside its parent and with the same files."""
+    """A bug once: the child continued the change, too, beside its parent and with the same files."""
     path, done = tmp_path / "ds", tmp_path / "done"
     records = RecordsMmap.from_generator(path, RECORDS)
     records.append(MORE)

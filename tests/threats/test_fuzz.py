@@ -1,4 +1,4 @@
-"""What `make fuzz` does for long, for a moment, with and without atheris; and what it has found."""
+"""A short run of what `make fuzz` does, with and without atheris, and the inputs that it has found."""
 
 import sys
 from pathlib import Path
@@ -10,9 +10,9 @@ FUZZ = Path(__file__).resolve().parents[2] / "fuzz"
 
 @pytest.fixture(scope="module")
 def fuzz_open():
-    """The fuzz target, which is no module of the package."""
+    """The fuzz target, which is not a module of the package."""
     sys.path.insert(0, str(FUZZ))
-    import fuzz_open  # noqa: PLC0415 - it takes a moment, and other files of tests need it not
+    import fuzz_open  # noqa: PLC0415 - slow to import, and other tests do not need it
 
     sys.path.remove(str(FUZZ))
     return fuzz_open

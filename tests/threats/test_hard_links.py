@@ -1,4 +1,4 @@
-"""Snapshots made of hard links (`cp -al`): files that have two names, of which one may go or be made anew."""
+"""Snapshots made of hard links (`cp -al`): files with two names, of which one may be removed or replaced."""
 
 import contextlib
 import errno
@@ -13,12 +13,12 @@ from support.faults import OLD, fork, result_of, watched
 
 
 def link(path, snapshot):
-    """A snapshot of a directory, as `cp -al` makes it."""
+    """Make a snapshot of a directory, like `cp -al`."""
     shutil.copytree(path, snapshot, copy_function=os.link)
 
 
-def test_append_after_the_linked_dataset_was_made_anew_is_stale(path, tmp_path):
-    """A bug once: that a file still had a name was taken for that it was still the dataset's, and the sample lost."""
+def test_append_after_the_linked_dataset_was_recreated_is_stale(path, tmp_path):
+    """A bug once: a file with a remaining name was taken as still part of the dataset, and the sample was lost."""
     texts = StringsMmap(path)
     texts.append("mine")
     link(path, tmp_path / "snapshot")
@@ -36,7 +36,7 @@ def test_append_after_the_linked_dataset_was_made_anew_is_stale(path, tmp_path):
 
 @pytest.mark.parametrize("act", ["append", "edit", "compact"])
 def test_writer_whose_linked_lock_file_was_replaced_is_stale(path, tmp_path, act):
-    """A bug once: it went on under the old lock, beside writers that held the new one."""
+    """A bug once: it continued under the old lock, beside writers that held the new one."""
     texts = StringsMmap(path)
     texts.append("mine")
     link(path, tmp_path / "snapshot")
@@ -54,7 +54,7 @@ def test_writer_whose_linked_lock_file_was_replaced_is_stale(path, tmp_path, act
 
 
 def test_writers_at_once_after_the_linked_lock_file_was_replaced_lose_nothing(path, tmp_path):
-    """A bug once: each held a lock of its own, and wrote where the other one did."""
+    """A bug once: each held another lock, and both wrote to the same place."""
     texts = StringsMmap(path)
     texts.append("mine")
     link(path, tmp_path / "snapshot")
@@ -93,7 +93,7 @@ SWITCHES = {
 
 @pytest.mark.parametrize("switch", SWITCHES)
 def test_snapshot_of_links_stays_as_it_is_when_the_dataset_gets_new_files(tmp_path, switch):
-    """A bug once: the commit file that both share was written over, and named files that the snapshot has not."""
+    """A bug once: the shared commit file was overwritten, and named files that the snapshot does not have."""
     path, snapshot = tmp_path / "ds", tmp_path / "snapshot"
     RecordsMmap.from_generator(path, RECORDS).close()
     with RecordsMmap(path) as records:
@@ -130,7 +130,7 @@ def test_appends_to_either_name_of_a_dataset_are_seen_at_both(path, tmp_path):
 
 
 def test_files_of_the_commit_before_stay_where_the_new_commit_file_is_in_doubt(path, tmp_path):
-    """A bug once: they were removed, though a power loss could bring the commit file back that names them."""
+    """A bug once: they were removed, although a power loss could bring back the commit file that names them."""
     link(path, tmp_path / "snapshot")
     before, renamed = sorted(os.listdir(path)), []
 

@@ -1,4 +1,4 @@
-"""Ctrl-C at every opcode of everything that opens, changes, refreshes, closes: nothing half done stays or is shown."""
+"""Ctrl-C at every opcode of opening, changing, refreshing and closing: nothing half done stays or is shown."""
 
 import contextlib
 import fcntl
@@ -24,14 +24,14 @@ from support.interrupts import Interrupted, Sweep, alone
 
 pytestmark = pytest.mark.filterwarnings("ignore::mmap_ninja.IncompleteDatasetWarning")  # of interrupted builds
 
-BY_SIGNAL, BY_RAISE = 1500, 500  # interrupts of `make test`
+BY_SIGNAL, BY_RAISE = 1500, 500  # interrupts in `make test`
 STORM_SECONDS = 2
 THREAD_SECONDS = 5
 
 
 @pytest.fixture(autouse=True)
 def tqdm_lock_of_this_process():
-    """Instead of the lock that tqdm shares with forked processes, which those that an interrupt ends keep for ever."""
+    """Replace tqdm's lock, which forked processes share, and keep for ever if an interrupt ends them."""
     before = tqdm.get_lock()
     tqdm.set_lock(threading.RLock())
     yield
@@ -40,7 +40,7 @@ def tqdm_lock_of_this_process():
 
 @pytest.fixture(autouse=True)
 def few_objects_to_collect():
-    """Each case collects garbage: without this, what all other tests have loaded is looked through every time."""
+    """Each case collects garbage; without this, it would scan all objects of other tests every time."""
     gc.collect()
     gc.freeze()
     yield
@@ -48,11 +48,11 @@ def few_objects_to_collect():
 
 
 class Wrong:
-    """Collects what is wrong.
+    """Collects problems.
 
     Args:
-        by: How the interrupt came. Where Python itself never raises, a lock may stay: an exception before the call that
-            a `with` statement ends with is nothing that a program could survive.
+        by: The way of the interrupt. With "raise", a lock may stay: no program can survive an exception right before
+            the call that ends a `with` statement, but Python never raises there.
     """
 
     def __init__(self, by):
@@ -61,13 +61,13 @@ class Wrong:
         self.ends = False
 
     def add(self, text, *, left=False):
-        """Note something; `left`: that something was not given back."""
+        """Note a problem; `left`: something was not released."""
         if not (left and self.lenient) and not self.ends:
             self.texts.append(text)
 
     @contextlib.contextmanager
     def during(self, what):
-        """Note the errors of a block, which ends the case where they mean that nothing goes on."""
+        """Note the errors of a block; ends the case if it cannot continue after them."""
         try:
             yield
         except LockTimeoutError as error:
@@ -79,7 +79,7 @@ class Wrong:
 
 
 def said(subject, found, expected):
-    """What was found, and what was expected, in words."""
+    """A message with what was found and expected."""
     found, expected = (subject.named(it) if isinstance(it, list) else f"{it!r:.200}" for it in (found, expected))
     return f"{found} instead of {expected}"
 
@@ -88,7 +88,7 @@ def flat_names(sample, prefix=""):
     """The names of a record's columns."""
     names = []
     for name, inner in sample.items():
-        is_group = isinstance(inner, dict) and prefix + name != "more.any"  # that is one of JSON
+        is_group = isinstance(inner, dict) and prefix + name != "more.any"  # a JSON column
         names += flat_names(inner, f"{prefix}{name}.") if is_group else [prefix + name]
     return names
 
@@ -98,7 +98,7 @@ def listed(samples):
 
 
 def reads_of(handle, shown):
-    """Everything that reads several samples or one: by name, what is read, and what it must be."""
+    """All reads of one or several samples: by name, the result and the expected result."""
     count = len(shown)
     backwards = list(range(count - 1, -1, -1))
     yield "len", lambda: len(handle), count
@@ -130,7 +130,7 @@ def reads_of(handle, shown):
 
 
 def check_reads(subject, handle, states, wrong, *, when, tolerates=lambda name, error: False):
-    """Check that all that a handle reads is of one of some states."""
+    """Check that all reads of a handle show one of some states."""
     try:
         shown = listed(handle)
     except BaseException as error:
@@ -153,14 +153,14 @@ def check_reads(subject, handle, states, wrong, *, when, tolerates=lambda name, 
 
 
 def check_list(subject, handle, expected, wrong, when):
-    """Check what a handle shows, in short."""
+    """Check what a handle shows, briefly."""
     shown = listed(handle)
     if shown != expected:
         wrong.add(f"{when}: list: {said(subject, shown, expected)}")
 
 
 def in_thread(function, wrong, what):
-    """Do something in another thread, which a lock of this one's would keep waiting."""
+    """Run something in another thread, which a lock kept by this one would block."""
 
     def work():
         with wrong.during(what):
@@ -178,7 +178,7 @@ def in_thread(function, wrong, what):
 
 
 def descriptors():
-    """The open descriptors, by what they are of."""
+    """The open descriptors, with their files."""
     found = Counter()
     for fd in os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else ():
         with contextlib.suppress(OSError):
@@ -195,7 +195,7 @@ def maps(root):
 
 
 def locked_files(root):
-    """The files below a directory that are locked."""
+    """The locked files below a directory."""
     found = []
     for folder, _, names in os.walk(root):
         found += [name for name in names if is_locked(os.path.join(folder, name))]
@@ -203,7 +203,7 @@ def locked_files(root):
 
 
 def is_locked(path):
-    """Whether somebody holds the lock of a file."""
+    """Whether a file is locked."""
     with open(path, "rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -213,7 +213,7 @@ def is_locked(path):
 
 
 def check_stored(subject, stage, states, wrong, when):
-    """Check what a new handle shows; returns that."""
+    """Check what a new handle shows, and return it."""
     found = None
     with wrong.during(when):
         found = listed(stage.opened())
@@ -228,7 +228,7 @@ def is_closed(error):
 
 
 def check_interrupted(subject, root, interrupt):
-    """Do an act with an exception in it, and use what it has left for all that can be done; what is wrong then."""
+    """Run an act with an exception in it, then use its remains in all ways; returns the problems."""
 
     def do(stage, wrong):
         interrupt.run(lambda: subject.act.do(stage))
@@ -239,7 +239,7 @@ def check_interrupted(subject, root, interrupt):
 
 
 def checked(subject, root, interrupt, do, examine):
-    """Do an act, examine what it has left, and drop all of it; what is wrong then."""
+    """Run an act, examine its remains, and drop them; returns the problems."""
     wrong = Wrong(interrupt.by)
     gc.collect()
     before = descriptors()
@@ -247,7 +247,7 @@ def checked(subject, root, interrupt, do, examine):
         stage = Stage(subject.kind, root, subject.act.role)
         subject.act.arrange(stage)
     do(stage, wrong)
-    with watched(unsynced()):  # while the interrupt's traceback is kept, as a notebook does
+    with watched(unsynced()):  # while the traceback of the interrupt is kept, as in a notebook
         examine(subject, stage, interrupt, wrong)
     del stage
     interrupt.drop()
@@ -264,7 +264,7 @@ def checked(subject, root, interrupt, do, examine):
 
 
 def check_left(subject, stage, interrupt, wrong):
-    """Check what an interrupted act has left."""
+    """Check the state after an interrupted act."""
     act, handle = subject.act, stage.handle
     shown_states, stored_states = subject.shown_states, subject.stored_states
     if interrupt.ended:
@@ -295,10 +295,10 @@ def check_left(subject, stage, interrupt, wrong):
 
 
 def check_writes(subject, stage, handle, stored, wrong):
-    """Check that others can append, and the interrupted handle can append and edit, if there is one."""
+    """Check that others can append, and that the interrupted handle, if there is one, can append and edit."""
     with wrong.during("an append by another"):
         other = stage.opened()
-        new = stage.kind.sample(60 if subject.is_of_records else 51)  # that of 60 tells the types of all columns
+        new = stage.kind.sample(60 if subject.is_of_records else 51)  # sample 60 defines the types of all columns
         if stored and subject.is_of_records:
             new = other[0]
         other.append(new)
@@ -325,7 +325,7 @@ def check_writes(subject, stage, handle, stored, wrong):
 
 
 def check_handled(subject, root, interrupt):
-    """Do an act with a signal in it whose handler uses the same handle; what is wrong then."""
+    """Run an act with a signal whose handler uses the same handle; returns the problems."""
     act = subject.act
     done = []
 
@@ -333,7 +333,7 @@ def check_handled(subject, root, interrupt):
         handle, new = stage.handle, stage.kind.sample(51)
 
         def tolerates(name, error):
-            # What is shown may have been taken back on the disk already.
+            # The state that is shown may have been undone on the disk already.
             return (name == "a pickle" and isinstance(error, StaleHandleError)) or (act.closes and is_closed(error))
 
         def use():
@@ -356,7 +356,7 @@ def check_handled(subject, root, interrupt):
 
     def examine(subject, stage, interrupt, wrong):
         states = [subject.states[-1]]
-        if done:  # it was changed before the act had begun, or after it had ended
+        if done:  # the handler ran before the act began, or after it ended
             states = changed_states(subject)
             if interrupt.error is not None and not isinstance(interrupt.error, MmapNinjaError | ValueError):
                 wrong.add(f"it raised {type(interrupt.error).__name__}: {interrupt.error}")
@@ -375,7 +375,7 @@ def check_handled(subject, root, interrupt):
 
 
 def changed_states(subject):
-    """What may be there after an act and a change in a handler, in any order."""
+    """The possible states after an act and a change in a handler, in any order."""
 
     def change(samples):
         return samples[1:] if subject.is_of_records else samples + subject.of(51)
@@ -383,14 +383,14 @@ def changed_states(subject):
     before, after = subject.states
     states = [change(after)]
     if subject.act.role == "writes":
-        states.append(change(before))  # where the act found this, and raised
+        states.append(change(before))  # if the act found the change, and raised
         with contextlib.suppress(IndexError):
             states.append(subject.act.change(change(before), subject.of))
     return states
 
 
 def subjects(tmp_path, kind, names=None):
-    """The acts on a kind."""
+    """The acts for a kind."""
     return [Subject(name, kind, tmp_path / "templates") for name in names or acts_of(kind)]
 
 
@@ -398,7 +398,7 @@ NUM_SUBJECTS = sum(len(acts_of(kind)) for kind in KINDS)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_interrupt_at_some_opcodes_leaves_a_whole_commit_and_a_handle_that_goes_on(tmp_path, count, kind):
+def test_interrupt_at_some_opcodes_leaves_a_whole_commit_and_a_usable_handle(tmp_path, count, kind):
     sweep = Sweep(tmp_path, check_interrupted)
 
     for subject in subjects(tmp_path, kind):
@@ -414,7 +414,7 @@ def test_interrupt_at_some_opcodes_leaves_a_whole_commit_and_a_handle_that_goes_
 @pytest.mark.torture
 @pytest.mark.timeout(4 * 3600)
 @pytest.mark.parametrize("name", ACTS)
-def test_interrupt_at_every_opcode_leaves_a_whole_commit_and_a_handle_that_goes_on(tmp_path, count, name):
+def test_interrupt_at_every_opcode_leaves_a_whole_commit_and_a_usable_handle(tmp_path, count, name):
     sweep = Sweep(tmp_path, check_interrupted)
 
     for kind in KINDS:
@@ -429,7 +429,7 @@ def test_interrupt_at_every_opcode_leaves_a_whole_commit_and_a_handle_that_goes_
 
 
 def has_locked(root):
-    """Whether somebody holds the lock of the dataset at "ds"."""
+    """Whether the dataset at "ds" is locked."""
     try:
         return is_locked(root / "ds" / "LOCK")
     except FileNotFoundError:
@@ -438,7 +438,7 @@ def has_locked(root):
 
 @pytest.mark.parametrize("name", ["append", "replace again", "compact", "replacement", "merge over"])
 def test_interrupt_as_a_lock_is_taken_or_given_back_leaves_it_free(tmp_path, count, name):
-    """The traceback is kept, as by a notebook, and with it all that is on the stack."""
+    """The traceback is kept, as in a notebook, and with it everything on the stack."""
     sweep = Sweep(tmp_path, check_interrupted)
     (subject,) = subjects(tmp_path, "strings", [name])
 
@@ -460,7 +460,7 @@ EVERY_VISIT = ["append", "append again", "refresh after an append", "refresh aft
 @pytest.mark.parametrize("kind", ["strings", "records"])
 @pytest.mark.parametrize("name", EVERY_VISIT)
 @pytest.mark.parametrize("by", ["signal", "raise"])
-def test_interrupt_at_every_visit_leaves_a_whole_commit_and_a_handle_that_goes_on(tmp_path, count, kind, name, by):
+def test_interrupt_at_every_visit_leaves_a_whole_commit_and_a_usable_handle(tmp_path, count, kind, name, by):
     sweep = Sweep(tmp_path, check_interrupted)
     (subject,) = subjects(tmp_path, kind, [name])
 
@@ -472,7 +472,7 @@ def test_interrupt_at_every_visit_leaves_a_whole_commit_and_a_handle_that_goes_o
 
 
 def handled(kind):
-    """The acts whose handle can be used by a signal's handler."""
+    """The acts whose handle can be used in a signal handler."""
     return [name for name in acts_of(kind) if ACTS[name].role in ("writes", "refreshes")]
 
 
@@ -506,14 +506,14 @@ def test_handler_at_every_opcode_reads_a_whole_commit_and_is_refused_changes(tmp
 
 
 class Storm:
-    """Many acts on one handle, each of which a signal interrupts after a random time.
+    """Many acts on one handle, each interrupted by a signal after a random time.
 
     Args:
         cls: The class of the dataset.
-        sample: The sample of a number.
-        number: The number of a sample.
-        path: Where to make the dataset.
-        seed: Of the acts and times.
+        sample: Makes the sample of a number.
+        number: Returns the number of a sample.
+        path: Where to create the dataset.
+        seed: The seed of acts and times.
     """
 
     def __init__(self, cls, sample, number, path, seed):
@@ -536,7 +536,7 @@ class Storm:
         return type(self.handle)(self.path, lock_timeout=LOCK_TIMEOUT)
 
     def acts(self):
-        """By name: an act, and what it makes of the numbers."""
+        """By name: an act, and its effect on the numbers."""
         handle, old, new = self.handle, self.numbers, self.sample(self.next)
         place = self.random.randrange(len(old)) if old else 0
         yield "append", lambda: handle.append(new), [*old, self.next]
@@ -554,7 +554,7 @@ class Storm:
             yield "clear", handle.clear, []
 
     def interrupted(self, act):
-        """Do an act until a signal comes; whether it came to its end."""
+        """Run an act until a signal comes; returns whether it ended."""
         try:
             try:
                 self.armed = True
@@ -569,9 +569,9 @@ class Storm:
         return True
 
     def run(self, seconds):
-        """Do acts for a time; what is wrong."""
+        """Run acts for some time; returns the problems."""
         sys.unraisablehook = lambda _: None
-        threading.Timer(seconds + 30, os._exit, [3]).start()  # where it hangs
+        threading.Timer(seconds + 30, os._exit, [3]).start()  # in case it hangs
         wrong, end = [], time.monotonic() + seconds
         while time.monotonic() < end and len(wrong) < Sweep.MOST_FAILURES:
             self.next += 1
@@ -599,7 +599,7 @@ class Storm:
         return wrong, self.hits
 
     def other_writes(self):
-        """Let another handle append, compact, or replace all."""
+        """Append, compact, or replace everything by another handle."""
         self.before = self.numbers
         other = self.opened()
         if self.random.random() < 0.5:
@@ -613,7 +613,7 @@ class Storm:
             self.numbers = list(range(25))
 
     def shown(self, handle):
-        """The numbers of the samples that a handle shows; each sample is whole."""
+        """The numbers of the samples that a handle shows; checks each sample."""
         numbers = [self.number(sample) for sample in handle]
         assert listed(handle) == listed(map(self.sample, numbers))
         return numbers
@@ -631,7 +631,7 @@ STORMS = {
 
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("kind", STORMS)
-def test_storm_of_signals_leaves_whole_commits_and_a_handle_that_goes_on(tmp_path, count, kind, seed):
+def test_storm_of_signals_leaves_whole_commits_and_a_usable_handle(tmp_path, count, kind, seed):
     wrong, hits = alone(lambda: Storm(*STORMS[kind], tmp_path / "ds", seed).run(STORM_SECONDS))
 
     count("signals at random times", hits)

@@ -1,4 +1,4 @@
-"""Ctrl-C at every place where Python may notice it in a call: all or nothing has happened, and the handle goes on."""
+"""Ctrl-C at every point of a call where Python may notice it: all or nothing is done, and the handle still works."""
 
 import dis
 import os
@@ -15,13 +15,13 @@ from support.crash_actions import NEW, OLD, is_clean, listed, records, takes_app
 from support.faults import opened, unsynced, watched
 
 SOURCES = str(Path(mmap_ninja.__file__).parent)
-# After these the interpreter looks for signals.
+# After these opcodes the interpreter checks for signals.
 LOOKS = {"CALL", "CALL_FUNCTION_EX", "CALL_KW", "RESUME", "JUMP_BACKWARD"}
 NAMES = dis.opname
 
 
 class Interrupted:
-    """Raises KeyboardInterrupt in the library's code, where the interpreter looks for signals for the n-th time."""
+    """Raises KeyboardInterrupt in the library's code, at the n-th check for signals."""
 
     def __init__(self, number):
         self.number = number
@@ -105,7 +105,7 @@ CALLS = {
 
 
 def problem(dataset, states, path):
-    """What is wrong with a handle that was interrupted, or with what is on the disk."""
+    """The problem of an interrupted handle, or of the files."""
     shown = listed(dataset)
     if shown not in states:
         return f"the handle shows {shown!r:.200}"
@@ -119,14 +119,14 @@ def problem(dataset, states, path):
     dataset.append(added)
     if not listed(dataset) == listed(opened(path)) == [*found, added]:
         return f"after an append, the handle shows {listed(dataset)!r:.200}, a new one {listed(opened(path))!r:.200}"
-    mmap_ninja.open(path, lock_timeout=0.5).append(added)  # a lock that was kept is not this handle's to give
+    mmap_ninja.open(path, lock_timeout=0.5).append(added)  # a lock that was not released would block this other handle
     dataset.refresh()
     dataset.compact(order=range(len(dataset)))
     return None if takes_appends(path) else "writers go wrong"
 
 
 def looks(path, prepare, call):
-    """How often the interpreter looks for signals during a call."""
+    """The number of checks for signals during a call."""
     with watched(unsynced()):
         dataset = prepare(path)
         with Interrupted(0) as counted:
@@ -135,13 +135,13 @@ def looks(path, prepare, call):
 
 
 def check_interrupts(tmp_path, count, name, most):
-    """Interrupt a call at some of its looks, and at as many towards its end."""
+    """Interrupt a call at some of the checks, and at as many near its end."""
     prepare, call, states = CALLS[name]
     number_of_looks = looks(tmp_path / "whole", prepare, call)
     assert number_of_looks > 20
     rng, problems = random.Random(name), []
     chosen = set(rng.sample(range(1, number_of_looks + 1), min(most, number_of_looks)))
-    last = range(number_of_looks * 9 // 10, number_of_looks + 1)  # what is done is to be shown there
+    last = range(number_of_looks * 9 // 10, number_of_looks + 1)  # where the change is shown
     chosen |= set(rng.sample(last, min(most, len(last))))
     for number in sorted(chosen):
         path, wrong = tmp_path / str(number), None
@@ -162,8 +162,8 @@ def check_interrupts(tmp_path, count, name, most):
         pytest.fail("\n".join([f"{len(problems)} of {len(chosen)} interrupts:", *problems[:20]]), pytrace=False)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # an error in a destructor is lost
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # errors in destructors are not raised
 @pytest.mark.parametrize("most", [15, pytest.param(1000, marks=pytest.mark.torture)], ids=["sample", "torture"])
 @pytest.mark.parametrize("name", CALLS)
-def test_interrupted_call_has_happened_or_not_and_the_handle_goes_on(tmp_path, count, name, most):
+def test_interrupted_call_has_happened_or_not_and_the_handle_is_usable(tmp_path, count, name, most):
     check_interrupts(tmp_path, count, name, most)

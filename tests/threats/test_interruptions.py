@@ -1,4 +1,4 @@
-"""Signals, and exceptions out of the user's own code: nothing half done stays."""
+"""Signals, and exceptions in user code: nothing half done stays."""
 
 import contextlib
 import errno
@@ -41,7 +41,7 @@ def test_error_in_the_generator_at_each_batch_is_resumed(tmp_path, error, exists
         yield from NEW[:after]
         raise error
 
-    kept = []  # tracebacks hold on to the frames of the failed builds
+    kept = []  # tracebacks keep the frames of failed builds
     for after in range(len(NEW) + 1):
         path = tmp_path / str(after)
         if exists:
@@ -80,12 +80,12 @@ def test_signals_during_reads_change_nothing(tmp_path):
 
 
 class Interrupted(BaseException):
-    """What a signal's handler raises, wherever the program is."""
+    """Raised by a signal handler, anywhere in the program."""
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_handlers_that_raise_anywhere_leave_whole_commits_and_a_handle_that_goes_on(path):
-    """As Ctrl-C does: each append is stored once or not at all, those that returned are, and no lock stays."""
+def test_handlers_that_raise_anywhere_leave_whole_commits_and_a_usable_handle(path):
+    """Like Ctrl-C: each append is stored once or not at all, those that returned are stored, and no lock stays."""
     texts, moments = StringsMmap(path), random.Random(1)
     returned, interrupts, number = [], 0, 0
 
@@ -97,7 +97,7 @@ def test_handlers_that_raise_anywhere_leave_whole_commits_and_a_handle_that_goes
         for _ in range(200):
             try:
                 signal.setitimer(signal.ITIMER_REAL, moments.uniform(1e-5, 1e-3))
-                for _ in range(100):  # an error in a destructor is lost
+                for _ in range(100):  # errors in destructors are not raised
                     number += 1
                     texts.extend([f"{number} a", f"{number} b"])
                     returned.append(number)
@@ -135,7 +135,7 @@ ERRORS = [KeyboardInterrupt, MemoryError, GeneratorExit, SystemExit, StopIterati
 
 
 class Bad:
-    """What raises as soon as it is looked at."""
+    """An object that raises on any access."""
 
     def __init__(self, error):
         self.error = error
@@ -151,7 +151,7 @@ class Bad:
 
 
 @pytest.mark.parametrize("error", ERRORS)
-def test_error_in_what_encodes_a_sample_stores_nothing(tmp_path, error):
+def test_error_in_code_that_encodes_a_sample_stores_nothing(tmp_path, error):
     rows = RaggedMmap.from_generator(tmp_path / "ds", [np.arange(3)])
     rows.append(np.arange(2))
 
@@ -198,7 +198,7 @@ def test_error_in_a_wrapper_reaches_the_reader_and_leaves_the_handle(tmp_path, e
 
 
 @pytest.mark.parametrize("error", ERRORS)
-def test_error_in_a_with_block_keeps_what_was_committed_durably(path, error):
+def test_error_in_a_with_block_keeps_the_commits_durably(path, error):
     with pytest.raises(error), StringsMmap(path) as texts:
         texts.append("kept")
         raise error

@@ -1,4 +1,4 @@
-"""Readers that look in a loop while writers do all they can: each list that is read is that of one commit."""
+"""Readers in a loop beside writers: each list that is read is that of one commit."""
 
 import os
 import random
@@ -12,13 +12,13 @@ import mmap_ninja
 from support.faults import fork, result_of
 from support.programs import WORDED, Observer, Program, carry_out, final_state, record_of, text_of, write
 
-# Ways of reading all samples; the first ones are one act, which other threads cannot come between.
+# Ways of reading all samples; the first ones are atomic for other threads.
 AT_ONCE = (lambda ds: ds[:], list, lambda ds: list(ds.select(slice(None))), lambda ds: ds[::-1][::-1])
 WAYS = (*AT_ONCE, lambda ds: [ds[k] for k in range(len(ds))], lambda ds: list(ds.select(range(len(ds)))))
 
 
 def read(path, kind, done, extra=()):
-    """Look until the writers are done, and once more; how often."""
+    """Read until the writers are done, and once more; returns how often."""
     observer, dataset = Observer(kind, extra), mmap_ninja.open(path)
     count, last = 0, False
     while not last:
@@ -32,7 +32,7 @@ def read(path, kind, done, extra=()):
 
 
 def watched_by_readers(path, kind, writers, readers=2, extra=()):
-    """Run writers to their ends while readers look; how often each looked."""
+    """Run writers to their ends beside readers; returns how often each reader has read."""
     done = path.parent / "done"
     watching = [fork(lambda: read(path, kind, done, extra)) for _ in range(readers)]
     for writer in [fork(writer) for writer in writers]:
@@ -42,7 +42,7 @@ def watched_by_readers(path, kind, writers, readers=2, extra=()):
 
 
 def long_and_short(short, long):
-    """How many steps a test takes."""
+    """The number of steps of a test."""
     return pytest.mark.parametrize("steps", [short, pytest.param(long, marks=pytest.mark.torture)])
 
 
@@ -77,7 +77,7 @@ def test_readers_see_whole_commits_beside_replacements_and_new_columns(tmp_path,
 @long_and_short(15, 300)
 @pytest.mark.parametrize("kind", ["strings", "records"])
 def test_readers_see_whole_commits_of_writers_that_are_killed_at_random(tmp_path, kind, steps):
-    """Each writer is killed at some moment, and the next one takes over from where its last commit left the dataset."""
+    """Each writer is killed at some moment, and the next one continues from its last commit."""
     path, done = tmp_path / "ds", tmp_path / "done"
     WORDED[kind][0](path, []).close()
     reader = fork(lambda: read(path, kind, done))
@@ -107,7 +107,7 @@ def test_threads_see_whole_commits_through_one_handle(tmp_path, kind, steps):
     def run(writer):
         program = Program(writer)
         for _ in range(steps):
-            with turn:  # between two steps, another one's move the samples
+            with turn:  # between steps, other threads change the samples
                 carry_out(dataset, program, kind)
 
     def look(place):
@@ -140,7 +140,7 @@ def test_threads_see_whole_commits_through_one_handle(tmp_path, kind, steps):
     final_state(tmp_path / "ds", kind, {1: steps, 2: steps})
 
 
-def test_observer_rejects_what_no_commit_is():
+def test_observer_rejects_lists_of_no_commit():
     """A test of the tests above."""
     program = Program(1, ["column"])
     while len(program.batches) < 5 or program.has_extra:

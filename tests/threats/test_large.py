@@ -1,4 +1,4 @@
-"""More than 32 bits can say: samples, bytes, elements. The files are sparse, and take no space."""
+"""More than 32 bits of samples, bytes and elements. The files are sparse, and take no space."""
 
 import contextlib
 import os
@@ -21,14 +21,14 @@ GIB = 1 << 30
 
 
 def resident_bytes():
-    """Private memory of this process that is in RAM."""
+    """Private memory of this process in RAM."""
     fields = Path("/proc/self/statm").read_text().split()
     return (int(fields[1]) - int(fields[2])) * os.sysconf("SC_PAGE_SIZE")
 
 
 @contextlib.contextmanager
 def frugal(seconds=2.0, memory=32 << 20):
-    """Assert that what is done costs neither time nor memory that grows with the dataset."""
+    """Assert that time and memory do not grow with the dataset."""
     before, begin = resident_bytes(), time.process_time()
     yield
     assert time.process_time() - begin < seconds
@@ -36,9 +36,9 @@ def frugal(seconds=2.0, memory=32 << 20):
 
 
 def make_sparse(path, rows, sizes, offsets=()):
-    """Let a dataset of one generation have so many rows, in files that are holes but for their starts.
+    """Extend the only generation of a dataset to so many rows, by holes in its files.
 
-    `sizes` are those of the files with a role, `offsets` the first ones.
+    `sizes`: the sizes of files by role; `offsets`: the first offsets.
     """
     meta = mmap_ninja.open(path)._state.dataset.meta
     digest, sums, zeros = 0, [], bytes(_kernel.BLOCK)
@@ -62,7 +62,7 @@ def make_sparse(path, rows, sizes, offsets=()):
 
 
 @pytest.mark.parametrize("kind", ["strings", "bytes", "ragged"])
-def test_hundred_million_samples_cost_what_few_do(tmp_path, kind):
+def test_hundred_million_samples_cost_no_more_than_a_few(tmp_path, kind):
     stored, empty, sample = KINDS[kind], KINDS[kind].sample(0), KINDS[kind].sample(3)
     path = tmp_path / "ds"
     stored.store(path, [empty]).close()
@@ -100,7 +100,7 @@ def test_hundred_million_samples_cost_what_few_do(tmp_path, kind):
 
 
 def test_slice_of_many_samples_is_deleted_in_time(tmp_path):
-    """A bug once: np.unique hashes, for 3 microseconds per sample."""
+    """A bug once: np.unique hashes, which takes 3 microseconds per sample."""
     path = tmp_path / "ds"
     StringsMmap.from_strings(path, [""]).close()
     make_sparse(path, MANY, {"offsets": 8 * (MANY + 1)})
@@ -112,7 +112,7 @@ def test_slice_of_many_samples_is_deleted_in_time(tmp_path):
     assert len(texts) == MANY - 4_000_000
 
 
-def test_hundred_million_records_cost_what_few_do(tmp_path):
+def test_hundred_million_records_cost_no_more_than_a_few(tmp_path):
     path = tmp_path / "ds"
     columns = {"text": mmap_ninja.Text(), "number": mmap_ninja.Scalar("int32"), "json": mmap_ninja.Json(nullable=True)}
     record = {"text": "é", "number": np.int32(5), "json": None}
@@ -141,7 +141,7 @@ def test_hundred_million_records_cost_what_few_do(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["strings", "bytes"])
-def test_payload_of_more_than_4_gib_goes_on_where_it_ends(tmp_path, kind):
+def test_payload_of_more_than_4_gib_grows_at_its_end(tmp_path, kind):
     stored, sample = KINDS[kind], KINDS[kind].sample(3)
     path, first, zeros = tmp_path / "ds", 5 * GIB, type(sample)(10) if kind == "bytes" else "\0" * 10
     stored.store(path, [sample]).close()
@@ -194,7 +194,7 @@ def test_ragged_sample_of_more_than_2_31_elements(tmp_path):
 
 @pytest.mark.parametrize("shape", [(), (3,), (1 << 20,)])
 def test_array_of_more_than_2_31_elements(tmp_path, shape):
-    """A bug once: a slice of an array with an edit gathered all samples to take some of them."""
+    """A bug once: a slice of an array with an edit gathered all samples to select a few."""
     path, width = tmp_path / "ds", int(np.prod(shape))
     count = 2**31 // width + 7
     ArrayMmap.from_generator(path, [np.zeros(shape, np.int8)]).close()

@@ -1,4 +1,4 @@
-"""What a process holds on to, and what it leaves behind."""
+"""Leaks: descriptors, memory and objects in a process, and files that it leaves behind."""
 
 import contextlib
 import gc
@@ -56,7 +56,7 @@ def test_operations_leak_no_descriptors_or_maps(path):
 
 
 def resident_bytes():
-    """Private memory of this process that is in RAM."""
+    """Private memory of this process in RAM."""
     gc.collect()
     with open("/proc/self/statm") as statm:
         fields = statm.read().split()
@@ -67,7 +67,7 @@ def test_operations_leak_no_memory(path):
     texts = StringsMmap(path)
     indices = np.array([2, 0, 1])
 
-    # 100,000 operations and more; the samples that they append are no leak, and shared.
+    # At least 100,000 operations; appended samples are not a leak, since they are shared memory.
     def use(times):
         for _ in range(times):
             texts[1]
@@ -100,7 +100,7 @@ def test_operations_leak_no_memory(path):
 
 
 def test_operations_that_open_files_leak_no_objects(path):
-    """A bug once: each file that was opened left its path, one for every refresh."""
+    """A bug once: each opened file leaked its path, one for every refresh."""
     texts = StringsMmap(path)
 
     def use(times):
@@ -115,7 +115,7 @@ def test_operations_that_open_files_leak_no_objects(path):
     assert use(500) - use(500) > -250
 
 
-# ---- the end of the interpreter
+# ---- exit of the interpreter
 
 ENDS = {
     "open handles": "texts.append('last')",
@@ -142,7 +142,7 @@ ENDS = {
 
 
 def ended_with(path, code, *, preamble="texts = mmap_ninja.StringsMmap(sys.argv[1])"):
-    """Run code in an interpreter of its own, to its end; a crash shows in the status, all else in what it prints."""
+    """Run code in a new interpreter, to its exit; returns the status, which shows crashes, and the output."""
     code = f"import sys, mmap_ninja\n{preamble}\n{textwrap.dedent(code)}"
     command = [sys.executable, "-X", "faulthandler", "-W", "error", "-c", code, str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -168,7 +168,7 @@ def test_interpreter_that_ends_without_close_loses_nothing(path, end):
     ],
 )
 def test_interpreter_that_ends_beside_a_daemon_thread_does_not_crash(path, act):
-    """A bug once: Python before 3.14 ends such a thread by unwinding its stack, at which C++ called abort."""
+    """A bug once: Python before 3.14 ends such a thread by unwinding its stack, and C++ called abort."""
     code = f"""
         import threading, time
         records = mmap_ninja.RecordsMmap(sys.argv[1] + " of records")
@@ -190,7 +190,7 @@ def test_interpreter_that_ends_beside_a_daemon_thread_does_not_crash(path, act):
     assert texts == [*OLD, *["more"] * (len(texts) - len(OLD))]
 
 
-# ---- views that outlive what they were taken from
+# ---- views that outlive their handle
 
 
 @pytest.mark.parametrize(

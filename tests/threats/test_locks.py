@@ -1,4 +1,4 @@
-"""Locks: a holder that is killed, stopped or slow blocks nobody for ever."""
+"""Locks: a holder that is killed, stopped or slow does not block others for ever."""
 
 import contextlib
 import os
@@ -32,7 +32,7 @@ def test_killed_lock_holder_leaves_no_lock(path):
 
 @pytest.fixture
 def stopped_writer(path):
-    """The process id of a writer that is stopped in the middle of a commit, holding LOCK."""
+    """The process id of a writer that was stopped during a commit, while holding LOCK."""
 
     def stop():
         texts = StringsMmap(path)
@@ -70,7 +70,7 @@ def test_stopped_lock_holder_is_named_and_readers_do_not_care(path, stopped_writ
     assert list(texts) == list(StringsMmap(path)) == OLD
 
 
-def test_open_writer_times_out_on_a_lock_and_goes_on_afterwards(path):
+def test_open_writer_times_out_on_a_lock_and_continues_afterwards(path):
     texts = StringsMmap(path, lock_timeout=0.1)
     texts.append("before")
     lock = files.lock(path / "LOCK", 0)
@@ -101,7 +101,7 @@ def test_interrupt_ends_the_wait_for_a_lock(path):
     assert list(texts) == [*OLD, "before", "after"]
 
 
-def test_writer_goes_on_after_its_lock_file_was_replaced(path):
+def test_writer_continues_after_its_lock_file_was_replaced(path):
     texts = StringsMmap(path)
     texts.append("first")
     (path / "LOCK").unlink()

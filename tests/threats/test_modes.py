@@ -1,4 +1,4 @@
-"""Modes and groups: what is written anew beside a dataset's files can be read by whoever could read these."""
+"""Modes and groups: new files of a dataset can be read by everyone who could read the old ones."""
 
 import os
 import tempfile
@@ -13,7 +13,7 @@ from support.faults import as_nobody, flip_bit, unsynced, watched
 from support.golden import F_ORDER, STRINGS
 
 GROUP = 54321 if os.getuid() == 0 else os.getgid()
-# The mode of the dataset's files, and a umask that asks for another one.
+# The mode of the dataset's files, and a umask that differs.
 SHARED = [
     pytest.param(0o644, 0o077, id="0644"),
     pytest.param(0o664, 0o077, id="0664"),
@@ -23,7 +23,7 @@ SHARED = [
 
 @pytest.fixture
 def umask():
-    """Sets the process's umask, until the test ends; nothing waits for the disk meanwhile."""
+    """Sets the umask of the process until the test ends; skips syncs meanwhile."""
     before = os.umask(0o022)
     with watched(unsynced()):
         yield os.umask
@@ -31,7 +31,7 @@ def umask():
 
 
 def share(path, mode):
-    """Give all files of a dataset a mode, and a group that new files do not have by themselves."""
+    """Set the mode of all files of a dataset, and a group that new files would not get by default."""
     for folder, _, names in os.walk(path):
         for name in names:
             os.chown(os.path.join(folder, name), -1, GROUP)
@@ -72,7 +72,7 @@ ACTS = {
 @pytest.mark.parametrize(("mode", "mask"), SHARED)
 @pytest.mark.parametrize("act", ACTS)
 def test_new_files_of_a_dataset_have_the_mode_and_group_of_those_beside_them(umask, tmp_path, act, mode, mask):
-    """A bug once: under a umask of 077, compacting took a shared dataset away from its readers."""
+    """A bug once: with a umask of 077, compacting made a shared dataset unreadable for others."""
     path = tmp_path / "ds"
     RecordsMmap.from_generator(path, [{"a": number, "t": f"text {number}"} for number in range(5)]).close()
     share(path, mode)
@@ -134,7 +134,7 @@ OF_0_X = {
 @pytest.mark.parametrize("name", [STRINGS, F_ORDER])
 @pytest.mark.parametrize("act", OF_0_X)
 def test_first_change_of_a_directory_of_0_x_keeps_mode_and_group(umask, copy, name, act, mode, mask):
-    """A bug once: under a umask of 077, whoever else read the directory could not any more."""
+    """A bug once: with a umask of 077, others could no longer read the directory."""
     path = copy(name)
     share(path, mode)
 
@@ -146,7 +146,7 @@ def test_first_change_of_a_directory_of_0_x_keeps_mode_and_group(umask, copy, na
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root gives files to others")
 def test_new_files_that_root_makes_belong_to_the_owner_of_those_beside_them(umask, tmp_path):
-    """A bug once: who could read their dataset by its mode alone could not after root had compacted it."""
+    """A bug once: owners could no longer read their dataset after root had compacted it."""
     path = tmp_path / "ds"
     RecordsMmap.from_generator(path, [{"a": 1}, {"a": 2}]).close()
     for name in os.listdir(path):
@@ -162,7 +162,7 @@ def test_new_files_that_root_makes_belong_to_the_owner_of_those_beside_them(umas
 @pytest.mark.skipif(os.getuid() != 0, reason="makes a directory whose parent is another user's")
 @pytest.mark.parametrize("name", ["mine", "mine/below"])
 def test_directory_that_may_be_passed_but_not_read_holds_datasets(name):
-    """A bug once: what waits for a new dataset's name asked for the right to list the parent."""
+    """A bug once: syncing the name of a new dataset needed the permission to list its parent."""
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o711)
         path = Path(folder) / name
@@ -173,8 +173,8 @@ def test_directory_that_may_be_passed_but_not_read_holds_datasets(name):
         def act():
             with StringsMmap(path) as texts:
                 texts.append("first")
-            StringsMmap.from_strings(path, ["anew"], if_exists="replace").close()
+            StringsMmap.from_strings(path, ["new"], if_exists="replace").close()
             mn.merge([path], path / "merged")
             return list(mn.open(path)) + list(mn.open(path / "merged"))
 
-        assert as_nobody(act) == ["anew", "anew"]
+        assert as_nobody(act) == ["new", "new"]

@@ -1,6 +1,6 @@
-"""Filesystems that are mounted: disks that drop out and come back, one directory at two mounts, overlays.
+"""Mounted filesystems: disks that disappear and come back, a directory at two mounts, overlays.
 
-They need root, and a system that lets it mount: elsewhere these tests are skipped.
+Skipped without root, or if mounting is not permitted.
 """
 
 import os
@@ -26,7 +26,7 @@ pytestmark = [
 
 
 def tried(*command):
-    """What a command prints; skips the test where it is not there, or not allowed."""
+    """The output of a command; skips the test if the command is missing or not permitted."""
     if shutil.which(command[0]) is None:
         pytest.skip(f"{command[0]} is not installed")
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -37,7 +37,7 @@ def tried(*command):
 
 @pytest.fixture
 def mount():
-    """Mounts something, `mount(*arguments of the command, target)`, until the test ends."""
+    """Mounts something until the test ends: `mount(*arguments of the command, target)`."""
     targets = []
 
     def mount(*arguments):
@@ -63,7 +63,7 @@ class Disk:
         tried("mount", self.device, self.place)
 
     def come_back(self, content):
-        """Drop out, and come back as the same device, with what it held at some time."""
+        """Disappear, and come back as the same device, with its content at some time."""
         subprocess.run(["umount", self.place], check=True)
         subprocess.run(["losetup", "--detach", self.device], check=True)
         os.replace(content, self.image)
@@ -71,7 +71,7 @@ class Disk:
         tried("mount", self.device, self.place)
 
     def content(self):
-        """A copy of what the disk holds now: what was not synced may be in memory only."""
+        """A copy of the disk now, perhaps without what was not synced."""
         return shutil.copy(self.image, f"{self.image} of now")
 
     def unplug(self):
@@ -98,11 +98,11 @@ def sync(path):
     os.close(fd)
 
 
-# ---- a disk that drops out
+# ---- a disk that disappears
 
 
 def killed_before_it_commits(act):
-    """Run an act in a child, which is killed when it is about to write to the commit file."""
+    """Run an act in a child, which is killed before it writes to the commit file."""
 
     def die(call, where, *_):
         if call == "pwrite" and os.readlink(f"/proc/self/fd/{where}").endswith("COMMIT"):
@@ -118,14 +118,14 @@ def killed_before_it_commits(act):
 
 
 def test_disk_that_drops_out_and_comes_back_shows_no_bytes_that_were_never_committed(disk):
-    """A bug once: boot, device and inode said that nothing could be lost, and what a killed writer left was shown."""
+    """A bug once: as boot, device and inode were the same, bytes left by a killed writer were shown as samples."""
     path = disk.place / "ds"
     StringsMmap.from_strings(path, ["durable"]).close()
     killed_before_it_commits(lambda: StringsMmap(path).append("AAAA never committed"))
     for name in os.listdir(path):
         sync(path / name)
     in_child(lambda: StringsMmap(path).append("BBBB acknowledged..."))
-    sync(path / "COMMIT")  # the system happens to write it back first
+    sync(path / "COMMIT")  # as if the system wrote it back first
     inode = os.stat(path / "COMMIT").st_ino, os.stat(path).st_dev
 
     disk.come_back(disk.content())
@@ -140,7 +140,7 @@ def test_disk_that_drops_out_and_comes_back_shows_no_bytes_that_were_never_commi
 
 
 @pytest.mark.parametrize("kind", ["strings", "array", "records"])
-def test_filesystem_that_is_unmounted_and_mounted_again_keeps_what_was_acknowledged(disk, kind):
+def test_filesystem_that_is_mounted_again_keeps_acknowledged_commits(disk, kind):
     path, of = disk.place / "ds", KINDS[kind].samples
     in_child(lambda: KINDS[kind].build(path, 3).close())
 
@@ -165,7 +165,7 @@ def test_filesystem_that_is_unmounted_and_mounted_again_keeps_what_was_acknowled
 
 @pytest.fixture
 def two_mounts(tmp_path, mount):
-    """Two paths of one directory, of one filesystem that is mounted twice."""
+    """Two paths of one directory, on a filesystem that is mounted twice."""
     for name in ("one", "other"):
         (tmp_path / name).mkdir()
     mount("--bind", tmp_path / "one", tmp_path / "other")
@@ -194,7 +194,7 @@ def test_writers_at_two_mounts_of_one_directory_see_each_others_samples(two_moun
 
 
 def test_rows_that_are_not_durable_yet_of_a_writable_array_are_seen_at_another_mount(two_mounts):
-    """They are in no digest, which would tell that they are there."""
+    """No digest covers them, which could show that they are there."""
     rows = np.arange(12).reshape(4, 3)
     ArrayMmap.from_ndarray(two_mounts[0], rows).close()
     mn.np_open_existing(two_mounts[0], "r+")[0] = 9
@@ -230,7 +230,7 @@ def test_pickle_from_one_mount_of_a_directory_is_valid_in_another_process_beside
 
 @pytest.fixture
 def overlay(tmp_path, mount):
-    """A directory on an overlay, and the one below it, from which its files are copied when they are written to."""
+    """A directory on an overlay, and the lower one, from which files are copied on the first write."""
     layers = tmp_path / "layers"
     layers.mkdir()
     mount("-t", "tmpfs", "none", layers)  # an overlay over an overlay is refused
@@ -249,7 +249,7 @@ def overlay(tmp_path, mount):
 @pytest.mark.parametrize("refreshed", [False, True])
 @pytest.mark.parametrize("below", [False, True])
 def test_close_on_an_overlay_makes_commits_durable(overlay, below, refreshed):
-    """A bug once: the writer's own un-synced commits were forgotten when a refresh opened the files again."""
+    """A bug once: the writer's own commits without a sync were forgotten when a refresh opened the files again."""
     lower, merged = overlay
     if below:
         StringsMmap.from_strings(lower, OLD).close()
@@ -269,7 +269,7 @@ def test_close_on_an_overlay_makes_commits_durable(overlay, below, refreshed):
 
 
 def test_appends_and_refreshes_on_an_overlay_keep_no_files_open(overlay):
-    """A bug once: each refresh let another log wait for the end, until there were no more descriptors."""
+    """A bug once: each refresh kept another log until the close, until no descriptors were left."""
     lower, merged = overlay
     StringsMmap.from_strings(lower, OLD).close()
     texts = StringsMmap(merged())
@@ -284,7 +284,7 @@ def test_appends_and_refreshes_on_an_overlay_keep_no_files_open(overlay):
     assert durable_rows(texts.path) == len(OLD) + 10
 
 
-# ---- filesystems of other kinds
+# ---- other filesystems
 
 
 @pytest.fixture
@@ -294,7 +294,7 @@ def mount_point(tmp_path):
 
 
 def use(path):
-    """Everything that changes a dataset."""
+    """Make all kinds of changes to a dataset."""
     expected = [{"a": str(k), "b": k} for k in range(100)]
     with RecordsMmap.from_generator(path, expected) as dataset:
         dataset.append({"a": "more", "b": 100})
@@ -314,8 +314,8 @@ def test_tmpfs_holds_datasets(mount, mount_point):
     use(mount_point / "ds")
 
 
-def test_overlay_shows_what_is_below_and_takes_what_is_new(mount, mount_point, tmp_path):
-    """A bug once: the first write copies a file up; the maps of who had it open showed zeros where it had grown."""
+def test_overlay_shows_the_lower_dataset_and_accepts_changes(mount, mount_point, tmp_path):
+    """A bug once: the first write copies a file up; older maps of it showed zeros where it had grown."""
     for name in ("upper", "work"):
         (tmp_path / name).mkdir()
     StringsMmap.from_strings(tmp_path / "lower" / "ds", OLD).close()
@@ -336,7 +336,7 @@ def test_overlay_shows_what_is_below_and_takes_what_is_new(mount, mount_point, t
     check_is(mn.open(tmp_path / "lower" / "ds"), OLD)
 
 
-def test_read_only_medium_is_read_and_says_why_it_is_not_written(mount, mount_point, tmp_path):
+def test_read_only_filesystem_is_read_and_writing_explains_the_error(mount, mount_point, tmp_path):
     with StringsMmap.from_strings(tmp_path / "ds", OLD) as texts:
         texts.append("un-synced")
         expected = list(texts)

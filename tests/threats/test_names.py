@@ -1,4 +1,4 @@
-"""Strange names and places: any name that the system takes, relative paths, links."""
+"""Unusual names and paths: any name that the system accepts, relative paths, links."""
 
 import os
 import pickle
@@ -55,7 +55,7 @@ def test_any_name_of_a_directory_will_do(tmp_path, name, kind):
     ("name", "message"), [("null\0character", "has a null character"), (os.fsdecode(b"not \xff UTF-8"), "is not UTF-8")]
 )
 def test_names_that_cannot_be_said_are_refused_and_touch_nothing(tmp_path, name, message):
-    """A bug once: the first append to a path with a null character made the directory named before it."""
+    """A bug once: the first append to a path with a null character created the directory named before it."""
     path = os.path.join(tmp_path, name)
 
     for act in (

@@ -1,4 +1,4 @@
-"""Power losses: every call of every operation, all that the disk may hold then, and the tail after a reboot."""
+"""Power losses: after every call of every operation, all possible contents of the disk, and the tail after a reboot."""
 
 import errno
 import os
@@ -38,7 +38,7 @@ TEXTS = [
 ]
 
 
-# ---- everything that the disk may hold
+# ---- all possible contents of the disk
 
 
 SAMPLE = pytest.param(1, id="sample")
@@ -46,7 +46,7 @@ TORTURE = pytest.param(40, id="torture", marks=pytest.mark.torture)
 
 
 def check_losses(tmp_path, name, **options):
-    """Lose the power at every call of an action, and check what is left; how often."""
+    """Lose the power at every call of an action, and check the result; returns how often."""
     action = ACTIONS[name]
     path = prepared(tmp_path, action)
     start, calls, promised = recorded(path, action.act, action.states)
@@ -68,8 +68,8 @@ def test_power_loss_at_every_call_shows_a_whole_commit(tmp_path, count, name, mo
 
 @pytest.mark.parametrize("most", [SAMPLE, TORTURE])
 @pytest.mark.parametrize("name", ACTIONS)
-def test_power_loss_where_names_arrive_in_any_order_shows_a_whole_commit(tmp_path, count, name, most):
-    """A bug once: the commit file of a new dataset could arrive before the files that it names."""
+def test_power_loss_with_names_in_any_order_shows_a_whole_commit(tmp_path, count, name, most):
+    """A bug once: the commit file of a new dataset could arrive on the disk before the files that it names."""
     count("power losses", check_losses(tmp_path, name, most=most, ordered=False))
 
 
@@ -106,11 +106,11 @@ def test_second_power_loss_shows_a_whole_commit(tmp_path, count, name, firsts, m
 
 
 def violations(tmp_path, name, change):
-    """How many power losses break the promise where the disk takes other calls than those that were made."""
+    """The number of power losses that break the promise if the disk gets changed calls."""
     action, rng = ACTIONS[name], random.Random(name)
     path = prepared(tmp_path, action)
     start, calls, promised = recorded(path, action.act, action.states)
-    # What is dropped is made harmless instead: the promises count the calls.
+    # Dropped calls are replaced by harmless ones, since promises count calls.
     changed = [change(*call) for call in calls]
     assert changed != calls
     found = [
@@ -164,7 +164,7 @@ def test_enumeration_finds_that_one_durable_slot_is_not_enough(tmp_path):
     assert violations(tmp_path, "durable append", change) > 0
 
 
-# ---- a tail that is damaged when the machine starts again
+# ---- a tail that is damaged after a reboot
 
 
 @pytest.mark.parametrize("tail", [["a"], [""], ["a", "", "ß" * 70_000], BLOCKS])
@@ -202,7 +202,7 @@ def test_reboot_rolls_back_a_damaged_tail_to_the_last_durable_commit(tmp_path, r
 
 
 def test_reboot_with_zeros_for_offsets_keeps_flushed_samples(tmp_path, reboot):
-    """A bug once: a tail of zeros, which a power loss can leave, seemed to be shorter than none: opening failed."""
+    """A bug once: opening failed with a tail of zeros, which a power loss can leave: its length was negative."""
     StringsMmap.from_strings(tmp_path, BLOCKS)
     durable = (tmp_path / "c0.offsets-1").stat().st_size
     StringsMmap(tmp_path).append("lost")
@@ -245,7 +245,7 @@ def test_reboot_with_lost_tail_keeps_flushed_samples(tmp_path, reboot):
     assert takes_appends(tmp_path)
 
 
-def test_rejected_commit_does_not_come_back_when_its_bytes_do(tmp_path, reboot):
+def test_rejected_commit_does_not_return_when_its_bytes_do(tmp_path, reboot):
     three_samples(tmp_path)
     texts = StringsMmap(tmp_path)
     texts.append("rejected")
@@ -263,7 +263,7 @@ def test_rejected_commit_does_not_come_back_when_its_bytes_do(tmp_path, reboot):
 
 
 def test_writer_alive_over_a_rollback_sees_it(tmp_path, reboot):
-    """Two machines never share a dataset; but a handle must not resurrect what another one rolled back."""
+    """Machines never share a dataset, but a handle must not resurrect what another one rolled back."""
     three_samples(tmp_path)
     old = StringsMmap(tmp_path)
     old.append("rolled back")

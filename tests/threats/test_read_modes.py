@@ -1,4 +1,4 @@
-"""`read_mode`: what is read by system calls is what is read over maps, for every kind and every way to read."""
+"""`read_mode`: system calls and maps read the same, for every kind and every way to read."""
 
 import os
 import pickle
@@ -24,18 +24,18 @@ from support.reads import COUNT, STORED, outcome, outcomes
 
 
 def both(cls, path, **options):
-    """A handle of each mode."""
+    """A handle for each mode."""
     return [cls(path, read_mode=mode, **options) for mode in ("mmap", "pread")]
 
 
 def stored(kind, path):
-    """Store a dataset of a kind; its class."""
+    """Store a dataset of a kind; returns its class."""
     STORED[kind].build(path, COUNT).close()
     return STORED[kind].cls
 
 
 def check_same(mapped, read):
-    """Every read gives the same in both modes."""
+    """Check that every read returns the same in both modes."""
     assert (mapped.read_mode, read.read_mode) == ("mmap", "pread")
     expected, found = outcomes(mapped), outcomes(read)
     for name, value in expected.items():
@@ -89,7 +89,7 @@ def test_samples_appended_since_are_read(tmp_path, kind):
     read.extend(more[:500])
     cls(tmp_path / "ds").extend(more[500:])
 
-    assert plain([first, *iterator]) == plain(list(mapped))  # the snapshot that they were made on
+    assert plain([first, *iterator]) == plain(list(mapped))  # the snapshot on which they were made
     read.refresh()
     mapped.refresh()
     assert len(read) == 1600
@@ -98,7 +98,7 @@ def test_samples_appended_since_are_read(tmp_path, kind):
 
 def test_new_dataset_is_written_and_read(tmp_path, kind):
     cls, samples = STORED[kind].cls, STORED[kind].samples
-    if kind == "records":  # whose columns one sample does not tell
+    if kind == "records":  # one sample does not define its columns
         RecordsMmap.create(tmp_path / "ds", COLUMNS)
     dataset = cls(tmp_path / "ds", read_mode="pread")
     assert (dataset.read_mode, list(dataset)) == ("pread", [])
@@ -166,7 +166,7 @@ def test_errors_name_the_samples_own_row(tmp_path):
                 read(dataset)
 
 
-def test_iteration_goes_on_after_a_damaged_sample(tmp_path):
+def test_iteration_continues_after_a_damaged_sample(tmp_path):
     StringsMmap.from_strings(tmp_path / "ds", ["a"] * 600)
     overwrite(tmp_path / "ds" / "c0.offsets-1", 577 * 8, (1 << 40).to_bytes(8, "little"))
     iterator = iter(StringsMmap(tmp_path / "ds", read_mode="pread"))
@@ -204,7 +204,7 @@ def test_kept_samples_of_an_iteration_keep_no_others(tmp_path):
     assert all(sample.base is None and not sample.flags.writeable for sample in kept)
 
 
-def test_filesystem_decides_unless_told(tmp_path, kind, monkeypatch):
+def test_filesystem_decides_by_default(tmp_path, kind, monkeypatch):
     cls = stored(kind, tmp_path / "ds")
     monkeypatch.setattr(files, "reads_by_map", lambda _fd: True)
     assert cls(tmp_path / "ds").read_mode == "mmap"
@@ -238,11 +238,11 @@ REMOTE = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "lustre", "9p", "gpfs", "ceph"
 
 
 @pytest.mark.skipif(not Path("/proc/mounts").exists(), reason="needs /proc")
-def test_filesystems_are_told_apart():
+def test_filesystems_are_distinguished():
     found = {}
     for line in Path("/proc/mounts").read_text().splitlines():
         _, place, kind = line.split()[:3]
-        found[place.encode().decode("unicode_escape")] = kind  # the last one is on top
+        found[place.encode().decode("unicode_escape")] = kind  # the last one covers the others
 
     for place, kind in found.items():
         try:
@@ -284,7 +284,7 @@ def _append_all(read, iterator):
 
 @pytest.mark.parametrize("options", [{}, {"zstd_level": 1}])
 def test_threads_that_share_an_iterator_get_each_sample_once(tmp_path, options):
-    """Bug: what one thread had decompressed was taken for another one's chunk."""
+    """A bug once: samples decompressed by one thread were taken for the chunk of another."""
     texts = [f"{number} " * 20 for number in range(20_000)]
     StringsMmap.from_generator(tmp_path / "ds", texts, **options).close()
     interval = sys.getswitchinterval()
@@ -308,7 +308,7 @@ def test_unknown_mode_raises(tmp_path):
         StringsMmap(tmp_path / "ds", read_mode="read")
 
 
-def test_closed_handle_says_so(tmp_path):
+def test_closed_handle_raises(tmp_path):
     stored("strings", tmp_path / "ds")
     dataset = StringsMmap(tmp_path / "ds", read_mode="pread")
     view = dataset.select(slice(3))

@@ -1,7 +1,7 @@
-"""A kill, then another process that goes on, then a power loss: what the other one acknowledged is on the disk.
+"""A kill, then another process that continues, then a power loss: what that one acknowledged is on the disk.
 
-What a killed writer has not synced is seen by the next one, which cannot tell it from what is on the medium: before it
-acknowledges anything, or builds on it, it has to sync it.
+The next process sees what a killed writer did not sync, and cannot distinguish it from what is on the disk. So it has
+to sync it before it acknowledges anything, or builds on it.
 """
 
 import functools
@@ -31,7 +31,7 @@ from support.power_loss import (
     violation,
 )
 
-# ---- what the other one does: `act(path, done)`, as those of crash_actions; all of it is durable
+# ---- acts of the other process: `act(path, done)`, as in crash_actions; all of them are durable
 
 
 def flush(path, done):
@@ -87,11 +87,11 @@ def opened_durably(path):
         return mmap_ninja.open(path, durability="machine")
 
 
-# ---- the kill, and what comes after it
+# ---- the kill, and after it
 
 
 def killed_after(number, act, path, states):
-    """Kill a child after so many of its calls; these calls, and which states are promised to survive from which on."""
+    """Kill a child after so many calls; returns these calls, and from which call on which state must survive."""
     reading, writing = os.pipe()
 
     def child():
@@ -122,7 +122,7 @@ def killed_after(number, act, path, states):
 
 
 class Trial:
-    """An action that is killed, a second act that goes on, and power losses during and after that."""
+    """An action that is killed, a second act that continues, and power losses during and after that."""
 
     def __init__(self, tmp_path, name, second, change=lambda *call: call):
         self.tmp_path = tmp_path
@@ -141,7 +141,7 @@ class Trial:
         return sorted(self.random.sample(tender, min(2, len(tender))))
 
     def run(self, number, most):
-        """Kill after so many calls, and lose the power at most so many times after each call that matters."""
+        """Kill after `number` calls, and lose the power at most `most` times after each call that matters."""
         path, states = copy_of(self.template, self.tmp_path / str(number)), list(self.action.states)
         start, recorder = content(path), Recorder()
         recorder.calls, promised = killed_after(number, self.action.act, path, states)
@@ -150,7 +150,7 @@ class Trial:
         if not (path / "COMMIT").exists() and self.second not in (resume, rebuild):
             return
         if not (path / "COMMIT").exists():
-            states.append([])  # a first build shows its batches
+            states.append([])  # a first build shows finished batches
 
         def done(state):
             if state not in states:
@@ -186,8 +186,8 @@ def cases(pairs):
 
 
 @pytest.mark.parametrize(("name", "second"), cases(ACKNOWLEDGING))
-def test_what_is_acknowledged_after_a_kill_survives_a_power_loss(tmp_path, count, name, second):
-    """A bug once: flush() made no sync where the newest slot was a durable one that a killed writer had not synced."""
+def test_acknowledged_commits_after_a_kill_survive_a_power_loss(tmp_path, count, name, second):
+    """A bug once: flush() did not sync if the newest slot was a durable one that a killed writer had not synced."""
     trial = Trial(tmp_path, name, second)
 
     for number in trial.some_kills():
@@ -197,8 +197,8 @@ def test_what_is_acknowledged_after_a_kill_survives_a_power_loss(tmp_path, count
 
 
 @pytest.mark.parametrize(("name", "second"), cases(WRITING))
-def test_power_loss_of_who_writes_after_a_kill_keeps_what_was_durable(tmp_path, count, name, second):
-    """A bug once: compact() wrote over the only durable slot on the medium, before the newer one was synced."""
+def test_power_loss_of_a_writer_after_a_kill_keeps_durable_commits(tmp_path, count, name, second):
+    """A bug once: compact() overwrote the only durable slot on the disk before the newer one was synced."""
     trial = Trial(tmp_path, name, second)
 
     for number in trial.some_kills():
@@ -253,7 +253,7 @@ def extend_and_close(path):
 @pytest.mark.parametrize("by_user", [False, True], ids=["made by the call", "made by the user"])
 @pytest.mark.parametrize("name", BUILT)
 def test_name_of_a_new_directory_survives_a_power_loss(tmp_path, count, name, by_user):
-    """A bug once: where the user had made the directory, its parent was not synced, and all of it could be lost."""
+    """A bug once: if the user had created the directory, its parent was not synced, and all of it could be lost."""
     StringsMmap.from_strings(tmp_path / "source", NEW).close()
     path, states, recorder, promised, lost = tmp_path / "ds", [None, [], *BATCHES], Recorder(), [(0, 0)], 0
     if by_user:

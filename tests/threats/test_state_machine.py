@@ -1,4 +1,4 @@
-"""Every kind of dataset against a plain list, by random acts of several handles, crashes, copies and reboots."""
+"""Every kind of dataset compared with a plain list, by random acts of several handles, crashes, copies and reboots."""
 
 import contextlib
 import itertools
@@ -23,7 +23,7 @@ PLACES = st.integers(0, 1000)
 
 
 class Item:
-    """One sample of the list: what makes it, and its identity, which a replacement leaves as it is."""
+    """A sample of the list: its number, and its identity, which a replacement keeps."""
 
     identities = itertools.count()
 
@@ -32,12 +32,12 @@ class Item:
         self.identity = next(self.identities) if identity is None else identity
 
     def replaced(self, number):
-        """The same sample with another value, of the same rank where ranks differ."""
+        """The same sample with another value, of the same rank."""
         return Item(number * 3 + self.number % 3, self.identity)
 
 
 class Handle:
-    """A handle, and the list that it shows until it is refreshed."""
+    """A handle, and the list that it shows until a refresh."""
 
     def __init__(self, dataset, shown):
         self.dataset = dataset
@@ -45,7 +45,7 @@ class Handle:
 
 
 class Machine(RuleBasedStateMachine):
-    """Handles of one dataset, and the list that is committed."""
+    """Handles of one dataset, and the committed list."""
 
     def __init__(self, kind, folder):
         super().__init__()
@@ -68,7 +68,7 @@ class Machine(RuleBasedStateMachine):
         modes = [None, None, "r"]
         self.handles = [Handle(mmap_ninja.open(self.path, mode), list(self.committed)) for mode in modes]
 
-    # ---- what is compared
+    # ---- comparisons
 
     def samples(self, items):
         return [plain(self.kind.sample(item.number)) for item in items]
@@ -99,7 +99,7 @@ class Machine(RuleBasedStateMachine):
         return dataset._state.seen.meta.numbering
 
     def edit(self, handle, chosen, act, change, *, as_they_were=False):
-        """Change some samples that a handle shows; another one may have deleted or moved, or replaced, them."""
+        """Change some samples that a handle shows; another one may have deleted, moved or replaced them."""
         if not chosen:
             return None
         with mmap_ninja.open(self.path) as newest:
@@ -300,7 +300,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(boot=st.sampled_from([bytes(16), b"another boot it!"]))
     def reboot(self, boot):
-        """What was not durable has survived by luck, as its digest tells."""
+        """Commits that were not durable have survived by luck, as the digest shows."""
         known = files.boot_id
         files.boot_id = lambda: boot
         with contextlib.ExitStack() as stack:
@@ -331,12 +331,12 @@ def make(folder):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_random_acts_leave_what_a_list_would_be(tmp_path, kind):
+def test_random_acts_leave_the_same_as_in_a_list(tmp_path, kind):
     run(kind, tmp_path, examples=8, steps=20)
 
 
 @pytest.mark.parametrize("broken", ["refresh", "__delitem__", "append"])
-def test_what_does_nothing_is_noticed(tmp_path, monkeypatch, broken):
+def test_broken_act_is_noticed(tmp_path, monkeypatch, broken):
     """A test of the test."""
     monkeypatch.setattr(KINDS["array"].cls, broken, lambda *_: None)
 
@@ -346,5 +346,5 @@ def test_what_does_nothing_is_noticed(tmp_path, monkeypatch, broken):
 
 @pytest.mark.torture
 @pytest.mark.parametrize("kind", KINDS)
-def test_many_random_acts_leave_what_a_list_would_be(tmp_path, kind):
+def test_many_random_acts_leave_the_same_as_in_a_list(tmp_path, kind):
     run(kind, tmp_path, examples=200, steps=50)

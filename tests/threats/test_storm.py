@@ -1,4 +1,4 @@
-"""Processes that write to one dataset among kills, interrupts and errors: what was acknowledged is there, once."""
+"""Processes that write to one dataset, with kills, interrupts and errors: acknowledged samples are there, once."""
 
 import multiprocessing
 import os
@@ -34,14 +34,14 @@ def test_storm_loses_nothing_that_was_acknowledged(tmp_path, count, seed):
 
 
 def test_build_does_not_wait_for_the_progress_bar_of_a_killed_process(tmp_path):
-    """A bug once: each build made a bar, shown or not, and tqdm's lock is one with all forked processes."""
+    """A bug once: each build made a bar, even if not shown, and forked processes share tqdm's lock."""
 
     def killed_in_a_bar():
         tqdm.get_lock().acquire()
         os.kill(os.getpid(), signal.SIGKILL)
 
     def build():
-        tqdm.set_lock(multiprocessing.RLock())  # this child's, and not the test run's
+        tqdm.set_lock(multiprocessing.RLock())  # for this child, not for the test run
         child, _ = fork(killed_in_a_bar)
         os.waitpid(child, 0)
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
@@ -51,11 +51,11 @@ def test_build_does_not_wait_for_the_progress_bar_of_a_killed_process(tmp_path):
     assert in_child(build) == ["built"]
 
 
-# ---- what is said about a storm
+# ---- problems of a storm
 
 
 def log_of(*operations):
-    """The lines of operations, one after another: worker, name, old ids, new ids, outcome; "" where it did not end."""
+    """The lines of consecutive operations: worker, name, old ids, new ids, outcome ("" if it did not end)."""
     lines = []
     for worker, name, old, new, outcome in operations:
         lines.append([worker, "begin", name, old, new, {}])
@@ -82,7 +82,7 @@ TWO = [*STORED, (2, "append", [], [10], "done"), (3, "extend", [], [20, 21], "")
         ([*TWO, (1, "build", [], [4], "unknown")], [1, 2, 3, 10]),
     ],
 )
-def test_what_may_be_after_a_storm_is_no_problem(operations, ids):
+def test_possible_states_after_a_storm_are_not_problems(operations, ids):
     assert storm.problems(log_of(*operations), ids, storm.FIXED) == []
 
 
@@ -111,5 +111,5 @@ def test_what_may_be_after_a_storm_is_no_problem(operations, ids):
         ([*STORED, (1, "clear", [], [], "done"), (1, "append", [], [4], "done")], [], "id 4 is lost"),
     ],
 )
-def test_what_may_not_be_after_a_storm_is_a_problem(operations, ids, problem):
+def test_impossible_states_after_a_storm_are_problems(operations, ids, problem):
     assert re.search(problem, "; ".join(storm.problems(log_of(*operations), ids, storm.FIXED)))

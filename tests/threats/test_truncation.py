@@ -1,7 +1,7 @@
-"""Files that are cut while they are open: what reads several samples raises, and nothing is read wrong.
+"""Files that are truncated while open: reads of several samples raise, and nothing wrong is read.
 
-With read_mode="pread", that holds for everything. Over a map, one sample at a time, and views that were given out,
-can end the process: that is documented.
+With read_mode="pread", this is true of all reads. Over a map, reading single samples, and returned views, can kill the
+process, as documented.
 """
 
 import os
@@ -18,7 +18,7 @@ from support.reads import COUNT, STORED, bulk_reads, outcome, single_reads
 
 PAGE = os.sysconf("SC_PAGESIZE")
 
-# What may give the right samples although a file was cut: it reads other files, or nothing. All else raises.
+# Reads that may succeed although a file was truncated, since they read other files, or nothing. All others raise.
 UNCONCERNED = {
     "strings": {"past the end", "starts", "ends"},
     "strings-zstd": {"past the end", "starts", "ends"},
@@ -31,7 +31,7 @@ UNCONCERNED = {
     "ragged-mixed": {"past the end", "starts", "ends", "memmap"},
     "records": {"past the end", "group", "some columns", "renamed"},
 }
-# They read single samples, too: the one that they look for, or those of each column.
+# These also read single samples: the one that they look for, or those of each column.
 NOT_ONLY_BULK = {"index", "count", "columns"}
 
 
@@ -41,18 +41,18 @@ def kind(request):
 
 
 def cuts(path):
-    """Cut each file that holds samples to several lengths, one after the other; its bytes come back each time."""
+    """Truncate each file with samples to several lengths, one by one; restores its bytes each time."""
     names = sorted(name for name in os.listdir(path) if name.startswith("c") and (path / name).stat().st_size)
     for name in names:
         content = (path / name).read_bytes()
-        around = (PAGE - 1, PAGE + 1) if len(names) < 10 else (PAGE + 1,)  # not all for each column of records
+        around = (PAGE - 1, PAGE + 1) if len(names) < 10 else (PAGE + 1,)  # fewer for each column of records
         for length in sorted({0, 1, len(content) - 1, *(at for at in around if at < len(content))}):
             yield name, length
-            (path / name).write_bytes(content)  # of the same inode
+            (path / name).write_bytes(content)  # keeps the inode
 
 
 def opened_then_cut(path, mode, name, length):
-    """A handle that has read a sample, on files of which one is cut now."""
+    """A handle that has read a sample before one of its files was truncated."""
     dataset = mn.open(path, read_mode=mode)
     next(iter(dataset))
     os.truncate(path / name, length)
@@ -60,12 +60,12 @@ def opened_then_cut(path, mode, name, length):
 
 
 def is_cut(found):
-    """Whether an outcome is the error for a file that was cut."""
+    """Whether an outcome is the error for a truncated file."""
     return isinstance(found, tuple) and found[0] is DatasetTruncatedError
 
 
 def signal_of(function):
-    """The signal that ends a child which runs a function, or None."""
+    """The signal that ends a child when it runs a function, or None."""
     pid, reading = fork(function)
     with os.fdopen(reading, "rb") as pipe:
         pipe.read()
@@ -74,7 +74,7 @@ def signal_of(function):
 
 
 def outcomes_after_cuts(path, mode, reads):
-    """What each read of a good dataset gives, and for each cut, what it gives in a child after that."""
+    """The outcome of each read of an intact dataset, and in a child after each truncation."""
     good = {name: outcome(read, mn.open(path, read_mode=mode)) for name, read in reads.items()}
     found = []
     for cut in cuts(path):
@@ -129,8 +129,8 @@ def test_error_names_the_dataset_the_file_and_its_length(tmp_path):
 
 @pytest.mark.parametrize("read", [lambda ds: ds[-1], lambda ds: ds.select(slice(9))[8]])
 @pytest.mark.parametrize("name", ["c0.data-1", "c0.offsets-1"])
-def test_one_sample_over_a_map_that_was_cut_ends_the_process(tmp_path, read, name):
-    """What guards cost would be seen here: it is documented instead, and read_mode="pread" is the way out."""
+def test_one_sample_over_a_truncated_map_ends_the_process(tmp_path, read, name):
+    """A guard would make these reads slower, so this is documented, and read_mode="pread" avoids it."""
     STORED["strings"].build(tmp_path / "ds", COUNT).close()
 
     def in_mode(mode):
@@ -149,8 +149,8 @@ def test_one_sample_over_a_map_that_was_cut_ends_the_process(tmp_path, read, nam
 
 
 @pytest.mark.parametrize("mode", ["mmap", "pread"])
-def test_iteration_over_a_file_that_is_cut_midway_raises(tmp_path, mode, kind):
-    """Over a map, at the next of the looks that it takes every 256 samples."""
+def test_iteration_over_a_file_that_is_truncated_midway_raises(tmp_path, mode, kind):
+    """Over a map, at the next of the checks that it makes every 256 samples."""
     STORED[kind].build(tmp_path / "ds", COUNT).close()
     expected = plain(list(mn.open(tmp_path / "ds")))
     names = [name for name in os.listdir(tmp_path / "ds") if ".data-" in name]
@@ -161,7 +161,7 @@ def test_iteration_over_a_file_that_is_cut_midway_raises(tmp_path, mode, kind):
         for name in names:
             os.truncate(tmp_path / "ds" / name, 0)
         try:
-            read.extend(iterator)  # what comes before the error stays
+            read.extend(iterator)  # keeps the samples before the error
         except DatasetTruncatedError:
             return plain(read) if mode == "pread" else [len(read)]
         return "no error"
@@ -172,7 +172,7 @@ def test_iteration_over_a_file_that_is_cut_midway_raises(tmp_path, mode, kind):
 
 
 def test_iteration_over_large_samples_raises_where_pages_are_gone(tmp_path):
-    """Pages are asked for ahead of a sequential pass: a call that reports what touching them would die of."""
+    """A sequential pass reads pages ahead, by a call that reports errors that would kill a reader of the map."""
     images = ArrayMmap.from_ndarray(tmp_path / "ds", np.ones((200, 1 << 18), np.uint8))
 
     def iterate():
@@ -191,7 +191,7 @@ def test_iteration_over_large_samples_raises_where_pages_are_gone(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["mmap", "pread"])
-def test_windows_over_a_file_that_is_cut_raise(tmp_path, mode):
+def test_windows_over_a_truncated_file_raise(tmp_path, mode):
     RaggedMmap.from_lists(tmp_path / "ds", [[number] * 9 for number in range(2000)], dtype=np.int32)
     windows = mn.open(tmp_path / "ds", read_mode=mode).windows(4)
     count = len(windows)
@@ -205,7 +205,7 @@ def test_windows_over_a_file_that_is_cut_raise(tmp_path, mode):
 
 
 @pytest.mark.parametrize("mode", ["mmap", "pread"])
-def test_files_that_grow_are_not_cut(tmp_path, mode):
+def test_growing_files_are_not_truncated(tmp_path, mode):
     STORED["strings"].build(tmp_path / "ds", COUNT).close()
     dataset = StringsMmap(tmp_path / "ds", read_mode=mode)
 
@@ -215,7 +215,7 @@ def test_files_that_grow_are_not_cut(tmp_path, mode):
     assert len(dataset.take(slice(None))) == len(list(dataset)) == 700
 
 
-def test_prefetch_of_a_file_that_was_cut_raises(tmp_path):
+def test_prefetch_of_a_truncated_file_raises(tmp_path):
     STORED["strings"].build(tmp_path / "ds", COUNT).close()
     for mode in ("mmap", "pread"):
         content = (tmp_path / "ds" / "c0.offsets-1").read_bytes()

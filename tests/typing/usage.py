@@ -1,4 +1,4 @@
-"""What type checkers say of the public names, as users write them; read by `make types`, never run."""
+"""Public names in code of users, for type checkers; only read by `make types`, never run."""
 
 from typing import Any, assert_type
 

@@ -1,4 +1,4 @@
-"""The dataset that these tests damage."""
+"""The dataset that the tests in this folder damage."""
 
 import pytest
 
@@ -8,6 +8,6 @@ from support.damage import SAMPLES
 
 @pytest.fixture
 def path(tmp_path):
-    """A complete, durable dataset of SAMPLES."""
+    """A complete and durable dataset of SAMPLES."""
     StringsMmap.from_strings(tmp_path / "ds", SAMPLES).close()
     return tmp_path / "ds"

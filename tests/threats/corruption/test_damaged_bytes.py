@@ -1,4 +1,4 @@
-"""Damaged bytes of offsets, slots, meta files and builds: refused, or passed over; never a wrong sample."""
+"""Damaged bytes of offsets, slots, meta files and builds: refused or ignored, but never a wrong sample."""
 
 import os
 import shutil
@@ -173,7 +173,7 @@ def test_slot_of_impossibly_many_rows_is_refused(path, rows):
 
 @pytest.mark.parametrize("seq", [2**63, 2**64 - 1])
 def test_commit_of_an_impossible_number_is_refused(path, seq):
-    """A bug once: it was read, and then no commit came after it, or a TypeError that named no file."""
+    """A bug once: it was accepted, but then no commit could follow it; or a TypeError without a file name."""
     texts = StringsMmap(path)
     texts.append("six")
 
@@ -191,7 +191,7 @@ def test_commit_of_an_impossible_number_is_refused(path, seq):
 @pytest.mark.parametrize("field", ["durable_rows", "durable_edits"])
 @pytest.mark.parametrize("more", [1, 2**62])
 def test_append_to_commit_of_fewer_samples_than_are_durable_raises(path, field, more):
-    """A bug once: the commit that made up for the difference could not be opened, or an OverflowError."""
+    """A bug once: a commit with the missing rows could not be opened; or an OverflowError."""
 
     def claim(slot):
         setattr(slot, field, getattr(slot, field) + more)
@@ -211,7 +211,7 @@ def test_append_to_commit_of_fewer_samples_than_are_durable_raises(path, field, 
 
 @pytest.mark.parametrize("kind", [ArrayMmap, RaggedMmap])
 def test_samples_of_no_dtype_raise(tmp_path, kind):
-    """A commit with rows, of which no dtype is known, ended the process at the first read after a `refresh`."""
+    """A bug once: a commit with rows of unknown dtype ended the process at the first read after a `refresh`."""
     handle = kind.from_generator(tmp_path / "ds", [])
     at = {slot.generation: slot for slot in slots(handle.path) if slot}
 
@@ -230,7 +230,7 @@ def test_samples_of_no_dtype_raise(tmp_path, kind):
 
 @pytest.mark.parametrize("damage", [lambda file: os.truncate(file, 0), lambda file: overwrite(file, 0, b"x" * 16_384)])
 def test_damaged_build_is_refused_by_resume_and_dropped_by_replace(path, damage):
-    """A bug once: it could not be replaced, and kept its lock in this process."""
+    """A bug once: it could not be replaced, and its lock was kept in this process."""
 
     def source():
         yield "new"

@@ -1,4 +1,4 @@
-"""Handles whose dataset is deleted, exchanged or closed, and objects that were never made whole."""
+"""Handles whose dataset was deleted, exchanged or closed, and objects that were not initialised."""
 
 import gc
 import os
@@ -33,7 +33,7 @@ def test_deleted_dataset_stays_readable_and_refuses_the_writer(path):
 
 
 def test_commit_file_put_in_place_of_the_writers_refuses_the_append(path):
-    """A bug once: the writer went on in the unlinked file, as after an rsync, and its samples were lost."""
+    """A bug once: the writer continued in the unlinked file, as after an rsync, and its samples were lost."""
     texts = StringsMmap(path)
     texts.append("six")
     shutil.copy(path / "COMMIT", path / "COMMIT.new")
@@ -48,7 +48,7 @@ def test_commit_file_put_in_place_of_the_writers_refuses_the_append(path):
 
 
 def test_handle_writes_again_after_refresh_of_a_recreated_path(path):
-    """A bug once: the log of the deleted dataset refused every append, also after the refresh."""
+    """A bug once: the log of the deleted dataset refused every append, even after the refresh."""
     texts = StringsMmap(path)
     texts.append("six")
     shutil.rmtree(path)
@@ -63,7 +63,7 @@ def test_handle_writes_again_after_refresh_of_a_recreated_path(path):
 
 
 def test_refresh_after_directory_was_swapped_for_its_copy_reads_the_copy(path, tmp_path):
-    """A bug once: it took the copy's commit and the old directory's files, since both have the same uuid."""
+    """A bug once: it used the commit of the copy and the files of the old directory, since both have one uuid."""
     shutil.copytree(path, tmp_path / "copy")
     StringsMmap(tmp_path / "copy").append("in the copy")
     texts = StringsMmap(path)
@@ -77,14 +77,14 @@ def test_refresh_after_directory_was_swapped_for_its_copy_reads_the_copy(path, t
 
 
 def test_handle_shows_the_new_generation_after_a_failed_append(path):
-    """A bug once: the append after the failed one showed the old payload with the new extents."""
+    """A bug once: after the failed append, the next one showed the old payload with the new extents."""
     texts = StringsMmap(path)
     StringsMmap.from_strings(path, ["a new first sample that is longer", "b"])
     os.rename(path / "LOCK", path / "LOCK-")
     with pytest.raises(NotADatasetError, match="LOCK"):
         texts.append("lost")
     os.rename(path / "LOCK-", path / "LOCK")
-    os.truncate(path / "COMMIT", 9000)  # seen only once the new generation is open
+    os.truncate(path / "COMMIT", 9000)  # only noticed when the new generation is open
     with pytest.raises(DatasetTruncatedError, match="COMMIT"):
         texts.append("lost")
     os.truncate(path / "COMMIT", 16_384)
@@ -166,8 +166,8 @@ def test_uninitialised_object_raises_instead_of_crashing(make):
     assert len(result.stdout.split()) == len(UNINITIALISED[make])
 
 
-def test_index_whose_own_code_closes_the_dataset_raises(path):
-    """A bug once: the samples were read through a map that was gone."""
+def test_index_whose_code_closes_the_dataset_raises(path):
+    """A bug once: the samples were read through a map that no longer existed."""
     texts = StringsMmap(path)
 
     class Closing:

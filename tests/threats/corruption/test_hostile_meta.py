@@ -1,4 +1,4 @@
-"""Meta files and directories made to do harm: nothing outside is opened, nothing waits, nothing is allocated."""
+"""Hostile meta files and directories: no file outside is opened, nothing blocks, no memory is allocated."""
 
 import json
 import os
@@ -148,7 +148,7 @@ def test_symlinked_lock_refuses_to_append(path, tmp_path):
     ids=["large", "deep", "surrogate", "nan"],
 )
 def test_metadata_that_could_not_be_read_back_touches_nothing(tmp_path, metadata, message):
-    """A bug once: it was written, and the dataset could not be opened."""
+    """A bug once: it was written, and then the dataset could not be opened."""
     with pytest.raises(ValueError, match=message):
         StringsMmap.from_strings(tmp_path / "ds", SAMPLES, metadata=metadata)
 

@@ -1,4 +1,4 @@
-"""Paths that hold something else: files of others, nothing, another kind, a newer format."""
+"""Paths with something else: other files, nothing, another kind, a newer format."""
 
 import json
 import os
@@ -69,7 +69,7 @@ def test_commit_of_another_program_raises(tmp_path):
 
 
 def test_lost_commit_is_not_taken_for_an_empty_dataset(path):
-    """A bug once: the handle was empty, and its append began a new dataset beside the old samples."""
+    """A bug once: the handle was empty, and its append created a new dataset beside the old samples."""
     os.remove(path / "COMMIT")
     before = (path / DATA).read_bytes()
 
@@ -106,7 +106,7 @@ def test_other_kind_raises(path):
 
 
 def test_handle_keeps_its_samples_when_another_kind_replaces_them(path):
-    """A bug once: the append stored its text among the bytes, and the next refresh showed wrong samples."""
+    """A bug once: the append stored its text among byte strings, and the next refresh showed wrong samples."""
     texts = StringsMmap(path)
     blobs = BytesMmap.from_bytes(path, [b"\xff\xfe", b"more bytes than before in the first samples"])
 
@@ -122,7 +122,7 @@ def test_handle_keeps_its_samples_when_another_kind_replaces_them(path):
 
 
 def test_interrupted_build_of_another_kind_can_still_be_replaced(path):
-    """A bug once: the refused resume kept the lock of BUILD for as long as the process lived."""
+    """A bug once: the refused resume kept the lock of BUILD until the process ended."""
 
     def source():
         yield "new"

@@ -1,4 +1,4 @@
-"""Directories that may not be written to."""
+"""Directories without write permission."""
 
 import os
 import pickle
@@ -12,11 +12,11 @@ from support.faults import as_nobody
 
 @pytest.fixture
 def read_only_path(path):
-    """A dataset that may be read only."""
+    """A dataset without write permission."""
     for name in os.listdir(path):
         os.chmod(path / name, 0o444)
     os.chmod(path, 0o555)
-    for parent in path.parents:  # pytest's own directories are closed to others
+    for parent in path.parents:  # pytest's directories are not accessible for others
         if parent.stat().st_mode & 0o001:
             break
         os.chmod(parent, parent.stat().st_mode | 0o011)
@@ -24,7 +24,7 @@ def read_only_path(path):
     os.chmod(path, 0o755)
 
 
-def test_read_only_directory_is_read_and_append_says_why_not(read_only_path):
+def test_read_only_directory_is_read_and_append_explains_the_error(read_only_path):
     def use():
         texts = StringsMmap(read_only_path)
         copy = pickle.loads(pickle.dumps(texts))

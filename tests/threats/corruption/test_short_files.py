@@ -1,4 +1,4 @@
-"""Files that are cut, or gone: refused, or harmless."""
+"""Truncated and missing files: refused, or harmless."""
 
 import os
 import shutil
@@ -79,7 +79,7 @@ def test_truncated_commit_is_refused_or_harmless_at_many_lengths(path):
 
 
 def test_refused_append_to_truncated_commit_leaks_no_descriptors(path):
-    """A bug once: each attempt leaked the six descriptors of a log."""
+    """A bug once: each attempt leaked six descriptors of a log."""
     os.truncate(path / "COMMIT", 9000)
     texts = StringsMmap(path)
     before = len(os.listdir("/proc/self/fd"))
