@@ -145,7 +145,7 @@ def test_append_moves_past_samples_that_others_appended(path):
     assert list(first) == list(second)
 
 
-def test_compact_goes_on_where_others_append_before_it_has_the_lock(path, monkeypatch):
+def test_compact_continues_if_others_append_before_it_has_the_lock(path, monkeypatch):
     texts, other, asked = StringsMmap(path), StringsMmap(path), []
     texts.append("before")
     before = list(texts)

@@ -312,7 +312,7 @@ def test_impossible_commit_is_recovered_from_the_sizes_of_files(path, rows):
 
     assert recovery.samples == len(TEXTS)
     assert recovery.lost == ((range(len(TEXTS), rows),) if rows < 2**60 else ())
-    assert (f"speaks of {rows} samples, which cannot be" in str(recovery.report)) == (rows >= 2**60)
+    assert (f"has {rows} rows, more than are possible" in str(recovery.report)) == (rows >= 2**60)
     assert listed(path) == TEXTS
 
 
@@ -532,7 +532,7 @@ def test_lost_commit_beside_half_a_newer_generation_is_that_of_the_older_one(pat
 
 
 @pytest.mark.parametrize(("lost", "left"), [("COMMIT", TEXTS[1:]), ("meta-2.json", TEXTS)])
-def test_newest_of_the_whole_generations_comes_back(path, lost, left):
+def test_newest_complete_generation_is_recovered(path, lost, left):
     shutil.copytree(path, path.parent / "older", ignore=shutil.ignore_patterns("COMMIT"))
     with StringsMmap(path) as texts:
         del texts[0]

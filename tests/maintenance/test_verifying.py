@@ -465,7 +465,7 @@ def test_invalid_empty_samples_are_found_by_full(tmp_path):
     assert problem.samples == (range(1, 2),)
 
 
-def test_damaged_end_casts_no_doubt_on_the_edits(tmp_path):
+def test_damaged_end_does_not_affect_the_edits(tmp_path):
     texts = DATASETS["edited"](tmp_path / "ds")
     texts.flush()
     flip_bit(texts.path / "c0.data-1", (texts.path / "c0.data-1").stat().st_size - 1)
@@ -513,7 +513,7 @@ def test_many_ranges_of_one_problem_are_counted(tmp_path):
     assert str(problem).endswith("hits sample 0, sample 2, sample 4, sample 6, sample 8 and 3 more ranges")
 
 
-def test_offsets_that_run_backwards_are_found_whatever_is_read_at_once(tmp_path, monkeypatch):
+def test_decreasing_offsets_are_found_with_any_chunk_size(tmp_path, monkeypatch):
     StringsMmap.from_strings(tmp_path / "ds", ["ab"] * 9).close()
     overwrite(tmp_path / "ds" / "c0.offsets-1", 3 * 8, b"\x03")
     monkeypatch.setattr(survey, "_OFFSETS_AT_ONCE", 3)

@@ -277,7 +277,7 @@ def test_writer_alive_over_a_rollback_sees_it(tmp_path, reboot):
 
 
 @pytest.mark.parametrize(("name", "found"), [("boot_id", b"\xff" * 16), ("surroundings", (2**40, 2**40))])
-def test_pickle_from_before_a_reboot_or_mount_vouches_for_nothing(tmp_path, monkeypatch, name, found):
+def test_pickle_from_before_a_reboot_or_mount_is_not_trusted(tmp_path, monkeypatch, name, found):
     three_samples(tmp_path)
     texts = StringsMmap(tmp_path)
     texts.append("lost")
