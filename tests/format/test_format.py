@@ -218,11 +218,7 @@ def test_meta_of_a_newer_version_asks_for_an_upgrade(change):
 @given(
     st.fixed_dictionaries(
         {name: st.integers(0, 2**64 - 1) for name in ("seq", "generation", "rows", "edits", "digest", "inode")}
-        | {
-            "flags": st.integers(0, 2**32 - 1),
-            "durable": st.booleans(),
-            "uuid": st.binary(min_size=16, max_size=16),
-        }
+        | {"flags": st.integers(0, 2**32 - 1), "durable": st.booleans(), "uuid": st.binary(min_size=16, max_size=16)}
     )
 )
 def test_slot_round_trips(fields):

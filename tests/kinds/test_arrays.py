@@ -254,12 +254,6 @@ def test_take_into_a_list_raises(numbers):
         numbers.take([0], out=[0])
 
 
-@pytest.mark.parametrize("key", [[0, 5], [-6], np.array([2**40])])
-def test_take_out_of_range_raises(numbers, key):
-    with pytest.raises(IndexError, match="is out of range for 5 samples"):
-        numbers.take(key)
-
-
 def test_empty_dataset_gets_its_dtype_and_shape_from_the_first_sample(tmp_path):
     empty = ArrayMmap(tmp_path / "ds")
     assert empty.dtype is None

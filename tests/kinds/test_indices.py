@@ -144,10 +144,7 @@ SEQUENCES = DATASETS | {
     ),
     "view": (lambda path: StringsMmap.from_strings(path, ["-", *TEXTS]).select(slice(1, None)), TEXTS),
     "view by indices": (lambda path: RaggedMmap.from_lists(path, RAGGED[::-1]).select([4, 3, 2, 1, 0]), RAGGED),
-    "shapes": (
-        lambda path: RaggedMmap.from_lists(path, [*RAGGED[1:], 0]).shapes,
-        [(1,), (2,), (3,), (4,), ()],
-    ),
+    "shapes": (lambda path: RaggedMmap.from_lists(path, [*RAGGED[1:], 0]).shapes, [(1,), (2,), (3,), (4,), ()]),
     "windows": (windows, ARRAYS),
     "windows within samples": (lambda path: windows(path, stride=3, within_samples=True), ARRAYS),
     "concat of strings": (lambda path: concat_of_two(StringsMmap, TEXTS, path), TEXTS),
@@ -198,8 +195,7 @@ def check_error(expected, call, *arguments):
 
 
 @pytest.mark.parametrize(
-    ("name", "key"),
-    [(name, key) for name in SEQUENCES for key in KEYS if name not in FOLLOWS_NUMPY or key in RIGHT],
+    ("name", "key"), [(name, key) for name in SEQUENCES for key in KEYS if name not in FOLLOWS_NUMPY or key in RIGHT]
 )
 def test_brackets_match_a_list(made, name, key):
     samples, expected, (key, meaning) = made[name], SEQUENCES[name][1], KEYS[key]

@@ -74,14 +74,6 @@ def test_view_refuses_to_change(texts):
         _ = view.starts
 
 
-def test_views_survive_close(texts):
-    view = texts.select([1, 2])
-
-    texts.close()
-
-    assert list(view) == ["text 1", "text 2"]
-
-
 def test_iteration_has_the_length_of_its_start(texts):
     seen = []
 

@@ -29,11 +29,7 @@ def test_story_of_the_notebook_runs(tmp_path):
         out_dir=tmp_path / "aclImdb_mmap", sample_generator=texts_generator(), batch_size=1024, verbose=True
     )
     texts = StringsMmap(tmp_path / "aclImdb_mmap")
-    assert (len(texts), texts[0], texts[-3:]) == (
-        3000,
-        "review 0",
-        ["review 2997", "review 2998", "review 2999"],
-    )
+    assert (len(texts), texts[0], texts[-3:]) == (3000, "review 0", ["review 2997", "review 2998", "review 2999"])
     assert sum(1 for _ in texts) == 3000
 
     texts.append("This is a new document")

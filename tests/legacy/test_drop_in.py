@@ -52,10 +52,7 @@ def test_parameters_keep_their_names_and_positions(name):
 
 def test_images_through_map_with_a_progress_bar(tmp_path, capsys):
     made = RaggedMmap.from_generator(
-        out_dir=tmp_path / "images_mmap",
-        sample_generator=map(np.copy, IMAGES),
-        batch_size=4,
-        verbose=True,
+        out_dir=tmp_path / "images_mmap", sample_generator=map(np.copy, IMAGES), batch_size=4, verbose=True
     )
 
     images = RaggedMmap(tmp_path / "images_mmap")

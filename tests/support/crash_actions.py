@@ -353,10 +353,7 @@ ACTIONS = {
     "rebuilt ranks": Action(two_rows, build_ranks, [ROWS, [*ROWS, 5.0, [[1.0]]]], 60),
     "deletes": Action(three_samples, delete, [OLD, [OLD[0], OLD[2]], [OLD[2]], []], 40),
     "replacements": Action(
-        three_samples,
-        exchange,
-        [OLD, ["a" * 5000, *OLD[1:]], ["b", *OLD[1:]], ["b", "c", "d"], ["b", "c", "e"]],
-        25,
+        three_samples, exchange, [OLD, ["a" * 5000, *OLD[1:]], ["b", *OLD[1:]], ["b", "c", "d"], ["b", "c", "e"]], 25
     ),
     "edits": Action(three_samples, edit, EDITED, 15),
     "compaction": Action(edited, compact, [["other", *OLD[1:]], ["", "other", OLD[1]]], 40),

@@ -436,12 +436,7 @@ ACTS = {
         builds=True,
     ),
     "merge": Act(
-        _merge,
-        lambda old, of: of(41, 43, 44),
-        template="inputs",
-        after=lambda of: [],
-        role="absent",
-        builds=True,
+        _merge, lambda old, of: of(41, 43, 44), template="inputs", after=lambda of: [], role="absent", builds=True
     ),
     "merge over": Act(
         lambda stage: _merge(stage, if_exists="replace"),

@@ -338,8 +338,4 @@ def _arrived(write, fate):
     middle = offset + len(data) // 2
     cut = (middle // _PAGE * _PAGE if middle // _PAGE * _PAGE > offset else middle) - offset
     end = (file, offset + len(data), b"")  # only extends the file
-    return {
-        _HEAD: [(file, offset, data[:cut])],
-        _TAIL: [(file, offset + cut, data[cut:])],
-        _ZEROS: [end],
-    }[fate]
+    return {_HEAD: [(file, offset, data[:cut])], _TAIL: [(file, offset + cut, data[cut:])], _ZEROS: [end]}[fate]

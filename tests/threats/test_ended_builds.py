@@ -36,10 +36,7 @@ def damage_and_recover(texts):
     assert not mn.recover(texts.path, keep="readable").report.ok
 
 
-NEXT = {
-    "compact": lambda texts: texts.compact(order=range(len(texts))),
-    "recover": damage_and_recover,
-}
+NEXT = {"compact": lambda texts: texts.compact(order=range(len(texts))), "recover": damage_and_recover}
 
 
 @pytest.mark.parametrize("act", NEXT)

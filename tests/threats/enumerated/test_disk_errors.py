@@ -48,10 +48,7 @@ from support.power_loss import FailingSync, content, each_loss, promise, violati
 
 CODES = [errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM, errno.EMFILE]
 # These sync nothing, or only files that are not visible yet: a failing sync is an ordinary error.
-NEVER_UNCERTAIN = {
-    "append",
-    "extend",
-}
+NEVER_UNCERTAIN = {"append", "extend"}
 
 
 @pytest.mark.parametrize(

@@ -74,8 +74,7 @@ def test_power_loss_with_names_in_any_order_shows_a_whole_commit(tmp_path, count
 
 
 @pytest.mark.parametrize(
-    ("firsts", "most"),
-    [pytest.param(2, 2, id="sample"), pytest.param(12, 12, id="torture", marks=pytest.mark.torture)],
+    ("firsts", "most"), [pytest.param(2, 2, id="sample"), pytest.param(12, 12, id="torture", marks=pytest.mark.torture)]
 )
 @pytest.mark.parametrize("name", TEXTS)
 def test_second_power_loss_shows_a_whole_commit(tmp_path, count, name, firsts, most):
