@@ -1,5 +1,6 @@
 """Fixtures and settings of all tests."""
 
+import gc
 import itertools
 import os
 import shutil
@@ -47,6 +48,12 @@ def reboot(monkeypatch):
         monkeypatch.setattr(files, "boot_id", lambda: boot)
 
     return start_again
+
+
+def pytest_collection_finish():
+    """Keep garbage collections, of which there are thousands here, from scanning the tests themselves."""
+    gc.collect()
+    gc.freeze()
 
 
 _COUNTED = "counted: "

@@ -38,15 +38,6 @@ def tqdm_lock_of_this_process():
     tqdm.set_lock(before)
 
 
-@pytest.fixture(autouse=True)
-def few_objects_to_collect():
-    """Each case collects garbage; without this, it would scan all objects of other tests every time."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
 class Wrong:
     """Collects problems.
 
