@@ -1,5 +1,6 @@
 """Every key in every operation of every sequence, compared with a plain list."""
 
+import itertools
 import operator
 
 import numpy as np
@@ -230,14 +231,18 @@ def test_batches_match_a_list(made, name, operation, key):
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_prefetch_accepts_the_same_as_take(made, key):
+def test_prefetch_and_take_jagged_accept_the_same_as_take(made, key):
     key, meaning = KEYS[key]
 
-    for name in DATASETS:
+    for act in (*(made[name].prefetch for name in DATASETS), made["strings"].take_jagged, made["ragged"].take_jagged):
         if isinstance(key, tuple) or isinstance(meaning, list):
-            made[name].prefetch(key)
+            act(key)
         else:
-            check_error((IndexError, TypeError), made[name].prefetch, key)
+            check_error((IndexError, TypeError), act, key)
+    if isinstance(meaning, list):
+        values, offsets = made["strings"].take_jagged(key)
+        ends = itertools.pairwise(offsets)
+        assert [values[start:end].tobytes().decode() for start, end in ends] == [TEXTS[index] for index in meaning]
 
 
 @pytest.mark.parametrize("key", RIGHT)
