@@ -56,6 +56,25 @@ Status Mapping::open(int fd, uint64_t size, Access access, const char* what,
   return {};
 }
 
+Status Mapping::open_private(const std::shared_ptr<const Mapping>& file, uint64_t begin, uint64_t size,
+                             std::shared_ptr<Mapping>* mapping) {
+  // Without MAP_NORESERVE, Linux refuses maps that are larger than memory and swap, although hardly any page
+  // is ever written.
+  void* data = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, file->fd_,
+                      static_cast<off_t>(begin));
+  if (data == MAP_FAILED) return {.code = Code::system, .error = errno, .what = "mmap"};
+  auto owner =
+      new (std::nothrow) Mapping(static_cast<const uint8_t*>(data), size, file->fd_, file->what_, file);
+  if (owner == nullptr) {
+    ::munmap(data, size);
+    return {.code = Code::no_memory};
+  }
+  mapping->reset(owner);
+  return {};
+}
+
+uint64_t Mapping::page_start(uint64_t byte) { return byte / page * page; }
+
 Status Mapping::allocate(uint64_t size, std::shared_ptr<Mapping>* memory, uint8_t** bytes) {
   // Aligned for every dtype, like a map.
   constexpr uint64_t kAlignment = 64;
@@ -79,7 +98,7 @@ Mapping::~Mapping() {
     return;
   }
   if (data) ::munmap(data, capacity_);
-  ::close(fd_);
+  if (!file_) ::close(fd_);
 }
 
 Status Mapping::check_size(uint64_t size) const {
@@ -104,7 +123,7 @@ Status Mapping::read(uint64_t begin, uint64_t size, uint8_t* out) const {
 Status Mapping::populate(uint64_t begin, uint64_t end) {
   if (fd_ < 0 || !data_) return {};
   uint64_t needed = end;
-  begin = begin / page * page;
+  begin = page_start(begin);
   end = std::min((end + page - 1) / page * page, capacity_);
   if (begin >= end) return {};
   if (::madvise(const_cast<uint8_t*>(data_) + begin, end - begin, MADV_POPULATE_READ) != 0 &&
@@ -129,7 +148,7 @@ void Mapping::will_need(uint64_t begin, uint64_t end) const {
 #endif
     return;
   }
-  begin = begin / page * page;
+  begin = page_start(begin);
   end = std::min((end + page - 1) / page * page, capacity_);
   if (begin < end) (void)::madvise(const_cast<uint8_t*>(data_) + begin, end - begin, MADV_WILLNEED);
 }

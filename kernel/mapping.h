@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <utility>
 
 #include "status.h"
 
@@ -16,13 +17,19 @@ enum class Access : uint8_t {
 
 // A read-only shared map of a growing file. On Linux it reserves address space past the end, where later
 // bytes of the file appear without a new map; bytes past the committed length must not be touched, since they
-// raise SIGBUS. With Access::pread this is only the file. It can also be memory with bytes read from a file.
+// raise SIGBUS. With Access::pread this is only the file. It can also be memory with bytes read from a file,
+// or a private map of a file that another one maps.
 class Mapping {
  public:
   // Maps at least the first `size` bytes of `fd`, which may be closed afterwards: a duplicate is kept.
   // `what`: the name of the file in errors, a literal.
   static Status open(int fd, uint64_t size, Access access, const char* what,
                      std::shared_ptr<Mapping>* mapping);
+  // A map of bytes [begin, begin + size) of the file that can be written: what is written stays in this
+  // process, and in children that are forked later. It takes no memory or swap before. `begin` and its data
+  // start at a page.
+  static Status open_private(const std::shared_ptr<const Mapping>& file, uint64_t begin, uint64_t size,
+                             std::shared_ptr<Mapping>* mapping);
   // Memory of `size` bytes, for the caller to fill.
   static Status allocate(uint64_t size, std::shared_ptr<Mapping>* memory, uint8_t** bytes);
 
@@ -33,6 +40,7 @@ class Mapping {
   // Null for a file that is not mapped.
   const uint8_t* data() const { return data_; }
   Access access() const { return data_ ? Access::map : Access::pread; }
+  bool is_memory() const { return fd_ < 0; }
   // Code::short_file if the file is shorter than `size`: then touching the map would kill the process. Memory
   // is always long enough.
   Status check_size(uint64_t size) const;
@@ -44,6 +52,8 @@ class Mapping {
   }
   // The bytes that may be committed before a new map is needed.
   uint64_t capacity() const { return capacity_; }
+  // Where the page that holds a byte of a file starts.
+  static uint64_t page_start(uint64_t byte);
 
   // Whether a sequential reader has asked for these pages before.
   bool is_populated(uint64_t begin, uint64_t end) const {
@@ -57,13 +67,15 @@ class Mapping {
   void will_need(uint64_t begin, uint64_t end) const;
 
  private:
-  Mapping(const uint8_t* data, uint64_t capacity, int fd, const char* what)
-      : data_(data), capacity_(capacity), fd_(fd), what_(what) {}
+  Mapping(const uint8_t* data, uint64_t capacity, int fd, const char* what,
+          std::shared_ptr<const Mapping> file = {})
+      : data_(data), capacity_(capacity), fd_(fd), what_(what), file_(std::move(file)) {}
 
   const uint8_t* data_;
   uint64_t capacity_;
-  int fd_;  // a duplicate; -1: this is memory
+  int fd_;  // a duplicate, or that of `file_`; -1: this is memory
   const char* what_;
+  std::shared_ptr<const Mapping> file_;  // that this is a private map of
   std::atomic<uint64_t> populated_begin_{0};
   std::atomic<uint64_t> populated_end_{0};
 };

@@ -40,6 +40,7 @@ class Spans {
         index_(std::move(index)) {}
 
   const std::shared_ptr<Mapping>& payload() const { return payload_; }
+  const uint8_t* base() const { return base_; }
   const Index& index() const { return index_; }
   uint64_t payload_size() const { return payload_size_; }
   uint64_t unit() const { return unit_; }

@@ -111,7 +111,7 @@ void make(Reader* self, const std::string& kind, std::string path, uint64_t rows
     raise(nb::borrow(PyExc_TypeError), layout.path + ": expected a data file for the rows");
   column.part.stored = rows;
   column.part.spans = spans_of(found, rows, unit, layout.path);
-  column.part.owner = owner_of(column.part.spans.payload());
+  column.part.renew_views();
   column.part.shapes = shapes_of(found, rows, static_cast<ShapeForm>(shape_form), shape_width, layout.path);
   if (found.has("nulls")) column.part.nulls = found.map("nulls", rows);
   if (!codec.is_none()) column.part.frames.codec = codec_of(codec);
@@ -182,13 +182,28 @@ Reader of_records(std::string path, const std::vector<std::pair<nb::tuple, const
   return {made(std::move(column))};
 }
 
-// ---- other rows of the same files
+// ---- private maps
 
-Reader with_rows(const Column& seen, RowMap rows) {
-  Column column = seen;
-  column.rows = std::move(rows);
-  return {made(std::move(column))};
+// Whether arrays over a private map were given out.
+bool gave_views(const Column& column) {
+  if (!column.fields) return column.part.views && column.part.views->are_given_out();
+  const auto& fields = column.fields->fields;
+  return std::any_of(fields.begin(), fields.end(),
+                     [](const auto& field) { return gave_views(*field.column); });
 }
+
+// The same column, whose arrays start on private maps that nothing was written to.
+Column renewed(const Column& column) {
+  Column copy = column;
+  copy.part.renew_views();
+  if (!column.fields) return copy;
+  auto fields = std::make_shared<Fields>(*column.fields);
+  for (Fields::Field& field : fields->fields) field.column = made(renewed(*field.column));
+  copy.fields = std::move(fields);
+  return copy;
+}
+
+// ---- other rows of the same files
 
 // `count` samples, at the positions start, start + step, ...
 Reader selected_range(const Reader& reader, int64_t start, int64_t step, uint64_t count) {
@@ -243,9 +258,15 @@ void grow(const std::string& path, Part& part, uint64_t payload_size, uint64_t r
   };
   part.stored = rows;
   Spans spans = grow_spans(part.spans, payload_size);
-  // The owner stays with the map, which only changes when a batch outgrows the reservation.
-  if (spans.payload() != part.spans.payload()) part.owner = owner_of(spans.payload());
+  // The private map stays, too, unless a batch outgrows its reservation.
+  bool keeps_views =
+      spans.payload() == part.spans.payload() && part.views && part.views->covers(payload_size);
   part.spans = std::move(spans);
+  if (keeps_views) {
+    part.find_views_end();
+  } else {
+    part.renew_views();
+  }
   const Spans& shapes = part.shapes.spans();
   if (shapes.payload())
     part.shapes = {part.shapes.form(), grow_spans(shapes, rows_size(path, rows, shapes.unit()))};
@@ -294,10 +315,24 @@ nb::tuple sample_shape(const Reader& reader) {
 
 }  // namespace
 
-nb::object owner_of(const std::shared_ptr<Mapping>& payload) {
-  using Kept = std::shared_ptr<Mapping>;
-  return nb::capsule(new Kept(payload), [](void* kept) noexcept { delete static_cast<Kept*>(kept); });
+void Part::find_views_end() {
+  uint64_t size = spans.payload_size();
+  views_end = spans.base() + (spans.payload()->is_memory() ? size : Mapping::page_start(size));
 }
+
+void Part::renew_views() {
+  if (!spans.payload()) return;
+  views = std::make_shared<Views>(spans.payload());
+  find_views_end();
+}
+
+Reader with_rows(const Column& seen, RowMap rows) {
+  Column column = renewed(seen);
+  column.rows = std::move(rows);
+  return {made(std::move(column))};
+}
+
+ColumnPtr fresh(const ColumnPtr& column) { return gave_views(*column) ? made(renewed(*column)) : column; }
 
 ColumnPtr grown(const ColumnPtr& column, const std::vector<uint64_t>& payload_sizes, uint64_t rows,
                 const PyEdits& edits) {

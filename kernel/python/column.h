@@ -10,6 +10,7 @@
 #include "rows.h"
 #include "shapes.h"
 #include "spans.h"
+#include "views.h"
 #include "zstd.h"
 
 namespace mmap_ninja {
@@ -29,11 +30,16 @@ struct Part {
   Spans spans = {nullptr, 0, 0, {}};
   std::shared_ptr<Mapping> nulls;  // of a nullable column: a byte per row, not zero for a null
   Frames frames;                   // of a compressed column
-  nb::object owner;                // keeps the map of the payload alive for arrays over it
+  std::shared_ptr<Views> views;    // where arrays are given out from; null without a payload
+  const uint8_t* views_end =
+      nullptr;  // in the payload: the page in which it ends gets more samples, so none of it
   Shapes shapes = {ShapeForm::flat, {nullptr, 0, 0, {}}};  // of a ragged column
   uint64_t stored = 0;  // rows in the files, including those that are not samples here
 
   bool is_null(uint64_t row) const { return nulls && nulls->data()[row]; }
+  // Starts on a private map that nothing was written to.
+  void renew_views();
+  void find_views_end();
 };
 
 struct Fields;
@@ -102,8 +108,9 @@ struct Samples : Reader {
 // What a handle shows; a batch must keep its column; raises if it is closed.
 Reader& shown(Samples& samples);
 
-// An iterator over what a reader sees now; nullptr with a Python error set if there is no memory.
-PyObject* new_iterator(const Reader& reader);
+// An iterator over what a reader sees now, which starts afresh; nullptr with a Python error set if there is
+// no memory.
+PyObject* new_iterator(Reader& reader);
 
 // The edits of a commit as a Python object; null: no edits.
 struct PyEdits {
@@ -113,8 +120,12 @@ struct PyEdits {
 // The codec of a Python object.
 std::shared_ptr<const Zstd> codec_of(nb::handle codec);
 
-// The object that keeps a payload alive for arrays over it.
-nb::object owner_of(const std::shared_ptr<Mapping>& payload);
+// The column for a new pass over the samples: the same one, or one whose arrays start on a fresh private map
+// if some were given out, since they may have been written to.
+ColumnPtr fresh(const ColumnPtr& column);
+
+// Other rows of the same column, whose arrays nobody else has.
+Reader with_rows(const Column& column, RowMap rows);
 
 // The same files at another commit with `rows` rows; `payload_sizes`: of each column of records, or of the
 // only column.

@@ -16,7 +16,7 @@ namespace {
 PyObject* decode_text(Span span, bool* ascii, Status* status);
 PyObject* decode_frame(const Column& column, uint64_t row, Span frame, Hints* hints, Status* status);
 PyObject* decode_array(const Column& column, uint64_t row, Span span, bool owns, Status* status);
-PyObject* view(const Column& column, const Shape& shape, const uint8_t* data);
+PyObject* view(const Column& column, const Shape& shape, Span span);
 PyObject* copy(const Column& column, const Shape& shape, Span span);
 PyObject* wrap(const Column& column, PyObject* sample);
 
@@ -102,12 +102,12 @@ PyObject* decode_array(const Column& column, uint64_t row, Span span, bool owns,
     if (shape.rank == 0)
       return PyArray_Scalar(const_cast<uint8_t*>(span.data),
                             reinterpret_cast<PyArray_Descr*>(column.layout->dtype.ptr()), nullptr);
-    return copies ? copy(column, shape, span) : view(column, shape, span.data);
+    return copies ? copy(column, shape, span) : view(column, shape, span);
   }
   Shape shape;
   *status = column.part.shapes.at(row, span.size / column.part.spans.unit(), &shape);
   if (!status->ok()) return nullptr;
-  PyObject* array = copies ? copy(column, shape, span) : view(column, shape, span.data);
+  PyObject* array = copies ? copy(column, shape, span) : view(column, shape, span);
   if (!array && PyErr_ExceptionMatches(PyExc_ValueError)) {  // an empty shape with other extents too large
     PyErr_Clear();
     *status = {.code = Code::bad_shape, .row = row, .found = span.size / column.part.spans.unit()};
@@ -124,15 +124,15 @@ PyArray_Descr* new_descr(const Column& column) {
   return reinterpret_cast<PyArray_Descr*>(nb::object(column.layout->dtype).release().ptr());
 }
 
-// A read-only array over the map.
-PyObject* view(const Column& column, const Shape& shape, const uint8_t* data) {
+// A read-only array over memory, which `owner` keeps alive; null: the caller does.
+PyObject* array_over(const Column& column, const Shape& shape, const uint8_t* data, PyObject* owner) {
   const std::vector<npy_intp>& own = column.layout->strides;
   const npy_intp* strides = own.empty() ? nullptr : own.data();
   PyObject* array = PyArray_NewFromDescr(&PyArray_Type, new_descr(column), shape.rank, extents(shape),
                                          strides, const_cast<uint8_t*>(data), 0, nullptr);
-  if (!array) return nullptr;
-  Py_INCREF(column.part.owner.ptr());
-  if (PyArray_SetBaseObject(reinterpret_cast<PyArrayObject*>(array), column.part.owner.ptr()) != 0) {
+  if (!array || !owner) return array;
+  Py_INCREF(owner);
+  if (PyArray_SetBaseObject(reinterpret_cast<PyArrayObject*>(array), owner) != 0) {
     Py_DECREF(array);
     return nullptr;
   }
@@ -145,10 +145,21 @@ PyObject* frozen(const Column& column, PyObject* array) {
   return array;
 }
 
-// An owned array, writable unless it replaces a view.
+PyObject* outside_views(const Column& column, const Shape& shape, Span span);
+
+// A read-only array over the private map, if the sample is before the page in which the payload ends.
+PyObject* view(const Column& column, const Shape& shape, Span span) {
+  const Part& part = column.part;
+  uint8_t* base = span.data + span.size <= part.views_end ? part.views->base() : nullptr;
+  if (!base || !column.layout->strides.empty()) [[unlikely]]
+    return outside_views(column, shape, span);
+  return array_over(column, shape, base + (span.data - part.spans.base()), part.views->owner());
+}
+
+// An owned array, in C order.
 PyObject* copy(const Column& column, const Shape& shape, Span span) {
   if (!column.layout->strides.empty()) {
-    PyObject* source = view(column, shape, span.data);
+    PyObject* source = array_over(column, shape, span.data, nullptr);
     if (!source) return nullptr;
     PyObject* array = PyArray_NewCopy(reinterpret_cast<PyArrayObject*>(source), NPY_CORDER);
     Py_DECREF(source);
@@ -159,6 +170,18 @@ PyObject* copy(const Column& column, const Shape& shape, Span span) {
   if (!array) return nullptr;
   memcpy(PyArray_DATA(reinterpret_cast<PyArrayObject*>(array)), span.data, span.size);
   return frozen(column, array);
+}
+
+// A sample that the private map cannot serve: a read-only copy, or a map of its own if it is large.
+[[gnu::noinline]] PyObject* outside_views(const Column& column, const Shape& shape, Span span) {
+  const Spans& spans = column.part.spans;
+  if (column.layout->strides.empty()) {
+    Memory own = own_map(spans.payload(), {static_cast<uint64_t>(span.data - spans.base()), span.size});
+    if (own.data) return array_over(column, shape, own.data, own.owner.ptr());
+  }
+  PyObject* array = copy(column, shape, span);
+  if (array) PyArray_CLEARFLAGS(reinterpret_cast<PyArrayObject*>(array), NPY_ARRAY_WRITEABLE);
+  return array;
 }
 
 [[gnu::noinline]] PyObject* wrap_by(nb::object wrapper, PyObject* sample) {
@@ -240,6 +263,12 @@ Status Decoded::decode(const Column& column, const uint64_t* rows, uint64_t size
     decoded = decode_batch(column.part.spans, workers, rows, count, offsets.data(), values.get(), &count);
   }
   return decoded.ok() ? measured : decoded;
+}
+
+bool gives_views(const Column& column) {
+  bool are_arrays = column.kind == SampleKind::ragged ||
+                    (column.kind == SampleKind::array && column.layout->shape.rank > 0);
+  return are_arrays && !column.copies && column.access == Access::map;
 }
 
 nb::object new_samples(const Column& column, const std::vector<npy_intp>& shape) {

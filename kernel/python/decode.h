@@ -41,6 +41,9 @@ struct Decoded {
 // A row of text or bytes as an object, whose `span` is not compressed; as for `decode`.
 PyObject* decode_plain(const Column& column, uint64_t row, Span span, Hints* hints, Status* status);
 
+// Whether samples are returned as arrays over the private map of the payload.
+bool gives_views(const Column& column);
+
 // An array in C order, not initialised; of float64 if the dtype is not known yet, like an empty NumPy array.
 nb::object new_samples(const Column& column, const std::vector<npy_intp>& shape);
 

@@ -63,7 +63,7 @@ std::shared_ptr<Column> Wanted::fetch(const std::vector<uint64_t>& rows, const F
       status = mmap_ninja::fetch(column.part.nulls, 1, rows.data(), count, &fetched->part.nulls);
   }
   check(status, column.path());
-  if (!column.layout->dtype.is_none()) fetched->part.owner = owner_of(fetched->part.spans.payload());
+  if (!column.layout->dtype.is_none()) fetched->part.renew_views();
   return fetched;
 }
 

@@ -49,7 +49,7 @@ struct Iterator {
     uint64_t begin, size;
     if (!column.layout->strides.empty() || !spans.payload() || !spans.range(row, &begin, &size).ok())
       return {};
-    Mapping& payload = *spans.payload();
+    Mapping& payload = gives_views(column) ? column.part.views->mapping() : *spans.payload();
     next_look =
         std::min(next_look, position + std::max<uint64_t>(kStep / 2 / std::max<uint64_t>(size, 1), 1));
     uint64_t end = std::min(begin + size + kStep / 2, spans.payload_size());
@@ -169,8 +169,9 @@ PyObject* itself(PyObject* self) {
 
 }  // namespace
 
-PyObject* new_iterator(const Reader& reader) {
+PyObject* new_iterator(Reader& reader) {
   try {
+    reader.column = fresh(reader.column);
     return nb::cast(Iterator{reader}).release().ptr();
   } catch (const std::exception& error) {
     PyErr_SetString(PyExc_MemoryError, error.what());

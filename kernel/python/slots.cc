@@ -155,6 +155,10 @@ void define_samples(nb::module_& m) {
   samples.def("__init__", [](Samples* self, std::string path) { new (self) Samples{{}, std::move(path)}; })
       .def("_show_column", &show, nb::arg().none(), nb::arg().none())
       .def("_grow", &grow, nb::arg(), nb::arg(), nb::arg(), nb::arg("state").none())
+      .def("_start_afresh",
+           [](Samples& self) {
+             if (self.column) self.column = fresh(self.column);
+           })
       .def("_moment", &moment)
       .def_ro("_is_mapped", &Samples::is_mapped);
   m.def("column_of", [](Samples& samples) {

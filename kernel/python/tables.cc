@@ -1,6 +1,7 @@
 // Queries over all samples: their sizes, their places, and a search for an equal one.
 
 #include <nanobind/stl/optional.h>
+#include <string.h>
 
 #include <algorithm>
 
@@ -214,27 +215,49 @@ int64_t find_bytes(Reader& reader, nb::bytes wanted, uint64_t begin, uint64_t en
 
 nb::object u64() { return owned(reinterpret_cast<PyObject*>(PyArray_DescrFromType(NPY_UINT64))); }
 
-// A read-only array of a range of a file: over its map, which it keeps alive, or over memory that is read
-// now. `data_at`: where its first element is in the range.
+// Memory with a range of a file, for an array that is given out.
+Memory memory_of(const Column& column, const std::shared_ptr<Mapping>& file, Range range) {
+  constexpr uint64_t kMostCopied = uint64_t{64} << 20;
+  if (file->data()) {
+    const Part& part = column.part;
+    uint64_t end = range.begin + range.size;
+    check(file->check_size(end), column.path());
+    bool in_views = file == part.spans.payload() && file->data() + end <= part.views_end;
+    if (uint8_t* base = in_views ? part.views->base() : nullptr)
+      return {base + range.begin, nb::borrow(part.views->owner())};
+    if (Memory own = own_map(file, range); own.data) return own;
+    if (range.size > kMostCopied)
+      raise(
+          nb::borrow(PyExc_MemoryError),
+          column.path() + ": " + std::to_string(range.size) +
+              " bytes as one array: the system refuses a private map of so many; open the dataset with mode \"c\" "
+              "and take fewer samples at once");
+  }
+  std::shared_ptr<Mapping> memory;
+  uint8_t* bytes;
+  check(Mapping::allocate(range.size, &memory, &bytes), column.path());
+  Status status;
+  {
+    GilReleased release;
+    if (file->data()) {
+      memcpy(bytes, file->data() + range.begin, range.size);
+    } else {
+      status = file->read(range.begin, range.size, bytes);
+    }
+  }
+  check(status, column.path());
+  return {bytes, owner_of(memory)};
+}
+
+// A read-only array of a range of a file. `data_at`: where its first element is in the range.
 nb::object over(const Column& column, const std::shared_ptr<Mapping>& file, Range range, nb::object dtype,
                 const std::vector<npy_intp>& shape, const npy_intp* strides = nullptr, uint64_t data_at = 0) {
-  std::shared_ptr<Mapping> memory;
-  const uint8_t* data = nullptr;
-  if (file->data()) {
-    check(load(file, range, &memory, &data), column.path());
-  } else {
-    Status status;
-    {
-      GilReleased release;
-      status = load(file, range, &memory, &data);
-    }
-    check(status, column.path());
-  }
+  Memory memory = memory_of(column, file, range);
   auto descr = reinterpret_cast<PyArray_Descr*>(dtype.release().ptr());
   nb::object array =
       owned(PyArray_NewFromDescr(&PyArray_Type, descr, static_cast<int>(shape.size()), shape.data(), strides,
-                                 const_cast<uint8_t*>(data) + data_at, 0, nullptr));
-  if (PyArray_SetBaseObject(array_of(array), owner_of(memory).release().ptr()) != 0) throw nb::python_error();
+                                 const_cast<uint8_t*>(memory.data) + data_at, 0, nullptr));
+  if (PyArray_SetBaseObject(array_of(array), memory.owner.release().ptr()) != 0) throw nb::python_error();
   return array;
 }
 
@@ -282,7 +305,10 @@ nb::object offsets(Reader& reader) {
   Status status;
   {
     GilReleased release;
-    status = check_order(data_of<const uint64_t>(array), first, count, spans.payload_size() / spans.unit());
+    const uint8_t* shared = index.starts->data();  // its pages are those that others have read
+    const uint64_t* read =
+        shared ? reinterpret_cast<const uint64_t*>(shared) + first : data_of<const uint64_t>(array);
+    status = check_order(read, first, count, spans.payload_size() / spans.unit());
   }
   check(status, column->path());
   return array;
@@ -303,36 +329,49 @@ nb::object flat(Reader& reader, uint64_t first, std::optional<uint64_t> count) {
               {static_cast<npy_intp>(elements)});
 }
 
-// All samples of one shape as one array over the map; None for a view by indices, or edited samples.
-nb::object whole(Reader& reader) {
-  ColumnPtr column = reader.column;
+nb::object over_rows(const Column& column, const RowMap& rows, const std::vector<npy_intp>& shape);
+
+// The samples of one shape at positions first, first + step, ..., or all of them, as one array over a private
+// map; None if they are not a range of rows. `writable`: what is written to it is seen by no other array.
+nb::object whole(Reader& reader, int64_t from, int64_t by, std::optional<uint64_t> samples, bool writable) {
+  ColumnPtr column = writable ? with_rows(*reader.column, reader.column->rows).column : reader.column;
   const Spans& spans = column->part.spans;
-  auto count = static_cast<npy_intp>(column->rows.count());
+  RowMap rows = column->rows.select(from, by, samples.value_or(column->rows.count()));
+  auto count = static_cast<npy_intp>(rows.count());
   std::vector<npy_intp> shape{count};
   for (int k = 0; k < column->layout->shape.rank; ++k)
     shape.push_back(static_cast<npy_intp>(column->layout->shape.dims[static_cast<size_t>(k)]));
+  nb::object array;
   if (!spans.payload() || count == 0) {
-    nb::object nothing = new_samples(*column, shape);
-    PyArray_CLEARFLAGS(array_of(nothing), NPY_ARRAY_WRITEABLE);
-    return nothing;
+    array = new_samples(*column, shape);
+    PyArray_CLEARFLAGS(array_of(array), NPY_ARRAY_WRITEABLE);
+  } else if (rows.is_range()) {
+    array = over_rows(*column, rows, shape);
+  } else {
+    return nb::none();
   }
-  const RowMap& rows = column->rows;
-  if (!rows.is_range()) return nb::none();
+  if (writable) PyArray_ENABLEFLAGS(array_of(array), NPY_ARRAY_WRITEABLE);
+  return array;
+}
+
+nb::object over_rows(const Column& column, const RowMap& rows, const std::vector<npy_intp>& shape) {
+  const Spans& spans = column.part.spans;
+  npy_intp count = shape[0];
   uint64_t first = rows.row(0), last = rows.row(static_cast<uint64_t>(count) - 1);
   int64_t step = count > 1 ? static_cast<int64_t>(rows.row(1)) - static_cast<int64_t>(first) : 1;
   auto unit = static_cast<npy_intp>(spans.unit());
   std::vector<npy_intp> strides(shape.size());
   strides[0] = unit * static_cast<npy_intp>(step);
-  auto inner = static_cast<npy_intp>(nb::cast<int64_t>(column->layout->dtype.attr("itemsize")));
+  auto inner = static_cast<npy_intp>(nb::cast<int64_t>(column.layout->dtype.attr("itemsize")));
   for (size_t k = shape.size() - 1; k > 0; --k) {
-    strides[k] = column->layout->strides.empty() ? inner : column->layout->strides[k - 1];
+    strides[k] = column.layout->strides.empty() ? inner : column.layout->strides[k - 1];
     inner *= shape[k];
   }
-  bool scattered = !column->layout->strides.empty();
+  bool scattered = !column.layout->strides.empty();
   uint64_t lowest = scattered ? 0 : std::min(first, last), highest = std::max(first, last);
   Range range{lowest * spans.unit(), (highest + 1 - lowest) * spans.unit()};
   if (scattered) range.size = spans.payload_size();
-  return over(*column, spans.payload(), range, column->layout->dtype, shape, strides.data(),
+  return over(column, spans.payload(), range, column.layout->dtype, shape, strides.data(),
               (first - lowest) * spans.unit());
 }
 
@@ -355,7 +394,8 @@ void define_tables(nb::class_<Reader>& column) {
       .def("bounds", &bounds)
       .def("offsets", &offsets)
       .def("flat", &flat, nb::arg("first") = 0, nb::arg("count").none() = nb::none())
-      .def("whole", &whole);
+      .def("whole", &whole, nb::arg("first") = 0, nb::arg("step") = 1, nb::arg("count").none() = nb::none(),
+           nb::kw_only(), nb::arg("writable") = false);
 }
 
 }  // namespace mmap_ninja

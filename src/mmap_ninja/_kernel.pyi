@@ -254,7 +254,10 @@ class Column:
     def bounds(self) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]: ...
     def offsets(self) -> npt.NDArray[np.uint64] | None: ...
     def flat(self, first: int = 0, count: int | None = None) -> AnyArray: ...
-    def whole(self) -> AnyArray | None: ...
+    # Arrays over a private map of the file, and read-only unless `writable`.
+    def whole(
+        self, first: int = 0, step: int = 1, count: int | None = None, *, writable: bool = False
+    ) -> AnyArray | None: ...
 
 class Samples:
     """The base of handles: shows a column, with a state, which change in one step; no column when closed."""
@@ -268,6 +271,9 @@ class Samples:
     def _show_column(self, column: Column | None, state: object, /) -> None: ...
     def _grow(self, payload_sizes: list[int], rows: int, edits: Edits, state: object, /) -> None:
         """Show the same files at another commit."""
+
+    def _start_afresh(self) -> None:
+        """Give out arrays over a fresh private map from now on, if earlier ones may have been written to."""
 
     def _moment(self) -> tuple[Column, Any]:
         """The column and the state at one moment."""

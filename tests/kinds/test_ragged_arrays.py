@@ -17,6 +17,7 @@ from mmap_ninja.builds import paced
 from mmap_ninja.parallel import make_indexable
 from support import reference_reader
 from support.faults import change_slots, overwrite
+from support.memory import LARGE, is_mapped
 
 RNG = np.random.default_rng(0)
 SAMPLES = {
@@ -175,9 +176,15 @@ def test_threads_append_different_ranks(tmp_path):
     assert all(sample.sum() == sample.ndim for sample in stored)
 
 
+def test_samples_are_not_copied(tmp_path):
+    rows = RaggedMmap.from_lists(tmp_path / "ds", [np.zeros(1000, np.uint8)] * (LARGE // 1000))
+
+    for view in (rows[0], rows.memmap, rows.windows(50)[3], next(iter(rows))):
+        assert is_mapped(view, rows.path)
+
+
 def test_samples_are_read_only_views_and_batches_are_owned(rows):
     assert not rows[0].flags.writeable
-    assert np.shares_memory(rows[0], rows.memmap)
     for sample in [*rows.take([0]), *rows[:1], *rows[[0]], *rows.__getitems__([0]), RaggedMmap(rows.path, mode="c")[0]]:
         sample[...] = 99
 

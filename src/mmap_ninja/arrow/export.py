@@ -66,7 +66,8 @@ class _Export:
     """The export of a column."""
 
     def __init__(self, exported: Exported, name: str) -> None:
-        self.samples = samples = exported.column
+        # A selection of all, so that nothing that is written to arrays of the handle is exported.
+        self.samples = samples = exported.column.selected_range(0, 1, len(exported.column))
         self.where = f"{exported.path}: column {name!r}"
         self.length = len(samples)
         self.nullable = samples.null_mask([]) is not None

@@ -1,6 +1,5 @@
 """Reading samples of one shape as one array, by NumPy's rules and protocols."""
 
-import mmap
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,6 @@ from mmap_ninja.columns.casting import AnyArray
 from mmap_ninja.kinds.handle import DatasetHandle
 from mmap_ninja.kinds.indices import is_index
 from mmap_ninja.kinds.sequence import Indices
-from mmap_ninja.kinds.state import Live
 
 DTypeLike = npt.DTypeLike
 _CHUNK = 1 << 24  # bytes that are compared at a time
@@ -32,7 +30,8 @@ class ArrayHandle(DatasetHandle[AnyArray]):
     @property
     def _array(self) -> AnyArray:
         """All samples as one read-only array; a view of the map, unless this is a view by indices."""
-        return _as_array(column_of(self))
+        column = column_of(self)
+        return _as_array(column, range(len(column)))
 
     @property
     def dtype(self) -> np.dtype[Any] | None:
@@ -97,11 +96,7 @@ class ArrayHandle(DatasetHandle[AnyArray]):
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> AnyArray:
         """All samples as one read-only view of the map, or as a copy for another dtype or with `copy=True`."""
         array = self._array
-        if (nulls := column_of(self).null_mask(None)) is not None and nulls.any():
-            raise ValueError(
-                f"{self.path}: sample {int(np.argmax(nulls))} is null, and arrays hold no nulls; use take for a masked "
-                "array"
-            )
+        self._refuse_nulls(column_of(self))
         if dtype is not None and array.dtype != dtype:
             if copy is False:
                 raise ValueError(
@@ -111,29 +106,24 @@ class ArrayHandle(DatasetHandle[AnyArray]):
             return array.astype(dtype)
         return array.copy() if copy else array
 
+    def _refuse_nulls(self, column: Column) -> None:
+        if (nulls := column.null_mask(None)) is not None and nulls.any():
+            raise ValueError(
+                f"{self.path}: sample {int(np.argmax(nulls))} is null, and arrays hold no nulls; use take for a masked "
+                "array"
+            )
+
     def __dlpack__(self, **options: Any) -> Any:
         """All samples for another library: not copied, over a private map; what it writes there is not stored.
 
-        A view is copied.
+        Samples that are not stored one after another are copied.
         """
-        # Not the map that samples view: PyTorch 2.13 treats read-only memory as writable, and a write would kill the
-        # process.
-        if options.get("copy") or (array := self._private_map()) is None:
-            array = self._array.copy()
-        options.pop("copy", None)
-        return array.__dlpack__(**options)
-
-    def _private_map(self) -> AnyArray | None:
-        """All samples in a private writable map, whose changes are not stored; None if no file holds them in order."""
-        state = self._now()
         column = column_of(self)
-        whole = column.whole() if column.is_mapped and column.dtype is not None else None
-        if not isinstance(state, Live) or whole is None or not whole.flags.c_contiguous or whole.nbytes == 0:
-            return None
-        if self._state is not state:  # another thread has moved the handle meanwhile
-            return None
-        private = mmap.mmap(state.seen.generation.opened[0].fileno(), whole.nbytes, access=mmap.ACCESS_COPY)
-        return np.frombuffer(private, whole.dtype, whole.size).reshape(whole.shape)
+        self._refuse_nulls(column)
+        whole = None if options.pop("copy", None) else column.whole(writable=True)
+        if whole is None or not whole.flags.c_contiguous:
+            whole = column.take_rows(slice(None), None)[0]
+        return whole.__dlpack__(**options)
 
     def __dlpack_device__(self) -> tuple[int, int]:
         """Where the memory is: the CPU's."""
@@ -150,7 +140,7 @@ class ArrayHandle(DatasetHandle[AnyArray]):
             return
         step = max(_CHUNK // max(wanted.size * column.dtype.itemsize, 1), 1)
         for first in range(start, stop, step):
-            part = _as_array(column.selected_range(first, 1, min(step, stop - first)))
+            part = _as_array(column, range(first, min(first + step, stop)))
             try:
                 equal = np.asarray(part == wanted)
             except TypeError:  # structured dtypes that cannot be compared
@@ -183,21 +173,20 @@ class ArrayHandle(DatasetHandle[AnyArray]):
 
 
 def _sliced(column: Column, key: Any) -> AnyArray:
-    """The result of NumPy's indexing; where samples are not mapped as they are, a slice reads only its own."""
-    first = key[0] if isinstance(key, tuple) and key else key
-    whole = column.whole()
+    """The result of NumPy's indexing; a slice of samples reads only its own."""
+    first, *rest = key if isinstance(key, tuple) and key else (key,)
     if isinstance(first, slice):
-        if whole is None:
-            chosen = range(len(column))[first]
-            column = column.selected_range(chosen.start, chosen.step, len(chosen))
-            key = (slice(None), *(key[1:] if isinstance(key, tuple) else ()))
-    elif hasattr(key, "__array__"):
+        chosen = _as_array(column, range(len(column))[first])
+        return chosen[(slice(None), *rest)] if rest else chosen
+    if hasattr(key, "__array__"):
         key = np.asarray(key)  # NumPy would take a tensor of one element for one index
-    sliced: AnyArray = (_as_array(column) if whole is None else whole)[key]
+    sliced: AnyArray = _as_array(column, range(len(column)))[key]
     return sliced
 
 
-def _as_array(column: Column) -> AnyArray:
-    """All samples as one read-only array; a view of the map if it holds them in their order."""
-    whole = column.whole()
-    return column.take_rows(slice(None), None)[0] if whole is None else whole
+def _as_array(column: Column, chosen: range) -> AnyArray:
+    """Samples as one read-only array: over a private map if the file holds them in their order, else a copy."""
+    whole = column.whole(chosen.start, chosen.step, len(chosen))
+    if whole is not None:
+        return whole
+    return column.selected_range(chosen.start, chosen.step, len(chosen)).take_rows(slice(None), None)[0]

@@ -21,7 +21,9 @@ class ArrayMmap(ArrayHandle):
     """A list of arrays of one shape and dtype that lives in a directory, and reads as one mapped array.
 
     Indexing follows NumPy: `ds[i]` and slices give read-only views, lists of indices and masks give owned copies.
-    Samples of shape `()` are NumPy scalars.
+    Samples of shape `()` are NumPy scalars. What a library that ignores the read-only flag writes to a view, such as
+    PyTorch in `torch.as_tensor(ds[i]).add_(1)`, is stored nowhere, but `ds[i]` shows it until the next `iter(ds)` or
+    `refresh()`: call `.clone()` first, or open with mode "c".
 
     Args:
         out_dir: The dataset's directory. If it is missing, the handle is empty, and its first `append` creates it.

@@ -60,6 +60,8 @@ class Concat(Sequence[Any]):
     def __iter__(self) -> Iterator[Any]:
         if isinstance(self._chosen, range) and self._chosen == range(int(self._ends[-1])):
             return itertools.chain.from_iterable(self._parts)
+        for part in self._parts:
+            part._start_afresh()  # noqa: SLF001 - as the iterators of the parts do
         return (self[position] for position in range(len(self)))
 
     def take(self, indices: Indices) -> Any:

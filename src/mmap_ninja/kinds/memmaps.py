@@ -1,5 +1,7 @@
 """Arrays of one shape as `np.memmap`: the functions of 0.x."""
 
+import mmap
+import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +13,7 @@ import numpy.typing as npt
 from mmap_ninja.builds import build, sources
 from mmap_ninja.columns.casting import AnyArray, as_array, checked_dtype
 from mmap_ninja.columns.types import Array
-from mmap_ninja.engine import upgrade_marks
+from mmap_ninja.engine import files, upgrade_marks
 from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT, Dataset
 from mmap_ninja.exported import exported
 from mmap_ninja.format.meta import one_column
@@ -23,6 +25,8 @@ Memmap = np.memmap[Any, Any]
 MemmapMode = Literal["r", "r+", "c"]
 
 _BATCH: Final = 1024
+# Without the second one, Linux refuses maps larger than memory and swap. Python has a name for it since 3.13.
+_PRIVATE: Final = mmap.MAP_PRIVATE | getattr(mmap, "MAP_NORESERVE", 0x40 if sys.platform == "darwin" else 0x4000)
 
 
 @exported
@@ -83,7 +87,7 @@ def np_open_existing(out_dir: PathLike, mode: MemmapMode = "r") -> Memmap:
     Args:
         out_dir: The dataset's directory.
         mode: "r": read-only. "r+": assignments go to the file; the first such map removes the payload's checksums. "c":
-            assignments stay in memory.
+            assignments stay in memory. What a library that ignores "r" writes stays in memory, too.
 
     Returns:
         `[n, ...]`, with the samples that there are now.
@@ -127,11 +131,36 @@ def _map(
     path: Path, dtype: np.dtype[Any], mode: MemmapMode, shape: tuple[int, ...], order: Literal["C", "F"]
 ) -> Memmap:
     if 0 not in shape:
-        return np.memmap(path, dtype, mode, 0, shape, order)
+        return (
+            np.memmap(path, dtype, mode, 0, shape, order) if mode == "r+" else _private(path, dtype, mode, shape, order)
+        )
     nothing = np.empty(shape, dtype, order).view(np.memmap)  # empty files cannot be mapped
     nothing.filename = str(path.absolute())
     nothing.mode = mode
     return nothing
+
+
+def _private(
+    path: Path, dtype: np.dtype[Any], mode: MemmapMode, shape: tuple[int, ...], order: Literal["C", "F"]
+) -> Memmap:
+    """A map whose changes stay in this process: with "r", NumPy refuses them, but not every other library does.
+
+    `np.memmap` shares the file with "r", so that a write by PyTorch ends the process.
+    """
+    size = int(np.prod(shape, dtype=object)) * dtype.itemsize
+    with files.open_read(path) as opened:
+        try:
+            mapped = mmap.mmap(opened.fileno(), size, _PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE)
+        except OSError as error:
+            raise MemoryError(
+                f"{path}: the system refuses a private map of {size} bytes ({error}); read the samples through "
+                'ArrayMmap with mode="c"'
+            ) from None
+    array = np.ndarray.__new__(np.memmap, shape, dtype, mapped, 0, None, order)
+    array.flags.writeable = mode == "c"
+    array._mmap, array.offset, array.mode = mapped, 0, mode  # type: ignore[attr-defined]  # noqa: SLF001 - as its constructor does
+    array.filename = path.resolve()  # type: ignore[assignment]
+    return array
 
 
 @exported

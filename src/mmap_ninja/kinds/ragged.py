@@ -22,7 +22,9 @@ from mmap_ninja.legacy.layout import Keys
 class RaggedMmap(RaggedHandle):
     """A list of arrays of one dtype, and of any shape and rank, that lives in a directory.
 
-    `ds[i]` is a read-only view of the map; `take` gives owned, writable arrays.
+    `ds[i]` is a read-only view of the map; `take` gives owned, writable arrays. What a library that ignores the flag
+    writes to a view, such as PyTorch in `torch.as_tensor(ds[i]).add_(1)`, is stored nowhere, but `ds[i]` shows it until
+    the next `iter(ds)` or `refresh()`: call `.clone()` first, or open with mode "c".
 
     Args:
         out_dir: The dataset's directory. If it is missing, the handle is empty, and its first `append` creates it.

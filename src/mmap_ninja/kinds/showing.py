@@ -157,6 +157,7 @@ class ShowingHandle(SampleSequence[T]):
             ValueError: if this is a view or closed.
         """
         with self._mutex.turn():
+            self._start_afresh()
             match self._state:
                 case View():
                     raise ValueError(f"{self.path}: a view cannot be refreshed; refresh the dataset and select again")

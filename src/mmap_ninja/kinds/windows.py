@@ -1,7 +1,7 @@
 """Windows of fixed length over the elements of 1-D samples."""
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any, overload
 
@@ -15,6 +15,8 @@ from mmap_ninja.kinds.handle import DatasetHandle
 from mmap_ninja.kinds.indices import is_index, resolved, several
 from mmap_ninja.kinds.sequence import Indices
 
+_AT_ONCE = 1024  # windows whose places are computed together
+
 
 @exported
 class Windows(Sequence[AnyArray]):
@@ -22,7 +24,6 @@ class Windows(Sequence[AnyArray]):
 
     Args:
         samples: The dataset, or a view of it.
-        length: Elements of a window.
         length: Elements per window.
         within_samples: Whether each window stays within one sample. If not, the samples are one sequence of tokens.
 
@@ -87,6 +88,13 @@ class Windows(Sequence[AnyArray]):
 
     def __len__(self) -> int:
         return self._count
+
+    def __iter__(self) -> Iterator[AnyArray]:
+        # Another selection of the samples, so that each pass starts on a private map that nothing was written to.
+        column = self._column.selected_range(0, 1, len(self._column))
+        for first in range(0, len(self), _AT_ONCE):
+            starts = self._starts(np.arange(first, min(first + _AT_ONCE, len(self))))
+            yield from (column.flat(start, self.length) for start in starts.tolist())
 
     def take(self, indices: Indices, out: AnyArray | None = None) -> AnyArray:
         """Many windows as one array, in one native call.

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from copy import copy
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mmap_ninja.exported import exported
 
@@ -28,12 +28,13 @@ class Wrapped:
         self.copy_before_wrapper_fn = copy_before_wrapper_fn
 
     def __getitem__(self, item: Any) -> Any:
-        sample = self.data[item]
+        return self._wrapped(self.data[item])
+
+    def __iter__(self) -> Iterator[Any]:
+        return map(self._wrapped, self.data)
+
+    def _wrapped(self, sample: Any) -> Any:
         return self.wrapper_fn(copy(sample) if self.copy_before_wrapper_fn else sample)
-
-    if TYPE_CHECKING:  # Python iterates by the indices, which type checkers do not know
-
-        def __iter__(self) -> Iterator[Any]: ...
 
     def __len__(self) -> int:
         return len(self.data)
