@@ -18,6 +18,7 @@ NB_MODULE(_kernel, m) {
   define_indices(m);
   define_columns(m);
   define_iterator(m);
+  define_exports(m);
   define_samples(m);
   define_encoding(m);
   define_zstd(m);

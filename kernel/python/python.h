@@ -150,6 +150,7 @@ void define_edits(nb::module_& m);
 void define_indices(nb::module_& m);
 void define_columns(nb::module_& m);
 void define_iterator(nb::module_& m);
+void define_exports(nb::module_& m);
 void define_samples(nb::module_& m);
 void define_takes(nb::class_<struct Reader>& column);
 void define_takes(nb::class_<struct Samples>& samples);

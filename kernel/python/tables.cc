@@ -1,5 +1,6 @@
 // Queries over all samples: their sizes, their places, and a search for an equal one.
 
+#include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
 #include <string.h>
 
@@ -375,7 +376,18 @@ nb::object over_rows(const Column& column, const RowMap& rows, const std::vector
               (first - lowest) * spans.unit());
 }
 
+// An array in C order for DLPack, if NumPy cannot export its dtype. `code`: the dtype's number in DLPack.
+nb::object exported(nb::object array, uint8_t code) {
+  PyArrayObject* of = array_of(array);
+  std::vector<size_t> shape(PyArray_DIMS(of), PyArray_DIMS(of) + PyArray_NDIM(of));
+  nb::dlpack::dtype dtype{code, static_cast<uint8_t>(8 * PyArray_ITEMSIZE(of)), 1};
+  return nb::cast(
+      nb::ndarray<nb::array_api>(PyArray_DATA(of), shape.size(), shape.data(), array, nullptr, dtype));
+}
+
 }  // namespace
+
+void define_exports(nb::module_& m) { m.def("exported", &exported); }
 
 void define_tables(nb::class_<Reader>& column) {
   column.def("find", &find_bytes)

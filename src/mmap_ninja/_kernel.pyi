@@ -298,6 +298,9 @@ class Samples:
 def column_of(samples: Samples, /) -> Column:
     """The column that a handle shows; raises if it is closed."""
 
+def exported(array: AnyArray, code: int, /) -> Any:
+    """An object with DLPack's protocol over an array in C order whose dtype has this number in DLPack."""
+
 def convert_samples(
     samples: Any, dtype: np.dtype[Any], convert: Callable[[Any, int], AnyArray], first: int, /
 ) -> tuple[list[AnyArray], int, int]: ...

@@ -354,6 +354,29 @@ def test_dlpack_of_edited_samples_gives_the_samples(tmp_path):
     assert np.from_dlpack(images).tolist() == images[:].tolist() == [[0, 1], [4, 5], [6, 7], [70, 80], [10, 11]]
 
 
+@pytest.mark.parametrize("name", ["bfloat16", "float8_e4m3fn", "float8_e5m2"])
+def test_dlpack_exports_dtypes_that_numpy_does_not(tmp_path, name):
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    torch = pytest.importorskip("torch")
+    values = np.arange(12).astype(getattr(ml_dtypes, name)).reshape(4, 3)
+    numbers = ArrayMmap.from_ndarray(tmp_path / "ds", values)
+
+    for samples in (numbers, numbers.select(slice(1, 3)), numbers.select([2, 0])):
+        tensor = torch.from_dlpack(samples)
+        assert str(tensor.dtype) == f"torch.{name}"
+        assert tensor.float().tolist() == np.asarray(samples, np.float32).tolist()
+        tensor.zero_()
+    assert np.asarray(numbers).tobytes() == values.tobytes()
+
+
+def test_dlpack_of_nulls_raises(tmp_path):
+    scores = mn.RecordsMmap.create(tmp_path / "ds", {"score": mn.Scalar("f4", nullable=True)})
+    scores.extend([{"score": 1.5}, {"score": None}])
+
+    with pytest.raises(ValueError, match="sample 1 is null, and arrays hold no nulls"):
+        np.from_dlpack(scores["score"])
+
+
 def test_array_protocol_copies_only_when_asked(numbers):
     assert numbers.__array__(copy=True).flags.writeable
     assert np.asarray(numbers, np.float32).dtype == np.float32

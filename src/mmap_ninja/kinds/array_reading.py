@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from mmap_ninja import _kernel
 from mmap_ninja._kernel import Column, column_of
 from mmap_ninja.columns.batch import Batch
 from mmap_ninja.columns.casting import AnyArray
@@ -15,6 +16,18 @@ from mmap_ninja.kinds.sequence import Indices
 
 DTypeLike = npt.DTypeLike
 _CHUNK = 1 << 24  # bytes that are compared at a time
+# Of dtypes of ml_dtypes, which NumPy does not export: https://github.com/dmlc/dlpack/blob/main/include/dlpack/dlpack.h
+_DLPACK_CODES = {
+    "bfloat16": 4,
+    "float8_e3m4": 7,
+    "float8_e4m3": 8,
+    "float8_e4m3b11fnuz": 9,
+    "float8_e4m3fn": 10,
+    "float8_e4m3fnuz": 11,
+    "float8_e5m2": 12,
+    "float8_e5m2fnuz": 13,
+    "float8_e8m0fnu": 14,
+}
 
 
 class ArrayHandle(DatasetHandle[AnyArray]):
@@ -123,7 +136,8 @@ class ArrayHandle(DatasetHandle[AnyArray]):
         whole = None if options.pop("copy", None) else column.whole(writable=True)
         if whole is None or not whole.flags.c_contiguous:
             whole = column.take_rows(slice(None), None)[0]
-        return whole.__dlpack__(**options)
+        code = _DLPACK_CODES.get(whole.dtype.name)
+        return (whole if code is None else _kernel.exported(whole, code)).__dlpack__(**options)
 
     def __dlpack_device__(self) -> tuple[int, int]:
         """Where the memory is: the CPU's."""
