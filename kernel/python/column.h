@@ -31,8 +31,8 @@ struct Part {
   std::shared_ptr<Mapping> nulls;  // of a nullable column: a byte per row, not zero for a null
   Frames frames;                   // of a compressed column
   std::shared_ptr<Views> views;    // where arrays are given out from; null without a payload
-  const uint8_t* views_end =
-      nullptr;  // in the payload: the page in which it ends gets more samples, so none of it
+  // Up to where in the payload: the page in which it ends gets later samples, so nothing of it is given out.
+  const uint8_t* views_end = nullptr;
   Shapes shapes = {ShapeForm::flat, {nullptr, 0, 0, {}}};  // of a ragged column
   uint64_t stored = 0;  // rows in the files, including those that are not samples here
 

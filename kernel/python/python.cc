@@ -94,7 +94,8 @@ const Message kMessages[] = {
     builtin(Code::bad_codec, &PyExc_ValueError, "{path}: libzstd reports an error ({what})"),
     builtin(Code::no_library, &PyExc_ImportError,
             "{path}: is not a shared library with the functions of libzstd; reinstall the package zstandard"),
-    builtin(Code::no_memory, &PyExc_MemoryError, "{path}: not enough memory to decompress a sample"),
+    builtin(Code::no_memory, &PyExc_MemoryError,
+            "{path}: not enough memory to read the samples; take fewer at once"),
 };
 constexpr Message kUnknown = builtin(Code::ok, &PyExc_SystemError, "{path}: ");
 

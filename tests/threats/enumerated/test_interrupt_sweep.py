@@ -24,7 +24,7 @@ from support.interrupts import Interrupted, Sweep, alone
 
 pytestmark = pytest.mark.filterwarnings("ignore::mmap_ninja.IncompleteDatasetWarning")  # of interrupted builds
 
-BY_SIGNAL, BY_RAISE = 1500, 500  # interrupts in `make test`
+BY_SIGNAL, BY_RAISE = 800, 300  # interrupts in `make test`
 STORM_SECONDS = 2
 THREAD_SECONDS = 5
 
