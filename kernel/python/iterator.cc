@@ -20,6 +20,7 @@ struct Iterator {
   ColumnPtr chunk = {};  // if files are not mapped: samples from `chunk_first` on
   uint64_t chunk_first = 0;
   uint64_t next_look = 0;  // position at which the next read-ahead starts
+  uint64_t populated = 0;  // bytes of the private maps, since the last fresh ones
 
   // The row where a sample is stored; looked up once per run.
   uint64_t row(const RowMap& rows, uint64_t position) {
@@ -56,9 +57,20 @@ struct Iterator {
     if (payload.is_populated(begin, end)) [[likely]]
       return {};
     end = std::min(begin + size + kStep, spans.payload_size());
+    if (gives_views(column)) populated += end - begin;
     GilReleased release;
     payload.will_need(end, std::min(end + kStep, spans.payload_size()));
     return payload.populate(begin, end);
+  }
+
+  // Goes on with fresh private maps now and then: if each array is written to, these pages stay in memory
+  // until their map goes.
+  void limit_memory() {
+    constexpr uint64_t kMostPopulated = uint64_t{256} << 20;
+    if (populated < kMostPopulated) [[likely]]
+      return;
+    populated = 0;
+    reader.column = fresh(reader.column);
   }
 
   // If files are not mapped: the chunk of samples with a position, read now if need be. Sets `position` to
@@ -101,6 +113,7 @@ PyObject* iterator_next(PyObject* self) {
     return nullptr;
   }
   Iterator* iterator = nb::inst_ptr<Iterator>(self);
+  iterator->limit_memory();
   const Column& column = *iterator->reader.column;
   if (iterator->next >= column.rows.count()) return nullptr;
   // Advanced before the GIL is released below, since other threads may share the iterator.

@@ -360,6 +360,18 @@ def anonymous_bytes():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_pass_that_writes_to_all_samples_needs_little_memory(huge):
+    before, most = anonymous_bytes(), 0
+    for number, sample in enumerate(mn.open(huge, mode="r")):
+        scribble(sample)
+        if number % 64 == 0:
+            most = max(most, anonymous_bytes())
+        if number == 1024:  # samples of 1 MiB
+            break
+    assert most - before < 600 << 20
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_who_does_not_write_needs_no_memory(tmp_path):
     ArrayMmap.from_generator(tmp_path / "ds", (np.full(1 << 20, n, np.uint8) for n in range(32)), batch_size=8).close()
     dataset = mn.open(tmp_path / "ds")
