@@ -111,12 +111,12 @@ void make(Reader* self, const std::string& kind, std::string path, uint64_t rows
     raise(nb::borrow(PyExc_TypeError), layout.path + ": expected a data file for the rows");
   column.part.stored = rows;
   column.part.spans = spans_of(found, rows, unit, layout.path);
-  column.part.renew_views();
   column.part.shapes = shapes_of(found, rows, static_cast<ShapeForm>(shape_form), shape_width, layout.path);
   if (found.has("nulls")) column.part.nulls = found.map("nulls", rows);
   if (!codec.is_none()) column.part.frames.codec = codec_of(codec);
   if (found.has("sizes")) column.part.frames.sizes = found.map("sizes", sizes_size(rows));
   column.layout = std::make_shared<const Layout>(std::move(layout));
+  column.renew_views();
   new (self) Reader{made(std::move(column))};
 }
 
@@ -195,7 +195,7 @@ bool gave_views(const Column& column) {
 // The same column, whose arrays start on private maps that nothing was written to.
 Column renewed(const Column& column) {
   Column copy = column;
-  copy.part.renew_views();
+  copy.renew_views();
   if (!column.fields) return copy;
   auto fields = std::make_shared<Fields>(*column.fields);
   for (Fields::Field& field : fields->fields) field.column = made(renewed(*field.column));
@@ -250,7 +250,9 @@ MapPtr grown(const std::string& path, const MapPtr& mapping, uint64_t size) {
   return result;
 }
 
-void grow(const std::string& path, Part& part, uint64_t payload_size, uint64_t rows) {
+void grow(Column& column, uint64_t payload_size, uint64_t rows) {
+  const std::string& path = column.path();
+  Part& part = column.part;
   auto grow_spans = [&](const Spans& spans, uint64_t size) -> Spans {
     Index index = spans.index();
     if (index.starts) index = offsets_index(grown(path, index.starts, offsets_size(rows)));
@@ -263,9 +265,9 @@ void grow(const std::string& path, Part& part, uint64_t payload_size, uint64_t r
       spans.payload() == part.spans.payload() && part.views && part.views->covers(payload_size);
   part.spans = std::move(spans);
   if (keeps_views) {
-    part.find_views_end();
+    part.views->grow(payload_size);
   } else {
-    part.renew_views();
+    column.renew_views();
   }
   const Spans& shapes = part.shapes.spans();
   if (shapes.payload())
@@ -277,7 +279,7 @@ void grow(const std::string& path, Part& part, uint64_t payload_size, uint64_t r
 ColumnPtr grown(const Column& seen, uint64_t payload_size, uint64_t rows, RowMap map) {
   Column column = seen;
   column.rows = std::move(map);
-  grow(seen.path(), column.part, payload_size, rows);
+  grow(column, payload_size, rows);
   return made(std::move(column));
 }
 
@@ -315,15 +317,10 @@ nb::tuple sample_shape(const Reader& reader) {
 
 }  // namespace
 
-void Part::find_views_end() {
-  uint64_t size = spans.payload_size();
-  views_end = spans.base() + (spans.payload()->is_memory() ? size : Mapping::page_start(size));
-}
-
-void Part::renew_views() {
-  if (!spans.payload()) return;
-  views = std::make_shared<Views>(spans.payload());
-  find_views_end();
+void Column::renew_views() {
+  if (!part.spans.payload()) return;
+  bool in_order = layout->strides.empty();  // otherwise each sample may reach to the end
+  part.views = std::make_shared<Views>(part.spans.payload(), in_order ? part.spans.payload_size() : 0);
 }
 
 Reader with_rows(const Column& seen, RowMap rows) {

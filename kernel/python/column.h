@@ -31,15 +31,10 @@ struct Part {
   std::shared_ptr<Mapping> nulls;  // of a nullable column: a byte per row, not zero for a null
   Frames frames;                   // of a compressed column
   std::shared_ptr<Views> views;    // where arrays are given out from; null without a payload
-  // Up to where in the payload: the page in which it ends gets later samples, so nothing of it is given out.
-  const uint8_t* views_end = nullptr;
   Shapes shapes = {ShapeForm::flat, {nullptr, 0, 0, {}}};  // of a ragged column
   uint64_t stored = 0;  // rows in the files, including those that are not samples here
 
   bool is_null(uint64_t row) const { return nulls && nulls->data()[row]; }
-  // Starts on a private map that nothing was written to.
-  void renew_views();
-  void find_views_end();
 };
 
 struct Fields;
@@ -63,6 +58,8 @@ struct Column {
   std::vector<uint64_t> origins;         // of fetched rows: their numbers in the files
 
   const std::string& path() const { return layout->path; }
+  // Starts on a private map that nothing was written to.
+  void renew_views();
   // The number of a row in errors.
   uint64_t origin(uint64_t row) const { return row < origins.size() ? origins[row] : row; }
   bool is_fetched() const { return !origins.empty(); }

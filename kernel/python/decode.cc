@@ -125,9 +125,9 @@ PyArray_Descr* new_descr(const Column& column) {
 }
 
 // A read-only array over memory, which `owner` keeps alive; null: the caller does.
-PyObject* array_over(const Column& column, const Shape& shape, const uint8_t* data, PyObject* owner) {
-  const std::vector<npy_intp>& own = column.layout->strides;
-  const npy_intp* strides = own.empty() ? nullptr : own.data();
+[[gnu::always_inline]] inline PyObject* array_over(const Column& column, const Shape& shape,
+                                                   const npy_intp* strides, const uint8_t* data,
+                                                   PyObject* owner) {
   PyObject* array = PyArray_NewFromDescr(&PyArray_Type, new_descr(column), shape.rank, extents(shape),
                                          strides, const_cast<uint8_t*>(data), 0, nullptr);
   if (!array || !owner) return array;
@@ -147,19 +147,20 @@ PyObject* frozen(const Column& column, PyObject* array) {
 
 PyObject* outside_views(const Column& column, const Shape& shape, Span span);
 
-// A read-only array over the private map, if the sample is before the page in which the payload ends.
+// A read-only array over the private map, where that is possible.
 PyObject* view(const Column& column, const Shape& shape, Span span) {
-  const Part& part = column.part;
-  uint8_t* base = span.data + span.size <= part.views_end ? part.views->base() : nullptr;
-  if (!base || !column.layout->strides.empty()) [[unlikely]]
+  const Views& views = *column.part.views;
+  const uint8_t* data = views.place(span.data, span.size);
+  if (!data) [[unlikely]]
     return outside_views(column, shape, span);
-  return array_over(column, shape, base + (span.data - part.spans.base()), part.views->owner());
+  return array_over(column, shape, nullptr, data, views.owner());
 }
 
 // An owned array, in C order.
 PyObject* copy(const Column& column, const Shape& shape, Span span) {
-  if (!column.layout->strides.empty()) {
-    PyObject* source = array_over(column, shape, span.data, nullptr);
+  const std::vector<npy_intp>& strides = column.layout->strides;
+  if (!strides.empty()) {
+    PyObject* source = array_over(column, shape, strides.data(), span.data, nullptr);
     if (!source) return nullptr;
     PyObject* array = PyArray_NewCopy(reinterpret_cast<PyArrayObject*>(source), NPY_CORDER);
     Py_DECREF(source);
@@ -172,12 +173,17 @@ PyObject* copy(const Column& column, const Shape& shape, Span span) {
   return frozen(column, array);
 }
 
-// A sample that the private map cannot serve: a read-only copy, or a map of its own if it is large.
+// The same after the private map was made. What it cannot serve is a read-only copy, or has a map of its own
+// if it is large.
 [[gnu::noinline]] PyObject* outside_views(const Column& column, const Shape& shape, Span span) {
+  Views& views = *column.part.views;
+  views.open();
+  if (const uint8_t* data = views.place(span.data, span.size))
+    return array_over(column, shape, nullptr, data, views.owner());
   const Spans& spans = column.part.spans;
   if (column.layout->strides.empty()) {
     Memory own = own_map(spans.payload(), {static_cast<uint64_t>(span.data - spans.base()), span.size});
-    if (own.data) return array_over(column, shape, own.data, own.owner.ptr());
+    if (own.data) return array_over(column, shape, nullptr, own.data, own.owner.ptr());
   }
   PyObject* array = copy(column, shape, span);
   if (array) PyArray_CLEARFLAGS(reinterpret_cast<PyArrayObject*>(array), NPY_ARRAY_WRITEABLE);

@@ -63,7 +63,7 @@ std::shared_ptr<Column> Wanted::fetch(const std::vector<uint64_t>& rows, const F
       status = mmap_ninja::fetch(column.part.nulls, 1, rows.data(), count, &fetched->part.nulls);
   }
   check(status, column.path());
-  if (!column.layout->dtype.is_none()) fetched->part.renew_views();
+  if (!column.layout->dtype.is_none()) fetched->renew_views();
   return fetched;
 }
 

@@ -67,8 +67,7 @@ struct Iterator {
   // until their map goes.
   void limit_memory() {
     constexpr uint64_t kMostPopulated = uint64_t{256} << 20;
-    if (populated < kMostPopulated) [[likely]]
-      return;
+    if (populated < kMostPopulated) return;
     populated = 0;
     reader.column = fresh(reader.column);
   }
@@ -113,23 +112,25 @@ PyObject* iterator_next(PyObject* self) {
     return nullptr;
   }
   Iterator* iterator = nb::inst_ptr<Iterator>(self);
-  iterator->limit_memory();
-  const Column& column = *iterator->reader.column;
-  if (iterator->next >= column.rows.count()) return nullptr;
+  const Column* column = iterator->reader.column.get();
+  if (iterator->next >= column->rows.count()) return nullptr;
   // Advanced before the GIL is released below, since other threads may share the iterator.
   uint64_t position = iterator->next++;
-  if (column.access == Access::pread) return next_fetched(*iterator, position);
-  if (position % 256 == 0 && !succeeds([&] { check_sizes(column); })) return nullptr;
-  uint64_t row = iterator->row(column.rows, position);
+  if (column->access == Access::pread) return next_fetched(*iterator, position);
+  if (position % 256 == 0 && !succeeds([&] { check_sizes(*column); })) return nullptr;
+  uint64_t row = iterator->row(column->rows, position);
   if (position >= iterator->next_look) {
-    Status status = iterator->read_ahead(column, position, row);
+    ColumnPtr kept = iterator->reader.column;
+    Status status = iterator->read_ahead(*kept, position, row);
     if (!status.ok()) {
-      set_error(status, column.path());
+      set_error(status, kept->path());
       return nullptr;
     }
+    iterator->limit_memory();
+    column = iterator->reader.column.get();
   }
-  if (column.part.frames.codec) return next_decoded(*iterator, column, position, row);
-  return get(iterator->reader, column, row);
+  if (column->part.frames.codec) return next_decoded(*iterator, *column, position, row);
+  return get(iterator->reader, *column, row);
 }
 
 // A sample of files that are not mapped.

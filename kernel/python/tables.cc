@@ -221,11 +221,12 @@ Memory memory_of(const Column& column, const std::shared_ptr<Mapping>& file, Ran
   constexpr uint64_t kMostCopied = uint64_t{64} << 20;
   if (file->data()) {
     const Part& part = column.part;
-    uint64_t end = range.begin + range.size;
-    check(file->check_size(end), column.path());
-    bool in_views = file == part.spans.payload() && file->data() + end <= part.views_end;
-    if (uint8_t* base = in_views ? part.views->base() : nullptr)
-      return {base + range.begin, nb::borrow(part.views->owner())};
+    check(file->check_size(range.begin + range.size), column.path());
+    if (file == part.spans.payload()) {
+      part.views->open();
+      if (const uint8_t* data = part.views->place(file->data() + range.begin, range.size))
+        return {data, nb::borrow(part.views->owner())};
+    }
     if (Memory own = own_map(file, range); own.data) return own;
     if (range.size > kMostCopied)
       raise(

@@ -6,20 +6,27 @@
 
 namespace mmap_ninja {
 
-Views::Views(std::shared_ptr<Mapping> payload) : payload_(std::move(payload)) {
+Views::Views(std::shared_ptr<Mapping> payload, uint64_t payload_size)
+    : payload_(std::move(payload)), payload_size_(payload_size) {
   if (!payload_->is_memory()) return;
   map_ = payload_;
-  base_ = const_cast<uint8_t*>(payload_->data());
-  owner_ = owner_of(payload_);
+  owner_ = owner_of(map_);
+  end_ = payload_->data() + payload_size;
 }
 
-[[gnu::noinline]] uint8_t* Views::open() {
-  if (is_refused_) return nullptr;
+void Views::open() {
+  if (map_ || is_refused_) return;
   // As far as the shared map goes, so that this one is good for later samples, too.
   is_refused_ = !Mapping::open_private(payload_, 0, payload_->capacity(), &map_).ok();
-  if (is_refused_) return nullptr;
+  if (is_refused_) return;
   owner_ = owner_of(map_);
-  return base_ = const_cast<uint8_t*>(map_->data());
+  shift_ = map_->data() - payload_->data();
+  grow(payload_size_);
+}
+
+void Views::grow(uint64_t payload_size) {
+  payload_size_ = payload_size;
+  if (map_) end_ = payload_->data() + Mapping::page_start(payload_size);
 }
 
 Memory own_map(const std::shared_ptr<Mapping>& file, Range range) {

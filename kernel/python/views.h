@@ -6,6 +6,8 @@
 
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <memory>
 
 #include "fetch.h"
@@ -16,26 +18,37 @@ namespace mmap_ninja {
 // The private map of a payload, made when the first array is given out; or memory that nobody else has.
 class Views {
  public:
-  explicit Views(std::shared_ptr<Mapping> payload);
+  // `payload_size`: as for `grow`.
+  Views(std::shared_ptr<Mapping> payload, uint64_t payload_size);
 
-  // Where the payload starts; null if the system refuses such a map.
-  uint8_t* base() { return base_ ? base_ : open(); }
-  // What keeps it alive, for arrays over it.
+  // Where an array over a span of the payload lies in the map. Null: nowhere, as the map was not made yet, or
+  // the span reaches into the page in which the payload ends, where later samples are going to be.
+  const uint8_t* place(const uint8_t* data, uint64_t size) const {
+    return data + size <= end_ ? data + shift_ : nullptr;
+  }
+  // What keeps the map alive, for arrays over it.
   PyObject* owner() const { return owner_.ptr(); }
-  // The map whose pages arrays touch.
-  Mapping& mapping() { return base() ? *map_ : *payload_; }
-  bool are_given_out() const { return map_ && map_ != payload_; }
-  // Whether this also serves a payload that has grown to so many bytes.
+  // Makes the map, if that was not tried before.
+  void open();
+  // The payload has more samples: up to so many bytes, of which the last page is left out.
+  void grow(uint64_t payload_size);
+  // Whether this map is large enough for so many bytes.
   bool covers(uint64_t payload_size) const { return !map_ || payload_size <= map_->capacity(); }
+  // The map whose pages arrays touch.
+  Mapping& mapping() {
+    open();
+    return map_ ? *map_ : *payload_;
+  }
+  bool are_given_out() const { return map_ && map_ != payload_; }
 
  private:
-  uint8_t* open();
-
+  const uint8_t* end_ = nullptr;  // of what is given out, in the payload
+  std::ptrdiff_t shift_ = 0;      // from the payload to the map
+  nb::object owner_;
   std::shared_ptr<Mapping> payload_;
   std::shared_ptr<Mapping> map_;
-  nb::object owner_;
-  uint8_t* base_ = nullptr;
-  bool is_refused_ = false;
+  uint64_t payload_size_;
+  bool is_refused_ = false;  // by the system
 };
 
 // Memory that holds a range of a file for one array, and what keeps it alive.
