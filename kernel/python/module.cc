@@ -20,6 +20,7 @@ NB_MODULE(_kernel, m) {
   define_iterator(m);
   define_exports(m);
   define_samples(m);
+  define_measures(m);
   define_encoding(m);
   define_zstd(m);
   m.def("crc32c", [](nb::handle data) {

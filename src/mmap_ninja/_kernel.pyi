@@ -301,6 +301,12 @@ def column_of(samples: Samples, /) -> Column:
 def exported(array: AnyArray, code: int, /) -> Any:
     """An object with DLPack's protocol over an array in C order whose dtype has this number in DLPack."""
 
+def fill(batch: list[Any], source: Iterator[Any], samples: int, size_bytes: int, unknown: int, /) -> None:
+    """Move samples to a list: at most `samples`, up to the one with which they have so many bytes."""
+
+def size_of(value: object, most: int, unknown: int, /) -> int:
+    """The bytes of a value before it is encoded, at most `most`; a part of a type that tells no size has `unknown`."""
+
 def convert_samples(
     samples: Any, dtype: np.dtype[Any], convert: Callable[[Any, int], AnyArray], first: int, /
 ) -> tuple[list[AnyArray], int, int]: ...

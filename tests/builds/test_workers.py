@@ -617,7 +617,7 @@ class Misfit:
     """A maker in the worker that cannot make the chunk with index 60."""
 
     def __init__(self, encode, columns, path):
-        self.maker = paced.Maker(encode, columns, path, 0)
+        self.maker = paced.Maker(encode, columns, path, 0, 1 << 20)
 
     def __call__(self, source, start, stop):
         return Made(0, None) if start <= 60 < stop else self.maker(source, start, stop)

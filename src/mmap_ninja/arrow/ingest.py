@@ -27,6 +27,7 @@ from mmap_ninja.columns import nesting
 from mmap_ninja.columns.batch import Packed, Table, Values
 from mmap_ninja.columns.casting import AnyArray
 from mmap_ninja.columns.dtypes import DType
+from mmap_ninja.columns.limits import Limits
 from mmap_ninja.columns.types import MOST_DIMENSIONS
 
 if TYPE_CHECKING:
@@ -71,8 +72,8 @@ class Batches:
             batch = library().RecordBatch.from_pylist([], schema=self._reader.schema)
         return {name: _spec(field, array, where) for name, field, array, where in self._columns(batch)}
 
-    def batches(self, size: int, count: int, last: object, path: Path) -> Iterator[Values[Any] | Table]:
-        """The samples from position `count` on, at most `size` at a time."""
+    def batches(self, limits: Limits, count: int, last: object, path: Path) -> Iterator[Values[Any] | Table]:
+        """The samples from position `count` on, in batches within the limits."""
         skipped, before = 0, None
         for batch in self._valid():
             left = count - skipped
@@ -86,8 +87,9 @@ class Batches:
             if count and before is not None:
                 sources.check_resumed(count, self._sample(before), count, last, path)
                 before = None
-            for start in range(0, batch.num_rows, size):
-                yield self._values(batch.slice(start, size))
+            limits.note(batch.num_rows, batch.nbytes)
+            for part in limits.sliced(batch, tells_size=False):  # it counts all texts of views and dictionaries
+                yield self._values(part)
         if skipped < count or before is not None:
             sources.check_resumed(skipped, self._sample(before) if before is not None else None, count, last, path)
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, Literal, Self, TypeVar, get_args
 
 from mmap_ninja import _kernel, progress
-from mmap_ninja.columns.batch import Batch, Parts
+from mmap_ninja.columns.batch import Batch, Parts, size_of
+from mmap_ninja.columns.limits import Limits
 from mmap_ninja.columns.types import Binary, Column, ColumnType, Json, Text, Zstd
 from mmap_ninja.engine import copying, directory, files, publish, upgrade_marks
 from mmap_ninja.engine.commit_file import read_commit
@@ -37,6 +38,7 @@ class Options:
     """How a build runs: the parameters of the `from_*` constructors."""
 
     batch_size: int
+    batch_bytes: int
     verbose: bool
     if_exists: IfExists
     metadata: dict[str, Any] | None
@@ -45,8 +47,9 @@ class Options:
 
     def check(self) -> None:
         """Raise TypeError or ValueError for invalid options, before anything is changed."""
-        if operator.index(self.batch_size) < 1:
-            raise ValueError(f"batch_size {self.batch_size}: expected at least 1")
+        for name in ("batch_size", "batch_bytes"):
+            if operator.index(getattr(self, name)) < 1:
+                raise ValueError(f"{name} {getattr(self, name)}: expected at least 1")
         if self.if_exists not in get_args(IfExists):
             raise ValueError(f"if_exists {self.if_exists!r} is unknown (expected one of {get_args(IfExists)})")
         if self.durability not in (None, *get_args(Durability)):
@@ -59,6 +62,7 @@ class Build:
 
     def __init__(self, dataset: Dataset, options: Options, *, build: _kernel.File | None, shared: bool) -> None:
         self.skip: int = dataset.seen.rows if options.if_exists == "resume" else 0  # samples of the source
+        self.limits: Limits = Limits(options.batch_size, options.batch_bytes)
         self.dataset = dataset
         self._options = options
         self._build = build  # of a replacement, which is switched in at the end
@@ -282,8 +286,15 @@ def run(
 ) -> None:
     """Commit batch after batch, then finish; an error in the source leaves the finished batches committed."""
     path = str(build.dataset.path)
+
+    def encoded(batch: Batch[T], first: int, columns: Columns) -> tuple[Columns, Parts]:
+        fitting, parts = encode(batch, path, first, columns)
+        build.limits.note(len(batch), size_of(parts))
+        return fitting, parts
+
     with progress_bar(build, total, options) as tell:
         for batch in batches:
-            build.append(functools.partial(encode, batch, path, build.rows), len(batch))
+            build.append(functools.partial(encoded, batch, build.rows), len(batch))
             tell(len(batch))
+            del batch  # before the next one is read
         build.finish()

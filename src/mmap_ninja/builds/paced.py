@@ -4,6 +4,7 @@ A chunk takes about `CHUNK_SECONDS` to make, has at most a batch of samples, and
 """
 
 import contextlib
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from mmap_ninja.builds.build import Build, EncodeBatch, Options, progress_bar
 from mmap_ninja.builds.made import Made
 from mmap_ninja.builds.sources import Indexable, Indexed
-from mmap_ninja.columns.batch import Parts
+from mmap_ninja.columns.batch import Parts, size_of
 from mmap_ninja.engine.dataset import Columns
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 CHUNK_SECONDS = 0.06  # of work: about a hundred times the cost of handing it over
-CHUNK_BYTES = 16 << 20  # at most, once sizes are known: there are three per worker in memory
+CHUNK_BYTES = 16 << 20  # expected, once sizes are known: there are three chunks per worker in memory
 START_SECONDS = 0.35  # for a worker to start, mostly to import NumPy
 
 _WORTH_SECONDS = 3 * START_SECONDS  # workers are started only if more work than this is left
@@ -29,6 +30,7 @@ _MEASURED_SECONDS = 0.02  # a chunk must take so long to measure the cost of a s
 _SMALLEST_SECONDS = 0.005  # a cheaper batch is made as fast as it is handed over
 _BYTE_SECONDS = 1e-9  # a cheaper byte, too
 _GROWTH = 4
+_SPREAD = 4  # how many times the expected bytes a chunk may have before it ends early
 
 
 class Chunked(Generic[T]):
@@ -76,9 +78,10 @@ class Maker(Generic[T]):
     columns: Columns
     path: str
     offset: int  # difference between rows and indices of the source
+    size_bytes: int  # with which a chunk ends early
 
     def __call__(self, source: Indexed[T], start: int, stop: int) -> Made:
-        """The samples from `start` to `stop`, encoded; up to the first that cannot be read or encoded.
+        """The samples from `start` to `stop`, encoded; fewer if they are large, or one cannot be read or encoded.
 
         No samples, if they need other columns.
         """
@@ -87,7 +90,7 @@ class Maker(Generic[T]):
 
     def make(self, source: Indexed[T], start: int, stop: int) -> tuple[Columns, Made]:
         """The same, for the columns that they need, which are also returned."""
-        samples, ended, error = source.read(start, stop)
+        samples, ended, error = source.read(start, stop, self.size_bytes)
         first = start + self.offset
         try:
             columns, parts = self.encode(samples, self.path, first, self.columns)
@@ -117,8 +120,14 @@ class _Run(Generic[T]):
         self._source = chunked.source
         self._build = build
         self._tell = tell
-        self._maker = Maker(encode, build.dataset.meta.columns, str(build.dataset.path), build.rows - build.skip)
-        self._pace = Pace(options.batch_size, chunked.jobs)
+        self._maker = Maker(
+            encode,
+            build.dataset.meta.columns,
+            str(build.dataset.path),
+            build.rows - build.skip,
+            options.batch_bytes,
+        )
+        self._pace = Pace(options.batch_size, min(CHUNK_BYTES, options.batch_bytes // _SPREAD), chunked.jobs)
         self._position = build.skip
         self._ended = self._position == self._source.total
 
@@ -160,6 +169,8 @@ class _Run(Generic[T]):
             else:
                 columns = self._maker.columns
                 self._store(columns, chunk.parts, chunk.rows, chunk.seconds, ended=chunk.ended, error=chunk.error)
+                if self._position < chunk.stop:  # it has ended early, and the next ones begin too late
+                    return
 
     def _store(
         self,
@@ -179,13 +190,14 @@ class _Run(Generic[T]):
                 if wanted in (made_for, columns):
                     return columns, parts
                 again = replace(self._maker, columns=wanted)  # another process has changed the columns meanwhile
-                return again.encode(self._source.read(start, start + rows).samples, again.path, start, wanted)
+                samples = self._source.read(start, start + rows, sys.maxsize).samples
+                return again.encode(samples, again.path, start, wanted)
 
             self._build.append(encoded, rows)
             if columns != made_for:
                 self._maker = replace(self._maker, columns=self._build.dataset.meta.columns)
             self._tell(rows)
-            self._pace.note(rows, seconds, sum(memoryview(part).nbytes for part in parts if part is not None))
+            self._pace.note(rows, seconds, size_of(parts))
             self._position += rows
         if error is not None:
             raise error
@@ -206,8 +218,9 @@ class _Run(Generic[T]):
 class Pace:
     """The measured cost of samples, the size of chunks and the number of useful workers that follow from it."""
 
-    def __init__(self, batch_size: int, jobs: int) -> None:
+    def __init__(self, batch_size: int, chunk_bytes: int, jobs: int) -> None:
         self._batch_size = batch_size
+        self._chunk_bytes = chunk_bytes
         self._jobs = jobs
         self._seconds = self._last_seconds = 0.0  # per sample, in the newest chunk and the one before
         self._bytes = self._last_bytes = 0.0
@@ -229,7 +242,7 @@ class Pace:
         rows = min(
             self._batch_size,
             int(CHUNK_SECONDS / seconds),
-            int(CHUNK_BYTES / max(self._bytes, self._last_bytes, 1.0)),
+            int(self._chunk_bytes / max(self._bytes, self._last_bytes, 1.0)),
             max(1, self._rows * _GROWTH),  # the first samples may be small, or cached
         )
         if left is not None:
@@ -244,7 +257,7 @@ class Pace:
         # make a slow source.
         seconds = min(self._seconds, self._last_seconds)
         size_bytes = max(self._bytes, self._last_bytes)
-        batch_rows = min(self._batch_size, CHUNK_BYTES / max(size_bytes, 1.0))
+        batch_rows = min(self._batch_size, self._chunk_bytes / max(size_bytes, 1.0))
         seconds_left = self._spent if left is None else left * seconds
         if (
             self._measured < 2

@@ -11,7 +11,9 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
+from mmap_ninja import _kernel
 from mmap_ninja.columns.batch import Batch, Table
+from mmap_ninja.columns.limits import Limits
 from mmap_ninja.columns.nesting import fields_of, nested
 
 T = TypeVar("T")
@@ -30,8 +32,8 @@ class Source(Protocol[T]):
 
     total: int | None
 
-    def batches(self, size: int, count: int, last: object, path: Path) -> Iterator[Batch[T]]:
-        """The samples from position `count` on, `size` at a time.
+    def batches(self, limits: Limits, count: int, last: object, path: Path) -> Iterator[Batch[T]]:
+        """The samples from position `count` on, in batches within the limits.
 
         Raises:
             ValueError: if the source is shorter, or its sample before that position differs from `last`.
@@ -45,13 +47,13 @@ class Iterated(Generic[T]):
         self._samples = iter(samples)  # raises before a dataset is created, if it is not iterable
         self.total: int | None = _length(samples) if total is None else total
 
-    def batches(self, size: int, count: int, last: object, path: Path) -> Iterator[list[T]]:
-        """The samples from position `count` on, `size` at a time."""
+    def batches(self, limits: Limits, count: int, last: object, path: Path) -> Iterator[list[T]]:
+        """The samples from position `count` on, in batches within the limits."""
         skipped = collections.deque(enumerate(itertools.islice(self._samples, count), 1), maxlen=1)
         if count:
             number, sample = skipped[0] if skipped else (0, None)
             check_resumed(number, sample, count, last, path)
-        return _batched(self._samples, size)
+        return limits.gathered(self._samples)
 
 
 class Sliced:
@@ -61,12 +63,12 @@ class Sliced:
         self._array = array
         self.total: int | None = len(array)
 
-    def batches(self, size: int, count: int, last: object, path: Path) -> Iterator[npt.NDArray[Any]]:
-        """The samples from position `count` on, `size` at a time."""
+    def batches(self, limits: Limits, count: int, last: object, path: Path) -> Iterator[npt.NDArray[Any]]:
+        """The samples from position `count` on, in batches within the limits."""
         if count:
             number = min(count, len(self._array))
             check_resumed(number, self._array[number - 1] if number else None, count, last, path)
-        return (self._array[first : first + size] for first in range(count, len(self._array), size))
+        return limits.sliced(self._array, count)
 
 
 class Tabled:
@@ -76,13 +78,13 @@ class Tabled:
         self._table = table
         self.total: int | None = len(table)
 
-    def batches(self, size: int, count: int, last: object, path: Path) -> Iterator[Table]:
-        """The samples from position `count` on, `size` at a time."""
+    def batches(self, limits: Limits, count: int, last: object, path: Path) -> Iterator[Table]:
+        """The samples from position `count` on, in batches within the limits."""
         if count:
             number = min(count, len(self._table))
             before = {name: column[number - 1] for name, column in self._table.columns.items()} if number else None
             check_resumed(number, before and nested(before), count, last, path)
-        return (self._table[first : first + size] for first in range(count, len(self._table), size))
+        return limits.sliced(self._table, count, tells_size=self._table.is_in_memory)
 
 
 class Called(Generic[T]):
@@ -156,10 +158,10 @@ class Indexed(Generic[T]):
         unread.source = copy.copy(self.source)
         return unread
 
-    def batches(self, size: int, count: int, last: object, path: Path) -> Iterator[list[T]]:
-        """The samples from position `count` on, `size` at a time."""
+    def batches(self, limits: Limits, count: int, last: object, path: Path) -> Iterator[list[T]]:
+        """The samples from position `count` on, in batches within the limits."""
         self.check_resumed(count, last, path)
-        return _batched(self._from(count), size)
+        return limits.gathered(self._from(count))
 
     def check_resumed(self, count: int, last: object, path: Path) -> None:
         """Raise ValueError if this is not the source of the `count` stored samples."""
@@ -178,17 +180,20 @@ class Indexed(Generic[T]):
                 raise
             yield sample
 
-    def read(self, start: int, stop: int) -> Reading[T]:
-        """The samples from `start` to `stop`, or to the first one that cannot be read."""
-        source, samples = self.source, list[T]()
+    def read(self, start: int, stop: int, size_bytes: int) -> Reading[T]:
+        """The samples from `start` to `stop`, or to the one that reaches the bytes, or that cannot be read."""
+        source, samples, left = self.source, list[T](), size_bytes
         try:
             for index in range(start, stop):
                 samples.append(source[index])
+                left -= _kernel.size_of(samples[-1], size_bytes, 0)
+                if left <= 0:
+                    break
         except BaseException as error:  # noqa: BLE001 - the caller raises it, after storing them
             if self.total is None and isinstance(error, IndexError):
                 return Reading(samples, ended=True, error=None)
             return Reading(samples, ended=False, error=error)
-        return Reading(samples, ended=stop == self.total, error=None)
+        return Reading(samples, ended=start + len(samples) == self.total, error=None)
 
 
 def _length(samples: object) -> int | None:
@@ -196,11 +201,6 @@ def _length(samples: object) -> int | None:
         return len(samples) if isinstance(samples, Sized) else None
     except TypeError:  # `__len__` may raise it if an object has no length
         return None
-
-
-def _batched(samples: Iterator[T], size: int) -> Iterator[list[T]]:
-    while batch := list(itertools.islice(samples, size)):
-        yield batch
 
 
 def same(sample: object, stored: object) -> bool:

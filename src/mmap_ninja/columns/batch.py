@@ -17,6 +17,11 @@ Parts = tuple[
 ]  # one per file of the generation, in its order; files after the last do not grow
 
 
+def size_of(parts: Parts) -> int:
+    """The bytes of all parts."""
+    return sum(memoryview(part).nbytes for part in parts if part is not None)
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """A batch of samples by columns, which are sequences of one length."""
@@ -41,6 +46,11 @@ class Table:
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), ()))
+
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether slicing takes no memory; columns of other types may be read from a file."""
+        return all(isinstance(column, list | tuple | np.ndarray) for column in self.columns.values())
 
     def __getitem__(self, key: slice) -> "Table":
         return Table({name: column[key] for name, column in self.columns.items()})

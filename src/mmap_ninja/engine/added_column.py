@@ -8,12 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from mmap_ninja.columns import encoding
-from mmap_ninja.columns.batch import Parts
+from mmap_ninja.columns.batch import Parts, size_of
 from mmap_ninja.columns.casting import is_masked_array
+from mmap_ninja.columns.limits import Limits
 from mmap_ninja.columns.types import Array, Column, ColumnType, Ragged, Role
 from mmap_ninja.format.names import FIRST_OFFSET
 
 _ROWS_AT_ONCE: Final = 1024
+_BYTES_AT_ONCE: Final = 16 << 20
 
 
 class AddedColumn:
@@ -24,7 +26,7 @@ class AddedColumn:
     ) -> None:
         self._values = values
         self._where = where
-        self._rows = rows
+        self._limits = Limits(_ROWS_AT_ONCE, _BYTES_AT_ONCE)
         # The value of each row; rows without a sample get a filler.
         self._positions = np.full(rows, -1, np.int64)
         at = 0
@@ -42,11 +44,9 @@ class AddedColumn:
         made["data", self.column.id] = self._payload()
         return made
 
-    def _batches(self) -> Iterator[tuple[int, list[Any]]]:
+    def _rows(self) -> Iterator[Any]:
         filler = encoding.filler(self.column.type)
-        for first in range(0, self._rows, _ROWS_AT_ONCE):
-            places = self._positions[first : first + _ROWS_AT_ONCE].tolist()
-            yield first, [filler if place < 0 else self._value(place) for place in places]
+        return (filler if place < 0 else self._value(place) for place in map(int, self._positions))
 
     def _value(self, place: int) -> Any:
         value = self._values[place]
@@ -62,28 +62,32 @@ class AddedColumn:
             return kind
         if isinstance(kind, Array):
             return self._encode(kind, [self._value(0)], 0)[0]
-        for first in range(0, len(self._values), _ROWS_AT_ONCE):
-            batch = [self._value(k) for k in range(first, min(first + _ROWS_AT_ONCE, len(self._values)))]
+        first = 0
+        for batch in self._limits.gathered(map(self._value, range(len(self._values)))):
             kind, _ = self._encode(kind, batch, first)
+            first += len(batch)
         return kind
 
     def _encode(self, kind: ColumnType, batch: list[Any], first: int) -> tuple[ColumnType, Parts]:
         try:
-            return encoding.encode(kind, batch, self._where, first)
+            encoded = encoding.encode(kind, batch, self._where, first)
         except (TypeError, ValueError):
             encoding.refuse_nulls(kind, batch, self._where, first)
             raise
+        self._limits.note(len(batch), size_of(encoded[1]))
+        return encoded
 
     def _payload(self) -> Iterator[bytes]:
         if "offsets" in self._others:
             self._others["offsets"].append(FIRST_OFFSET)
-        end = np.uint64(0)
-        for first, batch in self._batches():
+        first, end = 0, np.uint64(0)
+        for batch in self._limits.gathered(self._rows()):
             kind, parts = self._encode(self.column.type, batch, first)
             if kind != self.column.type:
                 raise ValueError(
                     f"{self._where}: the values changed while they were read; nothing was stored: pass a list"
                 )
+            first += len(batch)
             for role, part in zip(self._others, parts, strict=True):
                 if role == "offsets":
                     ends = np.frombuffer(part or b"", np.uint64) + end

@@ -166,6 +166,9 @@ class ArrayHandle(DatasetHandle[AnyArray]):
     def extend(self, samples: Iterable[AnyArray], verbose: bool = False) -> None:
         """Add samples at the end, all or none of them, in one commit.
 
+        All samples are in memory at once, and so are their bytes as they are stored: about twice their size.
+        `from_generator` with `if_exists="append"` commits batch by batch instead.
+
         Args:
             samples: An array `[n, ...]`, or any iterable of samples; it is read to its end first.
             verbose: Whether to show a progress bar.

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from mmap_ninja.builds import build, paced, sources
 from mmap_ninja.builds.build import IfExists
 from mmap_ninja.columns.casting import AnyArray, as_array, checked_dtype
+from mmap_ninja.columns.limits import BATCH_BYTES
 from mmap_ninja.columns.types import Array
 from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT, Durability
 from mmap_ninja.exported import exported
@@ -70,6 +71,7 @@ class ArrayMmap(ArrayHandle):
         batch_size: int = 1024,
         verbose: bool = False,
         *,
+        batch_bytes: int = BATCH_BYTES,
         mode: Mode | None = None,
         dtype: DTypeLike | None = None,
         if_exists: IfExists = "replace",
@@ -84,6 +86,7 @@ class ArrayMmap(ArrayHandle):
             arr: `[n, ...]`, of any memory layout; it is stored in C order.
             batch_size: Samples per commit, at most.
             verbose: Whether to show a progress bar.
+            batch_bytes: Bytes with which a batch ends earlier, so that large samples do not fill the memory.
             mode: Mode of the returned handle. None: reading needs no write permission, only the first mutation does.
                 "r": mutations raise. "c": mutations raise, and arrays are returned as writable copies.
             dtype: The dtype to store; None: that of the first samples.
@@ -107,7 +110,7 @@ class ArrayMmap(ArrayHandle):
             )
         own = checked_dtype(array.dtype if dtype is None else dtype, str(out_dir))
         column = Array(own, array.shape[1:], declared=dtype is not None)
-        options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
+        options = build.Options(batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout)
         return cls._build(out_dir, sources.Sliced(array), mode, options, one_column(column))
 
     @classmethod
@@ -118,6 +121,7 @@ class ArrayMmap(ArrayHandle):
         batch_size: int = 1024,
         verbose: bool = False,
         *,
+        batch_bytes: int = BATCH_BYTES,
         dtype: DTypeLike | None = None,
         mode: Mode | None = None,
         if_exists: IfExists = "replace",
@@ -136,6 +140,7 @@ class ArrayMmap(ArrayHandle):
             sample_generator: Any iterable of samples.
             batch_size: Samples per commit, at most.
             verbose: Whether to show a progress bar.
+            batch_bytes: Bytes with which a batch ends earlier, so that large samples do not fill the memory.
             dtype: The dtype to store; None: that of the first samples.
             mode: Mode of the returned handle. None: reading needs no write permission, only the first mutation does.
                 "r": mutations raise. "c": mutations raise, and arrays are returned as writable copies.
@@ -155,7 +160,7 @@ class ArrayMmap(ArrayHandle):
             NotADatasetError: if the path is a file, or a directory with files that do not belong to a dataset.
             TypeError: if a sample has the wrong type; the batches before it stay.
         """
-        options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
+        options = build.Options(batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout)
         return cls._build(
             out_dir,
             sources.Iterated(sample_generator, total),
@@ -173,6 +178,7 @@ class ArrayMmap(ArrayHandle):
         n_jobs: int | None = None,
         verbose: bool = False,
         *,
+        batch_bytes: int = BATCH_BYTES,
         dtype: DTypeLike | None = None,
         mode: Mode | None = None,
         if_exists: IfExists = "replace",
@@ -195,6 +201,7 @@ class ArrayMmap(ArrayHandle):
                 worthwhile, a chunk of samples at a time; each chunk is one commit. After an error, all samples before
                 it are committed.
             verbose: Whether to show a progress bar.
+            batch_bytes: Bytes with which a batch ends earlier, so that large samples do not fill the memory.
             dtype: The dtype to store; None: that of the first samples.
             mode: Mode of the returned handle. None: reading needs no write permission, only the first mutation does.
                 "r": mutations raise. "c": mutations raise, and arrays are returned as writable copies.
@@ -213,7 +220,7 @@ class ArrayMmap(ArrayHandle):
             TypeError: if the source cannot be pickled for workers, or a sample has the wrong type.
             WorkerError: if a worker process dies, or its source raises an exception that cannot be pickled.
         """
-        options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
+        options = build.Options(batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout)
         source: Any = paced.indexed(indexable, n_jobs, options)
         return cls._build(out_dir, source, mode, options, one_column(_column(dtype, out_dir)))
 

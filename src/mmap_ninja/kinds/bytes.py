@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 from mmap_ninja.builds.build import IfExists
+from mmap_ninja.columns.limits import BATCH_BYTES
 from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT, Durability
 from mmap_ninja.exported import exported
 from mmap_ninja.kinds.options import Mode, PathLike
@@ -51,6 +52,7 @@ class BytesMmap(SpansHandle[bytes]):
         mode: Mode | None = None,
         verbose: bool = False,
         *,
+        batch_bytes: int = BATCH_BYTES,
         zstd_level: int | None = None,
         zstd_train_dictionary_size: int | None = None,
         if_exists: IfExists = "replace",
@@ -68,6 +70,7 @@ class BytesMmap(SpansHandle[bytes]):
             mode: Mode of the returned handle. None: reading needs no write permission, only the first mutation does.
                 "r": mutations raise. "c": mutations raise, and arrays are returned as writable copies.
             verbose: Whether to show a progress bar.
+            batch_bytes: Bytes with which a batch ends earlier, so that large samples do not fill the memory.
             zstd_level: Compression level: 1 to 22, usually 3; negative levels are faster. None: samples are not
                 compressed, or, if a build is resumed or appended to, as those before them.
             zstd_train_dictionary_size: Maximum size in bytes of a dictionary that is trained on the first batch,
@@ -92,6 +95,7 @@ class BytesMmap(SpansHandle[bytes]):
         return cls.from_generator(
             out_dir,
             samples,
+            batch_bytes=batch_bytes,
             verbose=verbose,
             mode=mode,
             zstd_level=zstd_level,

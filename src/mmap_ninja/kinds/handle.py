@@ -8,6 +8,7 @@ from mmap_ninja.builds import build, paced, sources
 from mmap_ninja.builds.build import IfExists
 from mmap_ninja.builds.paced import Chunked
 from mmap_ninja.builds.sources import Indexable
+from mmap_ninja.columns.limits import BATCH_BYTES
 from mmap_ninja.engine import files
 from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT, Columns, Dataset, Durability
 from mmap_ninja.format.meta import first_columns
@@ -48,6 +49,7 @@ class DatasetHandle(MutatingHandle[T]):
         batch_size: int = 1024,
         verbose: bool = False,
         *,
+        batch_bytes: int = BATCH_BYTES,
         mode: Mode | None = None,
         if_exists: IfExists = "replace",
         metadata: dict[str, Any] | None = None,
@@ -63,6 +65,7 @@ class DatasetHandle(MutatingHandle[T]):
             data: A table with one column, or an array of values; for records, a table with the columns of the records.
             batch_size: Samples per commit, at most.
             verbose: Whether to show a progress bar.
+            batch_bytes: Bytes with which a batch ends earlier, so that large samples do not fill the memory.
             mode: Mode of the returned handle. None: reading needs no write permission, only the first mutation does.
                 "r": mutations raise. "c": mutations raise, and arrays are returned as writable copies.
             if_exists: What to do if there is a dataset already. "replace": build a new one beside it, then switch;
@@ -80,7 +83,7 @@ class DatasetHandle(MutatingHandle[T]):
             TypeError: if `data` is not a table, or this kind cannot hold its values.
             ValueError: if it has several columns, or its data is not valid.
         """
-        options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
+        options = build.Options(batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout)
         source: Any = ingest.Batches(data, str(out_dir), named=False)
         return cls._build(out_dir, source, mode, options)
 
@@ -92,6 +95,7 @@ class DatasetHandle(MutatingHandle[T]):
         batch_size: int = 1024,
         verbose: bool = False,
         *,
+        batch_bytes: int = BATCH_BYTES,
         mode: Mode | None = None,
         if_exists: IfExists = "replace",
         total: int | None = None,
@@ -109,6 +113,7 @@ class DatasetHandle(MutatingHandle[T]):
             sample_generator: Any iterable of samples.
             batch_size: Samples per commit, at most.
             verbose: Whether to show a progress bar.
+            batch_bytes: Bytes with which a batch ends earlier, so that large samples do not fill the memory.
             mode: Mode of the returned handle. None: reading needs no write permission, only the first mutation does.
                 "r": mutations raise. "c": mutations raise, and arrays are returned as writable copies.
             if_exists: What to do if there is a dataset already. "replace": build a new one beside it, then switch;
@@ -128,7 +133,7 @@ class DatasetHandle(MutatingHandle[T]):
             TypeError: if a sample has the wrong type; the batches before it stay.
         """
         source = sources.Iterated(sample_generator, total)
-        options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
+        options = build.Options(batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout)
         return cls._build(out_dir, source, mode, options)
 
     @classmethod
@@ -140,6 +145,7 @@ class DatasetHandle(MutatingHandle[T]):
         n_jobs: int | None = None,
         verbose: bool = False,
         *,
+        batch_bytes: int = BATCH_BYTES,
         mode: Mode | None = None,
         if_exists: IfExists = "replace",
         metadata: dict[str, Any] | None = None,
@@ -161,6 +167,7 @@ class DatasetHandle(MutatingHandle[T]):
                 worthwhile, a chunk of samples at a time; each chunk is one commit. After an error, all samples before
                 it are committed.
             verbose: Whether to show a progress bar.
+            batch_bytes: Bytes with which a batch ends earlier, so that large samples do not fill the memory.
             mode: Mode of the returned handle. None: reading needs no write permission, only the first mutation does.
                 "r": mutations raise. "c": mutations raise, and arrays are returned as writable copies.
             if_exists: What to do if there is a dataset already. "replace": build a new one beside it, then switch;
@@ -178,7 +185,7 @@ class DatasetHandle(MutatingHandle[T]):
             TypeError: if the source cannot be pickled for workers, or a sample has the wrong type.
             WorkerError: if a worker process dies, or its source raises an exception that cannot be pickled.
         """
-        options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
+        options = build.Options(batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout)
         return cls._build(out_dir, paced.indexed(indexable, n_jobs, options), mode, options)
 
     @classmethod
@@ -203,7 +210,7 @@ class DatasetHandle(MutatingHandle[T]):
                         source.source.check_resumed(started.skip, last, path)
                         source.run(started, cls._encode, options)
                     else:
-                        batches = source.batches(options.batch_size, started.skip, last, path)
+                        batches = source.batches(started.limits, started.skip, last, path)
                         build.run(started, batches, cls._encode, source.total, options)
         durability = options.durability or "process"
         opened: Callable[..., Self] = cls  # as users call it, since derived classes may have their own constructor

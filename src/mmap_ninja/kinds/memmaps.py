@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from mmap_ninja.builds import build, sources
 from mmap_ninja.columns.casting import AnyArray, as_array, checked_dtype
+from mmap_ninja.columns.limits import BATCH_BYTES
 from mmap_ninja.columns.types import Array
 from mmap_ninja.engine import files, upgrade_marks
 from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT, Dataset
@@ -74,7 +75,7 @@ def np_from_generator(
 
 
 def _store(out_dir: PathLike, source: sources.Source[Any], batch_size: int, column: Array, *, verbose: bool) -> Memmap:
-    options = build.Options(batch_size, verbose, "replace", None, None, DEFAULT_LOCK_TIMEOUT)
+    options = build.Options(batch_size, BATCH_BYTES, verbose, "replace", None, None, DEFAULT_LOCK_TIMEOUT)
     with ArrayMmap._build(out_dir, source, None, options, one_column(column)) as stored:  # noqa: SLF001 - same package
         path = stored.path
     return np_open_existing(path, "r+")

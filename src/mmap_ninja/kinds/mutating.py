@@ -63,6 +63,9 @@ class MutatingHandle(ReadingHandle[T]):
     def extend(self, samples: Iterable[T], verbose: bool = False) -> None:
         """Add samples at the end, all or none of them, in one commit.
 
+        All samples are in memory at once, and so are their bytes as they are stored: about twice their size.
+        `from_generator` with `if_exists="append"` commits batch by batch instead.
+
         Args:
             samples: Any iterable; it is read to its end first.
             verbose: Whether to show a progress bar.

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from mmap_ninja.builds import build, paced, sources
 from mmap_ninja.builds.build import IfExists
 from mmap_ninja.columns.casting import checked_dtype
+from mmap_ninja.columns.limits import BATCH_BYTES
 from mmap_ninja.columns.types import Ragged
 from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT, Durability
 from mmap_ninja.exported import exported
@@ -96,6 +97,7 @@ class RaggedMmap(RaggedHandle):
         flattened_shapes_key: str = "flattened_shapes",
         *,
         batch_size: int = 1024,
+        batch_bytes: int = BATCH_BYTES,
         verbose: bool = False,
         copy_before_wrapper_fn: bool = True,
         if_exists: IfExists = "replace",
@@ -119,6 +121,7 @@ class RaggedMmap(RaggedHandle):
             flattened_shapes_key: Inherited; any other name raises, since such names only serve to read directories of
                 0.x.
             batch_size: Samples per commit, at most.
+            batch_bytes: Bytes with which a batch ends earlier, so that large samples do not fill the memory.
             verbose: Whether to show a progress bar.
             copy_before_wrapper_fn: Whether `wrapper_fn` gets a writable copy; else it gets the read-only view.
             if_exists: What to do if there is a dataset already. "replace": build a new one beside it, then switch;
@@ -142,6 +145,7 @@ class RaggedMmap(RaggedHandle):
             lists,
             batch_size,
             verbose,
+            batch_bytes=batch_bytes,
             dtype=dtype,
             mode=mode,
             wrapper_fn=wrapper_fn,
@@ -160,6 +164,7 @@ class RaggedMmap(RaggedHandle):
         batch_size: int = 1024,
         verbose: bool = False,
         *,
+        batch_bytes: int = BATCH_BYTES,
         dtype: DTypeLike | None = None,
         mode: Mode | None = None,
         wrapper_fn: Wrapper | None = None,
@@ -180,6 +185,7 @@ class RaggedMmap(RaggedHandle):
             sample_generator: Any iterable of samples.
             batch_size: Samples per commit, at most.
             verbose: Whether to show a progress bar.
+            batch_bytes: Bytes with which a batch ends earlier, so that large samples do not fill the memory.
             dtype: The dtype to store; None: that of the first samples.
             mode: Mode of the returned handle. None: reading needs no write permission, only the first mutation does.
                 "r": mutations raise. "c": mutations raise, and arrays are returned as writable copies.
@@ -202,7 +208,7 @@ class RaggedMmap(RaggedHandle):
             NotADatasetError: if the path is a file, or a directory with files that do not belong to a dataset.
             TypeError: if a sample has the wrong type; the batches before it stay.
         """
-        options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
+        options = build.Options(batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout)
         configuration = {"wrapper_fn": wrapper_fn, "copy_before_wrapper_fn": copy_before_wrapper_fn}
         source: sources.Source[Any] = sources.Iterated(sample_generator, total)
         return cls._build(out_dir, source, mode, options, one_column(_column(dtype, out_dir)), configuration)
@@ -216,6 +222,7 @@ class RaggedMmap(RaggedHandle):
         n_jobs: int | None = None,
         verbose: bool = False,
         *,
+        batch_bytes: int = BATCH_BYTES,
         dtype: DTypeLike | None = None,
         mode: Mode | None = None,
         wrapper_fn: Wrapper | None = None,
@@ -240,6 +247,7 @@ class RaggedMmap(RaggedHandle):
                 worthwhile, a chunk of samples at a time; each chunk is one commit. After an error, all samples before
                 it are committed.
             verbose: Whether to show a progress bar.
+            batch_bytes: Bytes with which a batch ends earlier, so that large samples do not fill the memory.
             dtype: The dtype to store; None: that of the first samples.
             mode: Mode of the returned handle. None: reading needs no write permission, only the first mutation does.
                 "r": mutations raise. "c": mutations raise, and arrays are returned as writable copies.
@@ -261,7 +269,7 @@ class RaggedMmap(RaggedHandle):
             TypeError: if the source cannot be pickled for workers, or a sample has the wrong type.
             WorkerError: if a worker process dies, or its source raises an exception that cannot be pickled.
         """
-        options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
+        options = build.Options(batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout)
         configuration = {"wrapper_fn": wrapper_fn, "copy_before_wrapper_fn": copy_before_wrapper_fn}
         source: Any = paced.indexed(indexable, n_jobs, options)
         return cls._build(out_dir, source, mode, options, one_column(_column(dtype, out_dir)), configuration)

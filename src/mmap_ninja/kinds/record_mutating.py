@@ -22,6 +22,9 @@ class MutableRecords(RecordsHandle):
     def extend(self, samples: Iterable[Sample] | Mapping[str, Any], verbose: bool = False) -> None:
         """Add samples at the end, all or none of them, in one commit.
 
+        All samples are in memory at once, and so are their bytes as they are stored: about twice their size.
+        `from_generator` with `if_exists="append"` commits batch by batch instead.
+
         Args:
             samples: Any iterable of samples; or a dict of columns, each a sequence, as for `from_columns`.
             verbose: Whether to show a progress bar.

@@ -8,6 +8,7 @@ from mmap_ninja.builds import build, paced, sources
 from mmap_ninja.builds.build import IfExists
 from mmap_ninja.columns import specs
 from mmap_ninja.columns.batch import Table
+from mmap_ninja.columns.limits import BATCH_BYTES
 from mmap_ninja.columns.specs import Spec, Specs  # noqa: F401 - get_type_hints needs Spec to resolve Specs
 from mmap_ninja.engine import files
 from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT, Durability
@@ -119,6 +120,7 @@ class RecordsMmap(MutableRecords):
         batch_size: int = 1024,
         verbose: bool = False,
         *,
+        batch_bytes: int = BATCH_BYTES,
         columns: Specs | None = None,
         mode: Mode | None = None,
         if_exists: IfExists = "replace",
@@ -141,6 +143,7 @@ class RecordsMmap(MutableRecords):
             sample_generator: Any iterable of samples.
             batch_size: Samples per commit, at most.
             verbose: Whether to show a progress bar.
+            batch_bytes: Bytes with which a batch ends earlier, so that large samples do not fill the memory.
             columns: The type of each column, by its name; a nested dict for nested columns. None: the samples define
                 them.
             mode: Mode of the returned handle. None: reading needs no write permission, only the first mutation does.
@@ -161,7 +164,7 @@ class RecordsMmap(MutableRecords):
             NotADatasetError: if the path is a file, or a directory with files that do not belong to a dataset.
             TypeError: if a sample has the wrong type; the batches before it stay.
         """
-        options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
+        options = build.Options(batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout)
         source: sources.Source[Any] = sources.Iterated(sample_generator, total)
         return cls._build(out_dir, source, mode, options, specs.columns_of(columns or {}))
 
@@ -174,6 +177,7 @@ class RecordsMmap(MutableRecords):
         n_jobs: int | None = None,
         verbose: bool = False,
         *,
+        batch_bytes: int = BATCH_BYTES,
         columns: Specs | None = None,
         mode: Mode | None = None,
         if_exists: IfExists = "replace",
@@ -200,6 +204,7 @@ class RecordsMmap(MutableRecords):
                 worthwhile, a chunk of samples at a time; each chunk is one commit. After an error, all samples before
                 it are committed.
             verbose: Whether to show a progress bar.
+            batch_bytes: Bytes with which a batch ends earlier, so that large samples do not fill the memory.
             columns: The type of each column, by its name; a nested dict for nested columns. None: the samples define
                 them.
             mode: Mode of the returned handle. None: reading needs no write permission, only the first mutation does.
@@ -219,7 +224,7 @@ class RecordsMmap(MutableRecords):
             TypeError: if the source cannot be pickled for workers, or a sample has the wrong type.
             WorkerError: if a worker process dies, or its source raises an exception that cannot be pickled.
         """
-        options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
+        options = build.Options(batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout)
         source: Any = paced.indexed(indexable, n_jobs, options)
         return cls._build(out_dir, source, mode, options, specs.columns_of(columns or {}))
 
@@ -231,6 +236,7 @@ class RecordsMmap(MutableRecords):
         batch_size: int = 1024,
         verbose: bool = False,
         *,
+        batch_bytes: int = BATCH_BYTES,
         columns: Specs | None = None,
         mode: Mode | None = None,
         if_exists: IfExists = "replace",
@@ -246,6 +252,7 @@ class RecordsMmap(MutableRecords):
                 makes an `Array` or `Scalar` column.
             batch_size: Samples per commit, at most.
             verbose: Whether to show a progress bar.
+            batch_bytes: Bytes with which a batch ends earlier, so that large samples do not fill the memory.
             columns: The type of each column, by its name; a nested dict for nested columns. None: the samples define
                 them.
             mode: Mode of the returned handle. None: reading needs no write permission, only the first mutation does.
@@ -263,7 +270,7 @@ class RecordsMmap(MutableRecords):
         Raises:
             ValueError: if the columns differ in length.
         """
-        options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
+        options = build.Options(batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout)
         table = Table.of(values, str(out_dir))
         return cls._build(out_dir, sources.Tabled(table), mode, options, specs.columns_of(columns or {}))
 
@@ -275,6 +282,7 @@ class RecordsMmap(MutableRecords):
         batch_size: int = 1024,
         verbose: bool = False,
         *,
+        batch_bytes: int = BATCH_BYTES,
         columns: Specs | None = None,
         mode: Mode | None = None,
         if_exists: IfExists = "replace",
@@ -293,6 +301,7 @@ class RecordsMmap(MutableRecords):
             data: A table with one column, or an array of values; for records, a table with the columns of the records.
             batch_size: Samples per commit, at most.
             verbose: Whether to show a progress bar.
+            batch_bytes: Bytes with which a batch ends earlier, so that large samples do not fill the memory.
             columns: The type of each column, by its name; a nested dict for nested columns. None: the samples define
                 them.
             mode: Mode of the returned handle. None: reading needs no write permission, only the first mutation does.
@@ -312,7 +321,7 @@ class RecordsMmap(MutableRecords):
             TypeError: if `data` is not a table, or this kind cannot hold its values.
             ValueError: if its data is not valid.
         """
-        options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
+        options = build.Options(batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout)
         source: Any = ingest.Batches(data, str(out_dir), named=True)
         is_new = if_exists in ("replace", "error") or is_vacant(files.absolute(out_dir))
         made = specs.columns_of(columns or (source.specs() if is_new else {}))

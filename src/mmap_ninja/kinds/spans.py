@@ -12,6 +12,7 @@ from mmap_ninja._kernel import column_of
 from mmap_ninja.builds import build, paced, sources
 from mmap_ninja.builds.build import IfExists
 from mmap_ninja.columns import codec
+from mmap_ninja.columns.limits import BATCH_BYTES
 from mmap_ninja.columns.types import DICTIONARY_SIZES, LEVELS, Binary, Text, Zstd
 from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT, Durability
 from mmap_ninja.format.meta import first_columns, one_column
@@ -47,6 +48,7 @@ class SpansHandle(DatasetHandle[T]):
         batch_size: int = 1024,
         verbose: bool = False,
         *,
+        batch_bytes: int = BATCH_BYTES,
         mode: Mode | None = None,
         zstd_level: int | None = None,
         zstd_train_dictionary_size: int | None = None,
@@ -68,6 +70,7 @@ class SpansHandle(DatasetHandle[T]):
             sample_generator: Any iterable of samples.
             batch_size: Samples per commit, at most.
             verbose: Whether to show a progress bar.
+            batch_bytes: Bytes with which a batch ends earlier, so that large samples do not fill the memory.
             mode: Mode of the returned handle. None: reading needs no write permission, only the first mutation does.
                 "r": mutations raise. "c": mutations raise, and arrays are returned as writable copies.
             zstd_level: Compression level: 1 to 22, usually 3; negative levels are faster. None: samples are not
@@ -92,7 +95,7 @@ class SpansHandle(DatasetHandle[T]):
             ImportError: if a level is given and libzstd is missing: `pip install "mmap_ninja[zstd]"`.
             ValueError: if the first batch is too small for a dictionary, or the dataset has another codec.
         """
-        options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
+        options = build.Options(batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout)
         column = cls._column(zstd_level, zstd_train_dictionary_size)
         return cls._build(out_dir, sources.Iterated(sample_generator, total), mode, options, one_column(column))
 
@@ -105,6 +108,7 @@ class SpansHandle(DatasetHandle[T]):
         n_jobs: int | None = None,
         verbose: bool = False,
         *,
+        batch_bytes: int = BATCH_BYTES,
         mode: Mode | None = None,
         zstd_level: int | None = None,
         zstd_train_dictionary_size: int | None = None,
@@ -130,6 +134,7 @@ class SpansHandle(DatasetHandle[T]):
                 worthwhile, a chunk of samples at a time; each chunk is one commit. After an error, all samples before
                 it are committed.
             verbose: Whether to show a progress bar.
+            batch_bytes: Bytes with which a batch ends earlier, so that large samples do not fill the memory.
             mode: Mode of the returned handle. None: reading needs no write permission, only the first mutation does.
                 "r": mutations raise. "c": mutations raise, and arrays are returned as writable copies.
             zstd_level: Compression level: 1 to 22, usually 3; negative levels are faster. None: samples are not
@@ -153,7 +158,7 @@ class SpansHandle(DatasetHandle[T]):
             ValueError: if the first batch is too small for a dictionary, or the dataset has another codec.
             WorkerError: if a worker process dies, or its source raises an exception that cannot be pickled.
         """
-        options = build.Options(batch_size, verbose, if_exists, metadata, durability, lock_timeout)
+        options = build.Options(batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout)
         column = cls._column(zstd_level, zstd_train_dictionary_size)
         return cls._build(out_dir, paced.indexed(indexable, n_jobs, options), mode, options, one_column(column))
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 from mmap_ninja.builds.build import IfExists
+from mmap_ninja.columns.limits import BATCH_BYTES
 from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT, Durability
 from mmap_ninja.exported import exported
 from mmap_ninja.kinds.options import Mode, PathLike
@@ -56,6 +57,7 @@ class StringsMmap(SpansHandle[str]):
         zstd_level: int | None = None,
         zstd_train_dictionary_size: int | None = None,
         *,
+        batch_bytes: int = BATCH_BYTES,
         if_exists: IfExists = "replace",
         metadata: dict[str, Any] | None = None,
         durability: Durability | None = None,
@@ -77,6 +79,7 @@ class StringsMmap(SpansHandle[str]):
                 compressed, or, if a build is resumed or appended to, as those before them.
             zstd_train_dictionary_size: Maximum size in bytes of a dictionary that is trained on the first batch,
                 usually 112640. It makes samples of up to a few kB smaller and faster to read.
+            batch_bytes: Bytes with which a batch ends earlier, so that large samples do not fill the memory.
             if_exists: What to do if there is a dataset already. "replace": build a new one beside it, then switch;
                 samples that others append to the old one meanwhile are lost. "error": raise. "append": add to it.
                 "resume": continue an interrupted build: pass all samples again, from the first one; a finished dataset
@@ -98,6 +101,7 @@ class StringsMmap(SpansHandle[str]):
         return cls.from_generator(
             out_dir,
             strings,
+            batch_bytes=batch_bytes,
             verbose=verbose,
             mode=mode,
             zstd_level=zstd_level,

@@ -81,7 +81,7 @@ def merge(
             )
     metadata = datasets[0].meta.metadata if metadata is None else metadata
     check_metadata(metadata)
-    options = build.Options(1, verbose, if_exists, metadata, None, lock_timeout)
+    options = build.Options(1, 1, verbose, if_exists, metadata, None, lock_timeout)
     full = [dataset.seen for dataset in datasets if dataset.seen.num_samples]
     rows = [CopiedRows(seen.generation, seen.extents, seen.edits.runs(seen.rows)) for seen in full]
     with files.Scope() as scope, build.begin_hidden(out, datasets[0].meta.kind, columns, options, scope) as started:

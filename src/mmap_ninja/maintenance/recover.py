@@ -90,7 +90,7 @@ def recover(
         kept = _Kept(found, keep)
         out = files.absolute(out_dir)
         meta, timeout = found.generation.meta, lock_timeout
-        options = build.Options(1, verbose, "error", meta.metadata, None, timeout)
+        options = build.Options(1, 1, verbose, "error", meta.metadata, None, timeout)
         with files.Scope() as scope, build.begin_hidden(out, meta.kind, kept.columns, options, scope) as started:
             with copying.shown(kept.contents(), kept.sources, verbose=verbose) as contents:
                 started.fill(contents, kept.samples)
