@@ -122,7 +122,7 @@ def test_resume_build_continues_after_the_finished_batches(tmp_path: Path) -> No
     lines = output_of(run_example("resume_build.py", cwd=tmp_path)).splitlines()
 
     assert lines == [
-        "stopped: connection lost",
+        "stopped: connection lost (index 7000 of the source)",
         f"{6 * 1024} reviews are there, complete: False",
         "10000 reviews are there, complete: True",
         "the last one: review 9999",

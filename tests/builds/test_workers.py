@@ -254,7 +254,7 @@ def test_worker_sees_path_folder_and_few_threads(tmp_path, eager, monkeypatch):
 def test_error_of_a_worker_is_raised_here_and_keeps_the_samples_before(tmp_path, eager, error):
     sample = failing(23, raising(error))
 
-    with pytest.raises(type(error), match="mine") as raised:
+    with pytest.raises(type(error), match="mine \\(index 23 of the source\\)") as raised:
         StringsMmap.from_indexable(tmp_path / "ds", make_indexable(sample, 50), batch_size=10, n_jobs=2)
 
     (note,) = raised.value.__notes__
@@ -349,7 +349,7 @@ def test_sample_of_another_type_keeps_the_samples_before(tmp_path, eager):
     with pytest.raises(TypeError, match="sample 24: expected str, got int") as raised:
         StringsMmap.from_indexable(tmp_path / "ds", sample, 10, n_jobs=2, if_exists="append")
 
-    assert raised.value.__notes__[0].startswith("index 23 of the source")
+    assert str(raised.value).endswith("(index 23 of the source)")
     assert list(StringsMmap(tmp_path / "ds")) == ["older", *texts(23)]
 
 
@@ -362,7 +362,7 @@ def test_error_before_workers_are_started_is_the_same(tmp_path):
     for n_jobs, kept in ((2, 3), (None, 2)):
         with pytest.raises(KeyError, match="mine") as raised:
             StringsMmap.from_indexable(tmp_path / f"ds {n_jobs}", sample, 2, n_jobs=n_jobs)
-        assert raised.value.__notes__ == ["index 3 of the source"]
+        assert str(raised.value) == "'mine' (index 3 of the source)"
         assert stored(tmp_path / f"ds {n_jobs}") == texts(kept)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, TypeVar, get_args
 
 from mmap_ninja import _kernel, progress
+from mmap_ninja.builds.located import locate
 from mmap_ninja.columns.batch import Batch, Parts, size_of
 from mmap_ninja.columns.limits import Limits
 from mmap_ninja.columns.types import Binary, Column, ColumnType, Json, Text, Zstd
@@ -285,10 +286,15 @@ def run(
     options: Options,
 ) -> None:
     """Commit batch after batch, then finish; an error in the source leaves the finished batches committed."""
-    path = str(build.dataset.path)
+    path, before = str(build.dataset.path), build.rows - build.skip
 
     def encoded(batch: Batch[T], first: int, columns: Columns) -> tuple[Columns, Parts]:
-        fitting, parts = encode(batch, path, first, columns)
+        try:
+            fitting, parts = encode(batch, path, first, columns)
+        except Exception as error:
+            if before:
+                locate(error, f"sample {before} of the dataset is index 0 of the source")
+            raise
         build.limits.note(len(batch), size_of(parts))
         return fitting, parts
 

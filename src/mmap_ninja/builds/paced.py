@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from mmap_ninja.builds.build import Build, EncodeBatch, Options, progress_bar
+from mmap_ninja.builds.located import locate
 from mmap_ninja.builds.made import Made
 from mmap_ninja.builds.sources import Indexable, Indexed
 from mmap_ninja.columns.batch import Parts, size_of
@@ -152,7 +153,7 @@ class _Run(Generic[T]):
         columns, made = self._maker.make(self._source, self._position, stop)
         seconds = time.perf_counter() - began
         if made.error is not None:
-            made.error.add_note(f"index {self._position + made.rows} of the source")
+            locate(made.error, f"index {self._position + made.rows} of the source")
         self._store(columns, made.parts, made.rows, seconds, ended=made.ended, error=made.error)
 
     def _there(self, pool: "Pool") -> None:

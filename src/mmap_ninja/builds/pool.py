@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from mmap_ninja import _kernel
+from mmap_ninja.builds.located import is_told
 from mmap_ninja.builds.made import Make
 from mmap_ninja.builds.worker_main import Answer, Failure, dumps, receive, send
 from mmap_ninja.errors import WorkerError
@@ -391,6 +392,7 @@ def _revived(failure: Failure, task: _Task, rows: int) -> BaseException:
             error = pickle.loads(failure.pickled)  # noqa: S301 - from our own worker
     if not isinstance(error, BaseException):
         return _worker_error(f"index {index} of the source", failure)
+    is_told(error, f"index {index} of the source")
     error.add_note(f"index {index} of the source, in worker process {task.worker}:\n{failure.traceback}")
     return error
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmap_ninja import _kernel
+from mmap_ninja.builds.located import locate
 from mmap_ninja.columns.batch import Batch, Table
 from mmap_ninja.columns.limits import Limits
 from mmap_ninja.columns.nesting import fields_of, nested
@@ -49,11 +50,30 @@ class Iterated(Generic[T]):
 
     def batches(self, limits: Limits, count: int, last: object, path: Path) -> Iterator[list[T]]:
         """The samples from position `count` on, in batches within the limits."""
-        skipped = collections.deque(enumerate(itertools.islice(self._samples, count), 1), maxlen=1)
+        numbers = itertools.count(1)
+        try:
+            skipped = collections.deque(zip(itertools.islice(self._samples, count), numbers, strict=False), maxlen=1)
+        except BaseException as error:
+            locate(error, f"index {next(numbers) - 1} of the source")
+            raise
         if count:
-            number, sample = skipped[0] if skipped else (0, None)
+            sample, number = skipped[0] if skipped else (None, 0)
             check_resumed(number, sample, count, last, path)
-        return limits.gathered(self._samples)
+        return self._batches(limits, count)
+
+    def _batches(self, limits: Limits, count: int) -> Iterator[list[T]]:
+        while True:
+            batch: list[T] = []
+            try:
+                limits.fill(batch, self._samples)
+            except BaseException as error:
+                locate(error, f"index {count + len(batch)} of the source")
+                raise
+            if not batch:
+                return
+            count += len(batch)
+            yield batch
+            del batch  # before the next one is read
 
 
 class Sliced:
@@ -176,7 +196,7 @@ class Indexed(Generic[T]):
             except BaseException as error:
                 if self.total is None and isinstance(error, IndexError):
                     return
-                error.add_note(f"index {index} of the source")
+                locate(error, f"index {index} of the source")
                 raise
             yield sample
 

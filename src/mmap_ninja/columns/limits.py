@@ -1,7 +1,6 @@
 """How large a batch may be: in samples, and in bytes."""
 
 from collections.abc import Iterator
-from functools import partial
 from typing import Final, Protocol, Self, TypeVar
 
 from mmap_ninja import _kernel
@@ -38,15 +37,19 @@ class Limits:
         """Note how large samples were when they were encoded, or are likely to be."""
         self._typical = max(1, size_bytes // samples)
 
-    def gathered(self, samples: Iterator[T]) -> Iterator[list[T]]:
-        """Batches of samples, each of which ends with the sample that reaches a limit."""
-        # No loop with `yield`, whose variable would keep each batch in memory while the next one is read.
-        return iter(partial(self._gather, samples), [])
-
-    def _gather(self, samples: Iterator[T]) -> list[T]:
-        batch: list[T] = []
+    def fill(self, batch: list[T], samples: Iterator[T]) -> None:
+        """Move samples to an empty list, up to the one that reaches a limit."""
         _kernel.fill(batch, samples, self._samples, self._size_bytes, self._typical)
-        return batch
+
+    def gathered(self, samples: Iterator[T]) -> Iterator[list[T]]:
+        """All samples, batch by batch."""
+        while True:
+            batch: list[T] = []
+            self.fill(batch, samples)
+            if not batch:
+                return
+            yield batch
+            del batch  # before the next one is read
 
     def sliced(self, whole: S, first: int = 0, *, tells_size: bool = True) -> Iterator[S]:
         """The samples from position `first` on, batch by batch; `tells_size`: whether slices show how large they are.

@@ -105,8 +105,8 @@ class DatasetHandle(MutatingHandle[T]):
     ) -> Self:
         """Store the samples of an iterable, batch by batch, and open the dataset.
 
-        An error in the iterable propagates. The batches before it stay committed, and `if_exists="resume"` continues
-        after them.
+        An error in the iterable propagates and names the index of the sample. The batches before it stay committed, and
+        `if_exists="resume"` continues after them.
 
         Args:
             out_dir: The dataset's directory; missing parents are created.
@@ -154,8 +154,8 @@ class DatasetHandle(MutatingHandle[T]):
     ) -> Self:
         """Store the samples `indexable[0], indexable[1], ...`, and open the dataset.
 
-        Without `len`, the first IndexError ends it. All other errors propagate, with a note that names the index; what
-        is committed stays. An interrupted build resumes at the first missing sample.
+        Without `len`, the first IndexError ends it. All other errors propagate and name the index; what is
+        committed stays. An interrupted build resumes at the first missing sample.
 
         Args:
             out_dir: The dataset's directory; missing parents are created.

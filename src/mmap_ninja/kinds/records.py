@@ -131,8 +131,8 @@ class RecordsMmap(MutableRecords):
     ) -> Self:
         """Store the samples of an iterable, batch by batch, and open the dataset.
 
-        An error in the iterable propagates. The batches before it stay committed, and `if_exists="resume"` continues
-        after them.
+        An error in the iterable propagates and names the index of the sample. The batches before it stay committed, and
+        `if_exists="resume"` continues after them.
 
         Without `columns`, the first sample defines them: a str makes a `Text` column, bytes `Bytes`, a number `Scalar`,
         an array or a list of numbers `Ragged`, a dict nested columns, any other list `Json`; if it is an empty list,
@@ -187,8 +187,8 @@ class RecordsMmap(MutableRecords):
     ) -> Self:
         """Store the samples `indexable[0], indexable[1], ...`, and open the dataset.
 
-        Without `len`, the first IndexError ends it. All other errors propagate, with a note that names the index; what
-        is committed stays. An interrupted build resumes at the first missing sample.
+        Without `len`, the first IndexError ends it. All other errors propagate and name the index; what is
+        committed stays. An interrupted build resumes at the first missing sample.
 
         Without `columns`, the first sample defines them: a str makes a `Text` column, bytes `Bytes`, a number `Scalar`,
         an array or a list of numbers `Ragged`, a dict nested columns, any other list `Json`; if it is an empty list,

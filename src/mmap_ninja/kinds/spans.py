@@ -60,8 +60,8 @@ class SpansHandle(DatasetHandle[T]):
     ) -> Self:
         """Store the samples of an iterable, batch by batch, and open the dataset.
 
-        An error in the iterable propagates. The batches before it stay committed, and `if_exists="resume"` continues
-        after them.
+        An error in the iterable propagates and names the index of the sample. The batches before it stay committed, and
+        `if_exists="resume"` continues after them.
 
         With a level, these samples and those appended later are compressed.
 
@@ -119,8 +119,8 @@ class SpansHandle(DatasetHandle[T]):
     ) -> Self:
         """Store the samples `indexable[0], indexable[1], ...`, and open the dataset.
 
-        Without `len`, the first IndexError ends it. All other errors propagate, with a note that names the index; what
-        is committed stays. An interrupted build resumes at the first missing sample.
+        Without `len`, the first IndexError ends it. All other errors propagate and name the index; what is
+        committed stays. An interrupted build resumes at the first missing sample.
 
         With a level, these samples and those appended later are compressed.
 
