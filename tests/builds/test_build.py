@@ -3,14 +3,18 @@
 import os
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
 import mmap_ninja as mn
 from mmap_ninja import (
+    ArrayMmap,
     BytesMmap,
     IncompleteDatasetWarning,
     LockTimeoutError,
     NotADatasetError,
+    RecordsMmap,
     StaleHandleError,
     StringsMmap,
 )
@@ -81,6 +85,63 @@ def test_resume_of_a_finished_dataset_reads_nothing(tmp_path):
     dataset = StringsMmap.from_generator(tmp_path / "ds", failing(NEW, AssertionError(), 0), if_exists="resume")
 
     assert list(dataset) == OLD
+
+
+def resumed_when_finished(path, source):
+    """What a build of a longer source does to a finished dataset of `OLD`."""
+    match source:
+        case "list":
+            return StringsMmap.from_strings(path, [*OLD, "more"], if_exists="resume")
+        case "iterator":
+            return StringsMmap.from_generator(path, iter([*OLD, "more"]), total=3, if_exists="resume")
+        case "indexable":
+            return StringsMmap.from_indexable(path, [*OLD, "more"], if_exists="resume")
+        case "workers":
+            return StringsMmap.from_indexable(path, [*OLD, "more"], n_jobs=2, if_exists="resume")
+        case "function":
+            return StringsMmap.from_indexable(path, [*OLD, "more"].__getitem__, if_exists="resume")
+        case "function that fails":
+            return StringsMmap.from_indexable(path, {0: OLD[0], 1: OLD[1]}.__getitem__, if_exists="resume")
+        case "table":
+            return StringsMmap.from_arrow(path, pa.table({"text": [*OLD, "more"]}), if_exists="resume")
+
+
+@pytest.mark.parametrize(
+    "source", ["list", "iterator", "indexable", "workers", "function", "function that fails", "table"]
+)
+def test_resume_of_a_finished_dataset_with_a_longer_source_warns(tmp_path, source):
+    """A bug once: the samples that the source had gained were neither stored nor missed."""
+    StringsMmap.from_strings(tmp_path / "ds", OLD)
+
+    with pytest.warns(
+        UserWarning, match="ds: the source has (at least )?3 samples, but the build ended with 2"
+    ) as warned:
+        dataset = resumed_when_finished(tmp_path / "ds", source)
+
+    assert list(dataset) == OLD
+    assert [warning.filename for warning in warned] == [__file__]
+
+
+def test_resume_of_a_finished_dataset_with_no_more_samples_does_not_warn(tmp_path):
+    columns = {"n": np.arange(5)}
+    RecordsMmap.from_columns(tmp_path / "columns", columns)
+    ArrayMmap.from_ndarray(tmp_path / "rows", np.arange(5))
+    StringsMmap.from_indexable(tmp_path / "texts", WithoutLength(IndexError()))
+
+    for count in (5, 3):
+        few = {"n": np.arange(count)}
+        assert len(RecordsMmap.from_columns(tmp_path / "columns", few, if_exists="resume")) == 5
+        assert len(ArrayMmap.from_ndarray(tmp_path / "rows", np.arange(count), if_exists="resume")) == 5
+        assert len(StringsMmap.from_strings(tmp_path / "texts", NEW[:count], if_exists="resume")) == 5
+    assert len(StringsMmap.from_indexable(tmp_path / "texts", WithoutLength(IndexError()), if_exists="resume")) == 5
+    assert len(RecordsMmap.create(tmp_path / "columns", {"n": mn.Scalar("i8")}, if_exists="resume")) == 5
+
+
+def test_interrupt_while_a_source_is_asked_for_more_is_raised(tmp_path):
+    StringsMmap.from_strings(tmp_path / "ds", NEW[:5])
+
+    with pytest.raises(KeyboardInterrupt):
+        StringsMmap.from_indexable(tmp_path / "ds", WithoutLength(KeyboardInterrupt()), if_exists="resume")
 
 
 def test_resume_with_another_source_is_refused(tmp_path):

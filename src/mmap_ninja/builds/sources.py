@@ -216,6 +216,19 @@ class Indexed(Generic[T]):
         return Reading(samples, ended=start + len(samples) == self.total, error=None)
 
 
+def count_beyond(source: Source[Any], stored: int) -> str | None:
+    """How many samples a source has, if they are more than those stored; None if they are not, or nobody can tell.
+
+    Iterators are not read: they would have to make all stored samples again.
+    """
+    if source.total is not None or not isinstance(source, Indexed):
+        return str(source.total) if source.total is not None and source.total > stored else None
+    read = source.read(stored, stored + 1, 1)
+    if read.error is not None and not isinstance(read.error, Exception):
+        raise read.error
+    return None if read.ended else f"at least {stored + 1}"
+
+
 def _length(samples: object) -> int | None:
     try:
         return len(samples) if isinstance(samples, Sized) else None

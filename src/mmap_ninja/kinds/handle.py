@@ -1,5 +1,7 @@
 """What all kinds share: a handle is the list of a dataset's samples, and a client of the engine."""
 
+import inspect
+import warnings
 from collections.abc import Callable, Iterable
 from typing import Any, Self, TypeVar
 
@@ -214,9 +216,28 @@ class DatasetHandle(MutatingHandle[T]):
                         build.run(started, batches, cls._encode, source.total, options)
         durability = options.durability or "process"
         opened: Callable[..., Self] = cls  # as users call it, since derived classes may have their own constructor
-        return opened(
+        dataset = opened(
             out_dir, mode=mode, durability=durability, lock_timeout=options.lock_timeout, **configuration or {}
         )
+        if started is None and options.if_exists == "resume":
+            _warn_if_longer(source.source if isinstance(source, Chunked) else source, dataset)
+        return dataset
+
+
+def _warn_if_longer(source: sources.Source[Any], dataset: DatasetHandle[Any]) -> None:
+    """Warn if a build that was to be resumed had ended, but its source has more samples by now."""
+    stored = len(dataset)
+    count = sources.count_beyond(source, stored)
+    if count is None:
+        return
+    level, frame = 1, inspect.currentframe()
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("mmap_ninja."):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(
+        f"{dataset.path}: the source has {count} samples, but the build ended with {stored}; nothing was added: pass "
+        "if_exists='append' and the missing samples, or 'replace' and all",
+        stacklevel=level,
+    )
 
 
 def handle_over(
