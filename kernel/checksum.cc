@@ -39,6 +39,16 @@ constexpr uint64_t kPrime5 = 0x27D4EB2F165667C5;
 
 uint64_t round(uint64_t lane, uint64_t input) { return std::rotl(lane + input * kPrime2, 31) * kPrime1; }
 
+uint64_t with_word(uint64_t hash, uint64_t word) {
+  return std::rotl(hash ^ round(0, word), 27) * kPrime1 + kPrime4;
+}
+
+uint64_t avalanche(uint64_t hash) {
+  hash = (hash ^ (hash >> 33)) * kPrime2;
+  hash = (hash ^ (hash >> 29)) * kPrime3;
+  return hash ^ (hash >> 32);
+}
+
 void consume_stripe(uint64_t (&lanes)[4], const uint8_t* p) {
   for (size_t i = 0; i < 4; ++i) lanes[i] = round(lanes[i], load<uint64_t>(p + 8 * i));
 }
@@ -94,7 +104,7 @@ uint64_t Xxh64::digest() const {
   const uint8_t* p = pending_;
   size_t left = size_ % kStripe;
   for (; left >= 8; left -= 8, p += 8) {
-    hash = std::rotl(hash ^ round(0, load<uint64_t>(p)), 27) * kPrime1 + kPrime4;
+    hash = with_word(hash, load<uint64_t>(p));
   }
   if (left >= 4) {
     hash = std::rotl(hash ^ load<uint32_t>(p) * kPrime1, 23) * kPrime2 + kPrime3;
@@ -103,9 +113,11 @@ uint64_t Xxh64::digest() const {
   }
   for (; left > 0; --left, ++p) hash = std::rotl(hash ^ *p * kPrime5, 11) * kPrime1;
 
-  hash = (hash ^ (hash >> 33)) * kPrime2;
-  hash = (hash ^ (hash >> 29)) * kPrime3;
-  return hash ^ (hash >> 32);
+  return avalanche(hash);
+}
+
+uint64_t xxh64(uint64_t word, uint64_t seed) {
+  return avalanche(with_word(seed + kPrime5 + sizeof word, word));
 }
 
 uint64_t xxh64(const void* data, size_t size, uint64_t seed) {

@@ -26,5 +26,7 @@ struct Xxh64 {
 };
 
 uint64_t xxh64(const void* data, size_t size, uint64_t seed);
+// The digest of the 8 bytes of a little-endian word.
+uint64_t xxh64(uint64_t word, uint64_t seed);
 
 }  // namespace mmap_ninja

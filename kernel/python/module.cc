@@ -1,10 +1,7 @@
 // The Python module of the kernel.
 
 #define MMAP_NINJA_IMPORTS_NUMPY
-#include "checksum.h"
 #include "python.h"
-
-using namespace nanobind::literals;
 
 NB_MODULE(_kernel, m) {
   using namespace mmap_ninja;
@@ -23,15 +20,5 @@ NB_MODULE(_kernel, m) {
   define_measures(m);
   define_encoding(m);
   define_zstd(m);
-  m.def("crc32c", [](nb::handle data) {
-    Buffer buffer(data);
-    return crc32c(buffer.data(), buffer.size());
-  });
-  m.def(
-      "xxh64",
-      [](nb::handle data, uint64_t seed) {
-        Buffer buffer(data);
-        return xxh64(buffer.data(), buffer.size(), seed);
-      },
-      "data"_a, "seed"_a = 0);
+  define_hashes(m);
 }

@@ -147,6 +147,7 @@ void define_io(nb::module_& m);
 void define_files(nb::module_& m);
 void define_log(nb::module_& m);
 void define_edits(nb::module_& m);
+void define_hashes(nb::module_& m);
 void define_indices(nb::module_& m);
 void define_columns(nb::module_& m);
 void define_iterator(nb::module_& m);

@@ -97,6 +97,12 @@ void test_xxh64_split_anywhere_gives_same_digest() {
   }
 }
 
+void test_xxh64_of_a_word_is_that_of_its_bytes() {
+  for (uint64_t word : {uint64_t{0}, uint64_t{1}, uint64_t{0x0123456789ABCDEF}, ~uint64_t{0}})
+    for (uint64_t seed : {uint64_t{0}, uint64_t{1}, ~uint64_t{0}})
+      CHECK(xxh64(word, seed) == xxh64(&word, sizeof word, seed));
+}
+
 void test_both_ignore_alignment() {
   const std::vector<uint8_t> bytes = pattern(1000);
   std::vector<uint8_t> shifted(1008);
@@ -114,5 +120,6 @@ int main() {
   test_xxh64_matches_short_examples();
   test_both_match_other_implementations();
   test_xxh64_split_anywhere_gives_same_digest();
+  test_xxh64_of_a_word_is_that_of_its_bytes();
   test_both_ignore_alignment();
 }

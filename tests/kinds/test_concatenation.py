@@ -1,4 +1,4 @@
-"""Concatenated datasets, and splits of one."""
+"""Concatenated datasets."""
 
 import pickle
 
@@ -118,53 +118,3 @@ def test_incompatible_parts_are_refused(tmp_path, texts):
         mn.concat([one, other])
     with pytest.raises(TypeError, match="concat: expected datasets, got str; open it with mmap_ninja.open first"):
         mn.concat(["a"])
-
-
-# ---- split
-
-
-@pytest.mark.parametrize("count", [0, 1, 10, 1000])
-@pytest.mark.parametrize("fractions", [[0.8, 0.1, 0.1], [1.0], [0.5, 0.5], [1 / 3] * 3, [0.2, 0, 0.3]])
-@pytest.mark.parametrize("seed", [None, 7])
-def test_split_parts_have_their_share_and_no_sample_twice(tmp_path, count, fractions, seed):
-    numbers = ArrayMmap.from_ndarray(tmp_path / "ds", np.arange(count))
-
-    parts = [part[:].tolist() for part in numbers.split(fractions, seed)]
-
-    assert [abs(len(part) - share * count) <= 1 for part, share in zip(parts, fractions, strict=True)]
-    assert sum(map(len, parts)) == round(sum(fractions) * count)
-    together = [number for part in parts for number in part]
-    assert len(set(together)) == len(together)
-    assert all(part == sorted(part) for part in parts)
-    if seed is None:
-        assert together == list(range(len(together)))
-
-
-def test_split_by_a_seed_stays_the_same_for_ever(tmp_path):
-    numbers = ArrayMmap.from_ndarray(tmp_path / "ds", np.arange(20))
-
-    train, validation = numbers.split([0.75, 0.25], seed=0)
-
-    assert validation[:].tolist() == [0, 3, 11, 12, 15]
-    assert train[:].tolist() == [k for k in range(20) if k not in (0, 3, 11, 12, 15)]
-    assert pickle.loads(pickle.dumps(validation))[:].tolist() == [0, 3, 11, 12, 15]
-
-
-def test_split_of_concat_and_of_records(tmp_path, texts):
-    both, expected = texts
-    records = RecordsMmap.from_columns(tmp_path / "ds", {"n": np.arange(10)})
-
-    parts = both.split([0.5, 0.5], seed=1)
-    train, validation = records.split([0.9, 0.1])
-
-    assert sorted(parts[0][:] + parts[1][:]) == sorted(expected)
-    assert train["n"][:].tolist() == list(range(9))
-    assert list(validation) == [{"n": 9}]
-
-
-@pytest.mark.parametrize("fractions", [[], [-0.1, 0.5], [0.6, 0.6], [float("nan")], [[0.5]]])
-def test_invalid_fractions_are_refused(tmp_path, fractions):
-    texts = StringsMmap.from_strings(tmp_path / "ds", ["a"])
-
-    with pytest.raises(ValueError, match="fractions .*: expected numbers of at least 0 that add up to at most 1"):
-        texts.split(fractions)

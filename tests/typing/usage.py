@@ -26,7 +26,7 @@ def strings() -> None:
     assert_type(texts.take_jagged([0, 1]), tuple[npt.NDArray[np.uint8], Offsets])
     assert_type(list(reversed(texts)), list[str])
     assert_type(texts.select(slice(3, None)), mn.StringsMmap)
-    assert_type(texts.split([0.9, 0.1], seed=0), list[mn.StringsMmap])
+    assert_type(texts.split([0.9, 0.1], seed=0, exact=True), list[mn.StringsMmap])
     assert_type(texts.commit_id, str | None)
     assert_type(mn.BytesMmap("bytes", mode="r")[0], bytes)
     with mn.StringsMmap("texts") as opened:
@@ -63,6 +63,7 @@ def records() -> None:
     assert_type(train[["label"]], mn.RecordsMmap)
     assert_type(train.take([0]), Record)
     assert_type(train.columns, list[str])
+    assert_type(train.split([0.9, 0.1], seed=0, by="label"), list[mn.RecordsMmap])
     labels: mn.ArrayMmap = train["label"]
     assert_type(labels[:], AnyArray)
     mn.RecordsMmap.create("val", columns={"text": mn.Text(codec="zstd"), "score": mn.Scalar(np.float32, nullable=True)})
@@ -75,6 +76,7 @@ def together() -> None:
     texts = mn.StringsMmap("texts")
     both = mn.concat([texts, texts.select([0])])
     assert_type(both, mn.Concat)
+    assert_type(both.split([0.9, 0.1], seed=0), list[mn.Concat])
     lengths: list[int] = list(Wrapped(both, len))
     assert len(lengths) == len(both)
     mn.merge(["a", "b"], "out")

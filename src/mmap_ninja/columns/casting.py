@@ -90,7 +90,7 @@ def convert(sample: Any, number: int, dtype: DType, path: str, *, declared: bool
     elif np.can_cast(array.dtype, dtype, "safe") and not rounds:
         return array.astype(dtype)
     loses_imaginary = array.dtype.kind == "c" != dtype.kind
-    narrows = declared and _is_float(array.dtype) and _is_float(dtype)
+    narrows = declared and is_float(array.dtype) and is_float(dtype)
     exact = is_plain and array.dtype.kind in "biufc" and dtype.kind not in f"b{_OWN_KIND}" and not loses_imaginary
     if exact or narrows:
         with np.errstate(all="ignore"):
@@ -143,5 +143,6 @@ def _integers(sample: Any, array: AnyArray, dtype: DType) -> AnyArray:
         return np.full_like(array, np.nan)
 
 
-def _is_float(dtype: DType) -> bool:
+def is_float(dtype: DType) -> bool:
+    """Whether a dtype is one of floats, those of ml_dtypes among them."""
     return dtype.kind == "f" or (dtype.type.__module__.startswith("ml_dtypes") and "float" in dtype.name)

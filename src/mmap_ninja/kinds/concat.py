@@ -9,10 +9,11 @@ import numpy as np
 
 from mmap_ninja.columns.casting import is_masked_array
 from mmap_ninja.exported import exported
+from mmap_ninja.kinds import splits
 from mmap_ninja.kinds.handle import DatasetHandle
 from mmap_ninja.kinds.indices import is_index, resolved, several
-from mmap_ninja.kinds.sequence import Indices, parts_of
-from mmap_ninja.kinds.state import Positions, Selection
+from mmap_ninja.kinds.sequence import Indices
+from mmap_ninja.kinds.state import Positions
 
 
 @exported
@@ -32,7 +33,7 @@ class Concat(Sequence[Any]):
         ['bb', 'a']
     """
 
-    def __init__(self, parts: Sequence[DatasetHandle[Any]], chosen: Selection | None = None) -> None:
+    def __init__(self, parts: Sequence[DatasetHandle[Any]], chosen: range | Positions | None = None) -> None:
         self._parts = tuple(parts)
         self._ends = np.cumsum([len(part) for part in self._parts])
         self._chosen = (
@@ -58,7 +59,7 @@ class Concat(Sequence[Any]):
         return self._parts[part][at - self._start(part)]
 
     def __iter__(self) -> Iterator[Any]:
-        if isinstance(self._chosen, range) and self._chosen == range(int(self._ends[-1])):
+        if self._is_whole:
             return itertools.chain.from_iterable(self._parts)
         for part in self._parts:
             part._start_afresh()  # noqa: SLF001 - as the iterators of the parts do
@@ -97,20 +98,45 @@ class Concat(Sequence[Any]):
             return Concat(self._parts, self._chosen[indices])
         return Concat(self._parts, self._at(indices))
 
-    def split(self, fractions: Sequence[float], seed: int | None = None) -> list["Concat"]:
+    def split(
+        self, fractions: Sequence[float], seed: int | None = None, *, by: str | None = None, exact: bool = False
+    ) -> list["Concat"]:
         """Disjoint parts of the samples, as views: for training and validation, for example.
+
+        With a seed, chance decides for each sample by itself, so the parts only have about these sizes, but a sample
+        stays in its part when others are appended to any of the datasets. Each part keeps the order of the samples, so
+        that reading it in order is fast; shuffle when you read.
 
         Args:
             fractions: The size of each part as a fraction of all samples: numbers of at least 0 that add up to at most
                 1.
-            seed: None: each part is a run of consecutive samples. A number: the samples are chosen at random; the
-                choice depends only on this number and the count of samples, also in later versions. Each part keeps the
-                order of the samples, so that reading it in order is fast; shuffle when you read.
+            seed: None: each part is a run of consecutive samples. A number: it decides, with the position of a sample,
+                which part has it, also in later versions.
+            by: A column of texts, bytes or numbers whose value takes the place of the position: samples with the same
+                value are in the same part, and those that are left stay there when others are deleted.
+            exact: Whether the parts have exactly these sizes. With a seed, samples then move between them whenever the
+                number of samples changes.
 
         Raises:
-            ValueError: if a fraction is negative, or they add up to more than 1.
+            ValueError: if a fraction is negative, or they add up to more than 1; or if `by` is given without a seed, or
+                with `exact`.
+            KeyError: if there is no such column.
         """
-        return [self.select(part) for part in parts_of(len(self), fractions, seed)]
+        splits.check_by(by, seed, exact=exact)
+        if seed is None or exact:
+            return [self.select(part) for part in splits.exact(len(self), fractions, seed)]
+        if self._is_whole:  # then the parts pickle by their rules
+            of_each = [part.split(fractions, seed, by=by) for part in self._parts]
+            return [Concat(parts) for parts in zip(*of_each, strict=True)]
+        # In protected methods, since only the parts together have all hashes.
+        draws = [part._draws(fractions, seed, by) for part in self._parts]  # noqa: SLF001
+        hashes = [
+            some
+            for part, (draw, *_) in zip(self._parts, draws, strict=True)
+            for some in part._hashes(*part._moment(), draw)  # noqa: SLF001
+        ]
+        drawn = splits.drawn([np.concatenate(hashes)[np.asarray(self._chosen)]], draws[0])
+        return [self.select(at) for at in drawn]
 
     def __contains__(self, value: object) -> bool:
         return len(self._places(value)) > 0
@@ -146,6 +172,10 @@ class Concat(Sequence[Any]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Concat, (self._parts, self._chosen)
+
+    @property
+    def _is_whole(self) -> bool:
+        return isinstance(self._chosen, range) and self._chosen == range(int(self._ends[-1]))
 
     def _start(self, part: int) -> int:
         return int(self._ends[part - 1]) if part else 0

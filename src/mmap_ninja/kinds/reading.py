@@ -2,6 +2,7 @@
 
 import copy
 import operator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -12,11 +13,13 @@ from mmap_ninja.engine.directory import is_vacant
 from mmap_ninja.engine.generation import Identity
 from mmap_ninja.errors import StaleHandleError
 from mmap_ninja.exported import exported
+from mmap_ninja.kinds import splits
 from mmap_ninja.kinds.indices import resolved
 from mmap_ninja.kinds.options import HandleOptions
 from mmap_ninja.kinds.sequence import PREVIEW_SAMPLES, Indices, preview_html
 from mmap_ninja.kinds.showing import ShowingHandle, showing
-from mmap_ninja.kinds.state import Field, Selection, State, View
+from mmap_ninja.kinds.splits import Hashes
+from mmap_ninja.kinds.state import Draw, Drawn, Field, Positions, Selection, State, View, among
 from mmap_ninja.maintenance.verify import Level, Report, examine
 
 if TYPE_CHECKING:
@@ -55,9 +58,64 @@ class ReadingHandle(ShowingHandle[T]):
         else:
             at = resolved(indices, count)
             selected = column.selected(at)
-            selection = base.start + base.step * at if isinstance(base, range) else base[at]
+            selection = among(base, at)
         view = View(state.snapshot, selection, state.columns, state.asked)
         return showing(type(self), self.out_dir, self.path, options, selected, view)
+
+    def split(
+        self, fractions: Sequence[float], seed: int | None = None, *, by: str | None = None, exact: bool = False
+    ) -> list[Self]:
+        """Disjoint parts of the samples, as views: for training and validation, for example.
+
+        With a seed, chance decides for each sample by itself, so the parts only have about these sizes, but a sample
+        stays in its part when others are appended. Each part keeps the order of the samples, so that reading it in
+        order is fast; shuffle when you read.
+
+        Args:
+            fractions: The size of each part as a fraction of all samples: numbers of at least 0 that add up to at most
+                1.
+            seed: None: each part is a run of consecutive samples. A number: it decides, with the position of a sample,
+                which part has it, also in later versions.
+            by: A column of texts, bytes or numbers whose value takes the place of the position: samples with the same
+                value are in the same part, and those that are left stay there when others are deleted.
+            exact: Whether the parts have exactly these sizes. With a seed, samples then move between them whenever the
+                number of samples changes.
+
+        Raises:
+            ValueError: if a fraction is negative, or they add up to more than 1; or if `by` is given without a seed, or
+                with `exact`.
+            KeyError: if there is no such column.
+        """
+        if isinstance(self._state, Field):
+            parts = self._state.records.split(fractions, seed, by=by, exact=exact)
+            return [part[self._state.name] for part in parts]
+        splits.check_by(by, seed, exact=exact)
+        if seed is None or exact:
+            return [self.select(part) for part in splits.exact(len(self), fractions, seed)]
+        return self._drawn(self._draws(fractions, seed, by))
+
+    def _draws(self, fractions: Sequence[float], seed: int, by: str | None) -> list[Draw]:
+        """The parts of a split by a seed."""
+        if by is not None:
+            raise ValueError(f"{self.path}: by {by!r}: samples of this kind have no columns; leave it out")
+        return splits.draws(fractions, seed, by)
+
+    def _drawn(self, parts: Sequence[Draw]) -> list[Self]:
+        """Views of parts of one split by a seed."""
+        column, state = self._moment()
+        base, views = state.selection_of(len(column)), list[Self]()
+        for part, at in zip(parts, splits.drawn(self._hashes(column, state, parts[0]), parts), strict=True):
+            view = View(state.snapshot, Drawn(among(base, at), base, part), state.columns, state.asked)
+            views.append(showing(type(self), self.out_dir, self.path, self._options, column.selected(at), view))
+        return views
+
+    def _hashes(self, column: Column, state: State, part: Draw) -> Iterator[Hashes]:
+        """The hash of each sample, by which it belongs to a part or not."""
+        if part.by is None:
+            return splits.hashes_of_positions(len(column), part.seed)
+        place = [own.name for own in state.columns].index(part.by)
+        where, kind = f"{self.path}: column {part.by!r}", state.columns[place].type
+        return splits.hashes_of_values(column.field(place), kind, where, part.seed)
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -160,8 +218,11 @@ class ReadingHandle(ShowingHandle[T]):
             return operator.getitem, (state.records, state.name)
         shown = state.snapshot
         told = None if shown.look is None else shown.look.told()
-        selection = state.selection if isinstance(state, View) else None
-        return reopen, (type(self), str(self.path), self._options, shown.identity, told, selection)
+        selection: Any = state.selection if isinstance(state, View) else None
+        draws: tuple[tuple[Any, ...], ...] = ()
+        if isinstance(selection, Drawn):
+            selection, draws = selection.base, tuple(map(tuple, selection.parts))
+        return reopen, (type(self), str(self.path), self._options, shown.identity, told, selection, draws)
 
 
 @exported
@@ -171,7 +232,8 @@ def reopen(
     options: HandleOptions,
     identity: Identity | None,
     told: Told | None,
-    selection: Selection | None,
+    selection: range | Positions | None,
+    draws: tuple[tuple[int, int, int, str | None], ...],
 ) -> ReadingHandle[Any]:
     """A handle from its pickle, on exactly the snapshot that it showed."""
     if identity is None:
@@ -184,9 +246,11 @@ def reopen(
         dataset = cls._opened(Path(path), options, told)
         dataset.pin(identity)
         handle = cls._over(dataset, path, options)
-    if selection is None:
-        return handle
     if isinstance(selection, range):
         stop = selection.stop if selection.stop >= 0 else None
-        return handle.select(slice(selection.start, stop, selection.step) if len(selection) else slice(0))
-    return handle.select(selection)
+        handle = handle.select(slice(selection.start, stop, selection.step) if len(selection) else slice(0))
+    elif selection is not None:
+        handle = handle.select(selection)
+    for draw in draws:
+        (handle,) = handle._drawn([Draw(*draw)])  # noqa: SLF001 - as `split` does
+    return handle

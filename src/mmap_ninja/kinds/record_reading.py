@@ -1,7 +1,7 @@
 """Reading records by columns: handles for single columns, views of several, and their types."""
 
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, SupportsIndex, TypeVar, overload
 
@@ -14,6 +14,7 @@ from mmap_ninja.columns.specs import Spec
 from mmap_ninja.columns.types import Array, Binary, ColumnType, Json, Ragged, Text
 from mmap_ninja.engine.open_column import open_column
 from mmap_ninja.engine.seen import Seen
+from mmap_ninja.kinds import splits
 from mmap_ninja.kinds.arrays import ArrayMmap
 from mmap_ninja.kinds.bytes import BytesMmap
 from mmap_ninja.kinds.handle import DatasetHandle
@@ -23,7 +24,7 @@ from mmap_ninja.kinds.ragged import RaggedMmap
 from mmap_ninja.kinds.sequence import Indices
 from mmap_ninja.kinds.showing import showing
 from mmap_ninja.kinds.spans import SpansHandle
-from mmap_ninja.kinds.state import Field, Live, State, View
+from mmap_ninja.kinds.state import Draw, Field, Live, State, View
 from mmap_ninja.kinds.strings import StringsMmap
 
 H = TypeVar("H", bound=DatasetHandle[Any])
@@ -130,10 +131,13 @@ class RecordsHandle(DatasetHandle[Record]):
             prefix = f"{name}."
             found = [own for own in stored if own == name or own.startswith(prefix)]
             if not found:
-                known = ", ".join(map(repr, [*stored][:20]))
-                raise KeyError(f"{self.path}: has no column {name!r}; it has {known or 'none yet'}")
+                raise self._unknown(name)
             asked += [(own.removeprefix(prefix) if grouped else own, stored[own]) for own in found]
         return self._showing(type(self), *self._chosen(column, state, tuple(dict.fromkeys(asked))))
+
+    def _unknown(self, name: str) -> KeyError:
+        known = ", ".join(map(repr, self.columns[:20]))
+        return KeyError(f"{self.path}: has no column {name!r}; it has {known or 'none yet'}")
 
     def _chosen(self, records: _kernel.Column, state: State, asked: Asked) -> tuple[_kernel.Column, View]:
         """Some columns of records, by new names if they have any."""
@@ -146,6 +150,13 @@ class RecordsHandle(DatasetHandle[Record]):
         column = _kernel.Column.of_records(self._path_text, fields, copies=copies, mapped=mapped)
         columns, names = tuple(state.columns[place] for place in chosen), tuple(name for name, _ in asked)
         return column, View(state.snapshot, state.selection_of(len(records)), columns, names)
+
+    def _draws(self, fractions: Sequence[float], seed: int, by: str | None) -> list[Draw]:
+        state = self._now()
+        stored = dict(zip(state.names, (column.name for column in state.columns), strict=True))
+        if by is not None and by not in stored:
+            raise self._unknown(by)
+        return splits.draws(fractions, seed, None if by is None else stored[by])
 
     def __reduce__(self) -> tuple[Any, ...]:
         reduced, state = super().__reduce__(), self._state

@@ -122,39 +122,6 @@ class SampleSequence(_kernel.Samples, Generic[T]):
         """
         raise NotImplementedError
 
-    def split(self, fractions: Sequence[float], seed: int | None = None) -> list[Self]:
-        """Disjoint parts of the samples, as views: for training and validation, for example.
-
-        Args:
-            fractions: The size of each part as a fraction of all samples: numbers of at least 0 that add up to at most
-                1.
-            seed: None: each part is a run of consecutive samples. A number: the samples are chosen at random; the
-                choice depends only on this number and the count of samples, also in later versions. Each part keeps the
-                order of the samples, so that reading it in order is fast; shuffle when you read.
-
-        Raises:
-            ValueError: if a fraction is negative, or they add up to more than 1.
-        """
-        return [self.select(part) for part in parts_of(len(self), fractions, seed)]
-
-
-def parts_of(count: int, fractions: Sequence[float], seed: int | None) -> list[slice | _Positions]:
-    """Which of `count` samples belong to each part of a split.
-
-    Raises:
-        ValueError: if a fraction is negative, or they add up to more than 1.
-    """
-    shares = np.asarray(fractions, np.float64)
-    if shares.ndim != 1 or not len(shares) or not (shares >= 0).all() or shares.sum() > 1 + 1e-9:
-        raise ValueError(f"fractions {fractions!r:.80}: expected numbers of at least 0 that add up to at most 1")
-    ends = np.minimum(np.rint(np.cumsum(shares) * count), count).astype(np.int64).tolist()
-    bounds = list(zip([0, *ends], ends, strict=False))
-    if seed is None:
-        return [slice(start, stop) for start, stop in bounds]
-    # RandomState's stream is frozen, default_rng's is not: https://numpy.org/neps/nep-0019-rng-policy.html
-    shuffled = np.random.RandomState(seed).permutation(count)
-    return [np.sort(shuffled[start:stop]) for start, stop in bounds]
-
 
 Sequence.register(SampleSequence)  # not a base class: the kernel's type has its own metaclass
 

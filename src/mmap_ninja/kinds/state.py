@@ -3,7 +3,7 @@
 States do not change, but they cache the handles of columns.
 """
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +15,50 @@ from mmap_ninja.engine.seen import Seen, Snapshot
 from mmap_ninja.legacy.dataset import LegacyDataset
 
 Positions = npt.NDArray[np.int64]
-Selection = range | Positions
 
 _NOTHING: Final = Snapshot(None, {}, complete=True)
+
+
+class Draw(NamedTuple):
+    """A part of a split by a seed: the samples whose hash is at least `low` and less than `high`."""
+
+    seed: int
+    low: int
+    high: int
+    by: str | None  # the column whose values are hashed; None: positions are
+
+
+class Drawn:
+    """Positions that seeds chose, with the rule that gives them again: a pickle keeps only that, which is small.
+
+    Args:
+        at: The positions.
+        base: Those among which the first draw chose.
+        parts: The draws, each of which chose among the samples of the one before.
+    """
+
+    __slots__ = ("at", "base", "parts")
+    at: Positions
+    base: range | Positions
+    parts: tuple[Draw, ...]
+
+    def __init__(self, at: Positions, base: "range | Positions | Drawn", part: Draw) -> None:
+        self.at = at
+        self.base, before = (base.base, base.parts) if isinstance(base, Drawn) else (base, ())
+        self.parts = (*before, part)
+
+    def __getitem__(self, key: slice | Positions) -> Positions:
+        return self.at[key]
+
+
+Selection = range | Positions | Drawn
+
+
+def among(base: Selection, at: Positions) -> Positions:
+    """Positions among those that a selection has."""
+    if not isinstance(base, range):
+        return base[at]
+    return at if (base.start, base.step) == (0, 1) else base.start + base.step * at
 
 
 class State:
