@@ -14,6 +14,7 @@ import numpy.typing as npt
 from mmap_ninja import _kernel
 from mmap_ninja.builds.located import locate
 from mmap_ninja.columns.batch import Batch, Table
+from mmap_ninja.columns.casting import as_array
 from mmap_ninja.columns.limits import Limits
 from mmap_ninja.columns.nesting import fields_of, nested
 
@@ -244,7 +245,7 @@ def same(sample: object, stored: object) -> bool:
     if not isinstance(stored, np.ndarray | np.generic):
         return sample == stored
     try:
-        array = np.asarray(sample)  # with its dtype before storing
+        array = as_array(sample, "", 0)  # with its dtype before storing
         with np.errstate(invalid="ignore"):
             cast = array.astype(stored.dtype)
     except (TypeError, ValueError, OverflowError):  # such a sample cannot have been stored

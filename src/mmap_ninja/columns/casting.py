@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmap_ninja.columns.dtypes import DType, encode_dtype
+from mmap_ninja.columns.tensors import as_arrays, is_tensor
 
 AnyArray = npt.NDArray[Any]
 
@@ -56,8 +57,15 @@ def as_array(sample: Any, path: str, number: int) -> AnyArray:
         raise TypeError(
             f"{path}: sample {number}: a masked array would lose its mask; store sample.filled(...) instead"
         )
+    if is_tensor(sample):
+        array: AnyArray = as_arrays(sample, f"{path}: sample {number}")
+        return array
     try:
         return np.asarray(sample)
+    except (TypeError, RuntimeError):
+        if not isinstance(sample, list | tuple):
+            raise
+        return np.asarray(as_arrays(sample, f"{path}: sample {number}"))
     except ValueError as error:  # lists of unequal lengths
         raise TypeError(f"{path}: sample {number}: expected an array ({error})") from None
 

@@ -44,14 +44,27 @@ def decode_dtype(document: Any) -> DType:
         ImportError: if the dtype is from ml_dtypes, and that is not installed.
     """
     if isinstance(document, str) and _ML_DTYPE.fullmatch(document):
-        ml_dtypes = importlib.import_module("ml_dtypes")
-        if not hasattr(ml_dtypes, document):
-            raise ImportError(f"dtype {document} is not in this version of ml_dtypes")
-        dtype: DType = np.dtype(getattr(ml_dtypes, document))
+        dtype = ml_dtype(document)
     else:
         dtype = np.lib.format.descr_to_dtype(_descr(document, 0))
     if dtype.itemsize == 0:
         raise ValueError(f"dtype {document!r:.80} with an item size of 0 bytes")
+    return dtype
+
+
+def ml_dtype(name: str) -> DType:
+    """A dtype of the package ml_dtypes.
+
+    Raises:
+        ImportError: if that is not installed, or too old to know it.
+    """
+    try:
+        ml_dtypes = importlib.import_module("ml_dtypes")
+    except ImportError:
+        raise ImportError(f'dtype {name} is one of the package ml_dtypes: pip install "mmap_ninja[dtypes]"') from None
+    if not hasattr(ml_dtypes, name):
+        raise ImportError(f"dtype {name} is not in this version of ml_dtypes; pip install -U ml_dtypes")
+    dtype: DType = np.dtype(getattr(ml_dtypes, name))
     return dtype
 
 

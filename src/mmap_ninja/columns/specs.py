@@ -10,8 +10,9 @@ import numpy.typing as npt
 from mmap_ninja.columns import codec as codecs
 from mmap_ninja.columns import types as stored
 from mmap_ninja.columns.batch import Packed
-from mmap_ninja.columns.casting import checked_dtype
+from mmap_ninja.columns.casting import as_array, checked_dtype, is_float
 from mmap_ninja.columns.nesting import check_names, fields_of
+from mmap_ninja.columns.tensors import is_tensor
 from mmap_ninja.columns.types import MOST_DIMENSIONS, Column, ColumnType, Zstd
 from mmap_ninja.exported import exported
 
@@ -323,9 +324,10 @@ def _flat(specs: Specs, prefix: str) -> Iterator[tuple[str, "Spec | Specs"]]:
 
 def _is_numbers(values: list[Any] | tuple[Any, ...]) -> bool:
     try:
-        return np.asarray(values).dtype.kind in "biufc"
-    except ValueError:  # lists of unequal lengths
-        return False
+        dtype = as_array(values, "", 0).dtype
+    except TypeError:  # lists of unequal lengths; or tensors, which encoding then names
+        return any(map(is_tensor, values))
+    return dtype.kind in "biufc" or is_float(dtype)
 
 
 def short(spec: Spec) -> str:

@@ -200,4 +200,4 @@ def np_append(np_mmap: Memmap, arr: npt.ArrayLike) -> None:
         np_mmap: A memmap from `np_from_ndarray`, `np_from_generator` or `np_open_existing`.
         arr: One sample, `[...]`.
     """
-    np_extend(np_mmap, np.asarray(arr)[None])
+    np_extend(np_mmap, as_array(arr, "np_append", 0)[None])
