@@ -3,11 +3,12 @@
 
 PYTHON ?= python3
 DATA ?=
-TEST_JOBS ?= 2
+TEST_JOBS ?= 3
 FUZZ_SECONDS ?= 60
 
 VENV := .venv
 PY := $(VENV)/bin/python
+PYTEST = $(PY) -m pytest -n $(TEST_JOBS) --dist worksteal
 PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check
 PIP_FAILED := { echo "make: pip failed, its reason stands above. Where no package index can be reached:"; \
 	echo "   mend: connect this machine, or name an index that it reaches: export PIP_INDEX_URL=..."; exit 1; } >&2
@@ -30,8 +31,10 @@ dev: $(VENV)/.editable $(VENV)/.group-test $(VENV)/.group-lint ## an editable in
 demo: $(VENV)/.installed ## convert a folder of text files, iterate, append: make demo DATA=folder
 	@$(PY) examples/demo.py $(if $(DATA),"$(DATA)")
 
-test: $(VENV)/.installed $(VENV)/.group-test ## the test suite; TEST_JOBS=2 at a time, ARGS="-k name"
-	$(PY) -m pytest -n $(TEST_JOBS) --dist worksteal $(ARGS)
+test: $(VENV)/.installed $(VENV)/.group-test ## the test suite; TEST_JOBS=3 at a time, ARGS="-k name"
+	@# Tests that fork thousands of times have processes of their own: what others import makes each fork slower.
+	$(if $(ARGS),,$(PYTEST) tests/threats/enumerated)
+	$(PYTEST) $(or $(ARGS),--ignore=tests/threats/enumerated)
 
 torture: $(VENV)/.installed $(VENV)/.group-test ## every crash and power loss that the tests can think of: many minutes
 	$(PY) -m pytest -n $(TEST_JOBS) -m torture $(ARGS)
