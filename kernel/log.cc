@@ -59,7 +59,7 @@ void Log::close() {
 }
 
 Status Log::open(std::vector<FileRule> rules, int commit_fd, int lock_fd, int meta_fd, LogPaths paths,
-                 const Slot& state, uint64_t next_seq, bool sync_often) {
+                 const Slot& state, uint64_t next_seq, bool sync_often, bool builds) {
   rules_ = std::move(rules);
   commit_fd_ = commit_fd;
   lock_fd_ = lock_fd;
@@ -68,6 +68,7 @@ Status Log::open(std::vector<FileRule> rules, int commit_fd, int lock_fd, int me
   process_ = process_id();
   enroll();
   sync_often_ = sync_often;
+  builds_ = builds;
   next_seq_ = next_seq;
   Status status = start(state);
   if (!status.ok()) close();
@@ -102,6 +103,7 @@ Status Log::commit(const CommitRequest& request) {
   if (status.ok()) status = adopt();
   // Last: that the dataset was replaced is reported before this.
   if (status.ok() && poisoned_) status = {.code = Code::suspect};
+  if (status.ok()) status = check_builder(request);
   if (status.ok() && request.base) status = check_base(*request.base);
   if (status.ok()) status = append(request);
   // Its error is ignored: the commit is made, and the caller would repeat it.
@@ -151,6 +153,16 @@ Status Log::check_place(bool anywhere) const {
       return {.code = Code::short_file, .what = "COMMIT", .found = size, .expected = CommitFile::kSize};
   }
   return {};
+}
+
+// Called under the lock: nobody else may change what a first build has made so far. The builder holds the
+// lock of the commit file from the start until the flag `complete` is set, or until it ends otherwise.
+Status Log::check_builder(const CommitRequest& request) const {
+  bool changes = request.rows != 0 || request.edits != 0 || request.set_flags != 0;
+  if (!changes || (state_.flags & kComplete) || builds_ || lock_fd_ < 0) return {};
+  bool taken = false;
+  if (Status status = io::try_lock(commit_fd_, &taken); !status.ok()) return status;
+  return taken ? io::unlock(commit_fd_) : Status{.code = Code::building};
 }
 
 // Called under the lock: makes the newest commit, also of another writer, the state that this log appends to.

@@ -70,9 +70,10 @@ class Log : private Inherited {
 
   // `state` is a commit that the caller has accepted while holding the lock, `next_seq` the first unused
   // number. A `lock_fd` of -1 means that the caller excludes other writers for the log's whole life; a
-  // `meta_fd` of -1 that there is no meta file. Takes ownership of all descriptors, even if it fails.
+  // `meta_fd` of -1 that there is no meta file. `builds`: whether the caller makes a first build, for which
+  // it holds the lock of the commit file. Takes ownership of all descriptors, even if it fails.
   Status open(std::vector<FileRule> rules, int commit_fd, int lock_fd, int meta_fd, LogPaths paths,
-              const Slot& state, uint64_t next_seq, bool sync_often);
+              const Slot& state, uint64_t next_seq, bool sync_often, bool builds = false);
 
   Log() = default;
   ~Log() { close(); }
@@ -97,6 +98,7 @@ class Log : private Inherited {
   Status start(const Slot& state);
   Status lock(double seconds);
   Status check_place(bool anywhere) const;
+  Status check_builder(const CommitRequest& request) const;
   Status adopt();
   bool is_state(const Slot& slot) const;
   Status check_base(const Base& base);
@@ -132,6 +134,7 @@ class Log : private Inherited {
   uint64_t process_ = 0;
   bool abandoned_ = false;
   bool sync_often_ = true;
+  bool builds_ = false;
   bool poisoned_ = false;
   bool flags_durable_ = false;  // whether the state's flags are in a durable slot
   Slot state_;

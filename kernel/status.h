@@ -14,6 +14,7 @@ enum class Code : uint8_t {
   bad_text,     // sample `row` is not valid UTF-8 at its byte `found`
   short_file,   // `what` has `found` bytes where the commit needs `expected`
   timed_out,    // the lock was not free before the deadline
+  building,     // a first build by another writer goes on
   moved,        // the newest commit has another generation, or needs a check of its digest
   conflict,     // `found` rows are committed, but the caller saw `expected`
   edited,       // other edits are committed than the caller saw

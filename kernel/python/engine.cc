@@ -50,7 +50,7 @@ int duplicate(const PyFile& file, const std::string& path) {
 // the commit file itself excludes others.
 void open_log(PyLog* self, const std::string& path, nb::list rules, const PyFile& commit_file,
               const PyFile* lock, const PyFile& meta, nb::tuple paths, const Slot& state, uint64_t next_seq,
-              bool sync_often) {
+              bool sync_often, bool builds) {
   new (self) PyLog{path, {}, {}};
   std::vector<FileRule> file_rules;
   std::vector<std::shared_ptr<File>> files;
@@ -68,7 +68,7 @@ void open_log(PyLog* self, const std::string& path, nb::list rules, const PyFile
   for (size_t k = 0; k < files.size(); ++k) file_rules[k].fd = files[k]->release();
   // With the GIL, which serialises the opening and closing of all logs, as they require.
   check(self->log.open(std::move(file_rules), own[0]->release(), own[1]->release(), own[2]->release(),
-                       std::move(log_paths), state, next_seq, sync_often),
+                       std::move(log_paths), state, next_seq, sync_often, builds),
         path);
   self->published = self->log.state();
 }
@@ -393,7 +393,7 @@ void define_log(nb::module_& m) {
   m.def("extents", &lengths_of, "rules"_a, "rows"_a, "edits"_a, "ends"_a);
   nb::class_<PyLog>(m, "Log")
       .def("__init__", &open_log, "path"_a, "rules"_a, "commit_file"_a, "lock"_a.none(), "meta"_a, "paths"_a,
-           "state"_a, "next_seq"_a, "sync_often"_a)
+           "state"_a, "next_seq"_a, "sync_often"_a, "builds"_a)
       .def("commit", &commit, "parts"_a, "rows"_a, "edits"_a, "set_flags"_a, "durable"_a,
            "expected_rows"_a.none(), "expected_edits"_a.none(), "base"_a.none(), "anywhere"_a, "timeout"_a)
       .def("close", [](PyLog& self) { self.log.close(); })

@@ -74,9 +74,10 @@ const Message kMessages[] = {
     ours(Code::forked, "ForkedHandleError",
          "{path}: this handle belongs to process {expected}, from which this one was forked; open the "
          "dataset again in this process"),
-    // The engine names the holder of the lock, or tries again.
+    // The engine names who holds a lock, or tries again.
     ours(Code::timed_out, "LockTimeoutError", "{path}: "),
     ours(Code::moved, "GenerationMovedError", "{path}: "),
+    ours(Code::building, "BeingBuiltError", "{path}: "),
     builtin(Code::closed, &PyExc_ValueError, "{path}: the dataset is closed; open it again to read it"),
     builtin(Code::row_range, &PyExc_IndexError, "index {index} is out of range for {expected} {samples}"),
     builtin(Code::bad_batch, &PyExc_ValueError,

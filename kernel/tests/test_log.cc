@@ -25,13 +25,14 @@ constexpr const char* kNames[] = {"COMMIT", "LOCK", "data", "offsets", "edits", 
 struct Files {
   std::string directory;
 
-  Files() {
+  explicit Files(uint32_t flags = kComplete) {
     char path[] = "/tmp/test_log-XXXXXX";
     CHECK(mkdtemp(path) != nullptr);
     directory = path;
     Slot first{};
     first.seq = 1;
     first.generation = 1;
+    first.flags = flags;
     for (const char* name : kNames) {
       int fd = ::open((directory + "/" + name).c_str(), O_RDWR | O_CREAT, 0600);
       CHECK(fd >= 0);
@@ -99,14 +100,15 @@ struct Files {
     }
   }
 
-  Status start(Log* log) const {
+  Status start(Log* log, bool builds = false) const {
     std::vector<FileRule> rules{{1, LengthRule::payload, 1, 1, true, open("data")},
                                 {2, LengthRule::offsets, 8, 0, true, open("offsets")},
                                 {3, LengthRule::edits, 32, 0, true, open("edits")},
                                 {4, LengthRule::sums, 24, 0, false, open("sums")}};
     Slot state = newest();
     LogPaths paths{directory, directory + "/LOCK", directory + "/COMMIT"};
-    return log->open(std::move(rules), open("COMMIT"), open("LOCK"), -1, paths, state, state.seq + 1, true);
+    return log->open(std::move(rules), open("COMMIT"), open("LOCK"), -1, paths, state, state.seq + 1, true,
+                     builds);
   }
 
   // The sums computed from the files must be those that the writer kept up to date.
@@ -401,6 +403,33 @@ void test_a_taken_lock_times_out() {
   close(holder);
 }
 
+void test_an_append_beside_a_first_build_is_refused() {
+  Files files(0);
+  Log builder, other;
+  int held = files.open("COMMIT");
+  bool taken;
+  CHECK(io::try_lock(held, &taken).ok() && taken);
+  CHECK(files.start(&builder, true).ok() && files.start(&other).ok());
+  CHECK(append(&builder, {"a"}).ok());
+  CHECK(append(&other, {"x"}).code == Code::building);
+  CHECK(append(&other, {}, {.durable = true}).ok());
+  CHECK(append(&builder, {"b"}, {.set_flags = kComplete}).ok());
+  CHECK(append(&other, {"c"}).ok() && files.newest().rows == 3);
+  close(held);
+}
+
+void test_an_append_to_an_ended_first_build_leaves_its_lock_free() {
+  Files files(0);
+  Log log;
+  CHECK(files.start(&log).ok() && append(&log, {"a"}).ok());
+  int builder = files.open("COMMIT");
+  bool taken;
+  CHECK(io::try_lock(builder, &taken).ok() && taken);
+  CHECK(append(&log, {"x"}).code == Code::building);
+  close(builder);
+  CHECK(append(&log, {"b"}).ok() && files.newest().rows == 2);
+}
+
 void test_a_forked_child_may_not_write() {
   Files files;
   Log log;
@@ -446,6 +475,8 @@ int main() {
   test_a_switch_that_may_not_be_on_the_disk_marks_the_commit_before();
   test_short_writes_are_continued();
   test_a_taken_lock_times_out();
+  test_an_append_beside_a_first_build_is_refused();
+  test_an_append_to_an_ended_first_build_leaves_its_lock_free();
   test_a_forked_child_may_not_write();
   test_sizes_past_63_bits_are_refused();
   test_a_closed_log_refuses();

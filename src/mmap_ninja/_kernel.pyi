@@ -113,6 +113,7 @@ class Log:
         state: Slot,
         next_seq: int,
         sync_often: bool,
+        builds: bool,
     ) -> None: ...
     def commit(
         self,

@@ -57,6 +57,10 @@ class GenerationMovedError(MmapNinjaError, RuntimeError):
     """The newest commit has another generation than the writer; the engine reopens and tries again."""
 
 
+class BeingBuiltError(MmapNinjaError, RuntimeError):
+    """A first build of the dataset goes on in another process, or elsewhere in this one; the engine names it."""
+
+
 class EditsMovedError(MmapNinjaError, RuntimeError):
     """Others have edited the dataset since the writer's last look; the engine looks again."""
 

@@ -1,6 +1,7 @@
 """Builds: what the from_* constructors do with sources, and with an existing dataset at the path."""
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -229,35 +230,42 @@ def test_second_replacing_build_at_once_is_refused(tmp_path):
 
     def source():
         yield NEW[0]
-        with pytest.raises(LockTimeoutError, match=f"BUILD: process {os.getpid()} is building this dataset now"):
+        with pytest.raises(LockTimeoutError, match=f"BUILD: process {os.getpid()} .* is building this dataset now"):
             StringsMmap.from_strings(tmp_path / "ds", ["other"])
         yield from NEW[1:]
 
     assert list(StringsMmap.from_generator(tmp_path / "ds", source(), batch_size=1)) == NEW
 
 
-def test_first_build_that_is_replaced_meanwhile_raises(tmp_path):
+def exchange(path, other):
+    """Put another dataset at the path."""
+    os.rename(path, path.with_name("moved"))
+    os.rename(other, path)
+
+
+def restore(path, other):
+    """Copy another dataset over the one at the path, file by file."""
+    for name in os.listdir(other):
+        shutil.copyfile(other / name, path / name)
+
+
+@pytest.mark.parametrize(
+    ("replace", "message"),
+    [(exchange, "was deleted or replaced by another one"), (restore, "was replaced during this build")],
+)
+def test_first_build_in_whose_place_another_dataset_is_put_raises(tmp_path, replace, message):
+    StringsMmap.from_strings(tmp_path / "other", OLD).close()
+
     def source():
         yield NEW[0]
         yield NEW[1]
-        StringsMmap.from_strings(tmp_path / "ds", OLD)
+        replace(tmp_path / "ds", tmp_path / "other")
         yield NEW[2]
 
-    with pytest.raises(StaleHandleError, match="was replaced during this build"):
+    with pytest.raises(StaleHandleError, match=message):
         StringsMmap.from_generator(tmp_path / "ds", source(), batch_size=1)
 
     assert list(StringsMmap(tmp_path / "ds")) == OLD
-
-
-def test_first_build_beside_another_writer_is_a_conflict(tmp_path):
-    def source():
-        yield from NEW[:4]
-        with pytest.warns(IncompleteDatasetWarning):
-            StringsMmap(tmp_path / "ds").append("from elsewhere")
-        yield from NEW[4:]
-
-    with pytest.raises(StaleHandleError, match="another process appended meanwhile"):
-        StringsMmap.from_generator(tmp_path / "ds", source(), batch_size=2)
 
 
 def test_error_refuses_an_existing_dataset(tmp_path):
@@ -424,6 +432,28 @@ def test_warning_points_at_the_line_that_opens(tmp_path):
         mn.open(tmp_path / "ds")
 
     assert {warning.filename for warning in warned} == {__file__}
+
+
+def test_append_to_a_new_path_makes_a_dataset_that_is_complete_from_the_start(tmp_path):
+    """A bug once: if its source failed, the dataset stayed incomplete whatever was done, and resume raised."""
+    start_build(tmp_path / "ds", if_exists="append")
+
+    begun = StringsMmap(tmp_path / "ds")
+    dataset = StringsMmap.from_generator(tmp_path / "ds", NEW[6:], if_exists="append")
+
+    assert (begun.complete, list(begun)) == (True, NEW[:6])
+    assert (dataset.complete, list(dataset)) == (True, NEW)
+
+
+def test_appends_to_a_new_path_at_once_store_all_samples(tmp_path):
+    def source():
+        yield from NEW[:4]
+        StringsMmap.from_strings(tmp_path / "ds", OLD, if_exists="append").append("by a handle")
+        yield from NEW[4:]
+
+    dataset = StringsMmap.from_generator(tmp_path / "ds", source(), batch_size=2, if_exists="append")
+
+    assert list(dataset) == [*NEW[:4], *OLD, "by a handle", *NEW[4:]]
 
 
 def test_append_to_an_interrupted_build_leaves_it_interrupted(tmp_path):

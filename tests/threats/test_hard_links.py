@@ -5,11 +5,12 @@ import errno
 import os
 import shutil
 
+import numpy as np
 import pytest
 
 import mmap_ninja as mn
-from mmap_ninja import CommitUncertainError, RecordsMmap, StaleHandleError, StringsMmap
-from support.faults import OLD, fork, result_of, watched
+from mmap_ninja import CommitUncertainError, LockTimeoutError, RaggedMmap, RecordsMmap, StaleHandleError, StringsMmap
+from support.faults import OLD, fork, opened, result_of, watched
 
 
 def link(path, snapshot):
@@ -127,6 +128,47 @@ def test_appends_to_either_name_of_a_dataset_are_seen_at_both(path, tmp_path):
     assert list(one) == list(other) == [*OLD[1:], "by one", "by the other", "by one, again"]
     assert mn.verify(path, level="full").ok
     assert mn.verify(tmp_path / "snapshot", level="full").ok
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["first build", "replacement"])
+def test_build_whose_directory_was_linked_goes_on_and_keeps_its_lock(tmp_path, first):
+    """A bug once: the commit file that took the place of the linked one was neither locked nor found at the end."""
+    path, rows = tmp_path / "ds", [np.zeros(2), np.zeros((2, 2)), np.zeros(1)]
+    if not first:
+        RaggedMmap.from_lists(path, [[1.0]]).close()
+
+    def source():
+        yield rows[0]
+        link(path, tmp_path / "snapshot")
+        yield rows[1]  # has another rank, which needs a new generation
+        with pytest.raises(LockTimeoutError, match=f"process {os.getpid()} .* is building this dataset now"):
+            RaggedMmap.from_lists(path, [[1.0]], if_exists="replace")
+        opened(tmp_path / "snapshot").append([2.0])
+        yield rows[2]
+
+    made = RaggedMmap.from_generator(path, source(), batch_size=1)
+
+    assert [row.shape for row in made] == [row.shape for row in rows]
+    assert mn.verify(path, level="full").ok
+    assert mn.verify(tmp_path / "snapshot", level="full").ok
+
+
+def test_merge_whose_directory_was_linked_meanwhile_comes_to_its_end(tmp_path):
+    """A bug once: the new BUILD was not found at the end."""
+    path, part = tmp_path / "ds", tmp_path / "part"
+    StringsMmap.from_strings(part, OLD).close()
+    linked = []
+
+    def link_once(*_):
+        if not linked and (path / "BUILD").exists():
+            linked.append(link(path, tmp_path / "snapshot"))
+
+    with watched(link_once):
+        mn.merge([part], path)
+
+    assert linked
+    assert list(mn.open(path)) == OLD
+    assert mn.verify(path, level="full").ok
 
 
 def test_files_of_the_commit_before_stay_where_the_new_commit_file_is_in_doubt(path, tmp_path):

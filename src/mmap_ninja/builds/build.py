@@ -1,7 +1,8 @@
 """Builds: a dataset made from a source of samples, batch by batch, readable as it grows, and resumable.
 
 The first build at a path commits to COMMIT, so that finished batches can be read meanwhile. A build that replaces a
-dataset commits to BUILD, beside the old data, and is switched in at its end.
+dataset commits to BUILD, beside the old data, and is switched in at its end. Each holds the lock of its commit file as
+long as it runs.
 """
 
 import functools
@@ -20,6 +21,7 @@ from mmap_ninja.columns.types import Binary, Column, ColumnType, Json, Text, Zst
 from mmap_ninja.engine import copying, directory, files, publish, upgrade_marks
 from mmap_ninja.engine.commit_file import read_commit
 from mmap_ninja.engine.dataset import Columns, Dataset, Durability, Encode
+from mmap_ninja.engine.generation import newest
 from mmap_ninja.engine.log import locked
 from mmap_ninja.errors import CorruptDatasetError
 from mmap_ninja.format.meta import Kind, Meta, check_metadata
@@ -61,13 +63,12 @@ class Options:
 class Build:
     """A build in progress: the dataset that it commits to, and how many samples to skip."""
 
-    def __init__(self, dataset: Dataset, options: Options, *, build: _kernel.File | None, shared: bool) -> None:
+    def __init__(self, dataset: Dataset, options: Options, target: publish.Target | None) -> None:
         self.skip: int = dataset.seen.rows if options.if_exists == "resume" else 0  # samples of the source
         self.limits: Limits = Limits(options.batch_size, options.batch_bytes)
         self.dataset = dataset
         self._options = options
-        self._build = build  # of a replacement, which is switched in at the end
-        self._shared = shared  # whether other processes may append between batches
+        self._target = target  # whose lock is held; None: other processes may append between batches
 
     @property
     def rows(self) -> int:
@@ -84,65 +85,68 @@ class Build:
     def append(self, encode: Encode, rows: int) -> None:
         """Commit one batch."""
         durable = self._options.durability == "machine"
-        self.dataset.commit(encode, rows, durable=durable, alone=not self._shared)
+        self.dataset.commit(encode, rows, durable=durable, alone=self._target is not None)
 
     def fill(self, contents: copying.Contents, rows: int) -> None:
         """Commit all samples of a hidden build at once, given the contents of its files."""
-        assert self._build is not None  # noqa: S101 - set for hidden builds
-        publish.fill(self.dataset.seen.generation, contents, rows, self._build)
+        assert self._target is not None  # noqa: S101 - set for hidden builds
+        publish.fill(self.dataset.seen.generation, contents, rows, self._target)
         self.dataset.refresh()
 
     def finish(self) -> None:
         """Mark the dataset complete, make it durable, and switch to it if it replaces another."""
         # Appending to an interrupted first build does not complete it. The files of a replaced dataset are removed, so
         # those of the new one must be on the disk first.
+        target = self._target
+        replaces = target is not None and target.name == BUILD
         self.dataset.commit(
             lambda columns: (columns, ()),
             0,
-            durable=self._options.durability != "process" or self._build is not None,
-            flags=0 if self._shared else _kernel.COMPLETE,
-            alone=not self._shared,
+            durable=self._options.durability != "process" or replaces,
+            flags=0 if target is None else _kernel.COMPLETE,
+            alone=target is not None,
         )
-        if self._build is not None:
+        if target is not None and replaces:
             slot = self.dataset.seen.slot.copy()
             slot.seq = 0
-            directory.replace(self.dataset.path, slot, self._build, self._options.lock_timeout)
+            directory.replace(self.dataset.path, slot, target.file, self._options.lock_timeout)
 
 
 def begin(path: Path, kind: Kind, columns: Columns, options: Options, scope: files.Scope) -> Build | None:
     """Start or resume a build; None if `if_exists="resume"` finds a finished dataset.
 
-    The scope keeps BUILD open and locked.
+    The scope keeps its commit file open and locked.
 
     Raises:
         FileExistsError: if there is a dataset and `if_exists="error"`.
         TypeError: if the dataset to append to is of another kind.
-        LockTimeoutError: if another process is replacing the dataset.
+        LockTimeoutError: if another process is building the dataset.
     """
     options.check()
-    metadata, timeout = options.metadata or {}, options.lock_timeout
-    old = upgrade_marks.detect(path)
-    first = not old and directory.create(path, kind, columns, metadata, complete=False, timeout=timeout)
-    if options.if_exists == "error" and not first:
+    timeout, old = options.lock_timeout, upgrade_marks.detect(path)
+    if options.if_exists == "append":
+        return _begin_append(path, kind, columns, options)
+    if not old:
+        made = directory.create(path, kind, columns, options.metadata or {}, timeout, build=scope)
+        if made is not None:
+            return _open(path, kind, columns, publish.Target(COMMIT, made, scope), options)
+    if options.if_exists == "error":
         raise _exists(path)
-    if old and options.if_exists == "append":
-        _check_same(LegacyDataset(path, None).meta, kind, columns, path, options)
-        upgrade.adopt(path, Keys(), timeout)
-    if first or options.if_exists == "append":
-        return _open(path, kind, columns, None, options, shared=not first)
     with directory.make_lock(path, timeout) if old else locked(path, timeout) as lock:
-        build_file = _take_build(path, options, scope, lock)
+        target = _take_build(path, options, scope, lock)
         directory.finish_upgrade(path)
         if options.if_exists == "replace":
-            build_file = _start_beside(path, kind, columns, options, build_file, scope)
-    if build_file is None and upgrade_marks.detect(path):
+            target = _start_beside(path, kind, columns, options, target, scope)
+        elif target is None and not upgrade_marks.detect(path) and not newest(path).slot.flags & _kernel.COMPLETE:
+            target = directory.take_build(path, COMMIT, scope)
+    if target is None and upgrade_marks.detect(path):
         found = LegacyDataset(path, None)
         _check_same(found.meta, kind, columns, path, options)
         if options.durability != "process":
             found.sync()
         return None
-    build = _open(path, kind, columns, build_file, options, shared=False)
-    if build_file is None and build.dataset.snapshot.complete:
+    build = _open(path, kind, columns, target, options)
+    if target is None:  # it is complete
         if options.durability != "process":
             build.dataset.flush()
             build.dataset.close()
@@ -152,6 +156,21 @@ def begin(path: Path, kind: Kind, columns: Columns, options: Options, scope: fil
             f"{path}: samples of this unfinished build were deleted or replaced, so it cannot be resumed; pass "
             "if_exists='append' or 'replace'"
         )
+    return build
+
+
+def _begin_append(path: Path, kind: Kind, columns: Columns, options: Options) -> Build:
+    """Start to append to a dataset, which is complete without these samples; a new one is so from the start."""
+    timeout = options.lock_timeout
+    if upgrade_marks.detect(path):
+        _check_same(LegacyDataset(path, None).meta, kind, columns, path, options)
+        upgrade.adopt(path, Keys(), timeout)
+    else:
+        directory.create(path, kind, columns, options.metadata or {}, timeout)
+    build = _open(path, kind, columns, None, options)
+    if not build.dataset.snapshot.complete:
+        with locked(path, timeout):  # now, before the source is read
+            directory.refuse_builder(path, build.dataset.seen.slot)
     return build
 
 
@@ -172,8 +191,8 @@ def begin_hidden(path: Path, kind: Kind, columns: Columns, options: Options, sco
             raise _exists(path)
         directory.refuse_orphans(path)
         interrupted = _take_build(path, options, scope, lock)
-        build_file = _start_beside(path, kind, columns, options, interrupted, scope)
-    return _open(path, kind, columns, build_file, options, shared=False)
+        target = _start_beside(path, kind, columns, options, interrupted, scope)
+    return _open(path, kind, columns, target, options)
 
 
 def _start_beside(
@@ -181,30 +200,29 @@ def _start_beside(
     kind: Kind,
     columns: Columns,
     options: Options,
-    interrupted: _kernel.File | None,
+    interrupted: publish.Target | None,
     scope: files.Scope,
-) -> _kernel.File:
+) -> publish.Target:
     """The BUILD of a new generation beside the dataset; replaces an interrupted one; the caller holds the lock."""
     if interrupted is not None:
-        interrupted.close()
+        interrupted.file.close()
         directory.drop_build(path)
     directory.refuse_foreign(path)
     if (path / COMMIT).exists():
-        read_commit(path)  # a commit file that cannot be switched must raise now, not at the end of the build
-    return directory.start_generation(path, kind, columns, options.metadata or {}, BUILD, scope)
+        # A commit file that cannot be switched must raise now, not at the end of the build.
+        directory.refuse_builder(path, read_commit(path).slots[0][1])
+    return directory.start_generation(path, kind, columns, options.metadata or {}, scope)
 
 
 def _exists(path: Path) -> FileExistsError:
     return FileExistsError(f"{path}: a dataset already exists; choose another path, or pass if_exists='replace'")
 
 
-def _open(
-    path: Path, kind: Kind, columns: Columns, build: _kernel.File | None, options: Options, *, shared: bool
-) -> Build:
+def _open(path: Path, kind: Kind, columns: Columns, target: publish.Target | None, options: Options) -> Build:
     sync_often = options.durability != "process"
-    dataset = Dataset(path, None, "process", options.lock_timeout, build=build, sync_often=sync_often)
+    dataset = Dataset(path, None, "process", options.lock_timeout, build=target, sync_often=sync_often)
     _check_same(dataset.meta, kind, columns, path, options)
-    return Build(dataset, options, build=build, shared=shared)
+    return Build(dataset, options, target)
 
 
 def _check_same(meta: Meta, kind: Kind, columns: Columns, path: Path, options: Options) -> None:
@@ -254,9 +272,9 @@ def _codec(column: ColumnType) -> Zstd | None:
     return None if found is None else replace(found, dictionary=None)
 
 
-def _take_build(path: Path, options: Options, scope: files.Scope, lock: _kernel.File) -> _kernel.File | None:
+def _take_build(path: Path, options: Options, scope: files.Scope, lock: _kernel.File) -> publish.Target | None:
     """The BUILD of an interrupted replacement, locked until the scope ends; None if there is none."""
-    build = directory.take_build(path, scope)
+    build = directory.take_build(path, BUILD, scope)
     if build is None:
         return None
     try:
@@ -269,7 +287,7 @@ def _take_build(path: Path, options: Options, scope: files.Scope, lock: _kernel.
         if options.if_exists == "replace":
             return build  # the caller drops it
         raise
-    build.close()
+    build.file.close()
     return None
 
 

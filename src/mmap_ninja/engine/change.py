@@ -9,7 +9,7 @@ from mmap_ninja.columns.types import Column
 from mmap_ninja.engine import copying, files
 from mmap_ninja.engine.directory import drop_ended_build, next_generation, remove_unnamed
 from mmap_ninja.engine.generation import Generation, block_sums
-from mmap_ninja.engine.publish import GenerationWriter, check_place, is_linked, name_generation, switch
+from mmap_ninja.engine.publish import GenerationWriter, Target, check_place, is_linked, name_generation
 from mmap_ninja.errors import MmapNinjaError
 from mmap_ninja.format.meta import FileEntry, Meta, new_meta
 from mmap_ninja.format.names import COMMIT, LOCK
@@ -34,17 +34,16 @@ def evolve(
     generation: Generation,
     slot: _kernel.Slot,
     change: Change,
-    commit_file: _kernel.File,
-    commit_name: str,
+    target: Target,
     lock: _kernel.File,
 ) -> None:
     """Make the next generation of a dataset, and switch to it; the caller holds the lock.
 
-    `slot` is the newest of the open commit file; everything it refers to must be durable.
+    `slot` is the newest of the commit file `target`; everything it refers to must be durable.
     """
     path = generation.path.resolve()  # stay in one directory, even if a symbolic link to it changes meanwhile
     before, slot = slot, slot.copy()
-    if commit_name == COMMIT:
+    if target.name == COMMIT:
         drop_ended_build(path, slot.generation)  # synced together with the names of the new files
     old, number = generation.meta, next_generation(path)
     opened = dict(zip(old.files, generation.opened, strict=True))
@@ -54,12 +53,12 @@ def evolve(
     if change.rows is not None:
         slot.rows, slot.edits = change.rows, 0
     # If the commit file has other hard links, as in a linked copy, the copy keeps the files and nothing is shared.
-    kept = () if is_linked(commit_file) else _kept(old, change)
+    kept = () if is_linked(target.file) else _kept(old, change)
     meta = new_meta(old.kind, number, old.uuid, change.columns, old.metadata, kept)
     # Drop the sums of files that are gone, or that may now change in place; those of new files are added.
     ids = {file.id for file, rule in zip(meta.files, meta.rules, strict=True) if rule.sealed and file in kept}
     sums = b"".join(entry for entry in block_sums(stored) if int.from_bytes(entry[:8], "little") in ids)
-    writer = GenerationWriter(path, meta, commit_file, sums)
+    writer = GenerationWriter(path, meta, target.file, sums)
     copied = {(file.role, file.column): file for file in _kept(old, change) if file not in kept}
     try:
         for file in meta.files[:-1]:
@@ -76,9 +75,9 @@ def evolve(
         writer.describe(slot, slot.rows, slot.edits)
         made = Generation.open(path, slot, generation.commit)
         made.extents(slot.rows, slot.edits)  # no reader may see a file that is too short
-        check_place(commit_file, path, commit_name)
+        check_place(target.file, path, target.name)
         check_place(lock, path, LOCK)
-        switch(commit_file, path, commit_name, slot, generation.descriptors, lock, before)
+        target.switch(path, slot, generation.descriptors, lock, before)
     finally:
         with suppress(OSError, MmapNinjaError):  # raise the first error, not one of the clean-up
             if lock.is_at(f"{path}/{LOCK}"):  # not in a forked child, nor if the directory was moved

@@ -1,7 +1,7 @@
 """The commit engine of one dataset: what a handle sees, and how it commits."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Final, Literal
@@ -15,8 +15,10 @@ from mmap_ninja.engine.commit_file import CommitFile, Look, Told, drop_rejected,
 from mmap_ninja.engine.edits import Edit
 from mmap_ninja.engine.generation import Generation, Identity, Newest, newest
 from mmap_ninja.engine.log import Logs, locked, open_log
+from mmap_ninja.engine.publish import Target
 from mmap_ninja.engine.seen import Seen, Snapshot
 from mmap_ninja.errors import (
+    BeingBuiltError,
     CommitUncertainError,
     EditsMovedError,
     GenerationMovedError,
@@ -26,7 +28,7 @@ from mmap_ninja.errors import (
     StaleHandleError,
 )
 from mmap_ninja.format.meta import Kind, Meta
-from mmap_ninja.format.names import BUILD, COMMIT, LOCK, meta_name
+from mmap_ninja.format.names import COMMIT, LOCK, meta_name
 from mmap_ninja.format.slots import EDIT_SIZE
 
 Durability = Literal["process", "machine"]
@@ -49,7 +51,7 @@ class Dataset:
         kind: The expected kind; None: any.
         durability: What a commit survives when it returns.
         lock_timeout: Seconds to wait for other processes' commits.
-        build: The BUILD file to commit to instead of COMMIT; the caller owns it and holds its lock.
+        build: The commit file of the build that this is for, whose lock the caller holds; None: this is for no build.
         sync_often: Whether to sync whenever enough bytes were written.
         told: What another process found out about the commit file.
     """
@@ -61,7 +63,7 @@ class Dataset:
         durability: Durability,
         lock_timeout: float,
         *,
-        build: _kernel.File | None = None,
+        build: Target | None = None,
         sync_often: bool = True,
         told: Told | None = None,
     ) -> None:
@@ -70,7 +72,7 @@ class Dataset:
         self.durability = durability
         self.lock_timeout = lock_timeout
         self._build = build
-        self._name = COMMIT if build is None else BUILD
+        self._name = COMMIT if build is None else build.name
         self._sync_often = sync_often
         self._logs = Logs(path, self._name, lock_timeout, partial(_flush, path, durability, lock_timeout))
         self._is_behind = False  # whether this made a commit that `_seen` does not show yet
@@ -230,6 +232,8 @@ class Dataset:
             log.commit(parts, rows, edits, flags, durable, expected_rows, expected_edits, base, False, timeout)
         except LockTimeoutError:
             raise files.lock_timeout(self.path / LOCK, self.lock_timeout) from None
+        except BeingBuiltError:
+            raise directory.being_built(self.path, COMMIT) from None
         except GenerationMovedError:
             self._logs.drop()
         except EditsMovedError:
@@ -261,16 +265,18 @@ class Dataset:
                 self.refresh()
                 seen = self.seen
                 slot = seen.slot.copy()
+                if self._build is None:
+                    directory.refuse_builder(self.path, slot)
                 if (slot.rows, slot.edits) != (slot.durable_rows, slot.durable_edits):
                     continue  # another process appended since the flush
                 changed = change()
                 if changed is None:
                     return
-                with self._commit_file() as commit_file:
+                with self._target() as target:
                     if not lock.is_at(str(self.path / LOCK)):
                         continue  # another directory is at the path of the locked one
                     drop_rejected(read_commit(self.path, self._name), slot)
-                    evolve(seen.generation, slot, changed, commit_file, self._name, lock)
+                    evolve(seen.generation, slot, changed, target, lock)
                 self._is_behind = True  # the change is made: errors from here on only concern seeing it
                 return
         raise StaleHandleError(f"{self.path}: others kept appending; nothing was changed: try again")
@@ -311,9 +317,14 @@ class Dataset:
         """Make this handle's commits durable, and drop the logs."""
         self._logs.close()
 
-    def _commit_file(self) -> AbstractContextManager[_kernel.File]:
-        """The open commit file; the caller holds the lock."""
-        return nullcontext(self._build) if self._build is not None else files.open_write(f"{self.path}/{self._name}")
+    @contextmanager
+    def _target(self) -> Iterator[Target]:
+        """The commit file to write to; the caller holds the lock."""
+        if self._build is not None:
+            yield self._build
+            return
+        with files.Scope() as scope:
+            yield Target(COMMIT, scope.hold(files.open_write(f"{self.path}/{COMMIT}")), scope)
 
     def _start_writing(self) -> None:
         """Open a log for appending, after looking for the newest commit under the lock."""
@@ -321,16 +332,17 @@ class Dataset:
             directory.finish_upgrade(self.path)
             commit, seen = self.refresh(), self._seen
             drop_rejected(commit, seen.slot)
-            with self._commit_file() as commit_file:
+            with self._target() as target:
                 log = open_log(
                     seen.generation,
                     seen.slot,
-                    commit_file,
-                    lock if self._build is None else None,  # a build holds the lock of its own BUILD file throughout
+                    target.file,
+                    lock if target.name == COMMIT else None,  # BUILD has no other writers
                     commit.next_seq(),
                     sync_often=self._sync_often,
+                    builds=self._build is not None,
                 )
-                if not files.stays_itself(commit_file.fileno()):
+                if not files.stays_itself(target.file.fileno()):
                     # Open the files again: the open ones are from before there was a writer.
                     generation = Generation.open(self.path, seen.slot, commit)
                     accepted = seen.slot.seq, seen.slot.digest

@@ -10,7 +10,7 @@ from mmap_ninja.columns.types import Column
 from mmap_ninja.engine import copying, files, upgrade_marks
 from mmap_ninja.engine.commit_file import CommitFile, read_commit
 from mmap_ninja.engine.log import locked
-from mmap_ninja.engine.publish import check_place, make_commit_file, model, name_generation, publish, switch, write_slot
+from mmap_ninja.engine.publish import Target, check_place, make_commit_file, model, name_generation, publish, write_slot
 from mmap_ninja.errors import (
     CommitUncertainError,
     CorruptDatasetError,
@@ -46,46 +46,50 @@ def create(
     kind: Kind,
     columns: tuple[Column, ...],
     metadata: dict[str, Any],
-    complete: bool,
     timeout: float,
     contents: copying.Contents | None = None,
     rows: int = 0,
-) -> bool:
-    """Create a dataset at a vacant path, durably and in one step; False if another process was faster.
+    build: files.Scope | None = None,
+) -> _kernel.File | None:
+    """Create a dataset at a vacant path, durably and in one step.
 
     Args:
         path: The directory.
         kind: Its kind.
         columns: Its columns.
         metadata: The user's metadata.
-        complete: Whether it is complete; False if a build goes on.
         timeout: Seconds to wait for other processes.
         contents: The contents of its files; None: they are empty.
         rows: The number of samples.
+        build: The scope of a first build, whose end makes the dataset complete: it keeps the commit file open and
+            locked. None: the dataset is complete.
+
+    Returns:
+        The commit file; None if another process was faster.
 
     Raises:
         NotADatasetError: if the directory holds files that do not belong to a dataset.
     """
     if files.exists(f"{path}/{COMMIT}"):
-        return False
+        return None
     files.make_directories(path)
     refuse_foreign(path)
     with files.Scope() as scope, make_lock(path, timeout) as lock:
         if files.exists(f"{path}/{COMMIT}"):
-            return False
+            return None
         refuse_orphans(path)
-        take_build(path, scope)
+        take_build(path, BUILD, scope)
         drop_build(path)  # left by an interrupted creation
         files.remove(f"{path}/{UPGRADE}")
         like = model(path, scope)
         meta = new_meta(kind, next_generation(path), uuid.uuid4().bytes, columns, metadata)
-        flags = _kernel.COMPLETE if complete else 0
+        flags, holding = (_kernel.COMPLETE, scope) if build is None else (0, build)
         if rows:  # samples without a commit file would look like a damaged dataset
             slot = _kernel.Slot()
             name_generation(slot, meta)
             make_commit_file(path, slot, BUILD, like, scope)
         try:
-            publish(path, meta, contents or {}, rows, COMMIT, flags, scope, like)
+            commit_file = publish(path, meta, contents or {}, rows, COMMIT, flags, holding, like)
         except BaseException:
             with suppress(OSError, MmapNinjaError):  # what else went wrong is to be raised
                 lock.check_writer(str(path))
@@ -95,26 +99,41 @@ def create(
             raise
         with suppress(OSError):  # it has succeeded
             files.remove(f"{path}/{BUILD}")
-    return True
+    return commit_file
 
 
-def take_build(path: Path, scope: files.Scope) -> _kernel.File | None:
-    """An abandoned BUILD, locked until the scope ends; None if there is no BUILD.
+def take_build(path: Path, name: str, scope: files.Scope) -> Target | None:
+    """The commit file of an abandoned build, locked until the scope ends; the caller holds the lock of the dataset.
+
+    None if there is no such file. Its name is BUILD for a replacement, and COMMIT for a first build.
 
     Raises:
         LockTimeoutError: if a process is still building.
     """
-    build_path = f"{path}/{BUILD}"
     try:
-        taken = scope.hold(files.lock(build_path, 0.0) or _refuse_build(build_path))
+        file = files.lock(f"{path}/{name}", 0.0)
     except FileNotFoundError:
         return None
-    return taken
+    if file is None:
+        raise being_built(path, name)
+    return Target(name, scope.hold(file), scope)
 
 
-def _refuse_build(build_path: str) -> _kernel.File:
-    holder = files.lock_holder(build_path)
-    raise LockTimeoutError(f"{build_path}: {holder} is building this dataset now; wait for it, or end it")
+def being_built(path: Path, name: str) -> LockTimeoutError:
+    """The error for a commit file that is locked by the process that builds the dataset; names the process."""
+    holder = files.lock_holder(f"{path}/{name}")
+    return LockTimeoutError(f"{path}/{name}: {holder} is building this dataset now; wait for it, or end it")
+
+
+def refuse_builder(path: Path, slot: _kernel.Slot) -> None:
+    """Raise if a first build at a path goes on; the caller holds the lock, and `slot` is the newest of COMMIT.
+
+    Raises:
+        LockTimeoutError: naming the process that builds.
+    """
+    if not slot.flags & _kernel.COMPLETE:
+        with files.Scope() as scope:
+            take_build(path, COMMIT, scope)
 
 
 def refuse_orphans(path: Path) -> None:
@@ -160,16 +179,15 @@ def start_generation(
     kind: Kind,
     columns: tuple[Column, ...],
     metadata: dict[str, Any],
-    commit_name: str,
     scope: files.Scope,
-) -> _kernel.File:
-    """Write the files of a new, empty generation, and a commit file that names it; the caller holds the lock.
+) -> Target:
+    """Write the files of a new, empty generation, and a BUILD that names it; the caller holds the lock.
 
-    Returns the open commit file, whose lock is held until the scope ends.
+    Returns BUILD, whose lock is held until the scope ends.
     """
     meta = new_meta(kind, next_generation(path), uuid.uuid4().bytes, columns, metadata)
     with files.Scope() as here:  # a build can take hours
-        return publish(path, meta, {}, 0, commit_name, 0, scope, model(path, here))
+        return Target(BUILD, publish(path, meta, {}, 0, BUILD, 0, scope, model(path, here)), scope)
 
 
 def replace(path: Path, slot: _kernel.Slot, build: _kernel.File, timeout: float) -> None:
@@ -184,8 +202,8 @@ def replace(path: Path, slot: _kernel.Slot, build: _kernel.File, timeout: float)
         elif not files.exists(f"{path}/{COMMIT}"):
             make_commit_file(path, slot, COMMIT, build, scope)
         else:
-            with files.open_write(f"{path}/{COMMIT}") as commit_file:
-                switch(commit_file, path, COMMIT, slot, [], lock)
+            refuse_builder(path, read_commit(path).slots[0][1])
+            Target(COMMIT, scope.hold(files.open_write(f"{path}/{COMMIT}")), scope).switch(path, slot, [], lock)
         with suppress(OSError, MmapNinjaError):  # it has succeeded; others clean up after it
             drop_build(path)
             finish_upgrade(path)
@@ -196,7 +214,8 @@ def finish_switch(path: Path, lock: _kernel.File) -> None:
     commit = read_commit(path)
     newest = commit.slots[0][1]
     place, slot = next(placed for placed in commit.slots if placed[1].durable)
-    with files.open_write(f"{path}/{COMMIT}") as commit_file:
+    with files.Scope() as scope:
+        commit_file = scope.hold(files.open_write(f"{path}/{COMMIT}"))
         if not commit.suspect:
             # Written again, so that the sync writes it: an earlier sync may have failed before its process died.
             write_slot(commit_file, place, slot, f"{path}/{COMMIT}")
@@ -205,7 +224,7 @@ def finish_switch(path: Path, lock: _kernel.File) -> None:
             except OSError as error:
                 _mark_suspect(commit_file, commit, path, error)
         elif newest.generation != slot.generation:  # a sync of the switch failed, all earlier ones succeeded
-            switch(commit_file, path, COMMIT, slot, [], lock)
+            Target(COMMIT, commit_file, scope).switch(path, slot, [], lock)
         # Otherwise a sync failed later, and the doubtful commits are not from this build.
     drop_build(path)
 

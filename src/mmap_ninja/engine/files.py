@@ -292,14 +292,22 @@ def lock_timeout(path: AnyPath, timeout: float) -> LockTimeoutError:
 
 
 def lock_holder(path: AnyPath) -> str:
-    """The holder of a file's lock, in words, with its process id if the system tells."""
+    """The holder of a file's lock, in words, with its process id and program if the system tells."""
     try:
         inode = str(Path(path).stat().st_ino)
         for line in Path("/proc/locks").read_text().splitlines():
             fields = line.split()
             # "1: FLOCK ADVISORY WRITE 1234 fe:00:5678 0 EOF"; waiting processes have "->" in the second field
             if len(fields) >= 6 and fields[1] == "FLOCK" and fields[5].rsplit(":", 1)[-1] == inode:
-                return f"process {fields[4]}"
+                return f"process {fields[4]}{_program_of(fields[4])}"
     except OSError:
         pass
     return "another process"
+
+
+def _program_of(process: str) -> str:
+    """The name of the program that a process runs, in parentheses, if the system tells."""
+    try:
+        return f" ({Path('/proc', process, 'comm').read_text(errors='replace').strip()})"
+    except OSError:
+        return ""

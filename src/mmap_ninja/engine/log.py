@@ -43,8 +43,18 @@ def open_log(
     next_seq: int,
     *,
     sync_often: bool,
+    builds: bool,
 ) -> _kernel.Log:
-    """A log that appends to a generation; `lock` is None if there are no other writers.
+    """A log that appends to a generation.
+
+    Args:
+        generation: The generation.
+        slot: Its newest commit.
+        commit_file: The open commit file.
+        lock: The lock that is held; None if there are no other writers.
+        next_seq: The first unused commit number.
+        sync_often: Whether to sync whenever enough bytes were written.
+        builds: Whether this process builds the dataset, and holds the lock of the commit file.
 
     Raises:
         StaleHandleError: if another directory was put at the path of the dataset.
@@ -64,7 +74,7 @@ def open_log(
     ]
     paths = (path, "", "") if lock is None else (path, f"{path}/{LOCK}", f"{path}/{COMMIT}")
     with files.open_read(f"{path}/{meta_name(meta.generation)}") as of_meta:
-        return _kernel.Log(path, rules, commit_file, lock, of_meta, paths, slot, next_seq, sync_often)
+        return _kernel.Log(path, rules, commit_file, lock, of_meta, paths, slot, next_seq, sync_often, builds)
 
 
 class Logs:

@@ -13,7 +13,7 @@ from mmap_ninja.engine.commit_file import read_commit
 from mmap_ninja.engine.generation import Generation, written
 from mmap_ninja.errors import CommitUncertainError, CorruptDatasetError, StaleHandleError
 from mmap_ninja.format.meta import FileEntry, Meta, new_meta
-from mmap_ninja.format.names import BUILD, COMMIT, FIRST_OFFSET, LEGACY_DATA, meta_name
+from mmap_ninja.format.names import COMMIT, FIRST_OFFSET, LEGACY_DATA, meta_name
 
 _WRITEBACK: Final = 4 << 20  # bytes written back to the disk while the next ones are copied
 
@@ -159,16 +159,60 @@ def publish(
     return make_commit_file(path, slot, commit_name, like, scope)
 
 
-def fill(generation: Generation, contents: copying.Contents, rows: int, build: _kernel.File) -> None:
+class Target:
+    """A commit file that is open for writing.
+
+    Args:
+        name: Its name.
+        file: The open file; a build in progress holds its lock.
+        scope: Keeps it open, and a file that takes its place.
+    """
+
+    def __init__(self, name: str, file: _kernel.File, scope: files.Scope) -> None:
+        self.name = name
+        self.file = file
+        self.scope = scope
+
+    def switch(
+        self,
+        path: Path,
+        slot: _kernel.Slot,
+        synced: list[int],
+        lock: _kernel.File,
+        before: _kernel.Slot | None = None,
+    ) -> None:
+        """Write `slot` as the newest to all places, durably; the caller holds the lock.
+
+        A file with several hard links is replaced by a new one, so that a linked snapshot does not change.
+
+        Args:
+            path: The dataset's directory.
+            slot: The commit, whose files are durable.
+            synced: The files of the previous commit to sync first; in a copied directory they may not be durable.
+            lock: The lock that is held.
+            before: The previous commit, which is marked if a sync fails; None: the newest in the file.
+        """
+        commit = read_commit(path, self.name)
+        slot.seq = commit.next_seq()
+        if is_linked(self.file):
+            lock.check_writer(str(path))
+            linked, self.file = self.file, make_commit_file(path, slot, self.name, self.file, self.scope)
+            linked.close()  # nobody builds what has only its other names
+            return
+        before = before or commit.slots[0][1]
+        _kernel.switch_commit(self.file, f"{path}/{self.name}", str(path), synced, slot, before, lock)
+
+
+def fill(generation: Generation, contents: copying.Contents, rows: int, build: Target) -> None:
     """Fill the empty generation of a BUILD with rows, durably, in one commit; only its builder may know of it."""
     path, meta = generation.path, generation.meta
-    slot = read_commit(path, BUILD).slots[0][1]
+    slot = read_commit(path, build.name).slots[0][1]
     writer = GenerationWriter(path, meta, None)
     for file in meta.files:
         writer.overwrite(file, contents.get((file.role, file.column)))
     writer.describe(slot, rows)
     generation.extents(rows, 0)
-    switch(build, path, BUILD, slot, [], build)
+    build.switch(path, slot, [], build.file)
 
 
 def name_generation(slot: _kernel.Slot, meta: Meta) -> None:
@@ -215,39 +259,6 @@ def make_commit_file(
             "check the disk, then rebuild the dataset"
         ) from None
     return file
-
-
-def switch(
-    commit_file: _kernel.File,
-    path: Path,
-    commit_name: str,
-    slot: _kernel.Slot,
-    synced: list[int],
-    lock: _kernel.File,
-    before: _kernel.Slot | None = None,
-) -> None:
-    """Write `slot` as the newest to all places of an open commit file, durably; the caller holds the lock.
-
-    A file with several hard links is replaced by a new one, so that a linked snapshot does not change.
-
-    Args:
-        commit_file: The file.
-        path: The dataset's directory.
-        commit_name: Its name.
-        slot: The commit, whose files are durable.
-        synced: The files of the previous commit to sync first; in a copied directory they may not be durable.
-        lock: The lock that is held.
-        before: The previous commit, which is marked if a sync fails; None: the newest in the file.
-    """
-    commit = read_commit(path, commit_name)
-    slot.seq = commit.next_seq()
-    if is_linked(commit_file):
-        lock.check_writer(str(path))
-        with files.Scope() as scope:
-            make_commit_file(path, slot, commit_name, commit_file, scope)
-        return
-    before = before or commit.slots[0][1]
-    _kernel.switch_commit(commit_file, f"{path}/{commit_name}", str(path), synced, slot, before, lock)
 
 
 def write_slot(commit_file: _kernel.File, place: int, slot: _kernel.Slot, commit_path: str) -> None:

@@ -240,7 +240,7 @@ class MutatingHandle(ReadingHandle[T]):
             key: [*([FIRST_OFFSET] if key[0] == "offsets" else []), bytes(part or b"")]
             for key, part in zip(roles, parts, strict=False)
         }
-        if not create(self.path, self._kind, columns, {}, True, self._options.lock_timeout, contents, rows):
+        if create(self.path, self._kind, columns, {}, self._options.lock_timeout, contents, rows) is None:
             return False
         try:
             self._show_column(*self._shown_of(self._engine(), self._options))
@@ -296,7 +296,7 @@ class MutatingHandle(ReadingHandle[T]):
             case Legacy():
                 upgrade.adopt(self.path, self._options.keys, self._options.lock_timeout)
             case Vacant():
-                create(self.path, self._kind, first_columns(self._kind), {}, True, self._options.lock_timeout)
+                create(self.path, self._kind, first_columns(self._kind), {}, self._options.lock_timeout)
         dataset = self._engine()
         self._show(dataset)
         return dataset

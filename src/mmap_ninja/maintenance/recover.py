@@ -96,8 +96,10 @@ def recover(
                 started.fill(contents, kept.samples)
             started.finish()
         return Recovery(out, kept.samples, kept.lost, report)
-    find(source)  # raises before a LOCK is created, if it is not a dataset
+    slot = find(source).slot  # raises before a LOCK is created, if it is not a dataset
     with directory.make_lock(source, lock_timeout) as lock:
+        if slot is not None:
+            directory.refuse_builder(source, slot)
         report, found = _examined(source, verbose=verbose)
         kept = _Kept(found, keep)
         if not report.ok:
