@@ -1,5 +1,6 @@
 #include "file.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <utility>
@@ -46,6 +47,12 @@ void File::abandon() {
   locked_ = false;
   if (fd_ >= 0) ::close(fd_);
   fd_ = -1;
+}
+
+bool File::holds(uint64_t device, uint64_t inode) const {
+  struct stat info;
+  return locked_ && ::fstat(fd_, &info) == 0 && static_cast<uint64_t>(info.st_dev) == device &&
+         static_cast<uint64_t>(info.st_ino) == inode;
 }
 
 Status File::open(const char* path, bool writable, std::shared_ptr<File>* file) {

@@ -37,6 +37,7 @@ class File : private Inherited {
 
  private:
   void abandon() override;
+  bool holds(uint64_t device, uint64_t inode) const override;
 
   int fd_;
   uint64_t owner_;  // the value of forks_so_far()

@@ -26,6 +26,11 @@ void Inherited::enroll() {
 
 void Inherited::leave() { std::erase(enrolled, this); }
 
+bool Inherited::is_held(uint64_t device, uint64_t inode) {
+  return std::any_of(enrolled.begin(), enrolled.end(),
+                     [&](const Inherited* held) { return held->holds(device, inode); });
+}
+
 void Inherited::abandon_all() {
   ++forks;
   for (Inherited* held : std::vector<Inherited*>(std::move(enrolled))) held->abandon();

@@ -18,6 +18,9 @@ class Inherited {
   Inherited(const Inherited&) = delete;
   Inherited& operator=(const Inherited&) = delete;
 
+  // Whether this process itself, not only its parent, holds the lock of a file.
+  static bool is_held(uint64_t device, uint64_t inode);
+
  protected:
   ~Inherited() { leave(); }
   // From now on, a forked child abandons this object.
@@ -25,6 +28,8 @@ class Inherited {
   void leave();
   // Called in the child: closes descriptors without unlocking, which would release the parent's locks.
   virtual void abandon() = 0;
+  // Whether this object holds the lock of a file for longer than a call.
+  virtual bool holds(uint64_t /*device*/, uint64_t /*inode*/) const { return false; }
 
  private:
   static void abandon_all();

@@ -93,6 +93,13 @@ nb::object lock_file(const std::string& path, double timeout) {
   }
 }
 
+// Whether this process itself holds the lock of the file at a path.
+bool is_held(const std::string& path) {
+  struct stat found;
+  return ::stat(path.c_str(), &found) == 0 &&
+         Inherited::is_held(static_cast<uint64_t>(found.st_dev), static_cast<uint64_t>(found.st_ino));
+}
+
 void close_at_exit(PyFile& self, nb::args) { self.file->close(); }
 
 // Files that are closed, and their locks released, at the end of a with block, even if they are still
@@ -212,6 +219,7 @@ void define_files(nb::module_& m) {
   m.def("open_file", &open_file, "path"_a, "writable"_a);
   m.def("create_file", &create_file, "path"_a, "like"_a.none());
   m.def("lock_file", &lock_file, "path"_a, "timeout"_a);
+  m.def("is_held", &is_held, "path"_a);
   m.def("open_directory", &open_directory, "path"_a);
   m.def("anonymous_file", &anonymous_file);
   nb::class_<Scope>(m, "Scope")

@@ -33,6 +33,15 @@ def bar(
         yield shown_bar.update
 
 
+@contextmanager
+def line(text: str) -> Iterator[Callable[[str], object]]:
+    """Show a line of text, and the time that has passed; gives a function to call with another text."""
+    from tqdm.auto import tqdm  # noqa: PLC0415
+
+    with tqdm(desc=text, bar_format="{desc} [{elapsed}]") as shown:
+        yield shown.set_description_str
+
+
 def through(items: Iterable[T], unit: str) -> Iterable[T]:
     """The same items, with a progress bar."""
     from tqdm.auto import tqdm  # noqa: PLC0415

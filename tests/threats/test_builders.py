@@ -79,7 +79,7 @@ def test_change_of_a_first_build_that_goes_on_is_refused_by_name_and_the_build_e
     assert dataset.complete
     (message,) = messages
     assert message.startswith(f"{path}/COMMIT: process {os.getpid()} (")
-    assert message.endswith(") is building this dataset now; wait for it, or end it")
+    assert message.endswith(") is building this dataset now; wait for it, as if_exists='reuse' does, or end it")
 
 
 def test_reading_and_flushing_beside_a_first_build_is_not_refused(tmp_path):

@@ -57,7 +57,7 @@ def arrays() -> None:
 
 
 def records() -> None:
-    train = mn.RecordsMmap.from_generator("train", [{"label": 1, "text": "good"}], if_exists="resume")
+    train = mn.RecordsMmap.from_generator("train", [{"label": 1, "text": "good"}], if_exists="reuse", version="1")
     assert_type(train[0], Record)
     assert_type(train[:2], list[Record])
     assert_type(train[["label"]], mn.RecordsMmap)

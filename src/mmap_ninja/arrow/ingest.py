@@ -69,8 +69,17 @@ class Batches:
             if batch.num_rows:
                 break
         else:
-            batch = library().RecordBatch.from_pylist([], schema=self._reader.schema)
+            batch = self._empty()
         return {name: _spec(field, array, where) for name, field, array, where in self._columns(batch)}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the columns, from the schema."""
+        return tuple(name for name, *_ in self._columns(self._empty()))
+
+    def _empty(self) -> Any:
+        pa, schema = library(), self._reader.schema
+        return pa.RecordBatch.from_arrays([pa.nulls(0, field.type) for field in schema], schema=schema)
 
     def batches(self, limits: Limits, count: int, last: object, path: Path) -> Iterator[Values[Any] | Table]:
         """The samples from position `count` on, in batches within the limits."""

@@ -15,6 +15,7 @@ from typing import Any, Literal, Self, TypeVar, get_args
 
 from mmap_ninja import _kernel, progress
 from mmap_ninja.builds.located import locate
+from mmap_ninja.builds.waiting import Waiting
 from mmap_ninja.columns.batch import Batch, Parts, size_of
 from mmap_ninja.columns.limits import Limits
 from mmap_ninja.columns.types import Binary, Column, ColumnType, Json, Text, Zstd
@@ -23,7 +24,7 @@ from mmap_ninja.engine.commit_file import read_commit
 from mmap_ninja.engine.dataset import Columns, Dataset, Durability, Encode
 from mmap_ninja.engine.generation import newest
 from mmap_ninja.engine.log import locked
-from mmap_ninja.errors import CorruptDatasetError
+from mmap_ninja.errors import CorruptDatasetError, LockTimeoutError
 from mmap_ninja.format.meta import Kind, Meta, check_metadata
 from mmap_ninja.format.names import BUILD, COMMIT
 from mmap_ninja.legacy import upgrade
@@ -31,7 +32,7 @@ from mmap_ninja.legacy.dataset import LegacyDataset
 from mmap_ninja.legacy.layout import Keys
 
 T = TypeVar("T")
-IfExists = Literal["replace", "error", "append", "resume"]
+IfExists = Literal["replace", "error", "append", "resume", "reuse"]
 # Returns the columns that a batch fits (those given, or wider ones), and its bytes. Path and number are for messages.
 EncodeBatch = Callable[[Batch[T], str, int, Columns], tuple[Columns, Parts]]
 
@@ -47,6 +48,14 @@ class Options:
     metadata: dict[str, Any] | None
     durability: Durability | None
     lock_timeout: float
+    version: str | None = None
+    names: tuple[str, ...] = ()  # of the columns of the source, where it tells them without being read
+
+    @property
+    def stored_metadata(self) -> dict[str, Any]:
+        """The metadata of a new dataset."""
+        version = {} if self.version is None else {"version": self.version}
+        return {**(self.metadata or {}), **version}
 
     def check(self) -> None:
         """Raise TypeError or ValueError for invalid options, before anything is changed."""
@@ -58,13 +67,22 @@ class Options:
         if self.durability not in (None, *get_args(Durability)):
             raise ValueError(f"durability {self.durability!r} is unknown (expected None, 'process' or 'machine')")
         check_metadata(self.metadata or {})
+        if self.version is None:
+            return
+        if not isinstance(self.version, str):
+            raise TypeError(f"version {self.version!r:.200}: expected a str, got {type(self.version).__name__}")
+        if "version" in (self.metadata or {}):
+            raise ValueError(
+                f"version {self.version!r:.200}: metadata has a 'version' of its own; leave one of them out"
+            )
+        check_metadata(self.stored_metadata)
 
 
 class Build:
     """A build in progress: the dataset that it commits to, and how many samples to skip."""
 
     def __init__(self, dataset: Dataset, options: Options, target: publish.Target | None) -> None:
-        self.skip: int = dataset.seen.rows if options.if_exists == "resume" else 0  # samples of the source
+        self.skip: int = dataset.seen.rows if options.if_exists in ("resume", "reuse") else 0  # samples of the source
         self.limits: Limits = Limits(options.batch_size, options.batch_bytes)
         self.dataset = dataset
         self._options = options
@@ -113,7 +131,7 @@ class Build:
 
 
 def begin(path: Path, kind: Kind, columns: Columns, options: Options, scope: files.Scope) -> Build | None:
-    """Start or resume a build; None if `if_exists="resume"` finds a finished dataset.
+    """Start or resume a build; None if there is a finished dataset that is to be opened.
 
     The scope keeps its commit file open and locked.
 
@@ -123,11 +141,43 @@ def begin(path: Path, kind: Kind, columns: Columns, options: Options, scope: fil
         LockTimeoutError: if another process is building the dataset.
     """
     options.check()
+    if options.if_exists != "reuse":
+        return _begin(path, kind, columns, options, scope)
+    with Waiting(path) as waiting:
+        while not _is_reusable(path, kind, columns, options):
+            try:
+                return _begin(path, kind, columns, options, scope)
+            except LockTimeoutError as refused:
+                waiting.pause(refused)
+    return None
+
+
+def _is_reusable(path: Path, kind: Kind, columns: Columns, options: Options) -> bool:
+    """Whether there is a complete dataset; raises if it is, or becomes, another one than that asked for."""
+    if upgrade_marks.detect(path):
+        _check_same(LegacyDataset(path, None).meta, kind, columns, path, options)
+        return True
+    if files.exists(f"{path}/{COMMIT}"):
+        found = newest(path)
+        complete = bool(found.slot.flags & _kernel.COMPLETE)
+        if complete or not files.exists(f"{path}/{BUILD}"):  # which may replace one of another kind
+            _check_same(found.generation.meta, kind, columns, path, options)
+        if complete:
+            return True
+    if not files.sees_locks(path):
+        raise ValueError(
+            f"{path}: if_exists='reuse' needs a local filesystem, where processes see each other's locks; build the "
+            "dataset in one process, and open it in the others when it is complete"
+        )
+    return False
+
+
+def _begin(path: Path, kind: Kind, columns: Columns, options: Options, scope: files.Scope) -> Build | None:
     timeout, old = options.lock_timeout, upgrade_marks.detect(path)
     if options.if_exists == "append":
         return _begin_append(path, kind, columns, options)
     if not old:
-        made = directory.create(path, kind, columns, options.metadata or {}, timeout, build=scope)
+        made = directory.create(path, kind, columns, options.stored_metadata, timeout, build=scope)
         if made is not None:
             return _open(path, kind, columns, publish.Target(COMMIT, made, scope), options)
     if options.if_exists == "error":
@@ -166,7 +216,7 @@ def _begin_append(path: Path, kind: Kind, columns: Columns, options: Options) ->
         _check_same(LegacyDataset(path, None).meta, kind, columns, path, options)
         upgrade.adopt(path, Keys(), timeout)
     else:
-        directory.create(path, kind, columns, options.metadata or {}, timeout)
+        directory.create(path, kind, columns, options.stored_metadata, timeout)
     build = _open(path, kind, columns, None, options)
     if not build.dataset.snapshot.complete:
         with locked(path, timeout):  # now, before the source is read
@@ -211,7 +261,7 @@ def _start_beside(
     if (path / COMMIT).exists():
         # A commit file that cannot be switched must raise now, not at the end of the build.
         directory.refuse_builder(path, read_commit(path).slots[0][1])
-    return directory.start_generation(path, kind, columns, options.metadata or {}, scope)
+    return directory.start_generation(path, kind, columns, options.stored_metadata, scope)
 
 
 def _exists(path: Path) -> FileExistsError:
@@ -239,21 +289,34 @@ def _check_same(meta: Meta, kind: Kind, columns: Columns, path: Path, options: O
             "if_exists='replace'"
         )
     for asked, found in zip(columns, meta.columns, strict=False):  # either may have no columns yet
-        _check_column(asked, found, path)
-    if options.metadata is not None and options.metadata != meta.metadata:
+        _check_column(asked, found, path, shapes=options.if_exists == "reuse")
+    version = meta.metadata.get("version")
+    if options.version not in (None, version):
         raise ValueError(
-            f"{path}: metadata: got {options.metadata!r:.200}, but the dataset has {meta.metadata!r:.200}; leave it "
-            "out, or pass if_exists='replace'"
+            f"{path}: version: got {options.version!r:.200}, but the dataset has {version!r:.200}; leave it out, or "
+            "pass if_exists='replace'"
+        )
+    if options.if_exists == "reuse":  # no sample is compared; metadata may be a process's own
+        if options.names and stored_names and sorted(options.names) != sorted(stored_names):
+            raise ValueError(
+                f"{path}: columns: the source has {[*options.names]!r:.200}, but the dataset has "
+                f"{stored_names!r:.200}; pass if_exists='replace' to build it anew"
+            )
+        return
+    if options.metadata is not None and options.stored_metadata != meta.metadata:
+        raise ValueError(
+            f"{path}: metadata: got {options.stored_metadata!r:.200}, but the dataset has {meta.metadata!r:.200}; "
+            "leave it out, or pass if_exists='replace'"
         )
 
 
-def _check_column(asked: Column, found: Column, path: Path) -> None:
+def _check_column(asked: Column, found: Column, path: Path, *, shapes: bool) -> None:
     where = f"{path}: column {found.name!r}" if found.name else str(path)
     if type(asked.type) is not type(found.type) or asked.type.nullable != found.type.nullable:
         raise TypeError(f"{where}: got {asked.type!r:.200}, but the dataset has {found.type!r:.200}; leave columns out")
     for name in ("dtype", "shape", "ndim"):
         wanted, stored = (getattr(column.type, name, None) for column in (asked, found))
-        if wanted is not None and stored is not None and wanted != stored and (name != "shape" or found.name):
+        if wanted is not None and stored is not None and wanted != stored and (name != "shape" or found.name or shapes):
             raise TypeError(
                 f"{where}: {name}: got {wanted}, but the dataset has {stored}; leave it out, or pass "
                 "if_exists='replace'"

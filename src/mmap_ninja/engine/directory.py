@@ -122,7 +122,9 @@ def take_build(path: Path, name: str, scope: files.Scope) -> Target | None:
 def being_built(path: Path, name: str) -> LockTimeoutError:
     """The error for a commit file that is locked by the process that builds the dataset; names the process."""
     holder = files.lock_holder(f"{path}/{name}")
-    return LockTimeoutError(f"{path}/{name}: {holder} is building this dataset now; wait for it, or end it")
+    return LockTimeoutError(
+        f"{path}/{name}: {holder} is building this dataset now; wait for it, as if_exists='reuse' does, or end it"
+    )
 
 
 def refuse_builder(path: Path, slot: _kernel.Slot) -> None:

@@ -257,6 +257,16 @@ def reads_by_map(fd: int) -> bool:
     return not _kernel.is_remote(fd)
 
 
+def sees_locks(path: Path) -> bool:
+    """Whether locks of files in a directory, or its nearest parent that exists, are seen by all who use them.
+
+    Not on network filesystems and FUSE.
+    """
+    existing = next(folder for folder in (path, *path.parents) if folder.is_dir())
+    with _kernel.open_directory(str(existing)) as opened:
+        return not _kernel.is_remote(opened.fileno())
+
+
 def stays_itself(fd: int) -> bool:
     """Whether descriptors that are already open see later writes to a file: not on an overlay filesystem.
 
@@ -281,6 +291,11 @@ def lock(path: AnyPath, timeout: float) -> _kernel.File | None:
         return _kernel.lock_file(str(path), timeout)
     except OSError as error:
         raise _explained(path, error) from None
+
+
+def is_held(path: AnyPath) -> bool:
+    """Whether this process itself holds the lock of the file at a path."""
+    return _kernel.is_held(str(path))
 
 
 def lock_timeout(path: AnyPath, timeout: float) -> LockTimeoutError:

@@ -5,8 +5,8 @@ from typing import Any, Self
 
 import numpy.typing as npt
 
-from mmap_ninja.builds import build, paced, sources
-from mmap_ninja.builds.build import IfExists
+from mmap_ninja.builds import paced, sources
+from mmap_ninja.builds.build import IfExists, Options
 from mmap_ninja.columns.casting import AnyArray, as_array, checked_dtype
 from mmap_ninja.columns.limits import BATCH_BYTES
 from mmap_ninja.columns.types import Array
@@ -76,6 +76,7 @@ class ArrayMmap(ArrayHandle):
         dtype: DTypeLike | None = None,
         if_exists: IfExists = "replace",
         metadata: dict[str, Any] | None = None,
+        version: str | None = None,
         durability: Durability | None = None,
         lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
     ) -> Self:
@@ -93,8 +94,11 @@ class ArrayMmap(ArrayHandle):
             if_exists: What to do if there is a dataset already. "replace": build a new one beside it, then switch;
                 samples that others append to the old one meanwhile are lost. "error": raise. "append": add to it.
                 "resume": continue an interrupted build: pass all samples again, from the first one; a finished dataset
-                is returned as it is.
+                is returned as it is. "reuse": open a complete dataset of the same kind, columns and version; raise if
+                it is another one; wait while another process builds it; go on with a build that ended early.
             metadata: A dict to store as JSON; the `metadata` property returns it.
+            version: A string to store as `metadata["version"]`; a dataset of another version is not reused, resumed or
+                appended to. None: any version will do.
             durability: None: safe against power loss when this returns. "process": do not wait for the disk, unless a
                 dataset is replaced; until the next `flush`, opening it after a reboot, or opening a copy, checks all
                 that was written. "machine": safe after every batch.
@@ -110,7 +114,7 @@ class ArrayMmap(ArrayHandle):
             )
         own = checked_dtype(array.dtype if dtype is None else dtype, str(out_dir))
         column = Array(own, array.shape[1:], declared=dtype is not None)
-        options = build.Options(batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout)
+        options = Options(batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout, version)
         return cls._build(out_dir, sources.Sliced(array), mode, options, one_column(column))
 
     @classmethod
@@ -127,6 +131,7 @@ class ArrayMmap(ArrayHandle):
         if_exists: IfExists = "replace",
         total: int | None = None,
         metadata: dict[str, Any] | None = None,
+        version: str | None = None,
         durability: Durability | None = None,
         lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
     ) -> Self:
@@ -147,9 +152,12 @@ class ArrayMmap(ArrayHandle):
             if_exists: What to do if there is a dataset already. "replace": build a new one beside it, then switch;
                 samples that others append to the old one meanwhile are lost. "error": raise. "append": add to it.
                 "resume": continue an interrupted build: pass all samples again, from the first one; a finished dataset
-                is returned as it is.
+                is returned as it is. "reuse": open a complete dataset of the same kind, columns and version; raise if
+                it is another one; wait while another process builds it; go on with a build that ended early.
             total: Number of samples, for the progress bar, if the iterable has no length.
             metadata: A dict to store as JSON; the `metadata` property returns it.
+            version: A string to store as `metadata["version"]`; a dataset of another version is not reused, resumed or
+                appended to. None: any version will do.
             durability: None: safe against power loss when this returns. "process": do not wait for the disk, unless a
                 dataset is replaced; until the next `flush`, opening it after a reboot, or opening a copy, checks all
                 that was written. "machine": safe after every batch.
@@ -160,7 +168,7 @@ class ArrayMmap(ArrayHandle):
             NotADatasetError: if the path is a file, or a directory with files that do not belong to a dataset.
             TypeError: if a sample has the wrong type; the batches before it stay.
         """
-        options = build.Options(batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout)
+        options = Options(batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout, version)
         return cls._build(
             out_dir,
             sources.Iterated(sample_generator, total),
@@ -183,6 +191,7 @@ class ArrayMmap(ArrayHandle):
         mode: Mode | None = None,
         if_exists: IfExists = "replace",
         metadata: dict[str, Any] | None = None,
+        version: str | None = None,
         durability: Durability | None = None,
         lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
     ) -> Self:
@@ -208,8 +217,11 @@ class ArrayMmap(ArrayHandle):
             if_exists: What to do if there is a dataset already. "replace": build a new one beside it, then switch;
                 samples that others append to the old one meanwhile are lost. "error": raise. "append": add to it.
                 "resume": continue an interrupted build: pass all samples again, from the first one; a finished dataset
-                is returned as it is.
+                is returned as it is. "reuse": open a complete dataset of the same kind, columns and version; raise if
+                it is another one; wait while another process builds it; go on with a build that ended early.
             metadata: A dict to store as JSON; the `metadata` property returns it.
+            version: A string to store as `metadata["version"]`; a dataset of another version is not reused, resumed or
+                appended to. None: any version will do.
             durability: None: safe against power loss when this returns. "process": do not wait for the disk, unless a
                 dataset is replaced; until the next `flush`, opening it after a reboot, or opening a copy, checks all
                 that was written. "machine": safe after every batch.
@@ -220,7 +232,7 @@ class ArrayMmap(ArrayHandle):
             TypeError: if the source cannot be pickled for workers, or a sample has the wrong type.
             WorkerError: if a worker process dies, or its source raises an exception that cannot be pickled.
         """
-        options = build.Options(batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout)
+        options = Options(batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout, version)
         source: Any = paced.indexed(indexable, n_jobs, options)
         return cls._build(out_dir, source, mode, options, one_column(_column(dtype, out_dir)))
 

@@ -7,7 +7,7 @@ from typing import Any, Self, TypeVar
 
 from mmap_ninja.arrow import ingest
 from mmap_ninja.builds import build, paced, sources
-from mmap_ninja.builds.build import IfExists
+from mmap_ninja.builds.build import IfExists, Options
 from mmap_ninja.builds.paced import Chunked
 from mmap_ninja.builds.sources import Indexable
 from mmap_ninja.columns.limits import BATCH_BYTES
@@ -55,6 +55,7 @@ class DatasetHandle(MutatingHandle[T]):
         mode: Mode | None = None,
         if_exists: IfExists = "replace",
         metadata: dict[str, Any] | None = None,
+        version: str | None = None,
         durability: Durability | None = None,
         lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
     ) -> Self:
@@ -73,8 +74,11 @@ class DatasetHandle(MutatingHandle[T]):
             if_exists: What to do if there is a dataset already. "replace": build a new one beside it, then switch;
                 samples that others append to the old one meanwhile are lost. "error": raise. "append": add to it.
                 "resume": continue an interrupted build: pass all samples again, from the first one; a finished dataset
-                is returned as it is.
+                is returned as it is. "reuse": open a complete dataset of the same kind, columns and version; raise if
+                it is another one; wait while another process builds it; go on with a build that ended early.
             metadata: A dict to store as JSON; the `metadata` property returns it.
+            version: A string to store as `metadata["version"]`; a dataset of another version is not reused, resumed or
+                appended to. None: any version will do.
             durability: None: safe against power loss when this returns. "process": do not wait for the disk, unless a
                 dataset is replaced; until the next `flush`, opening it after a reboot, or opening a copy, checks all
                 that was written. "machine": safe after every batch.
@@ -85,7 +89,7 @@ class DatasetHandle(MutatingHandle[T]):
             TypeError: if `data` is not a table, or this kind cannot hold its values.
             ValueError: if it has several columns, or its data is not valid.
         """
-        options = build.Options(batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout)
+        options = Options(batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout, version)
         source: Any = ingest.Batches(data, str(out_dir), named=False)
         return cls._build(out_dir, source, mode, options)
 
@@ -102,6 +106,7 @@ class DatasetHandle(MutatingHandle[T]):
         if_exists: IfExists = "replace",
         total: int | None = None,
         metadata: dict[str, Any] | None = None,
+        version: str | None = None,
         durability: Durability | None = None,
         lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
     ) -> Self:
@@ -121,9 +126,12 @@ class DatasetHandle(MutatingHandle[T]):
             if_exists: What to do if there is a dataset already. "replace": build a new one beside it, then switch;
                 samples that others append to the old one meanwhile are lost. "error": raise. "append": add to it.
                 "resume": continue an interrupted build: pass all samples again, from the first one; a finished dataset
-                is returned as it is.
+                is returned as it is. "reuse": open a complete dataset of the same kind, columns and version; raise if
+                it is another one; wait while another process builds it; go on with a build that ended early.
             total: Number of samples, for the progress bar, if the iterable has no length.
             metadata: A dict to store as JSON; the `metadata` property returns it.
+            version: A string to store as `metadata["version"]`; a dataset of another version is not reused, resumed or
+                appended to. None: any version will do.
             durability: None: safe against power loss when this returns. "process": do not wait for the disk, unless a
                 dataset is replaced; until the next `flush`, opening it after a reboot, or opening a copy, checks all
                 that was written. "machine": safe after every batch.
@@ -135,7 +143,7 @@ class DatasetHandle(MutatingHandle[T]):
             TypeError: if a sample has the wrong type; the batches before it stay.
         """
         source = sources.Iterated(sample_generator, total)
-        options = build.Options(batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout)
+        options = Options(batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout, version)
         return cls._build(out_dir, source, mode, options)
 
     @classmethod
@@ -151,6 +159,7 @@ class DatasetHandle(MutatingHandle[T]):
         mode: Mode | None = None,
         if_exists: IfExists = "replace",
         metadata: dict[str, Any] | None = None,
+        version: str | None = None,
         durability: Durability | None = None,
         lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
     ) -> Self:
@@ -175,8 +184,11 @@ class DatasetHandle(MutatingHandle[T]):
             if_exists: What to do if there is a dataset already. "replace": build a new one beside it, then switch;
                 samples that others append to the old one meanwhile are lost. "error": raise. "append": add to it.
                 "resume": continue an interrupted build: pass all samples again, from the first one; a finished dataset
-                is returned as it is.
+                is returned as it is. "reuse": open a complete dataset of the same kind, columns and version; raise if
+                it is another one; wait while another process builds it; go on with a build that ended early.
             metadata: A dict to store as JSON; the `metadata` property returns it.
+            version: A string to store as `metadata["version"]`; a dataset of another version is not reused, resumed or
+                appended to. None: any version will do.
             durability: None: safe against power loss when this returns. "process": do not wait for the disk, unless a
                 dataset is replaced; until the next `flush`, opening it after a reboot, or opening a copy, checks all
                 that was written. "machine": safe after every batch.
@@ -187,7 +199,7 @@ class DatasetHandle(MutatingHandle[T]):
             TypeError: if the source cannot be pickled for workers, or a sample has the wrong type.
             WorkerError: if a worker process dies, or its source raises an exception that cannot be pickled.
         """
-        options = build.Options(batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout)
+        options = Options(batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout, version)
         return cls._build(out_dir, paced.indexed(indexable, n_jobs, options), mode, options)
 
     @classmethod
@@ -196,7 +208,7 @@ class DatasetHandle(MutatingHandle[T]):
         out_dir: PathLike,
         source: sources.Source[T] | Chunked[T],
         mode: Mode | None,
-        options: build.Options,
+        options: Options,
         columns: Columns | None = None,
         configuration: dict[str, Any] | None = None,
     ) -> Self:

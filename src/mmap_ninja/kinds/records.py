@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self
 
 from mmap_ninja.arrow import ingest
-from mmap_ninja.builds import build, paced, sources
-from mmap_ninja.builds.build import IfExists
+from mmap_ninja.builds import paced, sources
+from mmap_ninja.builds.build import IfExists, Options
 from mmap_ninja.columns import specs
 from mmap_ninja.columns.batch import Table
 from mmap_ninja.columns.limits import BATCH_BYTES
@@ -76,6 +76,7 @@ class RecordsMmap(MutableRecords):
         mode: Mode | None = None,
         if_exists: IfExists = "error",
         metadata: dict[str, Any] | None = None,
+        version: str | None = None,
         durability: Durability | None = None,
         lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
     ) -> Self:
@@ -89,8 +90,11 @@ class RecordsMmap(MutableRecords):
             if_exists: What to do if there is a dataset already. "replace": build a new one beside it, then switch;
                 samples that others append to the old one meanwhile are lost. "error": raise. "append": add to it.
                 "resume": continue an interrupted build: pass all samples again, from the first one; a finished dataset
-                is returned as it is.
+                is returned as it is. "reuse": open a complete dataset of the same kind, columns and version; raise if
+                it is another one; wait while another process builds it; go on with a build that ended early.
             metadata: A dict to store as JSON; the `metadata` property returns it.
+            version: A string to store as `metadata["version"]`; a dataset of another version is not reused, resumed or
+                appended to. None: any version will do.
             durability: None: safe against power loss when this returns. "process": do not wait for the disk, unless a
                 dataset is replaced; until the next `flush`, opening it after a reboot, or opening a copy, checks all
                 that was written. "machine": safe after every batch.
@@ -108,6 +112,7 @@ class RecordsMmap(MutableRecords):
             mode=mode,
             if_exists=if_exists,
             metadata=metadata,
+            version=version,
             durability=durability,
             lock_timeout=lock_timeout,
         )
@@ -126,6 +131,7 @@ class RecordsMmap(MutableRecords):
         if_exists: IfExists = "replace",
         total: int | None = None,
         metadata: dict[str, Any] | None = None,
+        version: str | None = None,
         durability: Durability | None = None,
         lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
     ) -> Self:
@@ -151,9 +157,12 @@ class RecordsMmap(MutableRecords):
             if_exists: What to do if there is a dataset already. "replace": build a new one beside it, then switch;
                 samples that others append to the old one meanwhile are lost. "error": raise. "append": add to it.
                 "resume": continue an interrupted build: pass all samples again, from the first one; a finished dataset
-                is returned as it is.
+                is returned as it is. "reuse": open a complete dataset of the same kind, columns and version; raise if
+                it is another one; wait while another process builds it; go on with a build that ended early.
             total: Number of samples, for the progress bar, if the iterable has no length.
             metadata: A dict to store as JSON; the `metadata` property returns it.
+            version: A string to store as `metadata["version"]`; a dataset of another version is not reused, resumed or
+                appended to. None: any version will do.
             durability: None: safe against power loss when this returns. "process": do not wait for the disk, unless a
                 dataset is replaced; until the next `flush`, opening it after a reboot, or opening a copy, checks all
                 that was written. "machine": safe after every batch.
@@ -164,7 +173,7 @@ class RecordsMmap(MutableRecords):
             NotADatasetError: if the path is a file, or a directory with files that do not belong to a dataset.
             TypeError: if a sample has the wrong type; the batches before it stay.
         """
-        options = build.Options(batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout)
+        options = Options(batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout, version)
         source: sources.Source[Any] = sources.Iterated(sample_generator, total)
         return cls._build(out_dir, source, mode, options, specs.columns_of(columns or {}))
 
@@ -182,6 +191,7 @@ class RecordsMmap(MutableRecords):
         mode: Mode | None = None,
         if_exists: IfExists = "replace",
         metadata: dict[str, Any] | None = None,
+        version: str | None = None,
         durability: Durability | None = None,
         lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
     ) -> Self:
@@ -212,8 +222,11 @@ class RecordsMmap(MutableRecords):
             if_exists: What to do if there is a dataset already. "replace": build a new one beside it, then switch;
                 samples that others append to the old one meanwhile are lost. "error": raise. "append": add to it.
                 "resume": continue an interrupted build: pass all samples again, from the first one; a finished dataset
-                is returned as it is.
+                is returned as it is. "reuse": open a complete dataset of the same kind, columns and version; raise if
+                it is another one; wait while another process builds it; go on with a build that ended early.
             metadata: A dict to store as JSON; the `metadata` property returns it.
+            version: A string to store as `metadata["version"]`; a dataset of another version is not reused, resumed or
+                appended to. None: any version will do.
             durability: None: safe against power loss when this returns. "process": do not wait for the disk, unless a
                 dataset is replaced; until the next `flush`, opening it after a reboot, or opening a copy, checks all
                 that was written. "machine": safe after every batch.
@@ -224,7 +237,7 @@ class RecordsMmap(MutableRecords):
             TypeError: if the source cannot be pickled for workers, or a sample has the wrong type.
             WorkerError: if a worker process dies, or its source raises an exception that cannot be pickled.
         """
-        options = build.Options(batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout)
+        options = Options(batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout, version)
         source: Any = paced.indexed(indexable, n_jobs, options)
         return cls._build(out_dir, source, mode, options, specs.columns_of(columns or {}))
 
@@ -241,6 +254,7 @@ class RecordsMmap(MutableRecords):
         mode: Mode | None = None,
         if_exists: IfExists = "replace",
         metadata: dict[str, Any] | None = None,
+        version: str | None = None,
         durability: Durability | None = None,
         lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
     ) -> Self:
@@ -260,8 +274,11 @@ class RecordsMmap(MutableRecords):
             if_exists: What to do if there is a dataset already. "replace": build a new one beside it, then switch;
                 samples that others append to the old one meanwhile are lost. "error": raise. "append": add to it.
                 "resume": continue an interrupted build: pass all samples again, from the first one; a finished dataset
-                is returned as it is.
+                is returned as it is. "reuse": open a complete dataset of the same kind, columns and version; raise if
+                it is another one; wait while another process builds it; go on with a build that ended early.
             metadata: A dict to store as JSON; the `metadata` property returns it.
+            version: A string to store as `metadata["version"]`; a dataset of another version is not reused, resumed or
+                appended to. None: any version will do.
             durability: None: safe against power loss when this returns. "process": do not wait for the disk, unless a
                 dataset is replaced; until the next `flush`, opening it after a reboot, or opening a copy, checks all
                 that was written. "machine": safe after every batch.
@@ -270,8 +287,11 @@ class RecordsMmap(MutableRecords):
         Raises:
             ValueError: if the columns differ in length.
         """
-        options = build.Options(batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout)
         table = Table.of(values, str(out_dir))
+        names = tuple(table.columns)
+        options = Options(
+            batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout, version, names
+        )
         return cls._build(out_dir, sources.Tabled(table), mode, options, specs.columns_of(columns or {}))
 
     @classmethod
@@ -287,6 +307,7 @@ class RecordsMmap(MutableRecords):
         mode: Mode | None = None,
         if_exists: IfExists = "replace",
         metadata: dict[str, Any] | None = None,
+        version: str | None = None,
         durability: Durability | None = None,
         lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
     ) -> Self:
@@ -309,8 +330,11 @@ class RecordsMmap(MutableRecords):
             if_exists: What to do if there is a dataset already. "replace": build a new one beside it, then switch;
                 samples that others append to the old one meanwhile are lost. "error": raise. "append": add to it.
                 "resume": continue an interrupted build: pass all samples again, from the first one; a finished dataset
-                is returned as it is.
+                is returned as it is. "reuse": open a complete dataset of the same kind, columns and version; raise if
+                it is another one; wait while another process builds it; go on with a build that ended early.
             metadata: A dict to store as JSON; the `metadata` property returns it.
+            version: A string to store as `metadata["version"]`; a dataset of another version is not reused, resumed or
+                appended to. None: any version will do.
             durability: None: safe against power loss when this returns. "process": do not wait for the disk, unless a
                 dataset is replaced; until the next `flush`, opening it after a reboot, or opening a copy, checks all
                 that was written. "machine": safe after every batch.
@@ -321,8 +345,10 @@ class RecordsMmap(MutableRecords):
             TypeError: if `data` is not a table, or this kind cannot hold its values.
             ValueError: if its data is not valid.
         """
-        options = build.Options(batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout)
         source: Any = ingest.Batches(data, str(out_dir), named=True)
+        options = Options(
+            batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout, version, source.names
+        )
         is_new = if_exists in ("replace", "error") or is_vacant(files.absolute(out_dir))
         made = specs.columns_of(columns or (source.specs() if is_new else {}))
         return cls._build(out_dir, source, mode, options, made)

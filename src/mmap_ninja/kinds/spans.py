@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mmap_ninja._kernel import column_of
-from mmap_ninja.builds import build, paced, sources
-from mmap_ninja.builds.build import IfExists
+from mmap_ninja.builds import paced, sources
+from mmap_ninja.builds.build import IfExists, Options
 from mmap_ninja.columns import codec
 from mmap_ninja.columns.limits import BATCH_BYTES
 from mmap_ninja.columns.types import DICTIONARY_SIZES, LEVELS, Binary, Text, Zstd
@@ -55,6 +55,7 @@ class SpansHandle(DatasetHandle[T]):
         if_exists: IfExists = "replace",
         total: int | None = None,
         metadata: dict[str, Any] | None = None,
+        version: str | None = None,
         durability: Durability | None = None,
         lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
     ) -> Self:
@@ -80,9 +81,12 @@ class SpansHandle(DatasetHandle[T]):
             if_exists: What to do if there is a dataset already. "replace": build a new one beside it, then switch;
                 samples that others append to the old one meanwhile are lost. "error": raise. "append": add to it.
                 "resume": continue an interrupted build: pass all samples again, from the first one; a finished dataset
-                is returned as it is.
+                is returned as it is. "reuse": open a complete dataset of the same kind, columns and version; raise if
+                it is another one; wait while another process builds it; go on with a build that ended early.
             total: Number of samples, for the progress bar, if the iterable has no length.
             metadata: A dict to store as JSON; the `metadata` property returns it.
+            version: A string to store as `metadata["version"]`; a dataset of another version is not reused, resumed or
+                appended to. None: any version will do.
             durability: None: safe against power loss when this returns. "process": do not wait for the disk, unless a
                 dataset is replaced; until the next `flush`, opening it after a reboot, or opening a copy, checks all
                 that was written. "machine": safe after every batch.
@@ -95,7 +99,7 @@ class SpansHandle(DatasetHandle[T]):
             ImportError: if a level is given and libzstd is missing: `pip install "mmap_ninja[zstd]"`.
             ValueError: if the first batch is too small for a dictionary, or the dataset has another codec.
         """
-        options = build.Options(batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout)
+        options = Options(batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout, version)
         column = cls._column(zstd_level, zstd_train_dictionary_size)
         return cls._build(out_dir, sources.Iterated(sample_generator, total), mode, options, one_column(column))
 
@@ -114,6 +118,7 @@ class SpansHandle(DatasetHandle[T]):
         zstd_train_dictionary_size: int | None = None,
         if_exists: IfExists = "replace",
         metadata: dict[str, Any] | None = None,
+        version: str | None = None,
         durability: Durability | None = None,
         lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
     ) -> Self:
@@ -144,8 +149,11 @@ class SpansHandle(DatasetHandle[T]):
             if_exists: What to do if there is a dataset already. "replace": build a new one beside it, then switch;
                 samples that others append to the old one meanwhile are lost. "error": raise. "append": add to it.
                 "resume": continue an interrupted build: pass all samples again, from the first one; a finished dataset
-                is returned as it is.
+                is returned as it is. "reuse": open a complete dataset of the same kind, columns and version; raise if
+                it is another one; wait while another process builds it; go on with a build that ended early.
             metadata: A dict to store as JSON; the `metadata` property returns it.
+            version: A string to store as `metadata["version"]`; a dataset of another version is not reused, resumed or
+                appended to. None: any version will do.
             durability: None: safe against power loss when this returns. "process": do not wait for the disk, unless a
                 dataset is replaced; until the next `flush`, opening it after a reboot, or opening a copy, checks all
                 that was written. "machine": safe after every batch.
@@ -158,7 +166,7 @@ class SpansHandle(DatasetHandle[T]):
             ValueError: if the first batch is too small for a dictionary, or the dataset has another codec.
             WorkerError: if a worker process dies, or its source raises an exception that cannot be pickled.
         """
-        options = build.Options(batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout)
+        options = Options(batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout, version)
         column = cls._column(zstd_level, zstd_train_dictionary_size)
         return cls._build(out_dir, paced.indexed(indexable, n_jobs, options), mode, options, one_column(column))
 

@@ -60,6 +60,7 @@ class StringsMmap(SpansHandle[str]):
         batch_bytes: int = BATCH_BYTES,
         if_exists: IfExists = "replace",
         metadata: dict[str, Any] | None = None,
+        version: str | None = None,
         durability: Durability | None = None,
         lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
     ) -> Self:
@@ -83,8 +84,11 @@ class StringsMmap(SpansHandle[str]):
             if_exists: What to do if there is a dataset already. "replace": build a new one beside it, then switch;
                 samples that others append to the old one meanwhile are lost. "error": raise. "append": add to it.
                 "resume": continue an interrupted build: pass all samples again, from the first one; a finished dataset
-                is returned as it is.
+                is returned as it is. "reuse": open a complete dataset of the same kind, columns and version; raise if
+                it is another one; wait while another process builds it; go on with a build that ended early.
             metadata: A dict to store as JSON; the `metadata` property returns it.
+            version: A string to store as `metadata["version"]`; a dataset of another version is not reused, resumed or
+                appended to. None: any version will do.
             durability: None: safe against power loss when this returns. "process": do not wait for the disk, unless a
                 dataset is replaced; until the next `flush`, opening it after a reboot, or opening a copy, checks all
                 that was written. "machine": safe after every batch.
@@ -108,6 +112,7 @@ class StringsMmap(SpansHandle[str]):
             zstd_train_dictionary_size=zstd_train_dictionary_size,
             if_exists=if_exists,
             metadata=metadata,
+            version=version,
             durability=durability,
             lock_timeout=lock_timeout,
         )
