@@ -79,8 +79,9 @@ class BytesMmap(SpansHandle[bytes]):
             if_exists: What to do if there is a dataset already. "replace": build a new one beside it, then switch;
                 samples that others append to the old one meanwhile are lost. "error": raise. "append": add to it.
                 "resume": continue an interrupted build: pass all samples again, from the first one; a finished dataset
-                is returned as it is. "reuse": open a complete dataset of the same kind, columns and version; raise if
-                it is another one; wait while another process builds it; go on with a build that ended early.
+                is returned as it is, with a warning if the source is longer. "reuse": open a complete dataset of the
+                same kind, columns and version; raise if it is another one; wait while another process builds it; go on
+                with a build that ended early.
             metadata: A dict to store as JSON; the `metadata` property returns it.
             version: A string to store as `metadata["version"]`; a dataset of another version is not reused, resumed or
                 appended to. None: any version will do.
