@@ -48,6 +48,23 @@ class Stopwatch {
   double begin_;
 };
 
+// An IndexError because there is no such position, or a mask has another length.
+class OutOfRange : public nb::python_error {};
+[[noreturn]] void raise_range(int64_t index, uint64_t count, const char* items);
+
+// Raises the error again, with what the handle says about the commit that it shows.
+[[noreturn]] void raise_behind(Samples& samples, const OutOfRange& error);
+
+// Calls a function that looks up positions of the samples that a handle shows.
+template <typename Read>
+auto looking_up(Samples& samples, Read read) {
+  try {
+    return read();
+  } catch (const OutOfRange& error) {
+    raise_behind(samples, error);
+  }
+}
+
 // The positions that a key selects, all in range and not negative.
 std::vector<uint64_t> positions_of(const Column& column, nb::handle key);
 

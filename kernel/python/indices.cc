@@ -13,6 +13,8 @@ namespace {
 // Set at import, never released.
 PyObject* list_indices = nullptr;
 
+const char* const kShownCommit = "_shown_commit";  // called for messages about positions that are not there
+
 bool is_vector(nb::handle key, int type) {
   return PyArray_CheckExact(key.ptr()) && PyArray_TYPE(array_of(key)) == type &&
          PyArray_NDIM(array_of(key)) == 1 && PyArray_ISCARRAY_RO(array_of(key));
@@ -31,6 +33,11 @@ nb::object listed(nb::handle key) {
   if (!list_indices)
     raise(nb::borrow(PyExc_TypeError), "index: expected a slice, integers or an array of int64");
   return may_run_python([&] { return owned(PyObject_CallOneArg(list_indices, key.ptr())); });
+}
+
+[[noreturn, gnu::cold, gnu::noinline]] void raise_index(const std::string& message) {
+  PyErr_SetObject(PyExc_IndexError, nb::cast(message).ptr());
+  throw OutOfRange();
 }
 
 // Positions among `count` items; `items`: their name in messages.
@@ -57,13 +64,8 @@ class Positions {
   uint64_t position(int64_t index) const {
     auto position = static_cast<uint64_t>(index < 0 ? index + static_cast<int64_t>(count_) : index);
     if (position >= count_) [[unlikely]]
-      raise_range(index);
+      raise_range(index, count_, items_);
     return position;
-  }
-
-  [[noreturn, gnu::cold, gnu::noinline]] void raise_range(int64_t index) const {
-    auto found = static_cast<uint64_t>(index);
-    raise({.code = Code::row_range, .what = items_, .found = found, .expected = count_}, "");
   }
 
   void add_all(const int64_t* indices, size_t size) {
@@ -85,8 +87,7 @@ class Positions {
       int64_t index = PyLong_AsLongLong(item);
       if (index == -1 && PyErr_Occurred()) {
         PyErr_Clear();
-        raise(nb::borrow(PyExc_IndexError),
-              "an index past 64 bits is out of range for " + std::to_string(count_) + " " + items_);
+        raise_index("an index past 64 bits is out of range for " + std::to_string(count_) + " " + items_);
       }
       positions_[k] = position(index);
     }
@@ -106,8 +107,8 @@ class Positions {
 
   void add_mask(const uint8_t* chosen, size_t size) {
     if (size != count_)
-      raise(nb::borrow(PyExc_IndexError), "boolean index of length " + std::to_string(size) +
-                                              " does not match " + std::to_string(count_) + " " + items_);
+      raise_index("boolean index of length " + std::to_string(size) + " does not match " +
+                  std::to_string(count_) + " " + items_);
     for (size_t k = 0; k < size; ++k)
       if (chosen[k]) positions_.push_back(k);
   }
@@ -117,7 +118,31 @@ class Positions {
   std::vector<uint64_t> positions_;
 };
 
+// The positions that a key selects, as an array: the key itself if it is one already.
+nb::object resolved(nb::handle key, uint64_t count, const char* items) {
+  if (is_resolved(key, count)) return nb::borrow(key);
+  std::vector<uint64_t> positions = Positions(count, items).of(key);
+  nb::object array = new_array(positions.size(), NPY_INT64);
+  if (!positions.empty())
+    memcpy(data_of<int64_t>(array), positions.data(), positions.size() * sizeof(int64_t));
+  return array;
+}
+
 }  // namespace
+
+void raise_range(int64_t index, uint64_t count, const char* items) {
+  set_error(
+      {.code = Code::row_range, .what = items, .found = static_cast<uint64_t>(index), .expected = count}, "");
+  throw OutOfRange();
+}
+
+void raise_behind(Samples& samples, const OutOfRange& error) {
+  std::string message = nb::cast<std::string>(nb::str(error.value()));
+  nb::object self = nb::find(samples);
+  if (self.is_valid() && nb::hasattr(self, kShownCommit))
+    message += "; " + may_run_python([&] { return nb::cast<std::string>(self.attr(kShownCommit)()); });
+  raise(nb::borrow(PyExc_IndexError), message);
+}
 
 std::vector<uint64_t> positions_of(const Column& column, nb::handle key) {
   return Positions(column.rows.count(), "samples").of(key);
@@ -133,15 +158,19 @@ void define_indices(nb::module_& m) {
   m.def("list_indices_with", [](nb::object function) { list_indices = function.release().ptr(); });
   m.def(
       "resolved",
-      [](nb::handle key, uint64_t count, const std::string& items) -> nb::object {
-        if (is_resolved(key, count)) return nb::borrow(key);
-        std::vector<uint64_t> positions = Positions(count, items.c_str()).of(key);
-        nb::object array = new_array(positions.size(), NPY_INT64);
-        if (!positions.empty())
-          memcpy(data_of<int64_t>(array), positions.data(), positions.size() * sizeof(int64_t));
-        return array;
+      [](nb::handle key, uint64_t count, const std::string& items) {
+        return resolved(key, count, items.c_str());
       },
       nb::arg().none(), nb::arg(), nb::arg());
+}
+
+void define_indices(nb::class_<Samples>& samples) {
+  samples.def(
+      "_resolved",
+      [](Samples& self, nb::handle key, uint64_t count) {
+        return looking_up(self, [&] { return resolved(key, count, "samples"); });
+      },
+      nb::arg().none(), nb::arg());
 }
 
 }  // namespace mmap_ninja

@@ -149,6 +149,7 @@ void define_log(nb::module_& m);
 void define_edits(nb::module_& m);
 void define_hashes(nb::module_& m);
 void define_indices(nb::module_& m);
+void define_indices(nb::class_<struct Samples>& samples);
 void define_columns(nb::module_& m);
 void define_iterator(nb::module_& m);
 void define_exports(nb::module_& m);

@@ -13,6 +13,7 @@ const char* const kAttachAgain = "_attach_again";  // called if a commit could n
 
 Samples* samples_of(PyObject* self);
 PyObject* subscript_many(PyObject* self, PyObject* key);
+PyObject* out_of_range(Samples& samples, Py_ssize_t index, uint64_t count);
 
 PyObject* subscript(PyObject* self, PyObject* key) {
   Samples* samples = samples_of(self);
@@ -31,18 +32,19 @@ PyObject* subscript(PyObject* self, PyObject* key) {
   }
   auto count = static_cast<Py_ssize_t>(column->rows.count());
   Py_ssize_t position = index < 0 ? index + count : index;
-  if (position < 0 || position >= count) [[unlikely]] {
-    set_error(
-        {.code = Code::row_range, .found = static_cast<uint64_t>(index), .expected = column->rows.count()},
-        column->path());
-    return nullptr;
-  }
+  if (position < 0 || position >= count) [[unlikely]]
+    return out_of_range(*samples, index, column->rows.count());
   return get(*samples, *column, column->rows.row(static_cast<uint64_t>(position)));
 }
 
 [[gnu::noinline]] PyObject* subscript_many(PyObject* self, PyObject* key) {
   // "(O)": a tuple must be passed as one argument.
   return may_run_python([&] { return PyObject_CallMethod(self, kIndexing, "(O)", key); });
+}
+
+[[gnu::cold, gnu::noinline]] PyObject* out_of_range(Samples& samples, Py_ssize_t index, uint64_t count) {
+  (void)succeeds([&] { looking_up(samples, [&] { raise_range(index, count, "samples"); }); });
+  return nullptr;
 }
 
 Samples* samples_of(PyObject* self) {
@@ -166,6 +168,7 @@ void define_samples(nb::module_& m) {
     return Reader{reader.column, reader.hints};
   });
   define_takes(samples);
+  define_indices(samples);
 }
 
 }  // namespace mmap_ninja

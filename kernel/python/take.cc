@@ -478,22 +478,30 @@ void define_takes(nb::class_<Reader>& column) {
 void define_takes(nb::class_<Samples>& samples) {
   samples
       .def(
-          "_take", [](Samples& self, nb::handle indices) { return take(shown(self), indices); },
+          "_take",
+          [](Samples& self, nb::handle indices) {
+            return looking_up(self, [&] { return take(shown(self), indices); });
+          },
           nb::arg().none())
       .def(
           "_take_rows",
           [](Samples& self, nb::handle indices, nb::handle out) {
-            return take_rows(shown(self), indices, out);
+            return looking_up(self, [&] { return take_rows(shown(self), indices, out); });
           },
           nb::arg().none(), nb::arg().none())
       .def(
-          "_take_jagged", [](Samples& self, nb::handle indices) { return take_jagged(shown(self), indices); },
+          "_take_jagged",
+          [](Samples& self, nb::handle indices) {
+            return looking_up(self, [&] { return take_jagged(shown(self), indices); });
+          },
           nb::arg().none())
       .def(
           "_take_padded",
           [](Samples& self, nb::handle indices, nb::handle fill_of, const std::vector<int64_t>& lengths,
-             const std::vector<int64_t>& multiples,
-             nb::handle out) { return take_padded(shown(self), indices, fill_of, lengths, multiples, out); },
+             const std::vector<int64_t>& multiples, nb::handle out) {
+            return looking_up(
+                self, [&] { return take_padded(shown(self), indices, fill_of, lengths, multiples, out); });
+          },
           nb::arg().none(), nb::arg(), nb::arg(), nb::arg(), nb::arg().none());
 }
 

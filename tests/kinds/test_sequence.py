@@ -9,7 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+import mmap_ninja as mn
 from mmap_ninja import RaggedMmap, ReadOnlyError, StringsMmap
+from support.kinds import KINDS, plain
 
 TEXTS = [f"text {i}" for i in range(10)]
 
@@ -23,6 +25,76 @@ def texts(tmp_path):
 def test_index_out_of_range_names_the_length(texts, index):
     with pytest.raises(IndexError, match=f"index {index} is out of range for 10 samples"):
         texts[index]
+
+
+BEYOND = {
+    "index": lambda ds: ds[10],
+    "from the end": lambda ds: ds[-11],
+    "list": lambda ds: ds[[0, 10]],
+    "mask": lambda ds: ds[np.ones(11, bool)],
+    "array": lambda ds: ds[np.array([10])],
+    "take": lambda ds: ds.take([10]),
+    "batch of a loader": lambda ds: ds.__getitems__([10]),
+    "select": lambda ds: ds.select([10]),
+    "prefetch": lambda ds: ds.prefetch([10]),
+    "delete": lambda ds: operator.delitem(ds, 10),
+    "replace": lambda ds: operator.setitem(ds, 10, ds[0]),
+    "pop": lambda ds: ds.pop(10),
+}
+
+
+@pytest.mark.parametrize("kind", ["strings", "array", "array-scalars", "ragged", "records"])
+def test_index_out_of_range_names_the_commit_and_says_that_there_may_be_more(tmp_path, kind):
+    """A bug once: workers that were started before samples were added died of a bare IndexError."""
+    ds = KINDS[kind].build(tmp_path / "ds", 10)
+    mn.open(tmp_path / "ds").append(KINDS[kind].sample(10))
+    told = f"; this handle shows commit {ds.commit_id} of {ds.path}, and another process may have stored more since: "
+    ways = BEYOND | ({"jagged": lambda ds: ds.take_jagged([10]), "padded": lambda ds: ds.take_padded([10])}
+                     if kind == "ragged" else {})  # fmt: skip
+
+    for way, read in ways.items():
+        with pytest.raises(IndexError) as raised:
+            read(ds)
+        assert str(raised.value).endswith(f"{told}call refresh()"), way
+    ds.refresh()
+    assert plain(ds[10]) == plain(KINDS[kind].sample(10))
+
+
+def test_index_out_of_range_of_a_view_says_that_the_dataset_is_to_be_refreshed(tmp_path):
+    ds = KINDS["records"].build(tmp_path / "ds", 10)
+    told = (
+        f"; this view shows commit {ds.commit_id} of {ds.path}, .* since: refresh the dataset, and make the view anew$"
+    )
+
+    for view in (ds.select(slice(None)), ds["text"], ds["image"], ds[["tokens"]], ds["more"], ds["more"]["label"]):
+        for read in (BEYOND["index"], BEYOND["take"], BEYOND["batch of a loader"], BEYOND["select"]):
+            with pytest.raises(IndexError, match=f"^index 10 is out of range for 10 samples{told}"):
+                read(view)
+
+
+def test_index_out_of_range_where_no_dataset_is_yet_says_so(tmp_path):
+    for ds in (StringsMmap(tmp_path / "ds"), mn.ArrayMmap(tmp_path / "ds"), mn.RecordsMmap(tmp_path / "ds")):
+        for read in (BEYOND["index"], BEYOND["take"]):
+            with pytest.raises(
+                IndexError, match="^index 10 is out of range for 0 samples; .*ds held nothing when this"
+            ):
+                read(ds)
+
+
+def test_index_error_of_a_function_or_a_key_is_told_as_it_is(tmp_path):
+    def fails(sample):
+        raise IndexError("of the wrapper")
+
+    ds = RaggedMmap.from_lists(tmp_path / "ds", [[1], [2]], wrapper_fn=fails)
+
+    for read in (lambda: ds[0], lambda: ds.take([0]), lambda: ds[:]):
+        with pytest.raises(IndexError, match="^of the wrapper$"):
+            read()
+    with pytest.raises(IndexError, match=r"^index of shape \(1, 1\): expected one dimension$"):
+        ds.take([[0]])
+    rows = mn.ArrayMmap.from_ndarray(tmp_path / "rows", np.zeros((2, 3)))
+    with pytest.raises(IndexError, match="^index 3 is out of bounds for axis 1 with size 3$"):
+        rows[0, 3]
 
 
 @pytest.mark.parametrize("index", [1.0, "1", None, True, np.True_, b"1", {}, {1}, object(), (0, 1)])

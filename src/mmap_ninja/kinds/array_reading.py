@@ -76,10 +76,18 @@ class ArrayHandle(DatasetHandle[AnyArray]):
         if is_index(key) or column.null_mask([]) is not None:
             return super()._get_many(key)
         if self._options.mode == "c":
-            return _sliced(column, key).copy()
+            return self._indexed(column, key).copy()
         if isinstance(key, list) and not any(isinstance(part, bool | np.bool_ | list | tuple) for part in key):
             return self.take(key)
-        return _sliced(column, key)
+        return self._indexed(column, key)
+
+    def _indexed(self, column: Column, key: Any) -> AnyArray:
+        try:
+            return _sliced(column, key)
+        except IndexError as error:
+            if "axis 0" not in str(error):  # what NumPy calls the samples
+                raise
+            raise IndexError(f"{error}; {self._shown_commit()}") from None
 
     def take(self, indices: Indices, out: AnyArray | None = None) -> AnyArray:  # type: ignore[override]
         """The samples at many positions as one array, in one native call.

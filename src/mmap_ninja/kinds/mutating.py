@@ -253,7 +253,7 @@ class MutatingHandle(ReadingHandle[T]):
 
         A key or a sample may run code of the user, which can still edit; `Edit.check` finds that out.
         """
-        at = resolved([operator.index(key)] if is_index(key) else several(key), len(self))
+        at = self._resolved([operator.index(key)] if is_index(key) else several(key), len(self))
         state = self._now()
         rows = column_of(self).base_rows(at)
         if not isinstance(state, Live):

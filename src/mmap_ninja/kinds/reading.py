@@ -14,7 +14,6 @@ from mmap_ninja.engine.generation import Identity
 from mmap_ninja.errors import StaleHandleError
 from mmap_ninja.exported import exported
 from mmap_ninja.kinds import splits
-from mmap_ninja.kinds.indices import resolved
 from mmap_ninja.kinds.options import HandleOptions
 from mmap_ninja.kinds.sequence import PREVIEW_SAMPLES, Indices, preview_html
 from mmap_ninja.kinds.showing import ShowingHandle, showing
@@ -56,7 +55,7 @@ class ReadingHandle(ShowingHandle[T]):
             selected = column.selected_range(chosen.start, chosen.step, len(chosen))
             selection = base[indices]
         else:
-            at = resolved(indices, count)
+            at = self._resolved(indices, count)
             selected = column.selected(at)
             selection = among(base, at)
         view = View(state.snapshot, selection, state.columns, state.asked)
@@ -116,6 +115,20 @@ class ReadingHandle(ShowingHandle[T]):
         place = [own.name for own in state.columns].index(part.by)
         where, kind = f"{self.path}: column {part.by!r}", state.columns[place].type
         return splits.hashes_of_values(column.field(place), kind, where, part.seed)
+
+    def _shown_commit(self) -> str:
+        """What an IndexError says about the commit that this handle shows; the kernel calls this."""
+        state = self._state
+        identity = state.snapshot.identity
+        if identity is None:
+            return f"{self.path} held nothing when this handle looked; refresh() looks again"
+        what, remedy = "handle", "call refresh()"
+        if isinstance(state, View):
+            what, remedy = "view", "refresh the dataset, and make the view anew"
+        return (
+            f"this {what} shows commit {identity.commit_id} of {self.path}, and another process may have stored more "
+            f"since: {remedy}"
+        )
 
     @property
     def metadata(self) -> dict[str, Any]:

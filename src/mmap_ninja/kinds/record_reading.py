@@ -18,7 +18,7 @@ from mmap_ninja.kinds import splits
 from mmap_ninja.kinds.arrays import ArrayMmap
 from mmap_ninja.kinds.bytes import BytesMmap
 from mmap_ninja.kinds.handle import DatasetHandle
-from mmap_ninja.kinds.indices import is_index, resolved, several
+from mmap_ninja.kinds.indices import is_index, several
 from mmap_ninja.kinds.options import HandleOptions
 from mmap_ninja.kinds.ragged import RaggedMmap
 from mmap_ninja.kinds.sequence import Indices
@@ -184,7 +184,7 @@ class RecordsHandle(DatasetHandle[Record]):
         """
         handles = self._columns()
         count = len(next(iter(handles.values()))) if handles else 0
-        at = resolved(indices, count)
+        at = self._resolved(indices, count)
         return nesting.nested({name: handle.take(at) for name, handle in handles.items()})
 
     def __getitems__(self, indices: Indices) -> list[Record]:

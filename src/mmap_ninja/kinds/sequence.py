@@ -67,7 +67,8 @@ class SampleSequence(_kernel.Samples, Generic[T]):
             indices: Integers in any order, also repeated, negative ones counted from the end; a boolean mask; or a
                 slice.
         """
-        column_of(self).prefetch(indices)
+        column = column_of(self)
+        column.prefetch(self._resolved(indices, len(column)))
 
     def _matches(self, value: object, start: int, stop: int) -> Iterator[int]:
         """Positions of the samples in a range that are equal to a value, ascending."""

@@ -152,6 +152,11 @@ class ShowingHandle(SampleSequence[T]):
     def refresh(self) -> None:
         """Move to the newest commit, whoever made it.
 
+        Only this handle moves. Its views stay, and so do its columns that were taken before, and its copies in other
+        processes: workers of a DataLoader show the commit with which they were started, so with
+        `persistent_workers=True` make a new loader after a refresh. For processes that must show the same samples, such
+        as ranks, pass the `commit_id` of one of them to all: `mmap_ninja.open(path, commit_id=...)`.
+
         Raises:
             NotADatasetError: if the dataset was deleted.
             ValueError: if this is a view or closed.
