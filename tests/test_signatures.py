@@ -18,6 +18,7 @@ APART = {
     "dtype": {"Scalar|Array|Ragged": "a declaration, so not None"},
     "durability": {BUILDS: "of a build as a whole"},
     "ends_key": NO_OTHER_KEY,
+    "fill": {"RecordsMmap.take|Concat.take": "for several columns"},
     "flattened_shapes_key": NO_OTHER_KEY,
     "if_exists": {"merge": "knows fewer"},
     "length": {"RaggedMmap.windows": "of windows, not of boxes"},

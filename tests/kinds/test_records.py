@@ -725,7 +725,7 @@ def test_nulls_are_not_values(tmp_path):
     assert column.index(0) == 0
     assert column.count(0) == 1
     assert column[:].mask.tolist() == [False, True, False]
-    with pytest.raises(ValueError, match="sample 1 is null, and arrays hold no nulls; use take"):
+    with pytest.raises(ValueError, match="ds: column 'n': sample 1 is null, and arrays hold no nulls; use take.*fill="):
         np.asarray(column)
     assert column.__getitems__([0, 1]) == [0, None]
 

@@ -34,6 +34,7 @@ BEYOND = {
     "mask": lambda ds: ds[np.ones(11, bool)],
     "array": lambda ds: ds[np.array([10])],
     "take": lambda ds: ds.take([10]),
+    "take without nulls": lambda ds: ds.take([10], nulls="raise"),
     "batch of a loader": lambda ds: ds.__getitems__([10]),
     "select": lambda ds: ds.select([10]),
     "prefetch": lambda ds: ds.prefetch([10]),

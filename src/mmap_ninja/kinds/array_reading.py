@@ -12,6 +12,7 @@ from mmap_ninja.columns.batch import Batch
 from mmap_ninja.columns.casting import AnyArray
 from mmap_ninja.kinds.handle import DatasetHandle
 from mmap_ninja.kinds.indices import is_index
+from mmap_ninja.kinds.nulls import BY_COLUMN, Nulls, exactly, masked
 from mmap_ninja.kinds.sequence import Indices
 
 DTypeLike = npt.DTypeLike
@@ -89,26 +90,44 @@ class ArrayHandle(DatasetHandle[AnyArray]):
                 raise
             raise IndexError(f"{error}; {self._shown_commit()}") from None
 
-    def take(self, indices: Indices, out: AnyArray | None = None) -> AnyArray:  # type: ignore[override]
+    def take(  # type: ignore[override]
+        self, indices: Indices, out: AnyArray | None = None, *, nulls: Nulls = "mask", fill: Any = None
+    ) -> AnyArray:
         """The samples at many positions as one array, in one native call.
 
         Args:
             indices: Integers in any order, also repeated, negative ones counted from the end; a boolean mask; or a
                 slice.
             out: The array to fill: `[len(indices), *shape[1:]]` of this dtype.
+            nulls: What a null of a nullable column becomes. "mask": None in a list; masked in an array, with NaN or NaT
+                under the mask where the dtype has one. "raise": a ValueError that names the column and the position.
+            fill: A value for nulls, which the column holds exactly; None: as `nulls` says.
 
         Returns:
-            `[len(indices), *shape[1:]]`, owned and writable; or `out`. In a nullable column of records, a masked array.
+            `[len(indices), *shape[1:]]`, owned and writable; or `out`. Of a nullable column of records, a masked array
+            over it, unless `nulls` or `fill` says otherwise.
 
         Raises:
             IndexError: if an index is out of range.
-            ValueError: if `out` has the wrong shape or dtype.
+            ValueError: if `out` has the wrong shape or dtype, or a sample is null and `nulls="raise"`.
+            TypeError: if the column cannot hold `fill`.
         """
-        taken, nulls = self._take_rows(indices, out)
-        if nulls is None:
-            return taken
-        mask = np.broadcast_to(nulls.reshape(-1, *[1] * (taken.ndim - 1)), taken.shape)
-        return np.ma.MaskedArray(taken, mask)
+        if nulls == "mask" and fill is None:
+            taken, is_null = self._take_rows(indices, out)
+            return taken if is_null is None else masked(taken, is_null)
+        value = self._value_for_nulls(indices, nulls, fill)
+        taken, is_null = self._take_rows(indices, out)
+        if value is not None:
+            taken[is_null] = value
+        return taken
+
+    def _checked_fill(self, value: object) -> AnyArray:
+        dtype = column_of(self).dtype
+        assert dtype is not None  # noqa: S101 - nullable columns are declared
+        fill = exactly(value, dtype, self._where)
+        if fill.ndim:
+            raise TypeError(f"{self._where}: fill: expected one value, got shape {fill.shape}; {BY_COLUMN}")
+        return fill
 
     def __getitems__(self, indices: Indices) -> list[AnyArray]:
         """A batch for PyTorch's DataLoader, which calls this: a list of samples that share one array."""
@@ -128,10 +147,10 @@ class ArrayHandle(DatasetHandle[AnyArray]):
         return array.copy() if copy else array
 
     def _refuse_nulls(self, column: Column) -> None:
-        if (nulls := column.null_mask(None)) is not None and nulls.any():
+        if (is_null := column.null_mask(None)) is not None and is_null.any():
             raise ValueError(
-                f"{self.path}: sample {int(np.argmax(nulls))} is null, and arrays hold no nulls; use take for a masked "
-                "array"
+                f"{self._where}: sample {int(np.argmax(is_null))} is null, and arrays hold no nulls; use "
+                "take(slice(None), fill=...), or take(slice(None)) for a masked array"
             )
 
     def __dlpack__(self, **options: Any) -> Any:

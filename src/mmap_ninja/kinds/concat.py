@@ -3,6 +3,7 @@
 import itertools
 import operator
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -12,6 +13,7 @@ from mmap_ninja.exported import exported
 from mmap_ninja.kinds import splits
 from mmap_ninja.kinds.handle import DatasetHandle
 from mmap_ninja.kinds.indices import is_index, resolved, several
+from mmap_ninja.kinds.nulls import Nulls
 from mmap_ninja.kinds.sequence import Indices
 from mmap_ninja.kinds.state import Positions
 
@@ -65,20 +67,26 @@ class Concat(Sequence[Any]):
             part._start_afresh()  # noqa: SLF001 - as the iterators of the parts do
         return (self[position] for position in range(len(self)))
 
-    def take(self, indices: Indices) -> Any:
+    def take(self, indices: Indices, *, nulls: Nulls = "mask", fill: Any = None) -> Any:
         """The samples at many positions, with one `take` per dataset.
 
         Args:
             indices: Integers in any order, also repeated, negative ones counted from the end; a boolean mask; or a
                 slice.
+            nulls: What a null of a nullable column becomes. "mask": None in a list; masked in an array, with NaN or NaT
+                under the mask where the dtype has one. "raise": a ValueError that names the column and the position.
+            fill: A value for nulls, which their columns hold exactly, or, for records, a dict with a value for each of
+                some columns; None: as `nulls` says.
 
         Returns:
             As `take` of the datasets: a list, an array for arrays of one shape, or a dict of these for records.
 
         Raises:
             IndexError: if an index is out of range.
+            ValueError: if a sample is null and `nulls="raise"`.
+            TypeError: if a column cannot hold `fill`.
         """
-        return self._gathered(indices, [part.take for part in self._parts])
+        return self._gathered(indices, [partial(part.take, nulls=nulls, fill=fill) for part in self._parts])
 
     def __getitems__(self, indices: Indices) -> list[Any]:
         """A batch for PyTorch's DataLoader, which calls this: a list of samples."""
@@ -253,7 +261,7 @@ def _joined(batches: list[Any], order: Any) -> Any:
     if isinstance(first, dict):
         return {key: _joined([batch[key] for batch in batches], order) for key in first}
     if isinstance(first, np.ndarray):
-        join = np.ma.concatenate if is_masked_array(first) else np.concatenate
+        join = np.ma.concatenate if any(map(is_masked_array, batches)) else np.concatenate  # which drops masks
         return (join(batches) if len(batches) > 1 else first)[order]
     samples = [sample for batch in batches for sample in batch]
     return [samples[place] for place in order.tolist()]

@@ -16,6 +16,7 @@ from mmap_ninja.columns.casting import AnyArray, convert
 from mmap_ninja.exported import exported
 from mmap_ninja.kinds.handle import DatasetHandle
 from mmap_ninja.kinds.indices import is_index, resolved, several
+from mmap_ninja.kinds.nulls import BY_COLUMN, exactly
 from mmap_ninja.kinds.sequence import Indices
 from mmap_ninja.kinds.state import Positions
 from mmap_ninja.kinds.windows import Windows
@@ -204,6 +205,14 @@ class RaggedHandle(DatasetHandle[AnyArray]):
             return self.select(slice(None))
         column, state = self._moment()
         return self._view_of(column.unwrapped(), state, slice(None), replace(self._options, wrapper_fn=None))
+
+    def _checked_fill(self, value: object) -> AnyArray:
+        column = column_of(self)
+        assert column.dtype is not None  # noqa: S101 - nullable columns are declared
+        fill = exactly(value, column.dtype, self._where)
+        if column.rank not in (None, fill.ndim):
+            raise TypeError(f"{self._where}: fill: expected rank {column.rank}, got shape {fill.shape}; {BY_COLUMN}")
+        return fill
 
     def _check_replacements(self, batch: Batch[AnyArray], at: Positions) -> None:
         column = column_of(self)

@@ -14,6 +14,7 @@ from mmap_ninja.engine.generation import Identity
 from mmap_ninja.errors import StaleHandleError
 from mmap_ninja.exported import exported
 from mmap_ninja.kinds import splits
+from mmap_ninja.kinds.nulls import Nulls, check_option, filled, refuse
 from mmap_ninja.kinds.options import HandleOptions
 from mmap_ninja.kinds.sequence import PREVIEW_SAMPLES, Indices, preview_html
 from mmap_ninja.kinds.showing import ShowingHandle, showing
@@ -115,6 +116,33 @@ class ReadingHandle(ShowingHandle[T]):
         place = [own.name for own in state.columns].index(part.by)
         where, kind = f"{self.path}: column {part.by!r}", state.columns[place].type
         return splits.hashes_of_values(column.field(place), kind, where, part.seed)
+
+    def _take_without_nulls(self, indices: Indices, nulls: Nulls, fill: Any) -> list[T]:
+        value = self._value_for_nulls(indices, nulls, fill)
+        samples = self._take(indices)
+        return samples if value is None else filled(samples, value)
+
+    def _value_for_nulls(self, indices: Indices, nulls: Nulls, fill: object) -> Any:
+        """`fill` as a sample; None if nothing can be null, or no null is allowed, and none of these samples is one."""
+        check_option(nulls)
+        column = column_of(self)
+        if column.null_mask([]) is None:
+            return None
+        if fill is not None:
+            return self._checked_fill(fill)
+        at = self._resolved(indices, len(column))
+        refuse(column.null_mask(at), at, self._where)
+        return None
+
+    def _checked_fill(self, value: object) -> Any:
+        """A value for nulls, as a sample of this kind; TypeError if it cannot be one."""
+        raise NotImplementedError
+
+    @property
+    def _where(self) -> str:
+        """The dataset, and the column if this is one of records, for messages."""
+        state = self._state
+        return f"{self.path}: column {state.name!r}" if isinstance(state, Field) else str(self.path)
 
     def _shown_commit(self) -> str:
         """What an IndexError says about the commit that this handle shows; the kernel calls this."""

@@ -1,7 +1,7 @@
 """Reading records by columns: handles for single columns, views of several, and their types."""
 
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, SupportsIndex, TypeVar, overload
 
@@ -19,6 +19,7 @@ from mmap_ninja.kinds.arrays import ArrayMmap
 from mmap_ninja.kinds.bytes import BytesMmap
 from mmap_ninja.kinds.handle import DatasetHandle
 from mmap_ninja.kinds.indices import is_index, several
+from mmap_ninja.kinds.nulls import Nulls
 from mmap_ninja.kinds.options import HandleOptions
 from mmap_ninja.kinds.ragged import RaggedMmap
 from mmap_ninja.kinds.sequence import Indices
@@ -42,6 +43,9 @@ class JsonColumn(SpansHandle[Any]):
     def _matches(self, value: object, start: int, stop: int) -> Iterator[int]:
         # Equal values may have different texts: another order of keys, 1 and 1.0.
         return (position for position in range(start, stop) if self[position] == value)
+
+    def _checked_fill(self, value: object) -> Any:
+        return value
 
 
 _CLASSES: Final[dict[type[ColumnType], type[DatasetHandle[Any]]]] = {
@@ -168,12 +172,18 @@ class RecordsHandle(DatasetHandle[Record]):
         """Show only some columns: restores a pickled view of them."""
         self._show_column(*self._chosen(*self._moment(), asked))
 
-    def take(self, indices: Indices) -> Record:  # type: ignore[override]
+    def take(  # type: ignore[override]
+        self, indices: Indices, *, nulls: Nulls = "mask", fill: Any = None
+    ) -> Record:
         """The samples at many positions, by columns: a dict of batches, nested like the samples.
 
         Args:
             indices: Integers in any order, also repeated, negative ones counted from the end; a boolean mask; or a
                 slice.
+            nulls: What a null of a nullable column becomes. "mask": None in a list; masked in an array, with NaN or NaT
+                under the mask where the dtype has one. "raise": a ValueError that names the column and the position.
+            fill: A value for nulls, which their columns hold exactly, or, for records, a dict with a value for each of
+                some columns; None: as `nulls` says.
 
         Returns:
             Lists of `str`, `bytes`, arrays or JSON values; an array `[B, ...]` for `Array` and `Scalar`. A null is None
@@ -181,11 +191,27 @@ class RecordsHandle(DatasetHandle[Record]):
 
         Raises:
             IndexError: if an index is out of range.
+            KeyError: if `fill` names a column that is not there.
+            ValueError: if a sample is null and `nulls="raise"`.
+            TypeError: if a column cannot hold its `fill`.
         """
         handles = self._columns()
         count = len(next(iter(handles.values()))) if handles else 0
         at = self._resolved(indices, count)
-        return nesting.nested({name: handle.take(at) for name, handle in handles.items()})
+        if nulls == "mask" and fill is None:
+            taken = {name: handle.take(at) for name, handle in handles.items()}
+        else:
+            fills = self._fills(fill, handles)
+            taken = {name: handle.take(at, nulls=nulls, fill=fills.get(name)) for name, handle in handles.items()}
+        return nesting.nested(taken)
+
+    def _fills(self, fill: Any, names: Collection[str]) -> Mapping[str, Any]:
+        """The values for nulls by column, from one for all columns or for each of some."""
+        if not isinstance(fill, Mapping):
+            return dict.fromkeys(names, fill)
+        if unknown := [name for name in fill if name not in names]:
+            raise self._unknown(unknown[0])
+        return fill
 
     def __getitems__(self, indices: Indices) -> list[Record]:
         """A batch for PyTorch's DataLoader, which calls this and collates the list of samples."""

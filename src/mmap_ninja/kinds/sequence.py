@@ -10,6 +10,7 @@ import numpy.typing as npt
 from mmap_ninja import _kernel
 from mmap_ninja._kernel import column_of
 from mmap_ninja.kinds.indices import is_index, several
+from mmap_ninja.kinds.nulls import Nulls
 
 T = TypeVar("T")
 Indices = Sequence[int] | npt.NDArray[Any] | slice
@@ -41,20 +42,31 @@ class SampleSequence(_kernel.Samples, Generic[T]):
             return self.take(key)
         return self[operator.index(key)] if is_index(key) else self.take(several(key))
 
-    def take(self, indices: Indices) -> list[T]:
+    def take(self, indices: Indices, *, nulls: Nulls = "mask", fill: Any = None) -> list[T]:
         """The samples at many positions, in their order, in one native call.
 
         Args:
             indices: Integers in any order, also repeated, negative ones counted from the end; a boolean mask; or a
                 slice.
+            nulls: What a null of a nullable column becomes. "mask": None in a list; masked in an array, with NaN or NaT
+                under the mask where the dtype has one. "raise": a ValueError that names the column and the position.
+            fill: A value for nulls, which the column holds exactly; None: as `nulls` says.
 
         Returns:
             A new list with one owned sample per index.
 
         Raises:
             IndexError: if an index is out of range.
+            ValueError: if a sample is null and `nulls="raise"`.
+            TypeError: if the column cannot hold `fill`.
         """
-        return self._take(indices)
+        if nulls == "mask" and fill is None:
+            return self._take(indices)
+        return self._take_without_nulls(indices, nulls, fill)
+
+    def _take_without_nulls(self, indices: Indices, nulls: Nulls, fill: Any) -> list[T]:
+        """The same where a null is refused, or becomes a value."""
+        raise NotImplementedError
 
     def __getitems__(self, indices: Indices) -> list[T]:
         """A batch for PyTorch's DataLoader, which calls this."""

@@ -17,6 +17,7 @@ from mmap_ninja.columns.types import DICTIONARY_SIZES, LEVELS, Binary, Text, Zst
 from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT, Durability
 from mmap_ninja.format.meta import first_columns, one_column
 from mmap_ninja.kinds.handle import DatasetHandle
+from mmap_ninja.kinds.nulls import BY_COLUMN
 from mmap_ninja.kinds.options import HandleOptions, Mode, PathLike, ReadMode
 from mmap_ninja.kinds.sequence import Indices
 from mmap_ninja.legacy.layout import Keys
@@ -212,6 +213,13 @@ class SpansHandle(DatasetHandle[T]):
     def _key_bytes(self, value: object) -> bytes | None:
         """The bytes of a sample, or None for a value that cannot be a sample."""
         raise NotImplementedError
+
+    def _checked_fill(self, value: object) -> Any:
+        stored = self._key_bytes(value)
+        if stored is None:
+            expected = "a str" if self._sample == "text" else "bytes"
+            raise TypeError(f"{self._where}: fill {value!r:.80}: expected {expected}; {BY_COLUMN}")
+        return str(value) if self._sample == "text" else stored
 
     def _matches(self, value: object, start: int, stop: int) -> Iterator[int]:
         wanted, column = self._key_bytes(value), column_of(self)
