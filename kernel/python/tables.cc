@@ -169,11 +169,12 @@ nb::object shape_table(Reader& reader, uint64_t columns) {
   return table;
 }
 
-int64_t find_bytes(Reader& reader, nb::bytes wanted, uint64_t begin, uint64_t end) {
+// Calls use(position), without the GIL, for the samples from `begin` to `end` that are these bytes,
+// ascending, as long as it returns true.
+template <typename Use>
+void visit_equal(const ColumnPtr& column, nb::bytes wanted, uint64_t begin, uint64_t end, Use use) {
   constexpr uint64_t kAtOnce = 8192, kMostBytes = uint64_t{1} << 20;
-  ColumnPtr column = reader.column;
   check_sizes(*column);
-  end = std::min(end, column->rows.count());
   Span span{reinterpret_cast<const uint8_t*>(wanted.c_str()), wanted.size()};
   std::optional<Zstd::Worker> worker;
   if (column->part.frames.codec) worker.emplace(column->part.frames.codec->worker());
@@ -199,19 +200,48 @@ int64_t find_bytes(Reader& reader, nb::bytes wanted, uint64_t begin, uint64_t en
       auto to = from + static_cast<std::ptrdiff_t>(std::min(compared, rows.size() - k));
       Batch batch = read_rows(column, {from, to}, false);
       const Column& read = *batch.column;
-      uint64_t found, count = batch.rows.size();
+      bool goes_on = true;
       Status status;
       {
         GilReleased release;
-        status = worker ? find_decoded(read.part.spans, read.part.frames, *worker, batch.rows.data(), count,
-                                       span, &found)
-                        : find(read.part.spans, batch.rows.data(), count, span, &found);
+        for (uint64_t at = 0, found = 0; at < batch.rows.size() && goes_on && status.ok(); at += found + 1) {
+          const uint64_t* rest = batch.rows.data() + at;
+          uint64_t count = batch.rows.size() - at;
+          status = worker
+                       ? find_decoded(read.part.spans, read.part.frames, *worker, rest, count, span, &found)
+                       : find(read.part.spans, rest, count, span, &found);
+          if (status.ok() && found < count) goes_on = use(positions[k + at + found]);
+        }
       }
       check(status, read);
-      if (found < count) return static_cast<int64_t>(positions[k + found]);
+      if (!goes_on) return;
     }
   }
-  return -1;
+}
+
+// The first sample from `begin` to `end` that is these bytes; -1: there is none.
+int64_t find_bytes(Reader& reader, nb::bytes wanted, uint64_t begin, uint64_t end) {
+  ColumnPtr column = reader.column;
+  int64_t found = -1;
+  visit_equal(column, wanted, begin, std::min(end, column->rows.count()), [&](uint64_t position) {
+    found = static_cast<int64_t>(position);
+    return false;
+  });
+  return found;
+}
+
+// Whether each sample is these bytes; the stored bytes of a null are none.
+nb::object equal_mask(Reader& reader, nb::bytes wanted) {
+  ColumnPtr column = reader.column;
+  uint64_t count = column->rows.count();
+  nb::object mask = new_array(count, NPY_BOOL);
+  auto is_equal = data_of<uint8_t>(mask);
+  std::fill_n(is_equal, count, uint8_t{0});
+  visit_equal(column, wanted, 0, count, [&](uint64_t position) {
+    is_equal[position] = 1;
+    return true;
+  });
+  return mask;
 }
 
 nb::object u64() { return owned(reinterpret_cast<PyObject*>(PyArray_DescrFromType(NPY_UINT64))); }
@@ -392,6 +422,7 @@ void define_exports(nb::module_& m) { m.def("exported", &exported); }
 
 void define_tables(nb::class_<Reader>& column) {
   column.def("find", &find_bytes)
+      .def("equal_mask", &equal_mask)
       .def("sizes", [](Reader& self) { return sizes(self, false); })
       .def("stored_sizes", [](Reader& self) { return sizes(self, true); })
       .def("null_mask", &null_mask, nb::arg().none())

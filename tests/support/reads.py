@@ -68,6 +68,7 @@ OF_RAGGED = {
     "windows within samples": lambda ds: list(ds.windows(3, 2, within_samples=True).take([4, 0, -1])),
 }
 OF_RECORDS = {
+    "not in": lambda ds: {"no": "such sample"} in ds,
     "columns": lambda ds: [outcomes(ds[name]) for name in ds.columns],
     "group": lambda ds: list(ds["more"].select(slice(0, 9))),
     "some columns": lambda ds: ds[["tokens", "blob"]].take([5, 4, 4]),

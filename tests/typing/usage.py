@@ -23,6 +23,8 @@ def strings() -> None:
     assert_type(texts[1:3], list[str])
     assert_type(texts[[2, 0]], list[str])
     assert_type(texts.take(np.arange(2)), list[str])
+    assert_type(texts.take([0], nulls="raise"), list[str])
+    assert_type(texts.select(texts == "1"), mn.StringsMmap)
     assert_type(texts.take_jagged([0, 1]), tuple[npt.NDArray[np.uint8], Offsets])
     assert_type(list(reversed(texts)), list[str])
     assert_type(texts.select(slice(3, None)), mn.StringsMmap)
@@ -45,6 +47,7 @@ def arrays() -> None:
     assert_type(images[:, 0, ::2], AnyArray)
     assert_type(images[images[:, 0, 0] > 0], AnyArray)
     assert_type(images.take([1, 0]), AnyArray)
+    assert_type(images.take([1, 0], fill=0), AnyArray)
     assert_type(np.asarray(images), AnyArray)
     from_ndarray("memmap", np.zeros(3))
 
@@ -62,6 +65,7 @@ def records() -> None:
     assert_type(train[:2], list[Record])
     assert_type(train[["label"]], mn.RecordsMmap)
     assert_type(train.take([0]), Record)
+    assert_type(train.take([0], nulls="raise", fill={"label": -1}), Record)
     assert_type(train.columns, list[str])
     assert_type(train.split([0.9, 0.1], seed=0, by="label"), list[mn.RecordsMmap])
     labels: mn.ArrayMmap = train["label"]

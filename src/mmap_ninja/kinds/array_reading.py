@@ -1,5 +1,6 @@
 """Reading samples of one shape as one array, by NumPy's rules and protocols."""
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,8 @@ from mmap_ninja import _kernel
 from mmap_ninja._kernel import Column, column_of
 from mmap_ninja.columns.batch import Batch
 from mmap_ninja.columns.casting import AnyArray
+from mmap_ninja.columns.dtypes import DType
+from mmap_ninja.kinds.comparing import Compare, Comparing, Mask, except_nulls
 from mmap_ninja.kinds.handle import DatasetHandle
 from mmap_ninja.kinds.indices import is_index
 from mmap_ninja.kinds.nulls import BY_COLUMN, Nulls, exactly, masked
@@ -17,6 +20,7 @@ from mmap_ninja.kinds.sequence import Indices
 
 DTypeLike = npt.DTypeLike
 _CHUNK = 1 << 24  # bytes that are compared at a time
+_MOST_AT_ONCE = 1 << 16  # samples of a batch, whose places the kernel lists
 # Of dtypes of ml_dtypes, which NumPy does not export: https://github.com/dmlc/dlpack/blob/main/include/dlpack/dlpack.h
 _DLPACK_CODES = {
     "bfloat16": 4,
@@ -31,7 +35,7 @@ _DLPACK_CODES = {
 }
 
 
-class ArrayHandle(DatasetHandle[AnyArray]):
+class ArrayHandle(Comparing, DatasetHandle[AnyArray]):
     """Arrays of one shape and dtype."""
 
     _kind = "array"
@@ -170,6 +174,24 @@ class ArrayHandle(DatasetHandle[AnyArray]):
         """Where the memory is: the CPU's."""
         return (1, 0)
 
+    def _compared(self, value: Any, compare: Compare) -> Mask:
+        column = column_of(self)
+        mask = np.zeros((len(column), *column.sample_shape), np.bool_)
+        if column.dtype is None:
+            return mask
+        step = min(_samples_at_once(column.dtype, column.sample_shape), _MOST_AT_ONCE)
+        for first in range(0, len(column), step):
+            # Not a view of them, which could show what another library wrote to it.
+            part, _ = column.take_rows(slice(first, first + step), None)
+            try:
+                mask[first : first + step] = compare(part, value)
+            except (TypeError, OverflowError):  # NumPy cannot compare this dtype with the value
+                mask[first : first + step] = compare(False, True)  # they are not equal
+        return except_nulls(mask, column)
+
+    def _are(self, samples: list[AnyArray], wanted: list[Any]) -> bool:
+        return all(map(np.array_equal, samples, wanted)) if self.ndim > 1 else samples == wanted
+
     def _matches(self, value: object, start: int, stop: int) -> Iterator[int]:
         """Positions of the samples that are equal to a value in all elements."""
         try:
@@ -179,12 +201,12 @@ class ArrayHandle(DatasetHandle[AnyArray]):
         column = column_of(self)  # one snapshot: another thread may move the handle to other shapes
         if column.dtype is None or wanted.shape != column.sample_shape:
             return
-        step = max(_CHUNK // max(wanted.size * column.dtype.itemsize, 1), 1)
+        step = _samples_at_once(column.dtype, column.sample_shape)
         for first in range(start, stop, step):
             part = _as_array(column, range(first, min(first + step, stop)))
             try:
                 equal = np.asarray(part == wanted)
-            except TypeError:  # structured dtypes that cannot be compared
+            except (TypeError, OverflowError):  # NumPy cannot compare this dtype with the value
                 return
             if equal.shape != part.shape:
                 return
@@ -234,3 +256,8 @@ def _as_array(column: Column, chosen: range) -> AnyArray:
     if whole is not None:
         return whole
     return column.selected_range(chosen.start, chosen.step, len(chosen)).take_rows(slice(None), None)[0]
+
+
+def _samples_at_once(dtype: DType, shape: tuple[int, ...]) -> int:
+    """How many samples are compared at a time."""
+    return max(_CHUNK // max(math.prod(shape) * dtype.itemsize, 1), 1)

@@ -7,10 +7,12 @@ from functools import partial
 from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 
-from mmap_ninja.columns.casting import is_masked_array
+from mmap_ninja.columns.casting import AnyArray, is_masked_array
 from mmap_ninja.exported import exported
 from mmap_ninja.kinds import splits
+from mmap_ninja.kinds.comparing import Compare, Comparing, Mask
 from mmap_ninja.kinds.handle import DatasetHandle
 from mmap_ninja.kinds.indices import is_index, resolved, several
 from mmap_ninja.kinds.nulls import Nulls
@@ -19,7 +21,7 @@ from mmap_ninja.kinds.state import Positions
 
 
 @exported
-class Concat(Sequence[Any]):
+class Concat(Comparing, Sequence[Any]):
     """A read-only list of the samples of several datasets or views, from `concat`.
 
     It shows the snapshots that the parts had when it was made, also after pickling.
@@ -91,6 +93,26 @@ class Concat(Sequence[Any]):
     def __getitems__(self, indices: Indices) -> list[Any]:
         """A batch for PyTorch's DataLoader, which calls this: a list of samples."""
         return cast("list[Any]", self._gathered(indices, [part.__getitems__ for part in self._parts]))
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> AnyArray:
+        """All samples as one array, a copy; strings and bytes as Python objects unless a dtype is given."""
+        if copy is False:
+            raise ValueError("concat: the samples of several datasets become one array by a copy; leave out copy=False")
+        if not hasattr(self._parts[0], "__array__"):
+            return np.array(list(self), dtype)
+        return self._of_parts([np.asarray(part, dtype) for part in self._parts])
+
+    def _compare(self, other: Any, compare: Compare) -> Any:
+        if not isinstance(self._parts[0], Comparing):
+            return NotImplemented
+        return super()._compare(other, compare)
+
+    def _compared(self, value: Any, compare: Compare) -> Mask:
+        parts = cast("tuple[Any, ...]", self._parts)
+        return self._of_parts([part._compared(value, compare) for part in parts])  # noqa: SLF001 - one mask per part
+
+    def _are(self, samples: list[Any], wanted: list[Any]) -> bool:
+        return cast("Comparing", self._parts[0])._are(samples, wanted)  # noqa: SLF001 - as its samples compare
 
     def select(self, indices: Indices) -> "Concat":
         """A view of some samples; nothing is read.
@@ -184,6 +206,11 @@ class Concat(Sequence[Any]):
     @property
     def _is_whole(self) -> bool:
         return isinstance(self._chosen, range) and self._chosen == range(int(self._ends[-1]))
+
+    def _of_parts(self, arrays: list[AnyArray]) -> AnyArray:
+        """An array with a value for each sample, from one for each part."""
+        joined = np.concatenate(arrays)
+        return joined if self._is_whole else joined[self._at(slice(None))]
 
     def _start(self, part: int) -> int:
         return int(self._ends[part - 1]) if part else 0

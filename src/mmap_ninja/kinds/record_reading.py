@@ -5,6 +5,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, SupportsIndex, TypeVar, overload
 
+import numpy as np
+
 from mmap_ninja import _kernel
 from mmap_ninja._kernel import column_of
 from mmap_ninja.arrow import export
@@ -17,6 +19,7 @@ from mmap_ninja.engine.seen import Seen
 from mmap_ninja.kinds import splits
 from mmap_ninja.kinds.arrays import ArrayMmap
 from mmap_ninja.kinds.bytes import BytesMmap
+from mmap_ninja.kinds.comparing import Compare, Mask, except_nulls
 from mmap_ninja.kinds.handle import DatasetHandle
 from mmap_ninja.kinds.indices import is_index, several
 from mmap_ninja.kinds.nulls import Nulls
@@ -43,6 +46,10 @@ class JsonColumn(SpansHandle[Any]):
     def _matches(self, value: object, start: int, stop: int) -> Iterator[int]:
         # Equal values may have different texts: another order of keys, 1 and 1.0.
         return (position for position in range(start, stop) if self[position] == value)
+
+    def _compared(self, value: Any, compare: Compare) -> Mask:
+        column, wanted = column_of(self), value.item() if isinstance(value, np.generic) else value
+        return except_nulls(np.array([compare(sample, wanted) for sample in column], np.bool_), column)
 
     def _checked_fill(self, value: object) -> Any:
         return value
@@ -186,8 +193,7 @@ class RecordsHandle(DatasetHandle[Record]):
                 some columns; None: as `nulls` says.
 
         Returns:
-            Lists of `str`, `bytes`, arrays or JSON values; an array `[B, ...]` for `Array` and `Scalar`. A null is None
-            in a list, and masked in an array.
+            Lists of `str`, `bytes`, arrays or JSON values; an array `[B, ...]` for `Array` and `Scalar`.
 
         Raises:
             IndexError: if an index is out of range.
@@ -218,6 +224,11 @@ class RecordsHandle(DatasetHandle[Record]):
         return self._take(indices)
 
     def _matches(self, value: object, start: int, stop: int) -> Iterator[int]:
+        if isinstance(value, str):  # an honest answer would be taken for one about the columns
+            raise TypeError(
+                f"{self.path}: a sample of records is a dict, never {value!r:.80}; for the names of columns use "
+                "ds.columns, for the values in one ds[name]"
+            )
         for position, sample in enumerate(self.select(slice(start, stop)), start):
             if sources.same(value, sample):
                 yield position

@@ -16,6 +16,7 @@ from mmap_ninja.columns.limits import BATCH_BYTES
 from mmap_ninja.columns.types import DICTIONARY_SIZES, LEVELS, Binary, Text, Zstd
 from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT, Durability
 from mmap_ninja.format.meta import first_columns, one_column
+from mmap_ninja.kinds.comparing import Compare, Comparing, Mask, except_nulls
 from mmap_ninja.kinds.handle import DatasetHandle
 from mmap_ninja.kinds.nulls import BY_COLUMN
 from mmap_ninja.kinds.options import HandleOptions, Mode, PathLike, ReadMode
@@ -23,9 +24,10 @@ from mmap_ninja.kinds.sequence import Indices
 from mmap_ninja.legacy.layout import Keys
 
 T = TypeVar("T")
+DTypeLike = npt.DTypeLike
 
 
-class SpansHandle(DatasetHandle[T]):
+class SpansHandle(Comparing, DatasetHandle[T]):
     """A dataset whose samples are runs of bytes."""
 
     def __init__(
@@ -210,6 +212,24 @@ class SpansHandle(DatasetHandle[T]):
         """
         return self._take_jagged(indices)
 
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        """All samples as Python objects; with a dtype, what NumPy makes of a list of them.
+
+        NumPy gives each text as much room as the longest one needs, so it is not asked unless you name a dtype.
+        """
+        if copy is False:
+            raise ValueError(f"{self._where}: samples of any length become an array by a copy; leave out copy=False")
+        column = column_of(self)
+        if dtype is None or np.dtype(dtype) == np.dtype(object):
+            return np.fromiter(column, object, len(column))
+        is_null = column.null_mask(None)
+        if is_null is not None and is_null.any() and not hasattr(np.dtype(dtype), "na_object"):
+            raise ValueError(
+                f"{self._where}: sample {int(np.argmax(is_null))} is null, and dtype {np.dtype(dtype)} holds no nulls; "
+                "use np.asarray(ds.take(slice(None), fill=...), dtype), or objects"
+            )
+        return np.array(column.take(slice(None)), dtype)
+
     def _key_bytes(self, value: object) -> bytes | None:
         """The bytes of a sample, or None for a value that cannot be a sample."""
         raise NotImplementedError
@@ -220,6 +240,11 @@ class SpansHandle(DatasetHandle[T]):
             expected = "a str" if self._sample == "text" else "bytes"
             raise TypeError(f"{self._where}: fill {value!r:.80}: expected {expected}; {BY_COLUMN}")
         return str(value) if self._sample == "text" else stored
+
+    def _compared(self, value: Any, compare: Compare) -> Mask:
+        wanted, column = self._key_bytes(value), column_of(self)
+        equal = np.zeros(len(column), np.bool_) if wanted is None else column.equal_mask(wanted)
+        return except_nulls(compare(equal, True), column)
 
     def _matches(self, value: object, start: int, stop: int) -> Iterator[int]:
         wanted, column = self._key_bytes(value), column_of(self)
