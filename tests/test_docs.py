@@ -5,7 +5,10 @@ import contextlib
 import doctest
 import importlib
 import io
+import os
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -68,23 +71,81 @@ def test_public_names_have_docstrings():
                 assert not callable(member) or member.__name__.startswith("_") or member.__doc__, member
 
 
+def blocks_of(page):
+    """The blocks of Python on a page."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+    assert len(blocks) >= 3
+    return blocks
+
+
+def check_blocks(page):
+    """Run the blocks of a page, one after the other; "print(x)  # y" means that y is printed."""
+    namespace = {}
+    for block in blocks_of(page):
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(io.StringIO()):
+            exec(compile(block, page, "exec"), namespace)  # noqa: S102 - our own page
+        said = re.findall(r"^\s*print\(.*\)  # (.*)$", block, re.MULTILINE)
+        assert printed.getvalue().splitlines() == said
+
+
 def test_readme_blocks_run_and_print_their_comments(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "reviews").mkdir()
     for number in range(3):
         (tmp_path / "reviews" / f"{number}.txt").write_text(f"review {number}")
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    namespace = {}
 
-    for block in blocks:
-        printed = io.StringIO()
-        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(io.StringIO()):
-            exec(compile(block, "README.md", "exec"), namespace)  # noqa: S102 - our own README
-        # "print(x) # y" means that y is printed
-        said = re.findall(r"^\s*print\(.*\)  # (.*)$", block, re.MULTILINE)
-        assert printed.getvalue().splitlines() == said
+    check_blocks("README.md")
 
-    assert len(blocks) >= 3
+
+def test_blocks_for_pytorch_run_and_print_their_comments(tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path)
+
+    check_blocks("docs/pytorch.md")
+
+
+# What a rank runs, after the recipe: on rank 1, a sample is added before it opens the dataset.
+RANK = """
+import os, sys
+import mmap_ninja as mn
+rank, path = int(sys.argv[1]), sys.argv[2]
+dist.init_process_group("gloo", init_method=f"file://{path}.meeting", rank=rank, world_size=2)
+opened = mn.open
+def late(*args, **options):
+    opened(path).append("added")
+    return opened(*args, **options)
+if rank == 1:
+    mn.open = late
+ds = open_together(path)
+print(rank, len(ds), len(opened(path)), ds[-1], ds.commit_id)
+dist.destroy_process_group()
+"""
+
+
+def test_ranks_that_open_a_growing_dataset_together_see_the_same_samples(tmp_path):
+    pytest.importorskip("torch")
+    ds = mmap_ninja.StringsMmap.from_strings(tmp_path / "ds", ["first", "second"])
+    (recipe,) = (block for block in blocks_of("docs/pytorch.md") if "broadcast_object_list" in block)
+    environment = os.environ | ({"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else {})
+
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-c", recipe + RANK, str(rank), str(tmp_path / "ds")],
+            stdout=subprocess.PIPE, text=True, env=environment,
+        )
+        for rank in range(2)
+    ]  # fmt: skip
+    try:
+        printed = [rank.communicate(timeout=120)[0].split() for rank in ranks]
+    finally:
+        for rank in ranks:  # one whose peer has failed waits for it
+            rank.kill()
+
+    assert [rank.returncode for rank in ranks] == [0, 0]
+    assert printed[1] == ["1", "2", "3", "second", ds.commit_id]
+    assert printed[0][1] == "2"
+    assert printed[0][3:] == ["second", ds.commit_id]
 
 
 def links(page):
