@@ -98,6 +98,7 @@ def test_readme_blocks_run_and_print_their_comments(tmp_path, monkeypatch):
     check_blocks("README.md")
 
 
+@pytest.mark.filterwarnings("ignore:The given NumPy array is not writable:UserWarning")
 def test_blocks_for_pytorch_run_and_print_their_comments(tmp_path, monkeypatch):
     pytest.importorskip("torch")
     monkeypatch.chdir(tmp_path)

@@ -251,8 +251,9 @@ Memory memory_of(const Column& column, const std::shared_ptr<Mapping>& file, Ran
   constexpr uint64_t kMostCopied = uint64_t{64} << 20;
   if (file->data()) {
     const Part& part = column.part;
-    check(file->check_size(range.begin + range.size), column.path());
-    if (file == part.spans.payload()) {
+    bool is_payload = file == part.spans.payload();
+    check(file->check_size(is_payload ? part.spans.payload_size() : range.begin + range.size), column.path());
+    if (is_payload) {
       part.views->open();
       if (const uint8_t* data = part.views->place(file->data() + range.begin, range.size))
         return {data, nb::borrow(part.views->owner())};
