@@ -88,7 +88,7 @@ def test_refused_append_to_truncated_commit_leaks_no_descriptors(path):
         with pytest.raises(DatasetTruncatedError, match="COMMIT"):
             texts.append("lost")
 
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before  # fewer if garbage of other tests goes meanwhile
 
 
 def test_truncated_meta_raises_at_many_lengths(path):
