@@ -134,3 +134,12 @@ def check_names(names: Sequence[str]) -> None:
         groups |= {name[:at] for at, character in enumerate(name) if character == "."}
     if both := sorted(known & groups):
         raise ValueError(f"column {both[0]!r}: is also a group of columns ({both[0]}.…); choose another name")
+
+
+def with_groups(names: Sequence[str]) -> list[str]:
+    """The names of columns, each after the groups that it is the first of."""
+    found: dict[str, None] = {}
+    for name in names:
+        parts = name.split(".")
+        found |= dict.fromkeys(".".join(parts[:depth]) for depth in range(1, len(parts) + 1))
+    return list(found)

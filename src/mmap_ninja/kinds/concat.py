@@ -9,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
+from mmap_ninja.columns import nesting
 from mmap_ninja.columns.casting import AnyArray, is_masked_array
 from mmap_ninja.exported import exported
 from mmap_ninja.kinds import splits
@@ -61,6 +62,11 @@ class Concat(Comparing, Sequence[Any]):
         at = int(self._chosen[resolved([operator.index(key)], len(self)).item()])
         part = int(np.searchsorted(self._ends, at, side="right"))
         return self._parts[part][at - self._start(part)]
+
+    def _ipython_key_completions_(self) -> list[str]:
+        """What a notebook offers in `concat["`: columns, and groups of nested ones."""
+        names: list[str] = getattr(self._parts[0], "columns", [])
+        return nesting.with_groups(names)
 
     def __iter__(self) -> Iterator[Any]:
         if self._is_whole:

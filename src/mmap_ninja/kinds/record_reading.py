@@ -105,6 +105,10 @@ class RecordsHandle(DatasetHandle[Record]):
             str(path), fields, edits=seen.edits, copies=options.gives_copies, mapped=mapped
         )
 
+    def _ipython_key_completions_(self) -> list[str]:
+        """What a notebook offers in `ds["`: columns, and groups of nested ones."""
+        return nesting.with_groups(self.columns)
+
     def _columns(self) -> dict[str, DatasetHandle[Any]]:
         """A handle for each column, on what this handle shows now."""
         column, state = self._moment()

@@ -4,7 +4,7 @@ import warnings
 from contextlib import nullcontext
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from mmap_ninja import _kernel
 from mmap_ninja._kernel import Column
@@ -24,6 +24,12 @@ from mmap_ninja.legacy.dataset import LegacyDataset, open_dataset
 
 T = TypeVar("T")
 H = TypeVar("H", bound="ShowingHandle[Any]")
+
+if TYPE_CHECKING:
+    _ShownMode = Mode
+    _ShownReadMode = ReadMode
+else:  # jedi, which completes names in IPython, fails at a property that returns a Literal
+    _ShownMode = _ShownReadMode = str
 
 
 class ShowingHandle(SampleSequence[T]):
@@ -140,12 +146,12 @@ class ShowingHandle(SampleSequence[T]):
         return isinstance(self._state, Closed)
 
     @property
-    def mode(self) -> Mode | None:
+    def mode(self) -> _ShownMode | None:
         """The mode that this was opened with."""
         return self._options.mode
 
     @property
-    def read_mode(self) -> ReadMode:
+    def read_mode(self) -> _ShownReadMode:
         """How the files are read: from maps, or by system calls, which raise errors where a map kills the process."""
         return "mmap" if self._is_mapped else "pread"
 
