@@ -69,8 +69,8 @@ const Message kMessages[] = {
          "{path}: expected a regular file, found a symbolic link, a directory, a pipe or a device; restore "
          "it from a copy"),
     ours(Code::deleted, "StaleHandleError",
-         "{path}: the dataset was deleted or replaced by another one; nothing was written: open the path "
-         "again"),
+         "{path}: the dataset is no longer at this path: it was moved, deleted or replaced by another one; "
+         "nothing was written: open the dataset where it is now"),
     ours(Code::forked, "ForkedHandleError",
          "{path}: this handle belongs to process {expected}, from which this one was forked; open the "
          "dataset again in this process"),

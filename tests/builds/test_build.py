@@ -251,7 +251,7 @@ def restore(path, other):
 
 @pytest.mark.parametrize(
     ("replace", "message"),
-    [(exchange, "was deleted or replaced by another one"), (restore, "was replaced during this build")],
+    [(exchange, "moved, deleted or replaced by another one"), (restore, "was replaced during this build")],
 )
 def test_first_build_in_whose_place_another_dataset_is_put_raises(tmp_path, replace, message):
     StringsMmap.from_strings(tmp_path / "other", OLD).close()
@@ -418,7 +418,7 @@ def test_other_metadata_than_the_datasets_is_refused(tmp_path, if_exists):
 
 
 def test_source_that_is_not_iterable_leaves_nothing(tmp_path):
-    with pytest.raises(TypeError, match="not iterable"):
+    with pytest.raises(TypeError, match="samples: expected several samples, got a function; call it"):
         StringsMmap.from_generator(tmp_path / "ds", lambda: iter(NEW))
 
     assert os.listdir(tmp_path) == []

@@ -446,7 +446,7 @@ def test_sample_that_does_not_fit_raises_and_stores_nothing(tmp_path, sample, me
     """In 0.9, [300, -1] was stored as [44, 255]."""
     stored = RaggedMmap.from_lists(tmp_path / "ds", [np.array([1], np.uint8)])
 
-    with pytest.raises(TypeError, match=f"sample 1: .*{message}"):
+    with pytest.raises(TypeError, match=f"sample 2: .*{message}"):
         stored.extend([[1], sample])
 
     assert len(RaggedMmap(tmp_path / "ds")) == 1

@@ -574,9 +574,9 @@ def test_sample_that_does_not_fit_stores_nothing(tmp_path, wrong, error, message
     first = {"a": "x", "b": {"c": 1, "d": [1.0]}}
     dataset = RecordsMmap.from_generator(tmp_path / "ds", [first])
 
-    with pytest.raises(error, match=f"ds: {message}"):
-        dataset.append(wrong)
     with pytest.raises(error, match=f"ds: {message.replace('sample 0', 'sample 1')}"):
+        dataset.append(wrong)
+    with pytest.raises(error, match=f"ds: {message.replace('sample 0', 'sample 2')}"):
         dataset.extend([first, wrong])
     with pytest.raises(error, match=f"ds: {message}"):
         dataset[0] = wrong
@@ -709,7 +709,7 @@ def test_fixed_number_of_dimensions_is_kept(tmp_path):
     dataset = RecordsMmap.create(tmp_path / "ds", columns={"r": mn.Ragged(np.int8, ndim=2, nullable=True)})
 
     dataset.append({"r": None})
-    with pytest.raises(ValueError, match="column 'r': sample 0: expected 2 dimensions, got 1"):
+    with pytest.raises(ValueError, match="column 'r': sample 1: expected 2 dimensions, got 1"):
         dataset.append({"r": [1]})
     dataset.append({"r": [[1]]})
 

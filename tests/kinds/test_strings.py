@@ -110,7 +110,7 @@ def test_starts_of_a_closed_dataset_stay_valid(texts):
 def test_extend_with_another_type_in_the_middle_stores_nothing(texts, sample):
     kind = type(sample).__name__
 
-    with pytest.raises(TypeError, match=f"ds: sample 1: expected str, got {kind}; nothing of this batch was stored"):
+    with pytest.raises(TypeError, match=f"ds: sample 8: expected str, got {kind}; nothing of this batch was stored"):
         texts.extend(["good", sample, "good"])
 
     assert list(texts) == TEXTS
@@ -120,7 +120,7 @@ def test_extend_with_another_type_in_the_middle_stores_nothing(texts, sample):
 def test_append_with_lone_surrogate_stores_nothing(texts, text):
     position = next(i for i, c in enumerate(text) if "\ud800" <= c <= "\udfff")
 
-    with pytest.raises(ValueError, match=f"sample 0: its character {position} is a lone surrogate"):
+    with pytest.raises(ValueError, match=f"sample 7: its character {position} is a lone surrogate"):
         texts.append(text)
 
     assert list(texts) == TEXTS

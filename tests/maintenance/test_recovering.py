@@ -148,7 +148,7 @@ def test_readers_keep_what_they_see_and_writers_raise(path):
     kept = mmap_ninja.recover(path).samples
 
     assert reader[-1] == TEXTS[-1]
-    with pytest.raises(StaleHandleError, match="was deleted or replaced"):
+    with pytest.raises(StaleHandleError, match="moved, deleted or replaced"):
         writer.append("lost")
     with pytest.raises(StaleHandleError, match="was replaced or rolled back"):
         pickle.loads(pickled)

@@ -109,7 +109,7 @@ def test_writer_continues_after_its_lock_file_was_replaced(path):
     (path / "LOCK").unlink()
     (path / "LOCK").touch()
 
-    with pytest.raises(StaleHandleError, match="was deleted or replaced"):
+    with pytest.raises(StaleHandleError, match="moved, deleted or replaced"):
         texts.append("refused")
     texts.append("second")
 

@@ -2,6 +2,7 @@
 
 import collections
 import copy
+import inspect
 import itertools
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sized
@@ -13,7 +14,7 @@ import numpy.typing as npt
 
 from mmap_ninja import _kernel
 from mmap_ninja.builds.located import locate
-from mmap_ninja.columns.batch import Batch, Table
+from mmap_ninja.columns.batch import Batch, Table, refuse_one
 from mmap_ninja.columns.casting import as_array
 from mmap_ninja.columns.limits import Limits
 from mmap_ninja.columns.nesting import fields_of, nested
@@ -46,6 +47,7 @@ class Iterated(Generic[T]):
     """Samples from any iterable; to resume a build, it must start from its first sample."""
 
     def __init__(self, samples: Iterable[T], total: int | None = None) -> None:
+        refuse_one(samples, "samples")
         self._samples = iter(samples)  # raises before a dataset is created, if it is not iterable
         self.total: int | None = _length(samples) if total is None else total
 
@@ -160,12 +162,18 @@ class Indexed(Generic[T]):
     """
 
     def __init__(self, source: Indexable[T] | Callable[[int], T]) -> None:
+        if isinstance(cast("object", source), str | bytes | bytearray):
+            refuse_one(source, "indexable")
+        yields = inspect.isgeneratorfunction(source)
         if hasattr(source, "__getitem__"):
             self.source: Indexable[T] | Called[T] = cast(Indexable[T], source)
-        elif callable(source):
+        elif callable(source) and not yields:
             self.source = Called(source)
         else:
-            raise TypeError(f"expected an indexable object or a function of an index, got {type(source).__name__}")
+            found = "generator function" if yields else type(source).__name__
+            raise TypeError(
+                f"expected an indexable object or a function of an index, got {found}; pass iterables to from_generator"
+            )
         self.total: int | None = _length(source)
 
     def unread(self) -> "Indexed[T]":

@@ -17,6 +17,19 @@ Parts = tuple[
 ]  # one per file of the generation, in its order; files after the last do not grow
 
 
+def refuse_one(samples: object, what: str) -> None:
+    """Raise TypeError if what should be several samples is one, or a function that was not called."""
+    has_several = hasattr(samples, "__iter__") or hasattr(samples, "__getitem__")
+    if callable(samples) and not has_several:
+        raise TypeError(
+            f"{what}: expected several samples, got a function; call it, or pass a function of an index to "
+            "from_indexable"
+        )
+    if isinstance(samples, str | bytes | bytearray | memoryview) or not has_several:
+        kind = type(samples).__name__
+        raise TypeError(f"{what}: expected several samples, got one {kind} {samples!r:.80}; put it in a list")
+
+
 def size_of(parts: Parts) -> int:
     """The bytes of all parts."""
     return sum(memoryview(part).nbytes for part in parts if part is not None)

@@ -49,7 +49,10 @@ def absolute(path: str | os.PathLike[str]) -> Path:
     Raises:
         ValueError: if the path cannot be passed to the system.
     """
-    text = os.path.abspath(path)
+        TypeError: if it is no path, or one of bytes.
+    if not isinstance(path, str | os.PathLike) or not isinstance(given := os.fspath(path), str):
+        raise TypeError(f"path {path!r:.80}: expected a str or a pathlib.Path; os.fsdecode makes a str of bytes")
+    text = os.path.abspath(given)
     if "\0" in text:
         raise ValueError(f"path {text!r}: has a null character; choose another path")
     try:

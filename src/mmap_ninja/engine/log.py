@@ -25,7 +25,10 @@ def locked(path: Path, timeout: float) -> _kernel.File:
         return files.lock(lock_path, timeout) or _refuse(lock_path, timeout)
     except FileNotFoundError:
         if not path.is_dir():
-            raise NotADatasetError(f"{path}: the dataset was deleted; nothing was written: create it again") from None
+            raise NotADatasetError(
+                f"{path}: the dataset is no longer at this path: it was moved or deleted; nothing was written: open it "
+                "where it is now, or create it again"
+            ) from None
         raise NotADatasetError(
             f"{lock_path}: is missing, so nothing can be written; create it as an empty file"
         ) from None

@@ -269,6 +269,8 @@ def concat(datasets: Iterable[DatasetHandle[Any]]) -> Concat:
         >>> len(both), both[-1], both.take([2, 0])
         (3, 'three', ['three', 'one'])
     """
+    if isinstance(datasets, DatasetHandle):
+        raise TypeError(f"{datasets.path}: concat: expected several datasets, got one; put it in a list")
     parts = list(datasets)
     if not parts:
         raise ValueError("concat: expected at least one dataset, got none")

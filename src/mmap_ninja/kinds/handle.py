@@ -15,7 +15,7 @@ from mmap_ninja.engine import files
 from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT, Columns, Dataset, Durability
 from mmap_ninja.format.meta import first_columns
 from mmap_ninja.kinds.mutating import MutatingHandle
-from mmap_ninja.kinds.options import HandleOptions, Mode, PathLike, check_mode
+from mmap_ninja.kinds.options import HandleOptions, Mode, PathLike
 from mmap_ninja.kinds.showing import warn_of
 from mmap_ninja.kinds.state import Legacy
 from mmap_ninja.legacy.dataset import LegacyDataset
@@ -215,7 +215,7 @@ class DatasetHandle(MutatingHandle[T]):
         columns: Columns | None = None,
         configuration: dict[str, Any] | None = None,
     ) -> Self:
-        check_mode(mode)
+        HandleOptions(mode, **configuration or {})  # raises before anything is stored, if it is not valid
         path = files.absolute(out_dir)
         columns = first_columns(cls._kind) if columns is None else columns
         with files.Scope() as scope:

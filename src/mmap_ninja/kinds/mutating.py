@@ -5,14 +5,15 @@ from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn, Self, SupportsIndex, TypeVar
+from typing import Any, NamedTuple, Self, SupportsIndex, TypeVar
 
 import numpy as np
 
 from mmap_ninja import progress
 from mmap_ninja._kernel import column_of
+from mmap_ninja.builds.located import locate
 from mmap_ninja.columns import encoding
-from mmap_ninja.columns.batch import Batch, Parts
+from mmap_ninja.columns.batch import Batch, Parts, refuse_one
 from mmap_ninja.columns.types import Role
 from mmap_ninja.engine import compaction
 from mmap_ninja.engine.change import Change
@@ -24,7 +25,7 @@ from mmap_ninja.errors import MmapNinjaError, ReadOnlyError, StaleHandleError
 from mmap_ninja.format.meta import first_columns
 from mmap_ninja.format.names import FIRST_OFFSET
 from mmap_ninja.kinds.indices import is_index, resolved, several
-from mmap_ninja.kinds.reading import ReadingHandle
+from mmap_ninja.kinds.refusing import RefusingHandle
 from mmap_ninja.kinds.sequence import Indices
 from mmap_ninja.kinds.state import Behind, Closed, Legacy, Live, Positions, Vacant, View
 from mmap_ninja.legacy import upgrade
@@ -41,8 +42,16 @@ class _Places(NamedTuple):
     looked_in: Seen | None  # the commit in which they were looked up
     stored: Positions | None = None  # where they must still be stored
 
+    @property
+    def first(self) -> int | None:
+        """The position of the first one; None if they do not follow each other."""
+        first = int(self.at[0]) if len(self.at) else 0
+        if len(self.at) > 1 and not np.array_equal(self.at, np.arange(first, first + len(self.at))):
+            return None
+        return first
 
-class MutatingHandle(ReadingHandle[T]):
+
+class MutatingHandle(RefusingHandle[T]):
     """The mutating methods; a lock of the handle runs one at a time."""
 
     def append(self, sample: T) -> None:
@@ -74,6 +83,7 @@ class MutatingHandle(ReadingHandle[T]):
             TypeError: if a sample has the wrong type; then nothing is stored.
             ReadOnlyError: if the handle, the permissions or the filesystem do not allow it.
         """
+        refuse_one(samples, f"{self.path}: samples")
         if verbose:
             samples = progress.through(samples, " samples")
         self._commit(list(samples))
@@ -95,7 +105,12 @@ class MutatingHandle(ReadingHandle[T]):
             StaleHandleError: if others deleted one of the samples after this handle's snapshot.
             ReadOnlyError: if the handle, the permissions or the filesystem do not allow it.
         """
-        self._replace(key, [value] if is_index(key) else self._batch_of(value))
+        if is_index(key):
+            self._replace(key, [value])
+            return
+        self._check_places(key)
+        refuse_one(value, f"{self.path}: samples")
+        self._replace(key, self._batch_of(value))
 
     def __delitem__(self, key: SupportsIndex | Indices) -> None:
         """Delete one sample, or the samples that a slice, a list of indices or a mask selects, in one commit.
@@ -108,6 +123,8 @@ class MutatingHandle(ReadingHandle[T]):
             StaleHandleError: if others deleted one of the samples after this handle's snapshot.
             ReadOnlyError: if the handle, the permissions or the filesystem do not allow it.
         """
+        if not is_index(key):
+            self._check_places(key)
         with self._mutex.turn():
             self._edit(self._places(key), nothing, 0)
 
@@ -164,20 +181,6 @@ class MutatingHandle(ReadingHandle[T]):
             compaction.compact(dataset, permutation, self._now().snapshot.identity, verbose=verbose)
             self._follow(dataset)
 
-    def insert(self, *_: object) -> NoReturn:
-        """Raise TypeError: samples are added at the end, and `compact` orders them."""
-        raise TypeError(f"{self.path}: samples can only be added at the end; append them, then use compact(order=...)")
-
-    def sort(self, **_: object) -> NoReturn:
-        """Raise TypeError: `compact` orders samples."""
-        raise TypeError(f"{self.path}: samples cannot be sorted in place; use compact(order=...)")
-
-    def reverse(self) -> NoReturn:
-        """Raise TypeError: `compact` orders samples; `reversed(ds)` reads them backwards."""
-        raise TypeError(
-            f"{self.path}: samples cannot be reversed in place; read them by reversed(ds), or use compact(order=...)"
-        )
-
     def flush(self) -> None:
         """Move to the newest commit, and wait until it is safe against power loss.
 
@@ -205,9 +208,21 @@ class MutatingHandle(ReadingHandle[T]):
     def _check_replacements(self, batch: Batch[T], at: Positions) -> None:
         """Raise ValueError if a sample of the right type still cannot replace the one at its position."""
 
+    def _check_places(self, key: Any) -> None:
+        """Raise TypeError if a key means a part of samples, which are replaced and deleted as a whole."""
+        if isinstance(key, tuple):
+            raise TypeError(
+                f"{self.path}: index {key!r:.80}: samples are replaced and deleted as a whole; copy the sample, change "
+                "the copy, and store it: sample = np.array(ds[i]); sample[...] = value; ds[i] = sample"
+            )
+
     def _commit(self, batch: Batch[T]) -> None:
         """Store a batch at the end."""
-        encode: Encode = partial(self._encode, batch, self._path_text, 0)
+        # The position of the first sample, for messages. Not for a handle where finding it out could fail.
+        first = len(self) if type(self._state) in (Live, Legacy) else 0
+        encode: Encode = partial(self._encode, batch, self._path_text, first)
+        if first and len(batch) > 1:
+            encode = _telling(encode, f"sample {first} is the first new one")
         with self._mutex.turn():
             if isinstance(self._state, Legacy | Vacant):
                 # Encode before anything is created or upgraded: an error in a sample must leave no trace.
@@ -222,12 +237,16 @@ class MutatingHandle(ReadingHandle[T]):
 
     def _replace(self, key: SupportsIndex | Indices, batch: Batch[T]) -> None:
         """Store a batch in place of the samples that a key selects."""
-        encode: Encode = partial(self._encode, batch, self._path_text, 0)
         with self._mutex.turn():
+            places = self._places(key)
+            encode: Encode = partial(self._encode, batch, self._path_text, places.first or 0)
+            if len(batch) > 1:
+                first = places.first
+                told = "counted among the new samples" if first is None else f"sample {first} is the first new one"
+                encode = _telling(encode, told)
             if isinstance(self._state, Legacy):  # as in `_commit`
                 columns = self._state.columns
                 encode = _once(encode, columns, encode(columns))
-            places = self._places(key)
             if len(batch) != len(places.at):
                 raise ValueError(f"{self.path}: {len(batch)} samples for {len(places.at)} places; give one for each")
             self._check_replacements(batch, places.at)
@@ -304,6 +323,19 @@ class MutatingHandle(ReadingHandle[T]):
     def _engine(self) -> Dataset:
         """The engine of a dataset that was just created or upgraded."""
         return Dataset(self.path, self._kind, self._options.durability, self._options.lock_timeout)
+
+
+def _telling(encode: Encode, told: str) -> Encode:
+    """The same function, which tells in an error how its samples are counted."""
+
+    def encoded(columns: Columns) -> tuple[Columns, Parts]:
+        try:
+            return encode(columns)
+        except Exception as error:
+            locate(error, told)
+            raise
+
+    return encoded
 
 
 def _once(encode: Encode, columns: Columns, encoded: tuple[Columns, Parts]) -> Encode:

@@ -7,6 +7,7 @@ from typing import Any, Final, Literal, get_args
 
 from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT, Durability
 from mmap_ninja.exported import exported
+from mmap_ninja.kinds.wrapped import check_wrapper
 from mmap_ninja.legacy.layout import Keys
 
 PathLike = str | os.PathLike[str]
@@ -35,6 +36,7 @@ class HandleOptions:
         copy_before_wrapper_fn: Whether `wrapper_fn` gets a writable copy.
 
     Raises:
+        TypeError: if `wrapper_fn` is no function.
         ValueError: if a mode or the durability is unknown.
     """
 
@@ -47,7 +49,11 @@ class HandleOptions:
     copy_before_wrapper_fn: bool = True
 
     def __post_init__(self) -> None:
-        check_mode(self.mode)
+        if self.mode is not None and self.mode not in _MODES:
+            raise ValueError(
+                f"mode {self.mode!r} is unknown (expected None, 'r', 'r+' or 'c'; new datasets are made by from_*)"
+            )
+        check_wrapper(self.wrapper_fn)
         if self.read_mode is not None and self.read_mode not in _READ_MODES:
             raise ValueError(f"read_mode {self.read_mode!r} is unknown (expected None or one of {_READ_MODES})")
         if self.durability not in _DURABILITIES:
@@ -62,9 +68,3 @@ class HandleOptions:
     def gives_copies(self) -> bool:
         """Whether arrays are returned, or passed to the wrapper, as copies."""
         return self.mode == "c" or (self.wrapper_fn is not None and self.copy_before_wrapper_fn)
-
-
-def check_mode(mode: str | None) -> None:
-    """Raise ValueError if a mode is unknown."""
-    if mode is not None and mode not in _MODES:
-        raise ValueError(f"mode {mode!r} is unknown (expected None, 'r', 'r+' or 'c'; new datasets are made by from_*)")

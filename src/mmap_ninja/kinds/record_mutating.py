@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from mmap_ninja.columns import nesting, specs
-from mmap_ninja.columns.batch import Batch, Table
+from mmap_ninja.columns.batch import Batch, Table, refuse_one
 from mmap_ninja.columns.record_encoding import encode_records
 from mmap_ninja.columns.specs import Spec
 from mmap_ninja.columns.types import Column
@@ -42,6 +42,15 @@ class MutableRecords(RecordsHandle):
     def _batch_of(self, samples: Any) -> Batch[Record]:
         return Table.of(samples, self._path_text) if isinstance(samples, Mapping) else list(samples)
 
+    def _check_places(self, key: Any) -> None:
+        names = [key] if isinstance(key, str) else key
+        if isinstance(names, list) and names and isinstance(names[0], str):
+            raise TypeError(
+                f"{self.path}: index {key!r:.80}: columns are not replaced in place; use add_column, drop_column or "
+                "rename_column, or replace samples: ds[i] = {...}"
+            )
+        super()._check_places(key)
+
     _encode = staticmethod(encode_records)
 
     def add_column(self, name: str, values: Iterable[Any], spec: Spec | None = None) -> None:
@@ -60,6 +69,7 @@ class MutableRecords(RecordsHandle):
             TypeError: if a value has the wrong type; then nothing is changed.
             StaleHandleError: if others changed the dataset after this handle's snapshot.
         """
+        refuse_one(values, f"{self.path}: column {name!r}")
         listed = cast("Sequence[Any]", values) if hasattr(values, "__getitem__") else list(values)
         where = f"{self.path}: column {name!r}"
         with self._mutex.turn():

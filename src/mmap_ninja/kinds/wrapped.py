@@ -23,6 +23,7 @@ class Wrapped:
     """
 
     def __init__(self, data: Any, wrapper_fn: Callable[[Any], Any], copy_before_wrapper_fn: bool = True) -> None:
+        check_wrapper(wrapper_fn)
         self.data = data
         self.wrapper_fn = wrapper_fn
         self.copy_before_wrapper_fn = copy_before_wrapper_fn
@@ -38,3 +39,12 @@ class Wrapped:
 
     def __len__(self) -> int:
         return len(self.data)
+
+
+def check_wrapper(wrapper_fn: object) -> None:
+    """Raise TypeError if what is to be called with samples is no function, such as a mode in its place."""
+    if wrapper_fn is not None and not callable(wrapper_fn):
+        raise TypeError(
+            f"wrapper_fn {wrapper_fn!r:.80}: expected a function, got {type(wrapper_fn).__name__}; pass a mode by its "
+            "name: mode='r'"
+        )

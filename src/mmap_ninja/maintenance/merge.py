@@ -64,8 +64,8 @@ def merge(
     """
     if if_exists not in get_args(ErrorOrReplace):
         raise ValueError(f"if_exists {if_exists!r} is unknown (expected one of {get_args(ErrorOrReplace)})")
-    if isinstance(paths, str | os.PathLike):
-        raise TypeError(f"paths {str(paths)!r}: expected a list of paths, got one path; {_REFUSED}")
+    if isinstance(paths, str | bytes | os.PathLike):
+        raise TypeError(f"paths {os.fspath(paths)!r}: expected a list of paths, got one path; {_REFUSED}")
     out = files.absolute(out_dir)
     datasets = [_opened(files.absolute(path), out) for path in paths]
     if not datasets:

@@ -19,12 +19,13 @@ def test_deleted_dataset_stays_readable_and_refuses_the_writer(path):
     shutil.rmtree(path)
 
     with pytest.raises(
-        StaleHandleError, match="was deleted or replaced by another one; nothing was written: open the path again"
+        StaleHandleError,
+        match="moved, deleted or replaced by another one; nothing was written: open the dataset where it is now",
     ):
         writer.append("lost")
     with pytest.raises(NotADatasetError, match="no such directory"):
         reader.refresh()
-    with pytest.raises(NotADatasetError, match="ds: the dataset was deleted"):
+    with pytest.raises(NotADatasetError, match="ds: the dataset is no longer at this path: it was moved or deleted"):
         reader.append("lost")
 
     assert list(reader) == SAMPLES
@@ -39,7 +40,7 @@ def test_commit_file_put_in_place_of_the_writers_refuses_the_append(path):
     shutil.copy(path / "COMMIT", path / "COMMIT.new")
     os.rename(path / "COMMIT.new", path / "COMMIT")
 
-    with pytest.raises(StaleHandleError, match="was deleted or replaced by another one; nothing"):
+    with pytest.raises(StaleHandleError, match="moved, deleted or replaced by another one; nothing"):
         texts.append("lost")
     texts.refresh()
     texts.append("seven")
@@ -54,7 +55,7 @@ def test_handle_writes_again_after_refresh_of_a_recreated_path(path):
     shutil.rmtree(path)
     StringsMmap.from_strings(path, ["new"])
 
-    with pytest.raises(StaleHandleError, match="was deleted or replaced"):
+    with pytest.raises(StaleHandleError, match="moved, deleted or replaced"):
         texts.append("lost")
     texts.refresh()
     texts.append("newer")
