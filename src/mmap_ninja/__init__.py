@@ -1,4 +1,16 @@
-"""A machine-learning dataset as a list that lives on disk: memory-mapped, appendable, crash-safe."""
+"""A machine-learning dataset as a list that lives on disk: memory-mapped, appendable, crash-safe.
+
+`StringsMmap`, `BytesMmap`, `ArrayMmap` and `RaggedMmap` are lists of texts, bytes, arrays of one shape, and arrays of
+any shape; `RecordsMmap` is a list of dicts. `from_generator` and its like make a dataset, `open` opens any of them.
+
+    >>> import mmap_ninja as mn
+    >>> texts = mn.StringsMmap.from_generator("reviews", (line.strip() for line in ["good ", "bad "]))
+    >>> texts.append("new")  # survives a crash of this process; after close(), a power loss, too
+    >>> mn.open("reviews")[2], mn.open("reviews").take([1, 0])
+    ('new', ['bad', 'good'])
+
+`split`, `concat` and `merge` select and join, `verify` and `recover` are for damaged files, `upgrade` for those of 0.x.
+"""
 
 TYPE_CHECKING = False  # type checkers treat it as True; importing it from typing takes longer than this whole file
 

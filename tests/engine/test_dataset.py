@@ -26,7 +26,7 @@ def newest_slot(path):
 def test_constructor_on_missing_path_touches_the_disk_at_the_first_append_only(tmp_path):
     dataset = StringsMmap(tmp_path / "a" / "ds")
     assert (len(dataset), list(dataset), dataset[:], dataset.take([]), dataset.complete) == (0, [], [], [], True)
-    assert repr(dataset).endswith("0 samples, 0 bytes)")
+    assert repr(dataset).endswith("no dataset yet)")
     dataset.refresh()
     assert os.listdir(tmp_path) == []
 

@@ -418,7 +418,7 @@ def test_pickled_handle_and_views_come_back(numbers):
 
 def test_handles_and_views_have_a_clear_repr(numbers):
     assert (numbers.shape, numbers.ndim, numbers.size, numbers.nbytes) == ((5, 3, 4), 3, 60, 240)
-    assert repr(numbers) == f"ArrayMmap('{numbers.path}', 5 samples, 240 bytes)"
+    assert repr(numbers) == f"ArrayMmap('{numbers.path}', 5 samples, 240 bytes; int32[3, 4])"
     view = numbers.select([0, 1])
     assert (view.shape, view.nbytes) == ((2, 3, 4), 96)
     assert [sample.tolist() for sample in reversed(numbers)] == NUMBERS[::-1].tolist()

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from mmap_ninja import _kernel
 from mmap_ninja._kernel import Column, column_of
+from mmap_ninja.columns import specs
 from mmap_ninja.columns.batch import Batch
 from mmap_ninja.columns.casting import AnyArray
 from mmap_ninja.columns.dtypes import DType
@@ -61,6 +62,10 @@ class ArrayHandle(Comparing, DatasetHandle[AnyArray]):
         """`(n, ...)`; `(0,)` before the first sample."""
         column = column_of(self)
         return (len(column), *column.sample_shape)
+
+    def _described(self) -> str:
+        known = [column.type for column in self._state.columns if column.type.is_known]
+        return f"; {specs.short(specs.spec_of(known[0]))}" if known else ""
 
     @property
     def ndim(self) -> int:

@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 from mmap_ninja._kernel import Column, column_of
 from mmap_ninja.arrow import export
+from mmap_ninja.columns import specs
+from mmap_ninja.columns import types as stored
 from mmap_ninja.columns.batch import Batch
 from mmap_ninja.columns.casting import AnyArray, convert
 from mmap_ninja.exported import exported
@@ -51,6 +53,14 @@ class RaggedHandle(DatasetHandle[AnyArray]):
     def dtype(self) -> np.dtype[Any] | None:
         """The samples' dtype; None before the first one."""
         return column_of(self).dtype
+
+    def _described(self) -> str:
+        for column in self._state.columns:
+            if isinstance(column.type, stored.Ragged) and column.type.dtype is not None:
+                least, greatest = column.type.ranks or (None, None)
+                rank = least if least == greatest else column.type.ndim
+                return f"; {specs.short(specs.Ragged(column.type.dtype, rank, nullable=column.type.nullable))}"
+        return ""
 
     @property
     def _unit(self) -> int:

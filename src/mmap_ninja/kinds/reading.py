@@ -19,7 +19,7 @@ from mmap_ninja.kinds.options import HandleOptions
 from mmap_ninja.kinds.sequence import PREVIEW_SAMPLES, Indices, preview_html
 from mmap_ninja.kinds.showing import ShowingHandle, showing
 from mmap_ninja.kinds.splits import Hashes
-from mmap_ninja.kinds.state import Draw, Drawn, Field, Positions, Selection, State, View, among
+from mmap_ninja.kinds.state import Draw, Drawn, Field, Positions, Selection, State, Vacant, View, among
 from mmap_ninja.maintenance.verify import Level, Report, examine
 
 if TYPE_CHECKING:
@@ -225,7 +225,12 @@ class ReadingHandle(ShowingHandle[T]):
             what = f"view, {what}"
         elif not self._closed:
             what += f", {self.nbytes} bytes" + ("" if self.complete else ", incomplete")
-        return f"{type(self).__name__}({str(self.path)!r}, {what})"
+        told = "no dataset yet" if isinstance(self._state, Vacant) else what + self._described()
+        return f"{type(self).__name__}({str(self.path)!r}, {told})"
+
+    def _described(self) -> str:
+        """What the repr tells about the columns."""
+        return ""
 
     def _repr_html_(self) -> str:
         shown = [] if self._closed else self[:PREVIEW_SAMPLES]

@@ -244,9 +244,9 @@ class RecordsHandle(DatasetHandle[Record]):
             return sum(handle.nbytes for handle in self._columns().values())
         return super().nbytes
 
-    def __repr__(self) -> str:
+    def _described(self) -> str:
         fields = [f"{name}: {specs.short(spec)}" for name, spec in self.schema.items()]
-        return f"{super().__repr__()[:-1]}; {', '.join(fields) or 'no columns yet'})"
+        return f"; {', '.join(fields) or 'no columns yet'}"
 
     def _exported(self) -> dict[str, Any]:
         return {
