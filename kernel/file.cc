@@ -55,9 +55,9 @@ bool File::holds(uint64_t device, uint64_t inode) const {
          static_cast<uint64_t>(info.st_ino) == inode;
 }
 
-Status File::open(const char* path, bool writable, std::shared_ptr<File>* file) {
+Status File::open(const char* path, bool writable, bool follows_links, std::shared_ptr<File>* file) {
   int fd = -1;
-  Status status = io::open_regular(path, writable, &fd);
+  Status status = io::open_regular(path, writable, follows_links, &fd);
   if (status.ok()) *file = std::make_shared<File>(fd);
   return status;
 }

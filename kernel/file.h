@@ -29,8 +29,9 @@ class File : private Inherited {
   // Releases the lock, and closes.
   void close();
 
-  // Opens an existing regular file. Code::irregular for symbolic links, FIFOs, devices and directories.
-  static Status open(const char* path, bool writable, std::shared_ptr<File>* file);
+  // Opens an existing regular file. Code::linked for a link that is not to be followed, Code::irregular
+  // for FIFOs, devices and directories.
+  static Status open(const char* path, bool writable, bool follows_links, std::shared_ptr<File>* file);
   // Creates a file that must not exist yet, with the mode and, where permitted, the group and owner of
   // `like`, if that is not null.
   static Status create(const char* path, const File* like, std::shared_ptr<File>* file);

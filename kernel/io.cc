@@ -209,12 +209,14 @@ Status create_file(const char* path, int like, int* fd) {
   return status;
 }
 
-Status open_regular(const char* path, bool writable, int* fd) {
+Status open_regular(const char* path, bool writable, bool follows_links, int* fd) {
   // O_NONBLOCK: a FIFO must fail the check below, instead of waiting for a writer.
+  int flags = (writable ? O_RDWR : O_RDONLY) | (follows_links ? 0 : O_NOFOLLOW) | O_CLOEXEC | O_NONBLOCK;
   do {
-    *fd = ::open(path, (writable ? O_RDWR : O_RDONLY) | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    *fd = ::open(path, flags);
   } while (*fd < 0 && errno == EINTR);
-  if (*fd < 0 && (errno == ELOOP || errno == ENXIO || errno == EISDIR)) return {.code = Code::irregular};
+  if (*fd < 0 && errno == ELOOP) return {.code = Code::linked};
+  if (*fd < 0 && (errno == ENXIO || errno == EISDIR)) return {.code = Code::irregular};
   if (*fd < 0) return failure("open", errno);
   struct stat info;
   bool known = ::fstat(*fd, &info) == 0;

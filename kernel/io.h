@@ -49,8 +49,9 @@ void start_writeback(int fd, uint64_t offset, uint64_t size);
 Status try_lock(int fd, bool* taken);
 Status unlock(int fd);
 
-// Opens an existing regular file; Code::irregular for anything else.
-Status open_regular(const char* path, bool writable, int* fd);
+// Opens an existing regular file. Code::linked for a link that is not to be followed, Code::irregular for
+// anything else.
+Status open_regular(const char* path, bool writable, bool follows_links, int* fd);
 
 // The identity of a file, its mount and its disk.
 struct Place {

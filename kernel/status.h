@@ -21,6 +21,7 @@ enum class Code : uint8_t {
   bad_edit,     // line `row` of the edits is about row `found` or later, but there are only `expected` rows
   forked,       // the writer belongs to the process with id `expected`
   irregular,    // the file at a path is not a regular one
+  linked,       // a symbolic link, which is not to be followed, is at a path
   deleted,      // the dataset's files were unlinked under the writer
   bad_digest,   // the ends of the files do not match the durable commit
   suspect,      // a sync failed earlier, here or in another process

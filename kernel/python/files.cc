@@ -22,12 +22,12 @@ namespace {
 
 constexpr double kSlice = 0.05;  // seconds between checks for Ctrl-C
 
-PyFile open_file(const std::string& path, bool writable) {
+PyFile open_file(const std::string& path, bool writable, bool follows_links) {
   nb::object name = nb::cast(path);  // kept here, since without an audit hook the argument is not consumed
   if (PySys_Audit("open", "OOi", name.ptr(), Py_None, writable ? O_RDWR : O_RDONLY) != 0)
     throw nb::python_error();
   PyFile opened;
-  check(File::open(path.c_str(), writable, &opened.file), path);
+  check(File::open(path.c_str(), writable, follows_links, &opened.file), path);
   return opened;
 }
 
@@ -73,7 +73,7 @@ bool is_at(const PyFile& file, const std::string& path) {
 nb::object lock_file(const std::string& path, double timeout) {
   double waited = 0, pause = 100e-6;
   for (;;) {
-    PyFile opened = open_file(path, true);
+    PyFile opened = open_file(path, true, false);
     for (;;) {
       bool taken = false;
       check(opened.file->try_lock(&taken), path);
@@ -216,7 +216,7 @@ void define_files(nb::module_& m) {
         check(self.file->try_lock(&taken), path);
         return taken;
       });
-  m.def("open_file", &open_file, "path"_a, "writable"_a);
+  m.def("open_file", &open_file, "path"_a, "writable"_a, "follows_links"_a = false);
   m.def("create_file", &create_file, "path"_a, "like"_a.none());
   m.def("lock_file", &lock_file, "path"_a, "timeout"_a);
   m.def("is_held", &is_held, "path"_a);

@@ -66,8 +66,10 @@ const Message kMessages[] = {
          "{path}: line {row} of its edits has row {found}, but the commit has {expected} rows; the edits "
          "file is damaged: restore it from a copy"),
     ours(Code::irregular, "CorruptDatasetError",
-         "{path}: expected a regular file, found a symbolic link, a directory, a pipe or a device; restore "
-         "it from a copy"),
+         "{path}: expected a regular file, found a directory, a pipe or a device; restore it from a copy"),
+    ours(Code::linked, "CorruptDatasetError",
+         "{path}: expected a regular file, found a symbolic link; to read the dataset through its links, use "
+         "mmap_ninja.open(..., follow_symlinks=True); to write to it, copy the files that they lead to"),
     ours(Code::deleted, "StaleHandleError",
          "{path}: the dataset is no longer at this path: it was moved, deleted or replaced by another one; "
          "nothing was written: open the dataset where it is now"),

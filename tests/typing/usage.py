@@ -1,6 +1,6 @@
 """Public names in code of users, for type checkers; only read by `make types`, never run."""
 
-from typing import Any, assert_type
+from typing import Any, Literal, assert_type
 
 import numpy as np
 import numpy.typing as npt
@@ -94,7 +94,9 @@ def photo(index: int) -> AnyArray:
 
 
 def opened() -> None:
-    dataset = mn.open("somewhere", "r", read_mode="pread")
+    dataset = mn.open("somewhere", "r", read_mode="pread", follow_symlinks=True)
+    assert_type(dataset.mode, Literal["r", "rb", "r+", "r+b", "c"] | None)
+    assert_type(dataset.read_mode, Literal["mmap", "pread"])
     if isinstance(dataset, mn.RecordsMmap):
         assert_type(dataset[0], Record)
     try:

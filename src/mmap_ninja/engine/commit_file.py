@@ -15,7 +15,7 @@ from mmap_ninja.errors import (
     NotADatasetError,
 )
 from mmap_ninja.exported import exported
-from mmap_ninja.format.names import COMMIT
+from mmap_ninja.format.names import COMMIT, is_stray_name
 from mmap_ninja.format.slots import COMMIT_SIZE, FORMAT_VERSION, KNOWN_FEATURES
 
 _ATTEMPTS: Final = 10  # a slot can be torn under a reader; twice in a row is rare
@@ -131,6 +131,10 @@ def read_commit(path: Path, name: str = COMMIT) -> CommitFile:
             file = files.open_read(commit_path)
         except (FileNotFoundError, NotADirectoryError):
             raise _no_dataset(path) from None
+        except CorruptDatasetError as error:
+            if Path(commit_path).is_symlink():  # as in the cache of a model hub; nothing is damaged
+                raise NotADatasetError(str(error)) from None
+            raise
         data = os.pread(file.fileno(), COMMIT_SIZE, 0)
         slots, states = _decode_slots(data, commit_path)
         # A slow read can find two slots torn; it must not fall back to a commit before both, but look again.
@@ -193,5 +197,6 @@ def _no_dataset(path: Path) -> NotADatasetError:
         return NotADatasetError(f"{path}: no such directory; create the dataset with one of the from_* constructors")
     except NotADirectoryError:
         return NotADatasetError(f"{path}: is a file, not the directory of a dataset")
+    found = [name for name in found if not is_stray_name(name)]
     what = f"holds {found[:5]} but no {COMMIT} file" if found else "is an empty directory"
     return NotADatasetError(f"{path}: {what}; it is not a dataset of mmap_ninja")

@@ -28,6 +28,7 @@ from mmap_ninja.format.names import (
     generation_of,
     holds_samples,
     is_own_name,
+    is_stray_name,
     meta_name,
 )
 
@@ -38,7 +39,8 @@ def is_vacant(path: Path) -> bool:
         return True
     if not path.is_dir() or _orphans(path):
         return False
-    return all(map(is_own_name, names := files.names(path))) and COMMIT not in names
+    names = [name for name in files.names(path) if not is_stray_name(name)]
+    return all(map(is_own_name, names)) and COMMIT not in names
 
 
 def create(
@@ -166,7 +168,11 @@ def _orphans(path: Path) -> list[str]:
 
 def refuse_foreign(path: Path) -> None:
     """Raise if a directory holds other files: they could be mistaken for the dataset's, or be deleted with them."""
-    foreign = [name for name in files.names(path) if not (is_own_name(name) or upgrade_marks.owns(path, name))]
+    foreign = [
+        name
+        for name in files.names(path)
+        if not (is_own_name(name) or is_stray_name(name) or upgrade_marks.owns(path, name))
+    ]
     if upgrade_marks.detect(path):
         foreign = [name for name in foreign if name not in (*upgrade_marks.FILES, *upgrade_marks.FOLDERS)]
     if foreign:

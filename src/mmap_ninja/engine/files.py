@@ -7,7 +7,9 @@ signal handler runs between opening a file and owning it.
 
 import errno
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
@@ -47,9 +49,9 @@ def absolute(path: str | os.PathLike[str]) -> Path:
     """The absolute path of a dataset; symbolic links are not resolved, so that they may change later.
 
     Raises:
+        TypeError: if it is no path, or one of bytes.
         ValueError: if the path cannot be passed to the system.
     """
-        TypeError: if it is no path, or one of bytes.
     if not isinstance(path, str | os.PathLike) or not isinstance(given := os.fspath(path), str):
         raise TypeError(f"path {path!r:.80}: expected a str or a pathlib.Path; os.fsdecode makes a str of bytes")
     text = os.path.abspath(given)
@@ -62,9 +64,26 @@ def absolute(path: str | os.PathLike[str]) -> Path:
     return Path(text)
 
 
+_follows_links = ContextVar("_follows_links", default=False)
+
+
+def following_links(follow: bool) -> AbstractContextManager[None]:
+    """A context in which `open_read` follows symbolic links in this thread, if the user asked for that."""
+    return _following_links() if follow else nullcontext()
+
+
+@contextmanager
+def _following_links() -> Iterator[None]:
+    try:
+        _follows_links.set(True)
+        yield
+    finally:
+        _follows_links.set(False)
+
+
 def open_read(path: AnyPath) -> _kernel.File:
-    """Open a regular file for reading; symbolic links, FIFOs and devices are refused."""
-    return _kernel.open_file(str(path), False)
+    """Open a regular file for reading; FIFOs and devices are refused, and so are symbolic links by default."""
+    return _kernel.open_file(str(path), False, _follows_links.get())
 
 
 def open_write(path: AnyPath) -> _kernel.File:

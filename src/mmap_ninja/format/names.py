@@ -17,6 +17,12 @@ _OWN_NAME: Final = re.compile(
     r"COMMIT|LOCK|BUILD|(?:COMMIT|BUILD|UPGRADE)\.new|UPGRADE|meta-\d+\.json"
     r"|(?:c\d+\.(?:data|offsets|shapes|nulls|sizes)|edits|sums)-\d+"
 )
+# What file managers, editors, network filesystems and git leave in any directory.
+_STRAY_NAME: Final = re.compile(
+    r"\.DS_Store|\._.*|Thumbs\.db|desktop\.ini|\.directory|\.nfs.*|\.fuse_hidden.*|\.ipynb_checkpoints"
+    r"|\.gitattributes|\.gitignore|\.gitkeep|lost\+found",
+    re.IGNORECASE,
+)
 _GENERATION: Final = re.compile(r"-(\d+)(?:\.json)?$")
 
 
@@ -28,6 +34,11 @@ def meta_name(generation: int) -> str:
 def is_own_name(name: str) -> bool:
     """Whether a file of this name in a dataset's directory belongs to the dataset."""
     return _OWN_NAME.fullmatch(name) is not None
+
+
+def is_stray_name(name: str) -> bool:
+    """Whether a file of this name may lie in any directory: it neither belongs to a dataset nor makes it foreign."""
+    return _STRAY_NAME.fullmatch(name) is not None
 
 
 def holds_samples(name: str, size: int) -> bool:

@@ -306,6 +306,11 @@ class MutatingHandle(RefusingHandle[T]):
         match state:
             case View():
                 raise ReadOnlyError(f"{self.path}: a view is read-only; change the dataset that it was selected from")
+            case _ if self._options.follow_symlinks:
+                raise ReadOnlyError(
+                    f"{self.path}: opened with follow_symlinks=True, which is for reading; to write, copy the files "
+                    "that the links lead to"
+                )
             case _ if not self._is_writable:
                 raise ReadOnlyError(f"{self.path}: opened with mode {self.mode!r}; open it without a mode to write")
             case Closed():

@@ -40,6 +40,7 @@ def open(
     read_mode: ReadMode | None = None,
     verify: Level | None = None,
     commit_id: str | None = None,
+    follow_symlinks: bool = False,
 ) -> DatasetHandle[Any]:
     """Open an existing dataset with the class of its kind, also one of mmap_ninja 0.2 to 0.9.
 
@@ -57,6 +58,8 @@ def open(
             origin.
         commit_id: Show exactly this commit, as given by the `commit_id` of a handle; None: the newest. The first
             mutation of the handle, or `refresh`, moves it to the newest commit.
+        follow_symlinks: Whether the dataset's files may be symbolic links, wherever they lead, as in the cache of a
+            model hub; then the handle is only for reading, and None as `mode` is "r".
 
     Raises:
         NotADatasetError: if the path is missing or holds no dataset.
@@ -64,7 +67,7 @@ def open(
             report.
         FormatVersionError: if it was written by a newer version of mmap_ninja.
         StaleHandleError: if the dataset no longer holds that commit.
-        ValueError: if `commit_id` is not the identifier of a commit.
+        ValueError: if `commit_id` is not the identifier of a commit, or `mode` allows mutations through symbolic links.
 
     Example:
         >>> _ = StringsMmap.from_strings("reviews", ["good", "bad"])
@@ -72,10 +75,13 @@ def open(
         >>> mmap_ninja.open("reviews")[1]
         'bad'
     """
-    options = HandleOptions(mode, durability, lock_timeout, read_mode)
-    if verify is not None and not (report := verify_files(path, verify)).ok:
-        raise CorruptDatasetError(str(report))
-    dataset = open_dataset(files.absolute(path), None, durability, lock_timeout)
+    if follow_symlinks and mode is None:
+        mode = "r"
+    options = HandleOptions(mode, durability, lock_timeout, read_mode, follow_symlinks=follow_symlinks)
+    with files.following_links(follow_symlinks):
+        if verify is not None and not (report := verify_files(path, verify)).ok:
+            raise CorruptDatasetError(str(report))
+        dataset = open_dataset(files.absolute(path), None, durability, lock_timeout)
     if commit_id is not None:
         newest = dataset.snapshot.identity
         assert newest is not None  # noqa: S101 - always present in a dataset

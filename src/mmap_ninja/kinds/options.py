@@ -34,10 +34,11 @@ class HandleOptions:
         keys: The names of the index folders of 0.x.
         wrapper_fn: Called with each sample that is returned.
         copy_before_wrapper_fn: Whether `wrapper_fn` gets a writable copy.
+        follow_symlinks: Whether files may be symbolic links; then mutations raise.
 
     Raises:
         TypeError: if `wrapper_fn` is no function.
-        ValueError: if a mode or the durability is unknown.
+        ValueError: if a mode or the durability is unknown, or the mode allows mutations through symbolic links.
     """
 
     mode: Mode | None = None
@@ -47,6 +48,7 @@ class HandleOptions:
     keys: Keys = Keys()  # noqa: RUF009 - immutable
     wrapper_fn: Callable[[Any], Any] | None = None
     copy_before_wrapper_fn: bool = True
+    follow_symlinks: bool = False
 
     def __post_init__(self) -> None:
         if self.mode is not None and self.mode not in _MODES:
@@ -54,6 +56,8 @@ class HandleOptions:
                 f"mode {self.mode!r} is unknown (expected None, 'r', 'r+' or 'c'; new datasets are made by from_*)"
             )
         check_wrapper(self.wrapper_fn)
+        if self.follow_symlinks and self.is_writable:
+            raise ValueError(f"mode {self.mode!r}: expected 'r' or 'c' with follow_symlinks=True, which is for reading")
         if self.read_mode is not None and self.read_mode not in _READ_MODES:
             raise ValueError(f"read_mode {self.read_mode!r} is unknown (expected None or one of {_READ_MODES})")
         if self.durability not in _DURABILITIES:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from mmap_ninja._kernel import Column, column_of
 from mmap_ninja.arrow import export
+from mmap_ninja.engine import files
 from mmap_ninja.engine.commit_file import Told
 from mmap_ninja.engine.directory import is_vacant
 from mmap_ninja.engine.generation import Identity
@@ -217,7 +218,8 @@ class ReadingHandle(ShowingHandle[T]):
         Returns:
             A report: `ok` tells whether all is well, `problems` lists the damaged files, blocks and samples.
         """
-        return examine(self.path, level, verbose=verbose, keys=self._options.keys)[0]
+        with files.following_links(self._options.follow_symlinks):
+            return examine(self.path, level, verbose=verbose, keys=self._options.keys)[0]
 
     def __repr__(self) -> str:
         what = "closed" if self._closed else f"{len(self)} samples"

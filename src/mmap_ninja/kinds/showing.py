@@ -80,7 +80,8 @@ class ShowingHandle(SampleSequence[T]):
     @classmethod
     def _opened(cls, path: Path, options: HandleOptions, told: Told | None = None) -> Dataset | LegacyDataset:
         """The engine of the dataset at a path; `told`: what another process found out about the commit file."""
-        return open_dataset(path, cls._kind, options.durability, options.lock_timeout, options.keys, told)
+        with files.following_links(options.follow_symlinks):
+            return open_dataset(path, cls._kind, options.durability, options.lock_timeout, options.keys, told)
 
     @classmethod
     def _shown_of(cls, dataset: Dataset | LegacyDataset, options: HandleOptions) -> tuple[Column, State]:
@@ -175,7 +176,8 @@ class ShowingHandle(SampleSequence[T]):
                 case Closed():
                     raise ValueError(f"{self.path}: the dataset is closed; open it again to refresh it")
                 case Live(dataset=dataset) | Behind(dataset=Dataset() as dataset):
-                    dataset.refresh()
+                    with files.following_links(self._options.follow_symlinks):
+                        dataset.refresh()
                     self._show(dataset)
                 case Legacy():
                     self._show(self._opened(self.path, self._options))

@@ -203,7 +203,7 @@ def _read_commit(path: Path, findings: list[Finding]) -> CommitFile | None:
     except FormatVersionError:
         raise
     except NotADatasetError:
-        if not path.is_dir() or not _generations(path):
+        if not path.is_dir() or (path / COMMIT).is_symlink() or not _generations(path):
             raise
         findings.append(Finding(COMMIT, "is missing, so the number of committed samples is unknown"))
     except (CorruptDatasetError, OSError) as error:
