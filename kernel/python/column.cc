@@ -367,6 +367,7 @@ void define_columns(nb::module_& m) {
       .def("selected", &selected)
       .def("field", &field)
       .def("unwrapped", &unwrapped)
+      .def("fresh", [](const Reader& self) { return Reader{fresh(self.column)}; })
       .def("__len__", [](const Reader& self) { return self.column->rows.count(); })
       .def_prop_ro("kind", [](const Reader& self) { return name_of(self.column->kind); })
       .def_prop_ro("is_mapped", [](const Reader& self) { return self.column->access == Access::map; })

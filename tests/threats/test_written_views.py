@@ -119,6 +119,38 @@ def test_arrays_of_arrow_can_be_written(tmp_path):
     assert dataset.to_arrow().equals(kept)
 
 
+PAGES = np.arange(64 * 512).reshape(64, 512)  # each sample is a page, so all can be views
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        pytest.param(lambda ds: ds[np.array([3, 5])], id="indices"),
+        pytest.param(lambda ds: ds[np.arange(64) < 5], id="mask"),
+        pytest.param(lambda ds: ds[[3, 5], 2], id="indices of two dimensions"),
+        pytest.param(lambda ds: ds[3:5, [1, 2]], id="indices in samples"),
+        pytest.param(np.asarray, id="asarray"),
+        pytest.param(np.array, id="array"),
+        pytest.param(lambda ds: np.asarray(ds, np.float32), id="another dtype"),
+        pytest.param(lambda ds: [PAGES[3] in ds, ds.index(PAGES[3]), ds.count(PAGES[3])], id="search"),
+        pytest.param(lambda ds: stored_by_extend(ds), id="extend"),
+        pytest.param(lambda ds: ArrayMmap.from_ndarray(ds.path.parent / "copy", ds)[:], id="from_ndarray"),
+    ],
+)
+def test_copies_have_nothing_of_what_was_written(tmp_path, read):
+    dataset = ArrayMmap.from_ndarray(tmp_path / "ds", PAGES)
+    expected = read(ArrayMmap(tmp_path / "ds"))
+    for sample in samples_of(dataset):
+        scribble(sample)
+    np.testing.assert_equal(read(dataset), expected)
+
+
+def stored_by_extend(dataset):
+    other = ArrayMmap(dataset.path.parent / "other")
+    other.extend(dataset)
+    return other[-64:]
+
+
 @pytest.mark.parametrize(
     "name", ["0.9.0-array-c", "0.9.0-array-f", "0.9.0-ragged-1d", "0.9.0-ragged-2d", "0.2.4-array-f"]
 )

@@ -49,7 +49,7 @@ class ArrayHandle(Comparing, DatasetHandle[AnyArray]):
     @property
     def _array(self) -> AnyArray:
         """All samples as one read-only array; a view of the map, unless this is a view by indices."""
-        column = column_of(self)
+        column = column_of(self).fresh()
         return _as_array(column, range(len(column)))
 
     @property
@@ -203,7 +203,7 @@ class ArrayHandle(Comparing, DatasetHandle[AnyArray]):
             wanted = np.asarray(value)
         except ValueError:
             return
-        column = column_of(self)  # one snapshot: another thread may move the handle to other shapes
+        column = column_of(self).fresh()  # one snapshot: another thread may move the handle to other shapes
         if column.dtype is None or wanted.shape != column.sample_shape:
             return
         step = _samples_at_once(column.dtype, column.sample_shape)
@@ -245,7 +245,9 @@ class ArrayHandle(Comparing, DatasetHandle[AnyArray]):
 
 def _sliced(column: Column, key: Any) -> AnyArray:
     """The result of NumPy's indexing; a slice of samples reads only its own."""
-    first, *rest = key if isinstance(key, tuple) and key else (key,)
+    first, *rest = parts = key if isinstance(key, tuple) and key else (key,)
+    if not all(part is None or part is ... or isinstance(part, slice) or is_index(part) for part in parts):
+        column = column.fresh()  # since NumPy copies then, and no copy has what was written to another array
     if isinstance(first, slice):
         chosen = _as_array(column, range(len(column))[first])
         return chosen[(slice(None), *rest)] if rest else chosen
