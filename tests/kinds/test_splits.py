@@ -178,6 +178,19 @@ def test_values_are_hashed_by_what_they_are_not_by_how_they_are_stored(tmp_path,
     assert repr([list(part) for part in grouped]) == repr([[record["of"] for record in part] for part in parts])
 
 
+@pytest.mark.parametrize("cls", ["concat", "records"])
+def test_parts_of_a_part_by_the_same_seed_and_column_have_their_shares(tmp_path, cls):
+    """A bug once: the second split had the hashes of the first, so all samples were in its first part."""
+    records = RecordsMmap.from_columns(tmp_path / "ds", {"user": np.arange(20_000) % 5000})
+    of = records if cls == "records" else mn.concat([records, records])
+
+    for _ in range(3):
+        train, validation = of.split([0.8, 0.2], seed=0, by="user")
+        assert len(validation) == pytest.approx(0.2 * len(of), rel=0.15)
+        assert list(pickle.loads(pickle.dumps(validation))) == list(validation)
+        of = train
+
+
 def test_values_are_hashed_in_pieces(tmp_path, monkeypatch):
     columns = {"text": [f"{k % 50}" * (k % 3) for k in range(500)], "n": np.arange(500) % 50}
     records = RecordsMmap.from_columns(tmp_path / "ds", columns)

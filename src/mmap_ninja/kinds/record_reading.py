@@ -28,7 +28,7 @@ from mmap_ninja.kinds.ragged import RaggedMmap
 from mmap_ninja.kinds.sequence import Indices
 from mmap_ninja.kinds.showing import showing
 from mmap_ninja.kinds.spans import SpansHandle
-from mmap_ninja.kinds.state import Draw, Field, Live, State, View
+from mmap_ninja.kinds.state import Draw, Drawn, Field, Live, State, View
 from mmap_ninja.kinds.strings import StringsMmap
 
 H = TypeVar("H", bound=DatasetHandle[Any])
@@ -171,7 +171,9 @@ class RecordsHandle(DatasetHandle[Record]):
         stored = dict(zip(state.names, (column.name for column in state.columns), strict=True))
         if by is not None and by not in stored:
             raise self._unknown(by)
-        return splits.draws(fractions, seed, None if by is None else stored[by])
+        selection = state.selection_of(0)
+        before = selection.parts if isinstance(selection, Drawn) else ()
+        return splits.draws(fractions, seed, None if by is None else stored[by], before)
 
     def __reduce__(self) -> tuple[Any, ...]:
         reduced, state = super().__reduce__(), self._state

@@ -53,8 +53,8 @@ def exact(count: int, fractions: Fractions, seed: int | None) -> list[slice | Po
     return [np.sort(shuffled[start:stop]) for start, stop in bounds]
 
 
-def draws(fractions: Fractions, seed: int, by: str | None) -> list[Draw]:
-    """The parts of a split by a seed.
+def draws(fractions: Fractions, seed: int, by: str | None, before: Sequence[Draw] = ()) -> list[Draw]:
+    """The parts of a split by a seed, of samples that others chose before.
 
     Raises:
         ValueError: if a fraction is negative, they add up to more than 1, or the seed has more than 64 bits.
@@ -62,6 +62,9 @@ def draws(fractions: Fractions, seed: int, by: str | None) -> list[Draw]:
     number = operator.index(seed)
     if not 0 <= number < _HASHES:
         raise ValueError(f"seed {seed}: expected 0 to 2^64 - 1")
+    # The same hashes again would leave nothing for the later parts.
+    while by is not None and any(part.by is not None and part.seed == number for part in before):
+        number = _kernel.xxh64(number.to_bytes(8, "little"))
     ends = np.cumsum(check(fractions)).tolist()
     bounds = [0, *(_HASHES if end > 1 - _ROUNDING else int(end * _HASHES) for end in ends)]
     return [Draw(number, low, high, by) for low, high in itertools.pairwise(bounds)]
