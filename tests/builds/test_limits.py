@@ -228,9 +228,11 @@ def test_expected_size_of_chunks_follows_the_bytes(tmp_path):
         assert pace.rows(None) == min(chunk_bytes // 100, 400)
 
 
-@pytest.mark.parametrize(("batch_bytes", "error"), [(0, ValueError), (-1, ValueError), (1.5, TypeError)])
+@pytest.mark.parametrize(
+    ("batch_bytes", "error"), [(0, ValueError), (-1, ValueError), (1 << 63, ValueError), (1.5, TypeError)]
+)
 def test_impossible_bytes_are_refused(tmp_path, batch_bytes, error):
-    with pytest.raises(error, match="batch_bytes 0: expected at least 1|batch_bytes -1|integer"):
+    with pytest.raises(error, match=f"batch_bytes {batch_bytes}: expected at least 1|integer"):
         StringsMmap.from_strings(tmp_path / "ds", ["a"], batch_bytes=batch_bytes)
 
     assert list(tmp_path.iterdir()) == []

@@ -48,6 +48,13 @@ def importing():
         return error
 
 
+def lacking():
+    try:
+        None.shape
+    except AttributeError as error:
+        return error
+
+
 MESSAGES = {
     "plain": (PlainError("bad image"), "bad image (index 7 of the source)"),
     "value": (ValueError("bad image"), "bad image (index 7 of the source)"),
@@ -65,6 +72,8 @@ MESSAGES = {
         json.JSONDecodeError("bad", "{", 1),
         "bad: line 1 column 2 (char 1) (index 7 of the source)",
     ),
+    "attribute": (lacking(), "'NoneType' object has no attribute 'shape' (index 7 of the source)"),
+    "name": (NameError("name 'np' is not defined"), "name 'np' is not defined (index 7 of the source)"),
     "exit": (SystemExit("stop"), "stop (index 7 of the source)"),
 }
 NOTED = {

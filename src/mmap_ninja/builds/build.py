@@ -7,6 +7,7 @@ long as it runs.
 
 import functools
 import operator
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -60,8 +61,8 @@ class Options:
     def check(self) -> None:
         """Raise TypeError or ValueError for invalid options, before anything is changed."""
         for name in ("batch_size", "batch_bytes"):
-            if operator.index(getattr(self, name)) < 1:
-                raise ValueError(f"{name} {getattr(self, name)}: expected at least 1")
+            if not 1 <= operator.index(getattr(self, name)) <= sys.maxsize:
+                raise ValueError(f"{name} {getattr(self, name)}: expected at least 1, and at most {sys.maxsize}")
         if self.if_exists not in get_args(IfExists):
             raise ValueError(f"if_exists {self.if_exists!r} is unknown (expected one of {get_args(IfExists)})")
         if self.durability not in (None, *get_args(Durability)):

@@ -11,7 +11,7 @@ _FIELDS: Final = {
     ImportError.__str__: "msg",
     SyntaxError.__str__: "msg",
 }
-_SHOW_ARGUMENTS: Final = (BaseException.__str__, OSError.__str__)
+_SHOW_ARGUMENTS: Final = (BaseException.__str__, OSError.__str__, AttributeError.__str__, NameError.__str__)
 
 
 class _Key(str):
