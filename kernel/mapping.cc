@@ -22,6 +22,9 @@ constexpr uint64_t kReserve = uint64_t{1} << 30;
 constexpr int MADV_POPULATE_READ = 22;  // Linux 5.14; older kernels return EINVAL, which is fine for a hint
 #endif
 
+constexpr int kMostPrivate = 1 << 14;  // Linux allows a process 65,530 maps, and memory is made of maps, too
+std::atomic<int> privates{0};
+
 void* map(int fd, uint64_t size) { return ::mmap(nullptr, size, PROT_READ, MAP_SHARED, fd, 0); }
 
 }  // namespace
@@ -58,6 +61,8 @@ Status Mapping::open(int fd, uint64_t size, Access access, const char* what,
 
 Status Mapping::open_private(const std::shared_ptr<const Mapping>& file, uint64_t begin, uint64_t size,
                              std::shared_ptr<Mapping>* mapping) {
+  if (privates.load(std::memory_order_relaxed) >= kMostPrivate)
+    return {.code = Code::system, .error = ENOMEM, .what = "mmap"};
   // Without MAP_NORESERVE, Linux refuses maps that are larger than memory and swap, although hardly any page
   // is ever written.
   void* data = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, file->fd_,
@@ -69,6 +74,7 @@ Status Mapping::open_private(const std::shared_ptr<const Mapping>& file, uint64_
     ::munmap(data, size);
     return {.code = Code::no_memory};
   }
+  privates.fetch_add(1, std::memory_order_relaxed);
   mapping->reset(owner);
   return {};
 }
@@ -98,7 +104,11 @@ Mapping::~Mapping() {
     return;
   }
   if (data) ::munmap(data, capacity_);
-  if (!file_) ::close(fd_);
+  if (!file_) {
+    ::close(fd_);
+  } else {
+    privates.fetch_sub(1, std::memory_order_relaxed);
+  }
 }
 
 Status Mapping::check_size(uint64_t size) const {

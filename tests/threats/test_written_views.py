@@ -386,6 +386,19 @@ def test_without_private_maps_samples_are_copies_and_large_arrays_are_refused(tm
     assert files_of(tmp_path / "ds") == before
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_many_views_leave_maps_for_the_rest_of_the_process(tmp_path):
+    dataset = arrays(tmp_path / "ds")
+    views = [dataset.select([k % COUNT]) for k in range(17_000)]
+    samples = [view[0] for view in views]
+    with open("/proc/self/maps") as file:
+        assert sum(1 for _ in file) < 20_000
+    assert [sample[0, 0] for sample in samples] == [k % COUNT for k in range(17_000)]
+    assert not any(sample.flags.writeable for sample in samples)
+    del views, samples
+    assert dataset.select([3])[0].base is not None  # a view again
+
+
 def anonymous_bytes():
     with open("/proc/self/smaps_rollup") as file:
         return next(int(line.split()[1]) << 10 for line in file if line.startswith("Anonymous:"))
