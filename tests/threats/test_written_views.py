@@ -1,6 +1,7 @@
 """Arrays that other libraries write to, although they are read-only: what is written stays in this process."""
 
 import ctypes
+import itertools
 import multiprocessing
 import os
 import subprocess
@@ -145,6 +146,13 @@ def test_copies_have_nothing_of_what_was_written(tmp_path, read):
     np.testing.assert_equal(read(dataset), expected)
 
 
+def test_copies_of_mode_c_have_nothing_of_what_was_written(tmp_path):
+    ArrayMmap.from_ndarray(tmp_path / "ds", PAGES)
+    dataset = mn.open(tmp_path / "ds", mode="c")
+    scribble(np.asarray(dataset))
+    np.testing.assert_equal([dataset[2], dataset[2:3][0], dataset[:][2], np.asarray(dataset)[2]], [PAGES[2]] * 4)
+
+
 def stored_by_extend(dataset):
     other = ArrayMmap(dataset.path.parent / "other")
     other.extend(dataset)
@@ -240,6 +248,15 @@ def test_what_is_written_is_read_again_by_index_until_the_next_pass_or_refresh(t
         restart()
         assert dataset[3][0, 0] == 3
         assert kept[0, 0] == 0xEE
+
+
+def test_overlapping_windows_do_not_see_what_was_written_to_each_other(tmp_path):
+    windows = rows(tmp_path / "ds").windows(10, 1)
+    by_index = (windows[k] for k in range(20))
+    for window in itertools.chain(itertools.islice(windows, 20), by_index):
+        assert not window.flags.writeable
+        assert window.tolist() == [0] * 10
+        scribble(window)
 
 
 def test_iterators_in_progress_keep_their_arrays(tmp_path):

@@ -176,8 +176,8 @@ class RaggedHandle(DatasetHandle[AnyArray]):
             within_samples: Whether each window stays within one sample. If not, the samples are one sequence of tokens.
 
         Returns:
-            A sequence of read-only views `[length]`, whose `take(indices)` gives `[len(indices), length]`. A rest at
-            the end, or at the end of each sample, is left out.
+            A sequence of read-only arrays `[length]`, views unless they overlap, whose `take(indices)` gives
+            `[len(indices), length]`. A rest at the end, or at the end of each sample, is left out.
 
         Raises:
             ValueError: if a sample does not have rank 1; or if this is a view by steps or indices, and `within_samples`

@@ -20,7 +20,9 @@ _AT_ONCE = 1024  # windows whose places are computed together
 
 @exported
 class Windows(Sequence[AnyArray]):
-    """Windows, from `RaggedMmap.windows`: read-only views `[length]` of the snapshot that the dataset had then.
+    """Windows, from `RaggedMmap.windows`: read-only `[length]`, of the snapshot that the dataset had then.
+
+    They are views, or copies if they overlap.
 
     Args:
         samples: The dataset, or a view of it.
@@ -94,7 +96,7 @@ class Windows(Sequence[AnyArray]):
         column = self._column.selected_range(0, 1, len(self._column))
         for first in range(0, len(self), _AT_ONCE):
             starts = self._starts(np.arange(first, min(first + _AT_ONCE, len(self))))
-            yield from (column.flat(start, self.length) for start in starts.tolist())
+            yield from (self._window(column, start) for start in starts.tolist())
 
     def take(self, indices: Indices, out: AnyArray | None = None) -> AnyArray:
         """Many windows as one array, in one native call.
@@ -128,7 +130,15 @@ class Windows(Sequence[AnyArray]):
         if not is_index(index):
             return self.take(several(index))
         (start,) = self._starts(resolved([operator.index(index)], len(self), "windows")).tolist()
-        return self._column.flat(start, self.length)
+        return self._window(self._column, start)
+
+    def _window(self, column: Column, start: int) -> AnyArray:
+        """A view; a copy if windows overlap, since what is written to one must not be in the next."""
+        if self.stride >= self.length or column.dtype is None:
+            return column.flat(start, self.length)
+        window: AnyArray = column.take_windows(np.array([start]), self.length, None)[0]
+        window.flags.writeable = False
+        return window
 
     def __repr__(self) -> str:
         where = ", within_samples=True" if self.within_samples else ""
