@@ -403,6 +403,13 @@ def as_writable(array):
     return np.frombuffer(memory, array.dtype).reshape(array.shape)
 
 
+def test_dlpack_does_not_copy_where_that_is_forbidden(numbers):
+    assert numbers.__dlpack__(copy=False)
+
+    with pytest.raises(BufferError, match="not stored in order are copied; leave out copy=False"):
+        numbers.select(slice(None, None, 2)).__dlpack__(copy=False)
+
+
 def test_dlpack_copies_where_asked(numbers):
     capsule = numbers.__dlpack__(copy=True)
 

@@ -49,8 +49,9 @@ class ArrayHandle(Comparing, DatasetHandle[AnyArray]):
     @property
     def _array(self) -> AnyArray:
         """All samples as one read-only array; a view of the map, unless this is a view by indices."""
-        column = column_of(self).fresh()
-        return _as_array(column, range(len(column)))
+        column = column_of(self)
+        # A selection of all, so that it has a private map of its own.
+        return _as_array(column.selected_range(0, 1, len(column)), range(len(column)))
 
     @property
     def dtype(self) -> np.dtype[Any] | None:
@@ -169,8 +170,11 @@ class ArrayHandle(Comparing, DatasetHandle[AnyArray]):
         """
         column = column_of(self)
         self._refuse_nulls(column)
-        whole = None if options.pop("copy", None) else column.whole(writable=True)
+        copy = options.pop("copy", None)
+        whole = None if copy else column.whole(writable=True)
         if whole is None or not whole.flags.c_contiguous:
+            if copy is False:
+                raise BufferError(f"{self.path}: samples that are not stored in order are copied; leave out copy=False")
             whole = column.take_rows(slice(None), None)[0]
         code = _DLPACK_CODES.get(whole.dtype.name)
         return (whole if code is None else _kernel.exported(whole, code)).__dlpack__(**options)
