@@ -183,9 +183,23 @@ PyObject* itself(PyObject* self) {
 
 }  // namespace
 
+namespace {
+
+// Makes the private maps at once, so that the next iterator starts on others, whichever is read first.
+void open_views(const Column& column) {
+  if (column.fields) {
+    for (const Fields::Field& field : column.fields->fields) open_views(*field.column);
+  } else if (column.part.views && gives_views(column)) {
+    column.part.views->open();
+  }
+}
+
+}  // namespace
+
 PyObject* new_iterator(Reader& reader) {
   try {
     reader.column = fresh(reader.column);
+    open_views(*reader.column);
     return nb::cast(Iterator{reader}).release().ptr();
   } catch (const std::exception& error) {
     PyErr_SetString(PyExc_MemoryError, error.what());

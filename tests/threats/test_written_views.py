@@ -268,6 +268,15 @@ def test_iterators_in_progress_keep_their_arrays(tmp_path):
     assert [sample[0, 0] for sample in slow] == list(range(1, COUNT))
 
 
+@pytest.mark.parametrize("make", [arrays, records])
+def test_iterators_that_start_together_do_not_see_what_was_written_to_each_other(tmp_path, make):
+    dataset = make(tmp_path / "ds")
+    image_of = (lambda sample: sample["image"]) if make is records else np.asarray
+    for number, (one, other) in enumerate(zip(dataset, dataset, strict=True)):
+        scribble(image_of(one))
+        assert image_of(other)[0, 0] == number
+
+
 @pytest.mark.parametrize("mode", ["r", "c"])
 def test_a_memmap_of_0_x_that_is_not_for_writing_is_private(tmp_path, mode):
     arrays(tmp_path / "ds").close()
