@@ -53,6 +53,23 @@ def test_from_generator_takes_any_iterable(tmp_path, samples, make):
     assert list(StringsMmap(tmp_path / "deep" / "er" / "ds")) == samples
 
 
+@pytest.mark.parametrize("if_exists", ["replace", "append", "resume", "reuse"])
+def test_dataset_is_opened_where_it_was_built_if_the_source_changes_the_working_directory(
+    tmp_path, monkeypatch, if_exists
+):
+    monkeypatch.chdir(tmp_path)
+
+    def source():
+        yield from NEW[:5]
+        os.chdir("/")
+        yield from NEW[5:]
+
+    dataset = StringsMmap.from_generator("ds", source(), batch_size=4, if_exists=if_exists)
+
+    assert list(dataset) == NEW
+    assert dataset.path == tmp_path / "ds"
+
+
 def test_error_in_the_source_keeps_finished_batches(tmp_path):
     start_build(tmp_path / "ds", after=7)
 

@@ -231,8 +231,13 @@ class DatasetHandle(MutatingHandle[T]):
                         build.run(started, batches, cls._encode, source.total, options)
         durability = options.durability or "process"
         opened: Callable[..., Self] = cls  # as users call it, since derived classes may have their own constructor
+        moved = files.absolute(out_dir) != path  # the working directory, meanwhile
         dataset = opened(
-            out_dir, mode=mode, durability=durability, lock_timeout=options.lock_timeout, **configuration or {}
+            path if moved else out_dir,
+            mode=mode,
+            durability=durability,
+            lock_timeout=options.lock_timeout,
+            **configuration or {},
         )
         if started is None and options.if_exists == "resume":
             _warn_if_longer(source.source if isinstance(source, Chunked) else source, dataset)
