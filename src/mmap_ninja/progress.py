@@ -1,11 +1,12 @@
-"""Progress bars.
+"""Progress bars and lines.
 
 tqdm is imported only here, when a bar is shown: the import takes a tenth of a second, and forked processes share its
 lock, which one that is killed may keep.
 """
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -33,13 +34,12 @@ def bar(
         yield shown_bar.update
 
 
-@contextmanager
-def line(text: str) -> Iterator[Callable[[str], object]]:
-    """Show a line of text, and the time that has passed; gives a function to call with another text."""
-    from tqdm.auto import tqdm  # noqa: PLC0415
-
-    with tqdm(desc=text, bar_format="{desc} [{elapsed}]") as shown:
-        yield shown.set_description_str
+def note(text: str) -> None:
+    """Write a line to stderr, without tqdm and its lock; nothing if stderr is missing, closed or a broken pipe."""
+    with suppress(OSError, ValueError):
+        if sys.stderr is not None:
+            sys.stderr.write(f"{text}\n")
+            sys.stderr.flush()
 
 
 def through(items: Iterable[T], unit: str) -> Iterable[T]:

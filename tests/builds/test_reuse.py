@@ -13,6 +13,7 @@ import time
 
 import numpy as np
 import pytest
+import tqdm
 
 import mmap_ninja as mn
 from mmap_ninja import (
@@ -26,7 +27,7 @@ from mmap_ninja import (
 )
 from mmap_ninja.builds import waiting
 from mmap_ninja.engine import files
-from support.faults import NEW, OLD, At, fork, opened, result_of
+from support.faults import NEW, OLD, At, as_nobody, fork, opened, result_of
 from support.golden import STRINGS, expected_samples
 
 
@@ -304,6 +305,100 @@ def test_short_wait_shows_nothing(tmp_path, capsys):
 
     assert capsys.readouterr().err == ""
     builder.end()
+
+
+def test_line_of_a_long_wait_comes_ever_more_seldom(tmp_path, capsys, monkeypatch):
+    """It may go to a log file, from every rank."""
+
+    class Clock:
+        now = 0.0
+
+        def monotonic(self):
+            return self.now
+
+        def sleep(self, seconds):
+            self.now += seconds
+
+    clock = Clock()
+    monkeypatch.setattr(waiting, "time", clock)
+    wait = waiting.Waiting(tmp_path)
+    shown = []
+
+    while clock.now < 3600:
+        wait.pause(LockTimeoutError())
+        shown += [clock.now] * len(capsys.readouterr().err.splitlines())
+
+    assert 1 < shown[0] < 2
+    assert 60 < len(shown) < 70
+
+
+def without_stderr():
+    sys.stderr = None
+
+
+def with_closed_stderr():
+    with open(os.devnull, "w") as sys.stderr:
+        pass
+
+
+def with_broken_stderr():
+    reading, writing = os.pipe()
+    os.close(reading)
+    sys.stderr = os.fdopen(writing, "w")
+
+
+def with_lost_lock_of_tqdm():
+    """What a process keeps that is killed while it draws a bar; the lock is shared by forked processes."""
+    thread = threading.Thread(target=tqdm.tqdm.get_lock().acquire)
+    thread.start()
+    thread.join()
+
+
+@pytest.mark.parametrize(
+    "prepare",
+    [without_stderr, with_closed_stderr, with_broken_stderr, with_lost_lock_of_tqdm],
+    ids=lambda of: of.__name__,
+)
+def test_wait_goes_on_where_nothing_can_be_shown(tmp_path, prepare, monkeypatch):
+    monkeypatch.setattr(waiting, "_SILENT", 0.0)
+    builder = Builder(tmp_path / "ds")
+
+    def wait():
+        os.close(builder.writing)
+        prepare()
+        return list(reuse(tmp_path / "ds", Unread()))
+
+    child = fork(wait)
+    builder.go_on(0.3)
+
+    assert result_of(child) == NEW
+    builder.end()
+
+
+@pytest.mark.parametrize("replaces", [False, True], ids=["first build", "replacement"])
+def test_looks_of_those_who_wait_do_not_end_a_build_with_a_short_lock_timeout(tmp_path, replaces):
+    path = tmp_path / "ds"
+    if replaces:
+        interrupted(path)
+    builder = Builder(path, lock_timeout=0.0, **({"if_exists": "replace"} if replaces else {}))
+
+    with files.lock(path / "LOCK", 10):  # as a look does, for about a millisecond
+        builder.go_on()
+        time.sleep(0.2)
+    builder.end()
+
+    assert opened(path).complete
+    assert list(opened(path)) == NEW
+
+
+def test_reuse_in_a_directory_that_cannot_be_read_builds(tmp_path):
+    """As in a directory where everybody may put something, but not see what others have put there."""
+    tmp_path.chmod(0o733)
+    for parent in tmp_path.parents:  # pytest's directories are not accessible for others
+        if not parent.stat().st_mode & 0o001:
+            parent.chmod(parent.stat().st_mode | 0o011)
+
+    assert as_nobody(lambda: list(reuse(tmp_path / "ds"))) == NEW
 
 
 @pytest.mark.parametrize("how", ["killed", "its source fails"])

@@ -22,7 +22,7 @@ from mmap_ninja.columns.limits import Limits
 from mmap_ninja.columns.types import Binary, Column, ColumnType, Json, Text, Zstd
 from mmap_ninja.engine import copying, directory, files, publish, upgrade_marks
 from mmap_ninja.engine.commit_file import read_commit
-from mmap_ninja.engine.dataset import Columns, Dataset, Durability, Encode
+from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT, Columns, Dataset, Durability, Encode
 from mmap_ninja.engine.generation import newest
 from mmap_ninja.engine.log import locked
 from mmap_ninja.errors import CorruptDatasetError, LockTimeoutError
@@ -128,7 +128,7 @@ class Build:
         if target is not None and replaces:
             slot = self.dataset.seen.slot.copy()
             slot.seq = 0
-            directory.replace(self.dataset.path, slot, target.file, self._options.lock_timeout)
+            directory.replace(self.dataset.path, slot, target.file, self.dataset.lock_timeout)
 
 
 def begin(path: Path, kind: Kind, columns: Columns, options: Options, scope: files.Scope) -> Build | None:
@@ -144,12 +144,12 @@ def begin(path: Path, kind: Kind, columns: Columns, options: Options, scope: fil
     options.check()
     if options.if_exists != "reuse":
         return _begin(path, kind, columns, options, scope)
-    with Waiting(path) as waiting:
-        while not _is_reusable(path, kind, columns, options):
-            try:
-                return _begin(path, kind, columns, options, scope)
-            except LockTimeoutError as refused:
-                waiting.pause(refused)
+    waiting = Waiting(path)
+    while not _is_reusable(path, kind, columns, options):
+        try:
+            return _begin(path, kind, columns, options, scope)
+        except LockTimeoutError as refused:
+            waiting.pause(refused)
     return None
 
 
@@ -271,7 +271,9 @@ def _exists(path: Path) -> FileExistsError:
 
 def _open(path: Path, kind: Kind, columns: Columns, target: publish.Target | None, options: Options) -> Build:
     sync_often = options.durability != "process"
-    dataset = Dataset(path, None, "process", options.lock_timeout, build=target, sync_often=sync_often)
+    # Those who wait for a build look at it under LOCK: that must not end it.
+    timeout = options.lock_timeout if target is None else max(options.lock_timeout, DEFAULT_LOCK_TIMEOUT)
+    dataset = Dataset(path, None, "process", timeout, build=target, sync_often=sync_often)
     _check_same(dataset.meta, kind, columns, path, options)
     return Build(dataset, options, target)
 

@@ -1,10 +1,8 @@
 """Waiting for the process that builds a dataset."""
 
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 from mmap_ninja import progress
 from mmap_ninja.engine import files
@@ -15,27 +13,21 @@ from mmap_ninja.format.names import BUILD, COMMIT
 _FIRST_PAUSE: Final = 0.01  # seconds
 _LONGEST_PAUSE: Final = 0.5  # each look takes LOCK, which the builder needs, for about a millisecond
 _GROWTH: Final = 1.5
-_SILENT: Final = 1.0  # seconds
+_SILENT: Final = 1.0  # seconds until the first line; then as long again, but never longer than
+_LONGEST_SILENCE: Final = 60.0  # since a build may take days, and its line may go to a log file
 
 
 class Waiting:
     """Pauses between looks at a dataset that another process builds, each longer than the last one.
 
-    After a second, a line says which process that is, and how many samples it has stored.
+    After a second, and then ever more seldom, a line says which process that is, and how many samples it has stored.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._pause = _FIRST_PAUSE
-        self._waited = 0.0
-        self._tell: Callable[[str], object] | None = None
-        self._stack = ExitStack()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
+        self._began = time.monotonic()
+        self._silent_until = _SILENT
 
     def pause(self, refused: LockTimeoutError) -> None:
         """Wait a moment, after a look was refused.
@@ -48,13 +40,11 @@ class Waiting:
                 f"{self._path}: this process itself is building this dataset now, so to wait for it would take for "
                 "ever; open it when the build has ended"
             ) from refused
-        if self._waited >= _SILENT:
-            text = f"{self._path}: waiting for {self._builder()}"
-            if self._tell is None:
-                self._tell = self._stack.enter_context(progress.line(text))
-            self._tell(text)
+        waited = time.monotonic() - self._began  # also for LOCK, which a stopped builder may hold
+        if waited >= self._silent_until:
+            progress.note(f"{self._path}: waiting for {self._builder()}")
+            self._silent_until = waited + min(waited, _LONGEST_SILENCE)
         time.sleep(self._pause)
-        self._waited += self._pause
         self._pause = min(self._pause * _GROWTH, _LONGEST_PAUSE)
 
     def _builder(self) -> str:

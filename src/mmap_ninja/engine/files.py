@@ -282,9 +282,11 @@ def reads_by_map(fd: int) -> bool:
 def sees_locks(path: Path) -> bool:
     """Whether locks of files in a directory, or its nearest parent that exists, are seen by all who use them.
 
-    Not on network filesystems and FUSE.
+    Not on network filesystems and FUSE. One that cannot be read counts as local, as does one that does not tell.
     """
     existing = next(folder for folder in (path, *path.parents) if folder.is_dir())
+    if not os.access(existing, os.R_OK):
+        return True
     with _kernel.open_directory(str(existing)) as opened:
         return not _kernel.is_remote(opened.fileno())
 

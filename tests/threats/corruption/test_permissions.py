@@ -39,6 +39,13 @@ def test_read_only_directory_is_read_and_append_explains_the_error(read_only_pat
     assert "cannot be written (Permission denied); it can still be read: to write, get write permission" in message
 
 
+def test_complete_dataset_in_a_read_only_directory_is_reused(read_only_path):
+    def use():
+        return list(StringsMmap.from_generator(read_only_path, iter(()), if_exists="reuse"))
+
+    assert as_nobody(use) == SAMPLES
+
+
 def test_read_only_directory_refuses_builds_and_keeps_its_files(read_only_path):
     before = sorted(os.listdir(read_only_path))
 
