@@ -26,7 +26,7 @@ from mmap_ninja import (
     _kernel,
 )
 from mmap_ninja.builds import waiting
-from mmap_ninja.engine import files
+from mmap_ninja.engine import files, upgrade_marks
 from support.faults import NEW, OLD, At, as_nobody, fork, opened, result_of
 from support.golden import STRINGS, expected_samples
 
@@ -230,6 +230,23 @@ def test_reuse_of_a_dataset_of_0x_opens_it(copy):
     assert list(reuse(path, Unread())) == expected_samples(STRINGS)
     with pytest.raises(ValueError, match="version: got '1', but the dataset has None"):
         reuse(path, Unread(), version="1")
+
+
+@pytest.mark.parametrize(("if_exists", "looks"), [("reuse", 1), ("append", 2)])
+def test_dataset_of_0x_that_another_process_upgrades_meanwhile_is_opened(copy, monkeypatch, if_exists, looks):
+    path = copy(STRINGS)
+    detect, left = upgrade_marks.detect, list(range(looks))
+
+    def detect_before_the_upgrade(at):
+        found = detect(at)
+        if left.pop() == 0:
+            monkeypatch.undo()
+            mn.upgrade(path)
+        return found
+
+    monkeypatch.setattr(upgrade_marks, "detect", detect_before_the_upgrade)
+
+    assert list(StringsMmap.from_generator(path, [], if_exists=if_exists)) == expected_samples(STRINGS)
 
 
 def test_reuse_of_a_directory_of_something_else_is_refused(tmp_path):

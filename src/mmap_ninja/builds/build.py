@@ -29,7 +29,7 @@ from mmap_ninja.errors import CorruptDatasetError, LockTimeoutError
 from mmap_ninja.format.meta import Kind, Meta, check_metadata
 from mmap_ninja.format.names import BUILD, COMMIT
 from mmap_ninja.legacy import upgrade
-from mmap_ninja.legacy.dataset import LegacyDataset
+from mmap_ninja.legacy.dataset import LegacyDataset, open_dataset
 from mmap_ninja.legacy.layout import Keys
 
 T = TypeVar("T")
@@ -155,14 +155,11 @@ def begin(path: Path, kind: Kind, columns: Columns, options: Options, scope: fil
 
 def _is_reusable(path: Path, kind: Kind, columns: Columns, options: Options) -> bool:
     """Whether there is a complete dataset; raises if it is, or becomes, another one than that asked for."""
-    if upgrade_marks.detect(path):
-        _check_same(LegacyDataset(path, None).meta, kind, columns, path, options)
-        return True
-    if files.exists(f"{path}/{COMMIT}"):
-        found = newest(path)
-        complete = bool(found.slot.flags & _kernel.COMPLETE)
+    if upgrade_marks.detect(path) or files.exists(f"{path}/{COMMIT}"):
+        found = open_dataset(path, None, "process", options.lock_timeout)  # which may be upgraded meanwhile
+        complete = found.snapshot.complete
         if complete or not files.exists(f"{path}/{BUILD}"):  # which may replace one of another kind
-            _check_same(found.generation.meta, kind, columns, path, options)
+            _check_same(found.meta, kind, columns, path, options)
         if complete:
             return True
     if not files.sees_locks(path):
@@ -214,7 +211,7 @@ def _begin_append(path: Path, kind: Kind, columns: Columns, options: Options) ->
     """Start to append to a dataset, which is complete without these samples; a new one is so from the start."""
     timeout = options.lock_timeout
     if upgrade_marks.detect(path):
-        _check_same(LegacyDataset(path, None).meta, kind, columns, path, options)
+        _check_same(open_dataset(path, None, "process", timeout).meta, kind, columns, path, options)
         upgrade.adopt(path, Keys(), timeout)
     else:
         directory.create(path, kind, columns, options.stored_metadata, timeout)
