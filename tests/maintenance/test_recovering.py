@@ -301,6 +301,21 @@ def test_incomplete_build_stays_resumable(tmp_path):
     assert list(StringsMmap.from_generator(path, iter(TEXTS), batch_size=100, if_exists="resume")) == TEXTS
 
 
+def test_copy_of_an_incomplete_build_is_incomplete(tmp_path):
+    def source():
+        yield from TEXTS[:3]
+        raise OSError("the source ended early")
+
+    with pytest.raises(OSError, match="ended early"):
+        StringsMmap.from_generator(tmp_path / "ds", source(), batch_size=1)
+    mmap_ninja.recover(tmp_path / "ds", tmp_path / "copy")
+
+    with pytest.warns(mmap_ninja.IncompleteDatasetWarning):
+        assert not mmap_ninja.open(tmp_path / "copy").complete
+    reused = StringsMmap.from_generator(tmp_path / "copy", TEXTS[:5], if_exists="reuse")
+    assert list(reused) == TEXTS[:5]
+
+
 @pytest.mark.parametrize("rows", [2**40, 2**60, 2**64 - 1])
 def test_impossible_commit_is_recovered_from_the_sizes_of_files(path, rows):
     def claim(slot):

@@ -112,8 +112,8 @@ class Build:
         publish.fill(self.dataset.seen.generation, contents, rows, self._target)
         self.dataset.refresh()
 
-    def finish(self) -> None:
-        """Mark the dataset complete, make it durable, and switch to it if it replaces another."""
+    def finish(self, *, complete: bool = True) -> None:
+        """Make the dataset durable, mark it complete if it is, and switch to it if it replaces another."""
         # Appending to an interrupted first build does not complete it. The files of a replaced dataset are removed, so
         # those of the new one must be on the disk first.
         target = self._target
@@ -122,7 +122,7 @@ class Build:
             lambda columns: (columns, ()),
             0,
             durable=self._options.durability != "process" or replaces,
-            flags=0 if target is None else _kernel.COMPLETE,
+            flags=_kernel.COMPLETE if complete and target is not None else 0,
             alone=target is not None,
         )
         if target is not None and replaces:

@@ -170,7 +170,7 @@ class Target:
 
     def __init__(self, name: str, file: _kernel.File, scope: files.Scope) -> None:
         self.name = name
-        self.file = file
+        self.file: _kernel.File = file  # another one after `switch`, if it had several links
         self.scope = scope
 
     def switch(
@@ -196,7 +196,8 @@ class Target:
         slot.seq = commit.next_seq()
         if is_linked(self.file):
             lock.check_writer(str(path))
-            linked, self.file = self.file, make_commit_file(path, slot, self.name, self.file, self.scope)
+            linked = self.file
+            self.file = make_commit_file(path, slot, self.name, linked, self.scope)
             linked.close()  # nobody builds what has only its other names
             return
         before = before or commit.slots[0][1]

@@ -94,7 +94,7 @@ def recover(
         with files.Scope() as scope, build.begin_hidden(out, meta.kind, kept.columns, options, scope) as started:
             with copying.shown(kept.contents(), kept.sources, verbose=verbose) as contents:
                 started.fill(contents, kept.samples)
-            started.finish()
+            started.finish(complete=_flags(found) != 0)
         return Recovery(out, kept.samples, kept.lost, report)
     slot = find(source).slot  # raises before a LOCK is created, if it is not a dataset
     with directory.make_lock(source, lock_timeout) as lock:
@@ -158,10 +158,15 @@ def _examined(path: Path, *, verbose: bool) -> tuple[Report, Found]:
     return report, found
 
 
+def _flags(found: Found) -> int:
+    """The flags of the recovered dataset: what remains of an unfinished build is not complete."""
+    return _kernel.COMPLETE if found.slot is None else found.slot.flags & _kernel.COMPLETE
+
+
 def _write_anew(found: Found, kept: _Kept, contents: Contents, lock: _kernel.File) -> None:
     """Make a generation of the samples to keep, and a commit file that names only it; the caller holds the lock."""
     path, old = found.generation.path, found.generation.meta
-    flags = _kernel.COMPLETE if found.slot is None else found.slot.flags & _kernel.COMPLETE
+    flags = _flags(found)
     meta = new_meta(old.kind, directory.next_generation(path), old.uuid, kept.columns, old.metadata)
     directory.drop_ended_build(path, old.generation)
     try:
