@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import multiprocessing
 import os
 import random
 import shutil
@@ -366,6 +367,7 @@ def with_broken_stderr():
 
 def with_lost_lock_of_tqdm():
     """What a process keeps that is killed while it draws a bar; the lock is shared by forked processes."""
+    tqdm.tqdm.set_lock(multiprocessing.RLock())  # for this child, not for the test run
     thread = threading.Thread(target=tqdm.tqdm.get_lock().acquire)
     thread.start()
     thread.join()
