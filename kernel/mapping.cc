@@ -149,6 +149,34 @@ Status Mapping::populate(uint64_t begin, uint64_t end) {
   return {};
 }
 
+bool Mapping::is_written(uint64_t begin, uint64_t end) const {
+#if defined(__linux__)
+  // https://docs.kernel.org/admin-guide/mm/pagemap.html: one word for each page, in 20 ns, where populating
+  // takes 200.
+  constexpr uint64_t kMost = uint64_t{4} << 30, kAtOnce = 4096;
+  constexpr uint64_t kOfFile = uint64_t{1} << 61, kThere = uint64_t{3} << 62;  // in memory, or swapped
+  if (end - begin > kMost) return true;
+  int fd = ::open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return true;
+  uint64_t words[kAtOnce];
+  bool found = false;
+  uint64_t first = (reinterpret_cast<uint64_t>(data_) + begin) / page;
+  uint64_t last = (reinterpret_cast<uint64_t>(data_) + end + page - 1) / page;
+  for (uint64_t at = first; at < last && !found;) {
+    uint64_t asked = std::min(last - at, kAtOnce);
+    ssize_t size = ::pread(fd, words, asked * sizeof(uint64_t), static_cast<off_t>(at * sizeof(uint64_t)));
+    found = size <= 0;
+    uint64_t count = found ? 0 : static_cast<uint64_t>(size) / sizeof(uint64_t);
+    for (uint64_t k = 0; k < count; ++k) found |= (words[k] & kThere) != 0 && (words[k] & kOfFile) == 0;
+    at += std::max<uint64_t>(count, 1);
+  }
+  ::close(fd);
+  return found;
+#else
+  return begin < end;
+#endif
+}
+
 void Mapping::will_need(uint64_t begin, uint64_t end) const {
   if (fd_ < 0) return;
   if (!data_) {

@@ -63,6 +63,11 @@ class Mapping {
   // Reads committed bytes [begin, end) and fills their page tables in one call, so that a sequential reader
   // takes no page faults. A hint, which raises no signal; an error means that touching them would.
   Status populate(uint64_t begin, uint64_t end);
+  // Whether a page in a range of a private map was written to, and so is this process's own. True if the
+  // system does not tell, or it would take longer than to populate another map.
+  bool is_written(uint64_t begin, uint64_t end) const;
+  // Where the pages end that a sequential reader has asked for.
+  uint64_t populated_end() const { return populated_end_.load(std::memory_order_relaxed); }
   // Starts reading a range into the page cache.
   void will_need(uint64_t begin, uint64_t end) const;
 

@@ -184,12 +184,13 @@ Reader of_records(std::string path, const std::vector<std::pair<nb::tuple, const
 
 // ---- private maps
 
-// Whether arrays over a private map were given out.
-bool gave_views(const Column& column) {
-  if (!column.fields) return column.part.views && column.part.views->are_given_out();
+// Whether this is so for the private map of a column, or for one of those of records.
+template <typename Test>
+bool any_views(const Column& column, Test test) {
+  if (!column.fields) return column.part.views && test(*column.part.views);
   const auto& fields = column.fields->fields;
   return std::any_of(fields.begin(), fields.end(),
-                     [](const auto& field) { return gave_views(*field.column); });
+                     [&](const auto& field) { return any_views(*field.column, test); });
 }
 
 // The same column, whose arrays start on private maps that nothing was written to.
@@ -329,7 +330,19 @@ Reader with_rows(const Column& seen, RowMap rows) {
   return {made(std::move(column))};
 }
 
-ColumnPtr fresh(const ColumnPtr& column) { return gave_views(*column) ? made(renewed(*column)) : column; }
+ColumnPtr fresh(const ColumnPtr& column) {
+  if (!any_views(*column, [](const Views& views) { return views.are_given_out(); })) return column;
+  // An iterator in progress keeps its map, which may still be written to.
+  bool is_shared = column.use_count() > 1;
+  if (!is_shared && !any_views(*column, [](const Views& views) { return views.are_written(); }))
+    return column;
+  return made(renewed(*column));
+}
+
+ColumnPtr without_written(const ColumnPtr& column, uint64_t bytes) {
+  bool is_written = any_views(*column, [&](const Views& views) { return views.are_written_lately(bytes); });
+  return is_written ? made(renewed(*column)) : column;
+}
 
 ColumnPtr grown(const ColumnPtr& column, const std::vector<uint64_t>& payload_sizes, uint64_t rows,
                 const PyEdits& edits) {

@@ -118,8 +118,11 @@ struct PyEdits {
 std::shared_ptr<const Zstd> codec_of(nb::handle codec);
 
 // The column for a new pass over the samples: the same one, or one whose arrays start on a fresh private map
-// if some were given out, since they may have been written to.
+// if some may have been written to, or an iterator in progress uses it.
 ColumnPtr fresh(const ColumnPtr& column);
+// The column for the rest of a pass: another one if so many of the last bytes hold a page that was written
+// to.
+ColumnPtr without_written(const ColumnPtr& column, uint64_t bytes);
 
 // Other rows of the same column, whose arrays nobody else has.
 Reader with_rows(const Column& column, RowMap rows);

@@ -63,13 +63,13 @@ struct Iterator {
     return payload.populate(begin, end);
   }
 
-  // Goes on with fresh private maps now and then: if each array is written to, these pages stay in memory
+  // Goes on with fresh private maps now and then if arrays are written to, since such pages stay in memory
   // until their map goes.
   void limit_memory() {
     constexpr uint64_t kMostPopulated = uint64_t{256} << 20;
     if (populated < kMostPopulated) return;
+    reader.column = without_written(reader.column, 2 * populated);
     populated = 0;
-    reader.column = fresh(reader.column);
   }
 
   // If files are not mapped: the chunk of samples with a position, read now if need be. Sets `position` to

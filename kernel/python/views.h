@@ -6,6 +6,7 @@
 
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -40,6 +41,12 @@ class Views {
     return map_ ? *map_ : *payload_;
   }
   bool are_given_out() const { return map_ && map_ != payload_; }
+  // Whether an array may have been written to, at all, or where a sequential reader was lately.
+  bool are_written() const { return are_given_out() && map_->is_written(0, payload_size_); }
+  bool are_written_lately(uint64_t bytes) const {
+    uint64_t end = are_given_out() ? map_->populated_end() : 0;
+    return end != 0 && map_->is_written(end - std::min(end, bytes), end);
+  }
 
  private:
   const uint8_t* end_ = nullptr;  // of what is given out, in the payload

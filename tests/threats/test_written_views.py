@@ -13,6 +13,7 @@ import pytest
 import mmap_ninja as mn
 from mmap_ninja import ArrayMmap, RaggedMmap, RecordsMmap
 from mmap_ninja.kinds.wrapped import Wrapped
+from support.memory import address
 
 SAMPLE = 100_000  # bytes: most samples of a dataset are before the page in which it ends
 COUNT = 12
@@ -257,6 +258,23 @@ def test_overlapping_windows_do_not_see_what_was_written_to_each_other(tmp_path)
         assert not window.flags.writeable
         assert window.tolist() == [0] * 10
         scribble(window)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system does not tell what was written to")
+def test_passes_after_which_nothing_was_written_read_the_same_pages(tmp_path):
+    dataset = arrays(tmp_path / "ds")
+    places = set()
+    for _ in range(3):
+        for sample in dataset:
+            assert not sample.flags.writeable
+        places.add(address(dataset[0]))
+    assert len(places) == 1
+
+    written = dataset[0]
+    scribble(written)
+    next(iter(dataset))
+    assert address(dataset[0]) not in places
+    assert written[0, 0] == 0xEE != dataset[0][0, 0]
 
 
 def test_iterators_in_progress_keep_their_arrays(tmp_path):
