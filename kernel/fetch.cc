@@ -23,6 +23,21 @@ Status allocate_numbers(uint64_t count, std::shared_ptr<Mapping>* memory, uint64
   return status;
 }
 
+// Memory that holds a range of a file: its map, or memory that is read now. `data`: where the range begins in
+// it.
+Status load(const std::shared_ptr<Mapping>& file, Range range, std::shared_ptr<Mapping>* memory,
+            const uint8_t** data) {
+  if (file->data()) {
+    *memory = file;
+    *data = file->data() + range.begin;
+    return file->check_size(range.begin + range.size);
+  }
+  uint8_t* bytes;
+  if (Status status = Mapping::allocate(range.size, memory, &bytes); !status.ok()) return status;
+  *data = bytes;
+  return file->read(range.begin, range.size, bytes);
+}
+
 }  // namespace
 
 Status locate(const Spans& spans, const uint64_t* rows, uint64_t count, Range* ranges) {
@@ -132,19 +147,6 @@ Status read_rows(const Mapping& file, uint64_t unit, const uint64_t* rows, uint6
     }
   }
   return {};
-}
-
-Status load(const std::shared_ptr<Mapping>& file, Range range, std::shared_ptr<Mapping>* memory,
-            const uint8_t** data) {
-  if (file->data()) {
-    *memory = file;
-    *data = file->data() + range.begin;
-    return file->check_size(range.begin + range.size);
-  }
-  uint8_t* bytes;
-  if (Status status = Mapping::allocate(range.size, memory, &bytes); !status.ok()) return status;
-  *data = bytes;
-  return file->read(range.begin, range.size, bytes);
 }
 
 }  // namespace mmap_ninja

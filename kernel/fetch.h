@@ -37,9 +37,4 @@ Status fetch(const std::shared_ptr<Mapping>& file, uint64_t unit, const uint64_t
 // The same, copied to `out`; over the file's map, if there is one.
 Status read_rows(const Mapping& file, uint64_t unit, const uint64_t* rows, uint64_t count, uint8_t* out);
 
-// Memory that holds a range of a file: its map, or memory that is read now. `data`: where the range begins in
-// it.
-Status load(const std::shared_ptr<Mapping>& file, Range range, std::shared_ptr<Mapping>* memory,
-            const uint8_t** data);
-
 }  // namespace mmap_ninja

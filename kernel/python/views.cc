@@ -15,7 +15,8 @@ Views::Views(std::shared_ptr<Mapping> payload, uint64_t payload_size)
 }
 
 void Views::open() {
-  if (map_ || is_refused_) return;
+  if (map_ || is_refused_ || Mapping::page_start(payload_size_) == 0)
+    return;  // the last page is not given out
   // As far as the shared map goes, so that this one is good for later samples, too.
   is_refused_ = !Mapping::open_private(payload_, 0, payload_->capacity(), &map_).ok();
   if (is_refused_) return;

@@ -31,7 +31,7 @@ class Snapshot:
 class Seen:
     """One commit, and the open files that hold it; immutable."""
 
-    __slots__ = ("_content", "column_handles", "edits", "extents", "generation", "num_edits", "rows", "seq", "slot")
+    __slots__ = ("_content", "edits", "extents", "generation", "num_edits", "rows", "seq", "slot")
     slot: _kernel.Slot
     seq: int
     rows: int
@@ -56,7 +56,6 @@ class Seen:
         if edits is None:
             edits = _kernel.Edits().apply(generation.edit_log(0, slot.edits), slot.rows, str(generation.path), 0)
         self.edits = edits
-        self.column_handles: Any = None  # for records: handles of the columns, made once per commit
 
     @property
     def meta(self) -> Meta:
