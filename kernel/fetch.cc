@@ -23,19 +23,15 @@ Status allocate_numbers(uint64_t count, std::shared_ptr<Mapping>* memory, uint64
   return status;
 }
 
-// Memory that holds a range of a file: its map, or memory that is read now. `data`: where the range begins in
-// it.
-Status load(const std::shared_ptr<Mapping>& file, Range range, std::shared_ptr<Mapping>* memory,
-            const uint8_t** data) {
+// The first bytes of a file: its map, or memory that they are read into.
+Status load(const std::shared_ptr<Mapping>& file, uint64_t size, std::shared_ptr<Mapping>* memory) {
   if (file->data()) {
     *memory = file;
-    *data = file->data() + range.begin;
-    return file->check_size(range.begin + range.size);
+    return file->check_size(size);
   }
   uint8_t* bytes;
-  if (Status status = Mapping::allocate(range.size, memory, &bytes); !status.ok()) return status;
-  *data = bytes;
-  return file->read(range.begin, range.size, bytes);
+  Status status = Mapping::allocate(size, memory, &bytes);
+  return status.ok() ? file->read(0, size, bytes) : status;
 }
 
 }  // namespace
@@ -104,8 +100,7 @@ Status fetch_scattered(const Spans& spans, const uint64_t* rows, uint64_t count,
   Status status = allocate_numbers(count, &index.starts, &starts);
   if (status.ok()) status = allocate_numbers(count, &index.ends, &ends);
   std::shared_ptr<Mapping> payload;
-  const uint8_t* data;
-  if (status.ok()) status = load(spans.payload(), {0, spans.payload_size()}, &payload, &data);
+  if (status.ok()) status = load(spans.payload(), spans.payload_size(), &payload);
   if (!status.ok()) return status;
   for (uint64_t k = 0; k < count; ++k) {
     starts[k] = rows[k];
