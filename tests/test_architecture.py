@@ -14,7 +14,7 @@ import mmap_ninja
 PACKAGE = Path(mmap_ninja.__file__).parent
 
 # Lower folders first. Within a folder, modules may import each other.
-FOLDERS = ["columns", "format", "engine", "legacy", "builds", "arrow", "maintenance", "kinds"]
+FOLDERS = ["columns", "format", "engine", "legacy", "builds", "arrow", "maintenance", "kinds", "loading"]
 BELOW_ALL = ["_kernel", "exported", "errors", "progress"]
 INHERITED = ["string", "ragged", "numpy", "generic", "base", "parallel"]
 RANKS = {name: rank for rank, name in enumerate([*BELOW_ALL, *FOLDERS])}

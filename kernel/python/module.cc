@@ -21,4 +21,5 @@ NB_MODULE(_kernel, m) {
   define_encoding(m);
   define_zstd(m);
   define_hashes(m);
+  define_orders(m);
 }

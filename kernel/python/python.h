@@ -160,5 +160,6 @@ void define_tables(nb::class_<struct Reader>& column);
 void define_measures(nb::module_& m);
 void define_encoding(nb::module_& m);
 void define_zstd(nb::module_& m);
+void define_orders(nb::module_& m);
 
 }  // namespace mmap_ninja

@@ -57,6 +57,8 @@ if TYPE_CHECKING:  # the names for type checkers; Python uses the tables below
     from mmap_ninja.kinds.strings import StringsMmap as StringsMmap
     from mmap_ninja.kinds.wrapped import Wrapped as Wrapped
     from mmap_ninja.legacy.upgrade import upgrade as upgrade
+    from mmap_ninja.loading.orders import Shuffle as Shuffle
+    from mmap_ninja.loading.orders import Weighted as Weighted
     from mmap_ninja.maintenance.merge import merge as merge
     from mmap_ninja.maintenance.recover import Recovery as Recovery
     from mmap_ninja.maintenance.recover import recover as recover
@@ -86,6 +88,7 @@ else:
         "kinds.strings": ("StringsMmap",),
         "kinds.wrapped": ("Wrapped",),
         "legacy.upgrade": ("upgrade",),
+        "loading.orders": ("Shuffle", "Weighted"),
         "maintenance.merge": ("merge",),
         "maintenance.recover": ("Recovery", "recover"),
         "maintenance.verify": ("Problem", "Report", "verify"),

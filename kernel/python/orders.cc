@@ -1,0 +1,60 @@
+// Orders of samples, a range of places at a time.
+
+#include "orders.h"
+
+#include "python.h"
+
+using namespace nanobind::literals;
+
+namespace mmap_ninja {
+namespace {
+
+// Numbers at places, written by a function without the GIL.
+template <typename Write>
+nb::object numbers_at(uint64_t first, int64_t step, uint64_t count, Write write) {
+  nb::object numbers = new_array(count, NPY_INT64);
+  auto values = data_of<int64_t>(numbers);
+  GilReleased release;
+  write(Places{first, step, count}, values);
+  return numbers;
+}
+
+template <typename Order>
+nb::object at(const Order& order, uint64_t first, int64_t step, uint64_t count) {
+  return numbers_at(first, step, count, [&](Places places, int64_t* values) { order.at(places, values); });
+}
+
+}  // namespace
+
+void define_orders(nb::module_& m) {
+  nb::class_<Permutation>(m, "Permutation")
+      .def(
+          "__init__",
+          [](Permutation* self, uint64_t size, uint64_t key, uint64_t most_kept) {
+            GilReleased release;
+            new (self) Permutation(size, key, most_kept);
+          },
+          "size"_a, "key"_a, "most_kept"_a = Permutation::kMostKept)
+      .def("at", &at<Permutation>);
+  nb::class_<BlockPermutation>(m, "BlockPermutation")
+      .def("__init__",
+           [](BlockPermutation* self, uint64_t size, uint64_t key, uint64_t block, uint64_t window) {
+             GilReleased release;
+             new (self) BlockPermutation(size, key, block, window);
+           })
+      .def("at", &at<BlockPermutation>);
+  nb::class_<AliasTable>(m, "AliasTable")
+      .def("__init__",
+           [](AliasTable* self, nb::handle weights) {
+             auto count = static_cast<uint64_t>(PyArray_SIZE(array_of(weights)));
+             auto values = data_of<const double>(weights);
+             GilReleased release;
+             new (self) AliasTable(values, count);
+           })
+      .def("at", [](const AliasTable& table, uint64_t key, uint64_t first, int64_t step, uint64_t count) {
+        return numbers_at(first, step, count,
+                          [&](Places places, int64_t* values) { table.at(key, places, values); });
+      });
+}
+
+}  // namespace mmap_ninja

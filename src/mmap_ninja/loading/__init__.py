@@ -1,0 +1,1 @@
+"""Training: orders of samples, plans of batches, and loading them."""

@@ -1,0 +1,316 @@
+"""Orders: which sample comes when in an epoch, computed where it is asked for."""
+
+import copy
+import operator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from functools import cached_property, partial
+from typing import Any, Final, SupportsIndex, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from mmap_ninja import _kernel
+from mmap_ninja.exported import exported
+
+Positions = npt.NDArray[np.int64]
+Reader = Callable[[int, int, int], Positions]  # of the places first, first + step, ..., so many
+
+_AT_ONCE: Final = 4096  # positions that an iterator computes at once
+_MOST: Final = 1 << 62
+_MOST_SEEDS: Final = 1 << 64
+_WINDOW: Final = 16
+
+
+class Order(ABC):
+    """The positions of an epoch's samples: a sequence of integers that are computed when they are asked for.
+
+    `order[i]` is an int, `order[start:stop]` an array of int64. An iterator keeps the epoch that it began with.
+    """
+
+    @property
+    @abstractmethod
+    def epoch(self) -> int:
+        """The epoch that this is the order of."""
+
+    @abstractmethod
+    def set_epoch(self, epoch: int) -> None:
+        """Go to another epoch, as PyTorch's samplers do.
+
+        Args:
+            epoch: A number from 0 to 2^64 - 1.
+
+        Raises:
+            ValueError: if it is not.
+        """
+
+    @abstractmethod
+    def _reader(self) -> Reader:
+        """A function that reads positions of this epoch, also after `set_epoch`."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @overload
+    def __getitem__(self, index: SupportsIndex, /) -> int: ...
+    @overload
+    def __getitem__(self, index: slice, /) -> Positions: ...
+    def __getitem__(self, index: SupportsIndex | slice, /) -> int | Positions:
+        if isinstance(index, slice):
+            places = range(*index.indices(len(self)))
+            return self._reader()(places.start, places.step, len(places)) if places else np.empty(0, np.int64)
+        place = operator.index(index)
+        if not -len(self) <= place < len(self):
+            raise IndexError(f"index {place} is out of range for {self!r:.80} of {len(self)} positions")
+        return int(self._reader()(place % len(self), 1, 1)[0])
+
+    def __iter__(self) -> Iterator[int]:
+        read, count = self._reader(), len(self)
+        for start in range(0, count, _AT_ONCE):
+            yield from read(start, 1, min(_AT_ONCE, count - start)).tolist()
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        """All positions; a copy, since they are not in memory."""
+        if copy is False:
+            raise ValueError(f"{self!r:.80}: positions become an array by computing them; leave out copy=False")
+        return np.asarray(self[:], dtype)
+
+
+class SeededOrder(Order):
+    """An order that a seed and an epoch decide, the same on every machine."""
+
+    def __init__(self, seed: int, epoch: int) -> None:
+        self._seed = _number(seed, "seed", 0, _MOST_SEEDS)
+        self._epoch = _number(epoch, "epoch", 0, _MOST_SEEDS)
+
+    @property
+    def seed(self) -> int:
+        """The seed of all epochs."""
+        return self._seed
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that this is the order of."""
+        return self._epoch
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go to another epoch, as PyTorch's samplers do.
+
+        Args:
+            epoch: A number from 0 to 2^64 - 1.
+
+        Raises:
+            ValueError: if it is not.
+        """
+        self._epoch = _number(epoch, "epoch", 0, _MOST_SEEDS)
+
+    def shard(self, rank: int, world_size: int) -> "Shard":
+        """The positions that one of several processes takes: every `world_size`-th, from `rank` on.
+
+        Where the length does not divide, positions from the start of the epoch fill the last ones up, so that all
+        processes have equally many, as in PyTorch's `DistributedSampler`.
+
+        Args:
+            rank: The number of the process, from 0.
+            world_size: How many processes there are.
+
+        Returns:
+            A sequence with an epoch of its own.
+
+        Raises:
+            ValueError: if `rank` is not below `world_size`.
+        """
+        return Shard(self, rank, world_size)
+
+    @property
+    def _key(self) -> int:
+        # A hash: with seed + epoch, epoch 1 of a seed would be epoch 0 of the next one.
+        return _kernel.xxh64(self._seed.to_bytes(8, "little") + self._epoch.to_bytes(8, "little"))
+
+
+@exported
+class Shuffle(SeededOrder):
+    """Each of the positions 0 to n - 1 once, in an order that a seed and an epoch decide.
+
+    It takes no memory beyond 4 MB, at any `n`, and starts at once; it pickles as its arguments. Up to 2^20 positions
+    are shuffled as a whole (Fisher and Yates), more of them by a Feistel network over about sqrt(n) x sqrt(n) pairs.
+    It is also a `sampler=` for PyTorch's `DataLoader`.
+
+    Args:
+        n: The number of positions: usually `len(dataset)`.
+        seed: What decides the order, with the epoch: a number from 0 to 2^64 - 1.
+        epoch: The epoch to begin with: a number from 0 to 2^64 - 1.
+        block: Consecutive positions that stay near each other, so that cold samples are read a block at a time: the
+            blocks of so many are shuffled, then the positions in each `window` of blocks. None: all are shuffled.
+        window: How many blocks are shuffled together; None: 16.
+
+    Raises:
+        TypeError: if `n` is not an integer.
+        ValueError: if a number is out of range, or `window` is given without `block`.
+
+    Example:
+        >>> order = Shuffle(10, seed=7)
+        >>> order[:4], order[0]
+        (array([9, 4, 8, 0]), 9)
+        >>> order.set_epoch(1)
+        >>> list(order.shard(rank=0, world_size=2))
+        [9, 0, 8, 7, 4]
+    """
+
+    def __init__(
+        self, n: int, seed: int = 0, epoch: int = 0, *, block: int | None = None, window: int | None = None
+    ) -> None:
+        super().__init__(seed, epoch)
+        if not hasattr(n, "__index__"):
+            raise TypeError(f"n: expected a number of samples, got {type(n).__name__}; give len(...) of it")
+        if block is None and window is not None:
+            raise ValueError(f"window={window}: expected `block`, too; there is no window without blocks")
+        self._n = _number(n, "n", 0, _MOST + 1)
+        self._block = None if block is None else _number(block, "block", 1, _MOST)
+        self._window = None if window is None else _number(window, "window", 1, _MOST)
+        self._made: tuple[int, Reader] | None = None  # the last epoch's reader
+
+    def __len__(self) -> int:
+        return self._n
+
+    def __repr__(self) -> str:
+        options = {"seed": self._seed, "epoch": self._epoch, "block": self._block, "window": self._window}
+        given = [f"{name}={value}" for name, value in options.items() if value is not None]
+        return f"Shuffle({', '.join([str(self._n), *given])})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_made": None}
+
+    def _reader(self) -> Reader:
+        made, epoch = self._made, self._epoch
+        if made is None or made[0] != epoch:
+            made = self._made = (epoch, self._permutation().at)
+        return made[1]
+
+    def _permutation(self) -> _kernel.Permutation | _kernel.BlockPermutation:
+        if self._block is None:
+            return _kernel.Permutation(self._n, self._key)
+        block = min(self._block, max(self._n, 1))
+        return _kernel.BlockPermutation(self._n, self._key, block, self._window or _WINDOW)
+
+
+@exported
+class Weighted(SeededOrder):
+    """Positions drawn with replacement, each as often as its weight says: to balance classes, for example.
+
+    A draw is computed from its place (with the alias tables of Walker and Vose), so the sequence takes 16 bytes per
+    weight, whatever its size. It is also a `sampler=` for PyTorch's `DataLoader`.
+
+    Args:
+        weights: One per sample: finite numbers of at least 0 that need not add up to 1.
+        size: The number of draws in an epoch; None: as many as there are weights.
+        seed: What decides the order, with the epoch: a number from 0 to 2^64 - 1.
+        epoch: The epoch to begin with: a number from 0 to 2^64 - 1.
+
+    Raises:
+        TypeError: if the weights are not numbers.
+        ValueError: if a weight is negative or not finite, all are 0, or a number is out of range.
+
+    Example:
+        >>> labels = np.array([0, 0, 0, 1])
+        >>> order = Weighted(1 / np.bincount(labels)[labels], size=8)
+        >>> labels[order]
+        array([1, 1, 0, 1, 1, 1, 1, 1])
+    """
+
+    def __init__(self, weights: npt.ArrayLike, size: int | None = None, seed: int = 0, epoch: int = 0) -> None:
+        super().__init__(seed, epoch)
+        self._weights = _checked_weights(weights)
+        self._size = len(self._weights) if size is None else _number(size, "size", 0, _MOST + 1)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __repr__(self) -> str:
+        return f"Weighted({len(self._weights)} weights, size={self._size}, seed={self._seed}, epoch={self._epoch})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_table"}
+
+    @cached_property
+    def _table(self) -> _kernel.AliasTable:
+        return _kernel.AliasTable(self._weights)
+
+    def _reader(self) -> Reader:
+        return partial(self._table.at, self._key)
+
+
+class Shard(Order):
+    """The positions that one of several processes takes, from `shard` of an order."""
+
+    def __init__(self, order: SeededOrder, rank: int, world_size: int) -> None:
+        self._world_size = _number(world_size, "world_size", 1, _MOST)
+        self._rank = _number(rank, "rank", 0, self._world_size)
+        self._order = copy.copy(order)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that this is the order of."""
+        return self._order.epoch
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go to another epoch, as PyTorch's samplers do.
+
+        Args:
+            epoch: A number from 0 to 2^64 - 1.
+
+        Raises:
+            ValueError: if it is not.
+        """
+        self._order.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        return len(range(self._rank, self._rank + len(self._order), self._world_size))
+
+    def __repr__(self) -> str:
+        return f"{self._order!r}.shard({self._rank}, {self._world_size})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_order": copy.copy(self._order)}
+
+    def _reader(self) -> Reader:
+        return partial(self._read, self._order._reader())  # noqa: SLF001 - a part of its order
+
+    def _read(self, read: Reader, first: int, step: int, count: int) -> Positions:
+        highest = self._rank + max(first, first + step * (count - 1)) * self._world_size
+        if highest < len(self._order):
+            return read(self._rank + first * self._world_size, step * self._world_size, count)
+        # The last place of the shard, which is the first or the last one here, is past the end of the order.
+        wrapped = [read(highest % len(self._order), 1, 1)]
+        if count == 1:
+            return wrapped[0]
+        others = [self._read(read, first + step if step < 0 else first, step, count - 1)]
+        return np.concatenate(wrapped + others if step < 0 else others + wrapped)
+
+
+def _number(value: SupportsIndex, name: str, low: int, end: int) -> int:
+    """An integer from `low` to `end` - 1.
+
+    Raises:
+        TypeError: if it is not an integer.
+        ValueError: if it is out of range.
+    """
+    if not hasattr(value, "__index__"):
+        raise TypeError(f"{name}: expected an integer, got {value!r:.80}")
+    number = operator.index(value)
+    if not low <= number < end:
+        raise ValueError(f"{name}={number}: expected {low} to {end - 1}")
+    return number
+
+
+def _checked_weights(weights: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    found = np.asarray(weights)
+    if found.ndim != 1 or found.dtype.kind not in "biuf":
+        raise TypeError(f"weights: expected one number per sample, got {found.dtype} of shape {found.shape}")
+    values = np.array(found, np.float64)
+    bad = np.flatnonzero(~(np.isfinite(values) & (values >= 0)))
+    if len(bad):
+        raise ValueError(f"weights: expected finite numbers of at least 0, found {values[bad[0]]} at {bad[0]}")
+    if not values.any():
+        raise ValueError(f"weights: expected a weight above 0, found none among {len(values)}")
+    return values
