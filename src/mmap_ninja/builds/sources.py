@@ -17,7 +17,7 @@ from mmap_ninja.builds.located import locate
 from mmap_ninja.columns.batch import Batch, Table, refuse_one
 from mmap_ninja.columns.casting import as_array
 from mmap_ninja.columns.limits import Limits
-from mmap_ninja.columns.nesting import fields_of, nested
+from mmap_ninja.columns.nesting import fields_of, nested, undotted
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -249,6 +249,8 @@ def same(sample: object, stored: object) -> bool:
     """Whether a sample is equal to the stored one, allowing for what storing changes."""
     if isinstance(stored, dict):
         fields = fields_of(sample)
+        if fields is not None and fields.keys() != stored.keys():
+            fields = undotted(fields, "sample")
         return fields is not None and fields.keys() == stored.keys() and all(same(fields[k], stored[k]) for k in stored)
     if not isinstance(stored, np.ndarray | np.generic):
         return sample == stored

@@ -1,4 +1,7 @@
-"""Names of columns: how fields of samples map to columns, and how dotted names nest."""
+"""Names of columns: how fields of samples map to columns, and how dotted names nest.
+
+There is one rule, in samples, tables and declarations: `a.b` is the entry `b` of the dict `a`.
+"""
 
 import dataclasses
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -52,7 +55,9 @@ class Names:
                 else "expected a dict, a dataclass or a named tuple"
             )
             raise TypeError(f"{where}: {what}, got {type(sample).__name__}; nothing of this batch was stored")
-        self.check(fields.keys(), tree.keys(), prefix, where)
+        if fields.keys() != tree.keys():
+            fields = undotted(fields, where)
+            self.check(fields.keys(), tree.keys(), prefix, where)
         for key, node in tree.items():
             if isinstance(node, dict):
                 self._split(fields[key], node, f"{prefix}{key}.", values, where)
@@ -79,6 +84,31 @@ def fields_of(sample: object) -> Mapping[str, Any] | None:
     if isinstance(sample, tuple) and hasattr(sample, "_asdict"):
         return cast("Mapping[str, Any]", sample._asdict())
     return None
+
+
+def undotted(fields: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    """Fields with dotted names as entries of dicts, which these names mean; the dicts are looked into by the caller.
+
+    Raises:
+        ValueError: if a name is given twice, or is also a group.
+    """
+    if not any(isinstance(name, str) and "." in name for name in fields):
+        return fields
+    record: dict[str, Any] = {}
+    for name, value in fields.items():
+        group, dot, rest = name.partition(".") if isinstance(name, str) else (name, "", "")
+        if group not in record:
+            record[group] = {rest: value} if dot else value
+            continue
+        before, added = (fields_of(entry) for entry in (record[group], {rest: value} if dot else value))
+        if before is None or added is None:
+            raise ValueError(f"{where}: column {group!r}: is also a group of columns ({group}.…); choose another name")
+        if twice := before.keys() & added.keys():
+            raise ValueError(
+                f"{where}: column {f'{group}.{twice.pop()}'!r}: given twice, nested and with a dot; give it once"
+            )
+        record[group] = {**before, **added}
+    return record
 
 
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:

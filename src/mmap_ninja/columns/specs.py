@@ -11,7 +11,7 @@ from mmap_ninja.columns import codec as codecs
 from mmap_ninja.columns import types as stored
 from mmap_ninja.columns.batch import Packed
 from mmap_ninja.columns.casting import as_array, checked_dtype, is_float
-from mmap_ninja.columns.nesting import check_names, fields_of
+from mmap_ninja.columns.nesting import check_names, fields_of, undotted
 from mmap_ninja.columns.tensors import is_tensor
 from mmap_ninja.columns.types import MOST_DIMENSIONS, Column, ColumnType, Zstd
 from mmap_ninja.exported import exported
@@ -285,14 +285,9 @@ def _fields(sample: object, prefix: str) -> Iterator[tuple[str, Any]]:
     fields = fields_of(sample)
     if fields is None:
         raise TypeError(f"sample: expected a dict, a dataclass or a named tuple, got {type(sample).__name__}")
-    for key, value in fields.items():
+    for key, value in undotted(fields, "sample").items():
         if not isinstance(key, str):
             raise TypeError(f"column {key!r:.80}: expected a str, got {type(key).__name__}")
-        if "." in key:
-            raise ValueError(
-                f"column {prefix + key!r}: expected a name without dots, which mean nested dicts; nest the dicts, or "
-                "rename the field"
-            )
         if fields_of(value):
             yield from _fields(value, f"{prefix}{key}.")
         else:
@@ -305,7 +300,7 @@ def _found(samples: Sequence[object], name: str) -> list[Any]:
     for sample in samples:
         value: Any = sample
         for key in name.split("."):
-            value = (fields_of(value) or {}).get(key)
+            value = undotted(fields_of(value) or {}, "sample").get(key)
         values.append(value)
     return [value for value in values if value is not None]
 

@@ -24,10 +24,10 @@ class RecordsMmap(MutableRecords):
     """A list of dicts that lives in a directory: each field is a column with its own files, all of the same length.
 
     `ds[i]` is a dict, `ds["label"]` a column, `ds[["image", "label"]]` a view of some columns; `take` gives a dict of
-    batches. Dicts within samples become nested columns: `{"a": {"b": 1}}` has the column `a.b`. Arrays in a dict are
-    read-only views of the map. What a library that ignores the flag writes to one, such as PyTorch in
-    `torch.as_tensor(ds[i]["image"]).add_(1)`, is stored nowhere, but `ds[i]` shows it until the next `iter(ds)` or
-    `refresh()`: call `.clone()` first, or open with mode "c".
+    batches. Dicts within samples become nested columns: `{"a": {"b": 1}}` has the column `a.b`. A dot in a name always
+    means that: `{"a.b": 1}` is the same sample. Arrays in a dict are read-only views of the map. What a library that
+    ignores the flag writes to one, such as PyTorch in `torch.as_tensor(ds[i]["image"]).add_(1)`, is stored nowhere, but
+    `ds[i]` shows it until the next `iter(ds)` or `refresh()`: call `.clone()` first, or open with mode "c".
 
     Args:
         out_dir: The dataset's directory. If it is missing, the handle is empty, and its first sample defines the
