@@ -19,7 +19,7 @@ BELOW_ALL = ["_kernel", "exported", "errors", "progress"]
 INHERITED = ["string", "ragged", "numpy", "generic", "base", "parallel"]
 RANKS = {name: rank for rank, name in enumerate([*BELOW_ALL, *FOLDERS])}
 RANKS |= dict.fromkeys(INHERITED, len(RANKS)) | {"__init__": len(RANKS) + 1}
-ALLOWED_OUTSIDE = {"cloudpickle", "numpy", "pyarrow", "tqdm"}
+ALLOWED_OUTSIDE = {"cloudpickle", "numpy", "pandas", "pyarrow", "tqdm"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 

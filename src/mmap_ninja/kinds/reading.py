@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from mmap_ninja._kernel import Column, column_of
-from mmap_ninja.arrow import export
+from mmap_ninja.arrow import export, frames
 from mmap_ninja.engine import files
 from mmap_ninja.engine.commit_file import Told
 from mmap_ninja.engine.directory import is_vacant
@@ -24,6 +24,7 @@ from mmap_ninja.kinds.state import Draw, Drawn, Field, Positions, Selection, Sta
 from mmap_ninja.maintenance.verify import Level, Report, examine
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow as pa
 
 T = TypeVar("T")
@@ -257,6 +258,18 @@ class ReadingHandle(ShowingHandle[T]):
             TypeError: if a dtype has no type in Arrow.
         """
         return export.reader(self._exported()).read_all()
+
+    def to_pandas(self) -> "pd.Series":
+        """The samples as a pandas Series, copied; it has the name of the column, or `sample`.
+
+        Dtypes are kept: `int8` stays `int8`. Where samples may be null, integers and booleans have pandas' nullable
+        dtypes (`Int8`, `boolean`), floats NaN, and dates NaT. Arrays, bytes and JSON values are objects.
+
+        Raises:
+            ImportError: if pandas is missing.
+        """
+        (exported,), state = self._exported().values(), self._state
+        return frames.series(exported, state.name if isinstance(state, Field) else export.SAMPLE)
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._closed:

@@ -9,7 +9,7 @@ import numpy as np
 
 from mmap_ninja import _kernel
 from mmap_ninja._kernel import column_of
-from mmap_ninja.arrow import export
+from mmap_ninja.arrow import export, frames
 from mmap_ninja.builds import sources
 from mmap_ninja.columns import nesting, specs
 from mmap_ninja.columns.specs import Spec
@@ -30,6 +30,9 @@ from mmap_ninja.kinds.showing import showing
 from mmap_ninja.kinds.spans import SpansHandle
 from mmap_ninja.kinds.state import Draw, Drawn, Field, Live, State, View
 from mmap_ninja.kinds.strings import StringsMmap
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 H = TypeVar("H", bound=DatasetHandle[Any])
 Record = dict[str, Any]
@@ -249,6 +252,17 @@ class RecordsHandle(DatasetHandle[Record]):
     def _described(self) -> str:
         fields = [f"{name}: {specs.short(spec)}" for name, spec in self.schema.items()]
         return f"; {', '.join(fields) or 'no columns yet'}"
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """The samples as a pandas DataFrame, copied; nested columns have their names with dots.
+
+        Dtypes are kept: `int8` stays `int8`. Where samples may be null, integers and booleans have pandas' nullable
+        dtypes (`Int8`, `boolean`), floats NaN, and dates NaT. Arrays, bytes and JSON values are objects.
+
+        Raises:
+            ImportError: if pandas is missing.
+        """
+        return frames.frame(self._exported())
 
     def _exported(self) -> dict[str, Any]:
         return {
