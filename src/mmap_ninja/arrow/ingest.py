@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import numpy as np
 import numpy.typing as npt
 
+from mmap_ninja.arrow import streams
 from mmap_ninja.arrow.types import (
     KIND_MARK,
     dtype_of,
@@ -33,38 +35,45 @@ from mmap_ninja.columns.types import MOST_DIMENSIONS
 if TYPE_CHECKING:
     from mmap_ninja.columns.specs import Spec
 
-_VALUES: Final = "values"  # the name given to values without one
+_INDEX: Final = re.compile(r"__index_level_\d+__")  # what pyarrow calls a pandas index without a name
 
 
 class Batches:
-    """The source of a build: batches from an object with Arrow's PyCapsule protocol.
+    """The source of a build: batches of whatever `from_arrow` takes.
 
     Args:
-        data: An object with `__arrow_c_stream__` or `__arrow_c_array__`.
+        data: A table, a file or folder, a query, or an iterable of tables.
         where: The dataset, for messages.
+        rows: The most rows to read at once, where the source leaves that to its reader.
         named: Whether samples are records; else the values of the only column are the samples.
 
     Raises:
-        TypeError: if `data` has neither method, or the type of a column cannot be stored.
+        TypeError: if `data` is nothing of that, or the type of a column cannot be stored.
         ValueError: if samples are not records, and there is not exactly one column.
     """
 
-    def __init__(self, data: object, where: str, *, named: bool) -> None:
+    undeclared: frozenset[str] = frozenset()  # columns that become nullable with their first null
+
+    def __init__(self, data: object, where: str, rows: int, *, named: bool) -> None:
         self._where = where
         self._named = named
-        self._reader = _opened(data, where, named=named)
+        self._stream = streams.opened(data, where, rows)
         self._first: list[Any] = []  # batches that were read to find the types of columns
-        rows = getattr(data, "num_rows", None)
-        self.total: int | None = rows if isinstance(rows, int) else None
-        if not named and len(self._reader.schema) != 1:
-            names = self._reader.schema.names
+        self.total: int | None = self._stream.total
+        if named and not self._stream.named:
+            raise TypeError(
+                f"{where}: expected a table of named columns, got {type(data).__name__} of "
+                f"{self._stream.schema[0].type} without a name; name the column"
+            )
+        names = [name for name in self._stream.schema.names if not _INDEX.fullmatch(name)]
+        if not named and len(names) != 1:
             raise ValueError(
                 f"{where}: the table has the columns {names!r:.200}; expected one: select it, or use RecordsMmap"
             )
 
     def specs(self) -> "dict[str, Spec]":
         """The types of the columns; nullable if there are nulls in the first batch that is not empty."""
-        for batch in self._reader:
+        for batch in self._stream.batches:
             self._first.append(batch)
             if batch.num_rows:
                 break
@@ -78,7 +87,7 @@ class Batches:
         return tuple(name for name, *_ in self._columns(self._empty()))
 
     def _empty(self) -> Any:
-        pa, schema = library(), self._reader.schema
+        pa, schema = library(), self._stream.schema
         return pa.RecordBatch.from_arrays([pa.nulls(0, field.type) for field in schema], schema=schema)
 
     def batches(self, limits: Limits, count: int, last: object, path: Path) -> Iterator[Values[Any] | Table]:
@@ -106,7 +115,7 @@ class Batches:
         """All batches, each checked once, since slices of a batch share its buffers."""
         while self._first:
             yield self._checked(self._first.pop(0))
-        for batch in self._reader:
+        for batch in self._stream.batches:
             yield self._checked(batch)
 
     def _checked(self, batch: Any) -> Any:
@@ -119,10 +128,14 @@ class Batches:
         return batch
 
     def _columns(self, batch: Any) -> Iterator[tuple[str, Any, Any, str]]:
-        """Name, field, values and name in messages of each column; structs are split into theirs."""
+        """Name, field, values and name in messages of each column; structs are split into theirs.
+
+        A pandas index without a name is none.
+        """
         pa, names = library(), set[str]()
         # By position, since names may occur twice.
-        found = [(field.name, field, array) for field, array in zip(batch.schema, batch.columns, strict=True)]
+        pairs = zip(batch.schema, batch.columns, strict=True)
+        found = [(field.name, field, array) for field, array in pairs if not _INDEX.fullmatch(field.name)]
         while found:
             name, field, array = found.pop(0)
             where = f"{self._where}: column {name!r}"
@@ -138,10 +151,18 @@ class Batches:
             yield name, field, array, where
 
     def _values(self, batch: Any) -> Values[Any] | Table:
-        columns = self._columns(batch)
+        columns = list(self._columns(batch))
+        if not columns:
+            raise ValueError(f"{self._where}: the table has no columns; expected at least one")
         if self._named:
-            return Table({name: _values(field, array, where) for name, field, array, where in columns})
-        _, field, array, where = next(columns)
+            nullable = [
+                name
+                for name, field, array, where in columns
+                if array.null_count and name in self.undeclared and _spec(field, array, where).nullable
+            ]
+            values = {name: _values(field, array, where) for name, field, array, where in columns}
+            return Table(values, tuple(nullable))
+        ((_, field, array, where),) = columns
         if is_shaped(array.type):
             return _shaped(field, array, where)
         is_plain_text = is_text(array.type) and marked_dtype(field, array.type) is None  # JSON is read as text
@@ -161,33 +182,6 @@ def _only(values: Any) -> Any:
     if isinstance(values, np.ma.MaskedArray) and values.mask.all():
         return None
     return values[0]
-
-
-def _opened(data: object, where: str, *, named: bool) -> Any:
-    pa, given = library(), type(data).__name__
-    try:
-        if hasattr(data, "__arrow_c_stream__"):
-            try:
-                return pa.RecordBatchReader.from_stream(data)
-            except pa.ArrowInvalid:  # not a table, but the values of one column
-                column = pa.chunked_array(data)
-        elif hasattr(data, "__arrow_c_array__"):
-            array = pa.array(data)
-            if pa.types.is_struct(array.type):
-                return pa.Table.from_batches([pa.record_batch(data)]).to_reader()
-            column = pa.chunked_array([array])
-        else:
-            raise TypeError("it has no __arrow_c_stream__")
-    except (TypeError, ValueError, pa.ArrowException) as error:
-        raise TypeError(
-            f"{where}: expected a table, got {given} ({error}); pass one of pyarrow, Polars, DuckDB or another library "
-            "with the Arrow PyCapsule protocol"
-        ) from None
-    if named:
-        raise TypeError(
-            f"{where}: expected a table of named columns, got {given} of {column.type} without a name; name the column"
-        )
-    return pa.table({_VALUES: column}).to_reader()
 
 
 def _plain(array: Any) -> Any:

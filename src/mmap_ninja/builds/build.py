@@ -51,6 +51,7 @@ class Options:
     lock_timeout: float
     version: str | None = None
     names: tuple[str, ...] = ()  # of the columns of the source, where it tells them without being read
+    undeclared: frozenset[str] = frozenset()  # those that become nullable with their first null
 
     @property
     def stored_metadata(self) -> dict[str, Any]:
@@ -289,7 +290,7 @@ def _check_same(meta: Meta, kind: Kind, columns: Columns, path: Path, options: O
             "if_exists='replace'"
         )
     for asked, found in zip(columns, meta.columns, strict=False):  # either may have no columns yet
-        _check_column(asked, found, path, shapes=options.if_exists == "reuse")
+        _check_column(asked, found, path, options)
     version = meta.metadata.get("version")
     if options.version not in (None, version):
         raise ValueError(
@@ -310,13 +311,15 @@ def _check_same(meta: Meta, kind: Kind, columns: Columns, path: Path, options: O
         )
 
 
-def _check_column(asked: Column, found: Column, path: Path, *, shapes: bool) -> None:
+def _check_column(asked: Column, found: Column, path: Path, options: Options) -> None:
     where = f"{path}: column {found.name!r}" if found.name else str(path)
-    if type(asked.type) is not type(found.type) or asked.type.nullable != found.type.nullable:
+    same_nulls = asked.type.nullable == found.type.nullable or found.name in options.undeclared
+    if type(asked.type) is not type(found.type) or not same_nulls:
         raise TypeError(f"{where}: got {asked.type!r:.200}, but the dataset has {found.type!r:.200}; leave columns out")
     for name in ("dtype", "shape", "ndim"):
         wanted, stored = (getattr(column.type, name, None) for column in (asked, found))
-        if wanted is not None and stored is not None and wanted != stored and (name != "shape" or found.name or shapes):
+        matters = name != "shape" or found.name or options.if_exists == "reuse"
+        if matters and wanted is not None and stored is not None and wanted != stored:
             raise TypeError(
                 f"{where}: {name}: got {wanted}, but the dataset has {stored}; leave it out, or pass "
                 "if_exists='replace'"

@@ -40,6 +40,7 @@ class Table:
     """A batch of samples by columns, which are sequences of one length."""
 
     columns: dict[str, Any]
+    nullable: tuple[str, ...] = ()  # columns that are to be nullable from this batch on
 
     @classmethod
     def of(cls, values: Mapping[str, Any], where: str) -> "Table":
@@ -66,7 +67,7 @@ class Table:
         return all(isinstance(column, list | tuple | np.ndarray) for column in self.columns.values())
 
     def __getitem__(self, key: slice) -> "Table":
-        return Table({name: column[key] for name, column in self.columns.items()})
+        return Table({name: column[key] for name, column in self.columns.items()}, self.nullable)
 
     def ordered(self, names: Names, where: str) -> list[Any]:
         """The columns in the order of their names."""

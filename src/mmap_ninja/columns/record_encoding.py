@@ -40,11 +40,13 @@ def encode_records(
     encoded: list[Column] = []
     parts: list[bytes | memoryview | None] = []
     for column, of_column in zip(columns, values, strict=True):
-        where = f"{path}: column {column.name!r}"
+        where, kind = f"{path}: column {column.name!r}", column.type
+        if table and column.name in table.nullable and not kind.nullable:
+            kind = replace(kind, nullable=True)
         try:
-            kind, of_files = encoding.encode(column.type, of_column, where, first)
+            kind, of_files = encoding.encode(kind, of_column, where, first)
         except (TypeError, ValueError):
-            encoding.refuse_nulls(column.type, of_column, where, first)
+            encoding.refuse_nulls(kind, of_column, where, first)
             raise
         encoded.append(column if kind is column.type else replace(column, type=kind))
         parts += of_files

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Final
 
 from mmap_ninja import _kernel
 from mmap_ninja.columns.types import Column
@@ -13,6 +14,8 @@ from mmap_ninja.engine.publish import GenerationWriter, Target, check_place, is_
 from mmap_ninja.errors import MmapNinjaError
 from mmap_ninja.format.meta import FileEntry, Meta, new_meta
 from mmap_ninja.format.names import COMMIT, LOCK
+
+_NULLS_AT_ONCE: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,8 @@ def _contents_of(file: FileEntry, generation: Generation, rows: int, change: Cha
     key = file.role, file.column
     if key in change.contents:
         return change.contents[key]
+    if file.role == "nulls":  # the column had none
+        return (bytes(min(_NULLS_AT_ONCE, rows - at)) for at in range(0, rows, _NULLS_AT_ONCE))
     if file.role == "shapes" and rows:
         place = next(place for place, column in enumerate(generation.meta.columns) if column.id == file.column)
         column = next(column for column in change.columns if column.id == file.column)

@@ -59,13 +59,15 @@ class DatasetHandle(MutatingHandle[T]):
         durability: Durability | None = None,
         lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
     ) -> Self:
-        """Store a table of pyarrow, Polars, DuckDB, or any other library with the Arrow PyCapsule protocol.
+        """Store a table, Parquet files, or a query, of pyarrow, Polars, DuckDB, pandas, Hugging Face and others.
 
-        The table is read batch by batch.
+        Files and queries are read batch by batch, in bounded memory.
 
         Args:
             out_dir: The dataset's directory; missing parents are created.
-            data: A table with one column, or an array of values; for records, a table with the columns of the records.
+            data: Anything with the Arrow PyCapsule protocol, the path of a Parquet file or of a folder of them, a
+                dataset of pyarrow or Hugging Face, a LazyFrame, a DataFrame of pandas, whose index is dropped, or an
+                iterable of these. Other kinds than records need one column, or an array of values.
             batch_size: Samples per commit, at most.
             verbose: Whether to show a progress bar.
             batch_bytes: Bytes with which a batch ends earlier, so that large samples do not fill the memory.
@@ -91,7 +93,7 @@ class DatasetHandle(MutatingHandle[T]):
             ValueError: if it has several columns, or its data is not valid.
         """
         options = Options(batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout, version)
-        source: Any = ingest.Batches(data, str(out_dir), named=False)
+        source: Any = ingest.Batches(data, str(out_dir), batch_size, named=False)
         return cls._build(out_dir, source, mode, options)
 
     @classmethod

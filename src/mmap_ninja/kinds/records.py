@@ -1,6 +1,7 @@
 """`RecordsMmap`: a list of dicts on disk, stored as columns."""
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Self
 
 from mmap_ninja.arrow import ingest
@@ -315,15 +316,17 @@ class RecordsMmap(MutableRecords):
         durability: Durability | None = None,
         lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
     ) -> Self:
-        """Store a table of pyarrow, Polars, DuckDB, or any other library with the Arrow PyCapsule protocol.
+        """Store a table, Parquet files, or a query, of pyarrow, Polars, DuckDB, pandas, Hugging Face and others.
 
-        The table is read batch by batch. Without `columns`, its schema defines the columns of a new dataset: a struct
-        makes nested columns, a list of numbers `Ragged`, any other list `Json`. A column is nullable if it has nulls in
-        the first batch of the table that is not empty; give `columns` if nulls come only later.
+        Files and queries are read batch by batch, in bounded memory. Without `columns`, the schema defines the columns
+        of a new dataset: a struct makes nested columns, and so does a name with a dot; a list of numbers makes
+        `Ragged`, any other list `Json`. A column is nullable from its first null on, wherever that comes.
 
         Args:
             out_dir: The dataset's directory; missing parents are created.
-            data: A table with one column, or an array of values; for records, a table with the columns of the records.
+            data: Anything with the Arrow PyCapsule protocol, the path of a Parquet file or of a folder of them, a
+                dataset of pyarrow or Hugging Face, a LazyFrame, a DataFrame of pandas, whose index is dropped, or an
+                iterable of these. Other kinds than records need one column, or an array of values.
             batch_size: Samples per commit, at most.
             verbose: Whether to show a progress bar.
             batch_bytes: Bytes with which a batch ends earlier, so that large samples do not fill the memory.
@@ -350,10 +353,13 @@ class RecordsMmap(MutableRecords):
             TypeError: if `data` is not a table, or this kind cannot hold its values.
             ValueError: if its data is not valid.
         """
-        source: Any = ingest.Batches(data, str(out_dir), named=True)
-        options = Options(
-            batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout, version, source.names
-        )
+        options = Options(batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout, version)
+        options.check()  # before anything is read
+        source: Any = ingest.Batches(data, str(out_dir), batch_size, named=True)
         is_new = if_exists in ("replace", "error") or is_vacant(files.absolute(out_dir))
+        if is_new or if_exists != "append":
+            declared = {column.name for column in specs.columns_of(columns or {})}
+            source.undeclared = frozenset(source.names) - declared
+        options = replace(options, names=source.names, undeclared=source.undeclared)
         made = specs.columns_of(columns or (source.specs() if is_new else {}))
         return cls._build(out_dir, source, mode, options, made)
