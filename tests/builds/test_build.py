@@ -361,16 +361,6 @@ def test_bad_option_touches_nothing(tmp_path, options, error, message):
     assert os.listdir(tmp_path) == []
 
 
-def test_metadata_comes_back_as_a_copy(tmp_path):
-    metadata = {"source": "web", "splits": [1, 2.5, None, {"a": "ü"}]}
-
-    dataset = StringsMmap.from_strings(tmp_path / "ds", OLD, metadata=metadata)
-    dataset.metadata["source"] = "changed"
-
-    assert StringsMmap(tmp_path / "ds").metadata == dataset.metadata == metadata
-    assert dataset.select([0]).metadata == metadata
-
-
 class WithLength:
     def __init__(self, error, at):
         self.error, self.at = error, at

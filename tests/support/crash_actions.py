@@ -234,6 +234,36 @@ def change_records(path, done):
     done(DROPPED, durable=True)
 
 
+def two_records_without_nulls(path):
+    RecordsMmap.from_generator(path, records(2), columns={"r": mmap_ninja.Ragged("int64")}).close()
+
+
+def allow_nulls(path, done):
+    dataset = RecordsMmap(path)
+    for count, name in enumerate("tnr", 1):
+        dataset.set_nullable(name)
+        done(with_nulls(count - 1), durable=True)
+        dataset.append({key: value for key, value in records(3)[2].items() if key != name})
+        done(with_nulls(count))
+    del dataset[0]
+    done(with_nulls(3)[1:])
+
+
+def with_nulls(count):
+    """Two records, then some of which each lacks one column."""
+    return records(2) + [records(3)[2] | {name: None} for name in "tnr"[:count]]
+
+
+def change_metadata(path, done):
+    texts = StringsMmap(path)
+    texts.append("a")
+    done([*OLD, "a"])
+    for number in range(2):
+        texts.metadata = {"number": number}
+        done([*OLD, "a"], durable=True)
+        assert texts.metadata == opened(path).metadata == {"number": number}
+
+
 ADDED = [sample | {"c": 7 + place} for place, sample in enumerate(records(4)[1:])]
 RENAMED = [sample | {"d": 7 + place} for place, sample in enumerate(records(4)[1:])]
 DROPPED = [{key: value for key, value in sample.items() if key != "r"} for sample in RENAMED]
@@ -362,6 +392,10 @@ ACTIONS = {
     "records and columns": Action(
         two_records, change_records, [records(2), records(4), records(4)[1:], ADDED, RENAMED, DROPPED], 60
     ),
+    "nulls": Action(
+        two_records_without_nulls, allow_nulls, [*(with_nulls(count) for count in range(4)), with_nulls(3)[1:]], 60
+    ),
+    "metadata": Action(three_samples, change_metadata, [OLD, [*OLD, "a"]], 40),
     "merge": Action(sources, merge, [None, MERGED], 25),
     "merge over": Action(sources_and_three_samples, merge, [OLD, MERGED], 25),
     "upgrade": Action(golden(STRINGS), upgrade, [GOLDEN_TEXTS], 40),

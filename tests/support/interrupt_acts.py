@@ -460,6 +460,15 @@ ACTS = {
         lambda old, of: [{"t" if key == "tokens" else key: inner for key, inner in sample.items()} for sample in old],
         kinds=RECORDS,
     ),
+    "allow nulls": Act(
+        lambda stage: stage.handle.set_nullable("tokens"),
+        lambda old, of: list(old),
+        kinds=RECORDS,
+    ),
+    "metadata": Act(
+        lambda stage: setattr(stage.handle, "metadata", {"a": 1}),
+        lambda old, of: list(old),
+    ),
     "recover": Act(
         lambda stage: mn.recover(stage.path, keep="intact", lock_timeout=LOCK_TIMEOUT),
         lambda old, of: WHOLE[1:],

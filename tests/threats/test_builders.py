@@ -47,6 +47,8 @@ COLUMNS = {
     "add a column": lambda path: opened(path).add_column("b", range(4)),
     "drop a column": lambda path: opened(path).drop_column("a"),
     "rename a column": lambda path: opened(path).rename_column("t", "u"),
+    "allow nulls": lambda path: opened(path).set_nullable("t"),
+    "metadata": lambda path: setattr(opened(path), "metadata", {"a": 1}),
 }
 INTRUDERS = [
     *((act, StringsMmap, NEW) for act in TEXTS.items()),

@@ -137,6 +137,8 @@ CHANGES = {
     "clear": lambda records: records.clear(),
     "add a column": lambda records: records.add_column("c", range(len(records))),
     "drop a column": lambda records: records.drop_column("b"),
+    "allow nulls": lambda records: records.set_nullable("a"),
+    "metadata": lambda records: setattr(records, "metadata", {"a": 1}),
     "replace": lambda records: RecordsMmap.from_generator(records.path, [{"a": "replaced"}]),
 }
 

@@ -88,6 +88,8 @@ SWITCHES = {
     "add a column": lambda records: records.add_column("b", range(len(records))),
     "drop a column": lambda records: records.drop_column("a"),
     "rename a column": lambda records: records.rename_column("t", "u"),
+    "allow nulls": lambda records: records.set_nullable("t"),
+    "metadata": lambda records: setattr(records, "metadata", {"a": 1}),
     "replace": lambda records: RecordsMmap.from_generator(records.path, [MORE]).close(),
 }
 

@@ -18,6 +18,7 @@ from mmap_ninja import _kernel, progress
 from mmap_ninja.builds.located import locate
 from mmap_ninja.builds.waiting import Waiting
 from mmap_ninja.columns.batch import Batch, Parts, size_of
+from mmap_ninja.columns.json_values import without_tuples
 from mmap_ninja.columns.limits import Limits
 from mmap_ninja.columns.types import Binary, Column, ColumnType, Json, Text, Zstd
 from mmap_ninja.engine import copying, directory, files, publish, upgrade_marks
@@ -26,7 +27,7 @@ from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT, Columns, Dataset, Du
 from mmap_ninja.engine.generation import newest
 from mmap_ninja.engine.log import locked
 from mmap_ninja.errors import CorruptDatasetError, LockTimeoutError
-from mmap_ninja.format.meta import Kind, Meta, check_metadata
+from mmap_ninja.format.meta import Kind, Meta, checked_metadata
 from mmap_ninja.format.names import BUILD, COMMIT
 from mmap_ninja.legacy import upgrade
 from mmap_ninja.legacy.dataset import LegacyDataset, open_dataset
@@ -57,7 +58,8 @@ class Options:
     def stored_metadata(self) -> dict[str, Any]:
         """The metadata of a new dataset."""
         version = {} if self.version is None else {"version": self.version}
-        return {**(self.metadata or {}), **version}
+        stored: dict[str, Any] = without_tuples({**(self.metadata or {}), **version})
+        return stored
 
     def check(self) -> None:
         """Raise TypeError or ValueError for invalid options, before anything is changed."""
@@ -68,7 +70,7 @@ class Options:
             raise ValueError(f"if_exists {self.if_exists!r} is unknown (expected one of {get_args(IfExists)})")
         if self.durability not in (None, *get_args(Durability)):
             raise ValueError(f"durability {self.durability!r} is unknown (expected None, 'process' or 'machine')")
-        check_metadata(self.metadata or {})
+        checked_metadata(self.metadata or {})
         if self.version is None:
             return
         if not isinstance(self.version, str):
@@ -77,7 +79,7 @@ class Options:
             raise ValueError(
                 f"version {self.version!r:.200}: metadata has a 'version' of its own; leave one of them out"
             )
-        check_metadata(self.stored_metadata)
+        checked_metadata(self.stored_metadata)
 
 
 class Build:

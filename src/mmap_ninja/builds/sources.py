@@ -16,6 +16,7 @@ from mmap_ninja import _kernel
 from mmap_ninja.builds.located import locate
 from mmap_ninja.columns.batch import Batch, Table, refuse_one
 from mmap_ninja.columns.casting import as_array
+from mmap_ninja.columns.json_values import without_tuples
 from mmap_ninja.columns.limits import Limits
 from mmap_ninja.columns.nesting import fields_of, nested, undotted
 
@@ -265,6 +266,16 @@ def same(sample: object, stored: object) -> bool:
     return array.shape == stored.shape and cast.tobytes() == stored.tobytes()
 
 
+def _as_stored(sample: Any, stored: object) -> Any:
+    """A sample with None for the columns that it lacks, and without tuples in JSON."""
+    if isinstance(stored, list):
+        return without_tuples(sample)
+    fields = {} if sample is None else fields_of(sample)
+    if not isinstance(stored, dict) or fields is None:
+        return sample
+    return {**fields, **{key: _as_stored(fields.get(key), value) for key, value in stored.items()}}
+
+
 def check_resumed(number: int, sample: object, count: int, last: object, path: Path) -> None:
     """Raise ValueError if sample `number` - 1 of a source, its last if it is too short, is not the last stored one.
 
@@ -272,7 +283,7 @@ def check_resumed(number: int, sample: object, count: int, last: object, path: P
     """
     if number < count:
         raise ValueError(f"{path}: the source has fewer than the {count} stored samples; resume with the same source")
-    if not same(sample, last):
+    if not same(_as_stored(sample, last), last):
         raise ValueError(
             f"{path}: sample {count - 1} of the source is {sample!r:.80}, the stored one is {last!r:.80}: this is not "
             "the source with which the build was started, or other samples were appended since; resume with that "

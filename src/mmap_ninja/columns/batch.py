@@ -1,14 +1,15 @@
 """Batches: samples that are stored together, and the bytes that they add to files."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from mmap_ninja.columns.nesting import Names, flattened
+from mmap_ninja.columns.nesting import check, flattened
+from mmap_ninja.columns.types import Column
 
 T = TypeVar("T")
 
@@ -69,13 +70,16 @@ class Table:
     def __getitem__(self, key: slice) -> "Table":
         return Table({name: column[key] for name, column in self.columns.items()}, self.nullable)
 
-    def ordered(self, names: Names, where: str) -> list[Any]:
-        """The columns in the order of their names."""
-        names.check(self.columns.keys(), names.names, "", where)
-        return [
-            column if isinstance(column, np.ndarray | Packed) else list(column)
-            for column in (self.columns[name] for name in names.names)
-        ]
+    def ordered(self, columns: Sequence[Column], where: str) -> list[Any]:
+        """The values of each column; None for all samples if one that is nullable is missing."""
+        names = {column.name for column in columns}
+        check(
+            [column.name for column in columns if column.name not in self.columns and not column.type.nullable],
+            [name for name in self.columns if name not in names],
+            where,
+        )
+        values = (self.columns.get(column.name, [None] * len(self)) for column in columns)
+        return [of if isinstance(of, np.ndarray | Packed) else list(of) for of in values]
 
 
 @dataclass(frozen=True, slots=True)

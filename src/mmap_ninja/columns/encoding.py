@@ -1,6 +1,5 @@
 """Encoding: a batch of one column as the bytes to add to its files."""
 
-import json
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar, cast
@@ -13,6 +12,7 @@ from mmap_ninja.columns import codec
 from mmap_ninja.columns.batch import Packed, Parts, Values
 from mmap_ninja.columns.casting import AnyArray, checked_dtype, convert, find_dtype, is_masked_array
 from mmap_ninja.columns.dtypes import DType
+from mmap_ninja.columns.json_values import as_json
 from mmap_ninja.columns.types import MOST_DIMENSIONS, Array, Binary, ColumnType, Json, Ragged, ShapeForm, Text
 
 A = TypeVar("A", Array, Ragged)
@@ -128,27 +128,6 @@ def _compress(
         column = replace(column, codec=replace(column.codec, dictionary=dictionary))
     assert column.codec is not None  # noqa: S101 - for the type checker
     return column, codec.opened(column.codec, where).encode(payload, ends, where, first)
-
-
-def as_json(value: Any, where: str, number: int) -> str:
-    """A value as JSON from which an equal value is read.
-
-    Raises:
-        TypeError: if JSON cannot hold it.
-        ValueError: if it contains NaN or infinity, or is nested too deep.
-    """
-    try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        same = json.loads(text) == value
-    except (TypeError, ValueError, RecursionError) as error:
-        kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"{where}: sample {number}: {error}; nothing of this batch was stored") from None
-    if not same:
-        raise TypeError(
-            f"{where}: sample {number}: JSON would change the value; nothing of this batch was stored: use str keys, "
-            "and lists instead of tuples"
-        )
-    return text
 
 
 def _encode_arrays(column: Array, batch: Values[Any], where: str, first: int) -> tuple[Array, Parts]:

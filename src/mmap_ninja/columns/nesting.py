@@ -4,7 +4,7 @@ There is one rule, in samples, tables and declarations: `a.b` is the entry `b` o
 """
 
 import dataclasses
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Final, cast
 
@@ -29,12 +29,20 @@ class Names:
     def _is_flat(self) -> bool:
         return not any(isinstance(node, dict) for node in self._tree.values())
 
-    def split(self, samples: Sequence[Any], where: str, first: int) -> list[list[Any]]:
-        """The values of each column from samples that are dicts, dataclasses or named tuples.
+    def split(
+        self, samples: Sequence[Any], where: str, first: int, is_nullable: Callable[[int], bool]
+    ) -> list[list[Any]]:
+        """The values of each column from samples that are dicts, dataclasses or named tuples; None for missing ones.
+
+        Args:
+            samples: The samples.
+            where: The dataset, for messages.
+            first: The number of the first sample, for messages.
+            is_nullable: Whether the column at a place may miss in a sample.
 
         Raises:
             TypeError: if a sample is none of these.
-            ValueError: if a sample has other columns.
+            ValueError: if a sample has unknown columns, or lacks one that is not nullable.
         """
         keys, names = self._tree.keys(), self.names
         values: list[list[Any]] = [[] for _ in names]
@@ -43,11 +51,20 @@ class Names:
                 for of_column, name in zip(values, names, strict=True):
                     of_column.append(sample[name])
             else:
-                self._split(sample, self._tree, "", values, f"{where}: sample {number}")
+                self._split(sample, self._tree, "", values, f"{where}: sample {number}", is_nullable)
         return values
 
-    def _split(self, sample: Any, tree: dict[str, Any], prefix: str, values: list[list[Any]], where: str) -> None:
-        fields = fields_of(sample)
+    def _split(
+        self,
+        sample: Any,
+        tree: dict[str, Any],
+        prefix: str,
+        values: list[list[Any]],
+        where: str,
+        is_nullable: Callable[[int], bool],
+    ) -> None:
+        # A group that is missing, or None, lacks all of its columns.
+        fields = {} if prefix and sample is None else fields_of(sample)
         if fields is None:
             what = (
                 f"column {prefix[:-1]!r}: expected a dict"
@@ -55,24 +72,30 @@ class Names:
                 else "expected a dict, a dataclass or a named tuple"
             )
             raise TypeError(f"{where}: {what}, got {type(sample).__name__}; nothing of this batch was stored")
-        if fields.keys() != tree.keys():
+        if fields.keys() - tree.keys():
             fields = undotted(fields, where)
-            self.check(fields.keys(), tree.keys(), prefix, where)
+        missing = [prefix + key for key, node in tree.items() if key not in fields and _is_needed(node, is_nullable)]
+        check(missing, [f"{prefix}{key}" for key in fields if key not in tree], where)
         for key, node in tree.items():
             if isinstance(node, dict):
-                self._split(fields[key], node, f"{prefix}{key}.", values, where)
+                self._split(fields.get(key), node, f"{prefix}{key}.", values, where, is_nullable)
             else:
-                values[node].append(fields[key])
+                values[node].append(fields.get(key))
 
-    @staticmethod
-    def check(found: Collection[Any], expected: Collection[str], prefix: str, where: str) -> None:
-        """Raise ValueError if the names found are not the expected ones."""
-        missing = [prefix + name for name in expected if name not in found]
-        extra = [f"{prefix}{name}" for name in found if name not in expected]
-        if missing or extra:
-            told = [f"lacks the column {missing[0]!r}"] if missing else []
-            told += [f"has an unknown column {extra[0]!r}"] if extra else []
-            raise ValueError(f"{where}: {' and '.join(told)}; nothing of this batch was stored: see schema, add_column")
+
+def _is_needed(node: int | dict[str, Any], is_nullable: Callable[[int], bool]) -> bool:
+    """Whether a column, or one in a group, must not miss."""
+    if isinstance(node, dict):
+        return any(_is_needed(inner, is_nullable) for inner in node.values())
+    return not is_nullable(node)
+
+
+def check(missing: Sequence[str], unknown: Sequence[str], where: str) -> None:
+    """Raise ValueError if there are columns that are missing, or unknown."""
+    if missing or unknown:
+        told = [f"lacks the column {missing[0]!r}"] if missing else []
+        told += [f"has an unknown column {unknown[0]!r}"] if unknown else []
+        raise ValueError(f"{where}: {' and '.join(told)}; nothing of this batch was stored: see schema, add_column")
 
 
 def fields_of(sample: object) -> Mapping[str, Any] | None:

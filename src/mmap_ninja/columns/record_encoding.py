@@ -35,8 +35,11 @@ def encode_records(
                 raise ValueError("sample: expected at least one field, got none")
         except (TypeError, ValueError) as error:
             raise type(error)(f"{path}: {error}") from None
-    names = nesting.Names(tuple(column.name for column in columns))
-    values = table.ordered(names, path) if table else names.split(listed, path, first)
+    if table:
+        values = table.ordered(columns, path)
+    else:
+        names = nesting.Names(tuple(column.name for column in columns))
+        values = names.split(listed, path, first, lambda place: columns[place].type.nullable)
     encoded: list[Column] = []
     parts: list[bytes | memoryview | None] = []
     for column, of_column in zip(columns, values, strict=True):

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from mmap_ninja import _kernel
 from mmap_ninja.columns.types import Column
@@ -26,11 +26,13 @@ class Change:
         columns: Its columns. Files of columns that stay are shared where they fit.
         contents: The contents of new files; each is read once.
         rows: The number of rows, if all files are new and there are no edits; None: the rows stay.
+        metadata: The user's metadata; None: it stays.
     """
 
     columns: tuple[Column, ...]
     contents: copying.Contents = field(default_factory=dict)
     rows: int | None = None
+    metadata: dict[str, Any] | None = None
 
 
 def evolve(
@@ -57,7 +59,8 @@ def evolve(
         slot.rows, slot.edits = change.rows, 0
     # If the commit file has other hard links, as in a linked copy, the copy keeps the files and nothing is shared.
     kept = () if is_linked(target.file) else _kept(old, change)
-    meta = new_meta(old.kind, number, old.uuid, change.columns, old.metadata, kept)
+    metadata = old.metadata if change.metadata is None else change.metadata
+    meta = new_meta(old.kind, number, old.uuid, change.columns, metadata, kept)
     # Drop the sums of files that are gone, or that may now change in place; those of new files are added.
     ids = {file.id for file, rule in zip(meta.files, meta.rules, strict=True) if rule.sealed and file in kept}
     sums = b"".join(entry for entry in block_sums(stored) if int.from_bytes(entry[:8], "little") in ids)

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NoReturn
 
+from mmap_ninja.columns.json_values import without_tuples
 from mmap_ninja.columns.nesting import check_names
 from mmap_ninja.columns.types import Array, Binary, Column, ColumnType, Json, Ragged, Role, Text, decode_type
 from mmap_ninja.errors import CorruptDatasetError, FormatVersionError
@@ -156,24 +157,30 @@ def one_column(column: ColumnType) -> tuple[Column, ...]:
     return (Column(0, "", column),)
 
 
-def check_metadata(metadata: object) -> None:
-    """Raise TypeError or ValueError for user metadata that JSON cannot hold."""
+def checked_metadata(metadata: object, where: str = "") -> dict[str, Any]:
+    """User metadata as JSON stores it: a copy, with lists in place of tuples.
+
+    Raises:
+        TypeError, ValueError: if JSON cannot hold it.
+    """
     if not isinstance(metadata, dict):
-        raise TypeError(f"metadata: expected a dict, got {type(metadata).__name__}")
+        raise TypeError(f"{where}metadata: expected a dict, got {type(metadata).__name__}")
     try:
         encoded = json.dumps(metadata, ensure_ascii=False, allow_nan=False, indent=1)
         size = len(encoded.encode())
-        document = json.loads(encoded)
+        document: dict[str, Any] = json.loads(encoded)
         _check_depth(document, depth=1)  # its depth in the meta file
     except (TypeError, ValueError, RecursionError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"metadata: {error}; expected values that JSON can hold") from None
+        raise kind(f"{where}metadata: {error}; expected values that JSON can hold") from None
     if size > _METADATA_LIMIT:
         raise ValueError(
-            f"metadata: got {size} bytes of JSON, expected at most {_METADATA_LIMIT}; store large values in files"
+            f"{where}metadata: got {size} bytes of JSON, expected at most {_METADATA_LIMIT}; store large values in "
+            "files"
         )
-    if document != metadata:
-        raise TypeError("metadata: JSON would change it; use str keys, and lists instead of tuples")
+    if document not in (metadata, without_tuples(metadata)):
+        raise TypeError(f"{where}metadata: JSON would change it; use str keys, and lists instead of named tuples")
+    return document
 
 
 def decode_meta(data: bytes, where: str) -> Meta:

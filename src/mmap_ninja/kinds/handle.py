@@ -1,6 +1,7 @@
 """What all kinds share: a handle is the list of a dataset's samples, and a client of the engine."""
 
 import inspect
+import json
 import warnings
 from collections.abc import Callable, Iterable
 from typing import Any, Self, TypeVar
@@ -12,8 +13,10 @@ from mmap_ninja.builds.paced import Chunked
 from mmap_ninja.builds.sources import Indexable
 from mmap_ninja.columns.limits import BATCH_BYTES
 from mmap_ninja.engine import files
+from mmap_ninja.engine.change import Change
 from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT, Columns, Dataset, Durability
-from mmap_ninja.format.meta import first_columns
+from mmap_ninja.format.meta import checked_metadata, first_columns
+from mmap_ninja.kinds import metadata as metadata_shown
 from mmap_ninja.kinds.mutating import MutatingHandle
 from mmap_ninja.kinds.options import HandleOptions, Mode, PathLike
 from mmap_ninja.kinds.showing import warn_of
@@ -42,6 +45,43 @@ class DatasetHandle(MutatingHandle[T]):
                 f"{path}: {', '.join(set(options.keys) - set(Keys()))}: these are options for directories of "
                 "mmap_ninja 0.x, and this is not one, or no longer; leave them out"
             )
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The user's metadata: a dict that JSON can hold, read-only; assign a new one to store it, as a commit.
+
+        Readers keep what they see until their next `refresh`. The samples and their files stay as they are, but pickles
+        and commit ids of earlier commits are stale.
+
+        Example:
+            >>> import mmap_ninja
+            >>> texts = mmap_ninja.StringsMmap.from_strings("reviews", ["good"], metadata={"source": "web"})
+            >>> texts.metadata = {**texts.metadata, "license": "CC0"}
+            >>> texts.metadata
+            {'source': 'web', 'license': 'CC0'}
+
+        Raises:
+            TypeError: if JSON cannot hold it.
+            ReadOnlyError: if the handle, the permissions or the filesystem do not allow it.
+        """
+        found: dict[str, Any] = metadata_shown.shown(self._now().snapshot.metadata)
+        return found
+
+    @metadata.setter
+    def metadata(self, value: dict[str, Any]) -> None:
+        stored = checked_metadata(value, f"{self.path}: ")
+        with self._mutex.turn():
+            dataset = self._writer()
+
+            def change() -> Change | None:
+                before = dataset.meta
+                # As texts: 1 and True are equal, but not the same.
+                if json.dumps(stored) == json.dumps(before.metadata):
+                    return None
+                return Change(before.columns, metadata=stored)
+
+            dataset.evolve(change)
+            self._follow(dataset)
 
     @classmethod
     def from_arrow(

@@ -1,6 +1,5 @@
 """Reading beyond the list protocol: properties of the samples, views, Arrow and pickles."""
 
-import copy
 import operator
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -159,11 +158,6 @@ class ReadingHandle(ShowingHandle[T]):
             f"this {what} shows commit {identity.commit_id} of {self.path}, and another process may have stored more "
             f"since: {remedy}"
         )
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """The user metadata that the dataset was made with, as a copy."""
-        return copy.deepcopy(self._now().snapshot.metadata)
 
     @property
     def commit_id(self) -> str | None:

@@ -1,8 +1,8 @@
 """Mutating records: samples are added by rows or columns; columns are added, dropped and renamed."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from mmap_ninja.columns import nesting, specs
 from mmap_ninja.columns.batch import Batch, Table, refuse_one
@@ -14,6 +14,8 @@ from mmap_ninja.engine.change import Change
 from mmap_ninja.engine.dataset import Columns
 from mmap_ninja.errors import StaleHandleError
 from mmap_ninja.kinds.record_reading import Record, RecordsHandle, Sample
+
+_BYTES_AT_ONCE: Final = 1 << 20
 
 
 class MutableRecords(RecordsHandle):
@@ -121,13 +123,31 @@ class MutableRecords(RecordsHandle):
             lambda columns: tuple(replace(c, name=new_name) if c.name == name else c for c in columns),
         )
 
+    def set_nullable(self, name: str) -> None:
+        """Allow nulls in a column, in one step; a file that marks nulls is added, and all other files stay.
+
+        From then on, a sample may have None in this column, or lack its key. What a `Json` column holds as JSON's
+        `null` stays a value.
+
+        Args:
+            name: The name of the column; nested columns have dots.
+
+        Raises:
+            KeyError: if there is no such column.
+        """
+
+        def nullable(columns: Columns) -> Columns:
+            return tuple(replace(c, type=replace(c.type, nullable=True)) if c.name == name else c for c in columns)
+
+        self._change_columns(name, nullable, marks_nulls=True)
+
     def _check_names(self, names: list[str]) -> None:
         try:
             nesting.check_names(names)
         except ValueError as error:
             raise ValueError(f"{self.path}: {error}") from None
 
-    def _change_columns(self, name: str, changed: Callable[[Columns], Columns]) -> None:
+    def _change_columns(self, name: str, changed: Callable[[Columns], Columns], *, marks_nulls: bool = False) -> None:
         with self._mutex.turn():
             if name not in self.columns:
                 raise KeyError(f"{self.path}: has no column {name!r}; it has {', '.join(map(repr, self.columns))}")
@@ -141,7 +161,18 @@ class MutableRecords(RecordsHandle):
                         "samples"
                     )
                 self._check_names([column.name for column in columns])
-                return Change(columns) if columns != dataset.meta.columns else None
+                if columns == dataset.meta.columns:
+                    return None
+                if not marks_nulls:
+                    return Change(columns)
+                (place,) = (column.id for column in columns if column.name == name)
+                return Change(columns, {("nulls", place): _zeros(dataset.seen.rows)})
 
             dataset.evolve(change)
             self._follow(dataset)
+
+
+def _zeros(count: int) -> Iterator[bytes]:
+    """So many bytes that mark no null, a few at a time."""
+    for first in range(0, count, _BYTES_AT_ONCE):
+        yield bytes(min(_BYTES_AT_ONCE, count - first))

@@ -16,7 +16,7 @@ from mmap_ninja.engine.copying import CopiedRows
 from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT, Dataset
 from mmap_ninja.errors import IncompleteDatasetWarning
 from mmap_ninja.exported import exported
-from mmap_ninja.format.meta import check_metadata
+from mmap_ninja.format.meta import checked_metadata
 
 ErrorOrReplace = Literal["error", "replace"]
 
@@ -79,8 +79,7 @@ def merge(
                 IncompleteDatasetWarning,
                 stacklevel=2,
             )
-    metadata = datasets[0].meta.metadata if metadata is None else metadata
-    check_metadata(metadata)
+    metadata = checked_metadata(datasets[0].meta.metadata if metadata is None else metadata)
     options = build.Options(1, 1, verbose, if_exists, metadata, None, lock_timeout)
     full = [dataset.seen for dataset in datasets if dataset.seen.num_samples]
     rows = [CopiedRows(seen.generation, seen.extents, seen.edits.runs(seen.rows)) for seen in full]

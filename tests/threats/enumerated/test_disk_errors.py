@@ -471,6 +471,8 @@ AFTERWARDS = {
     "refresh": lambda dataset: dataset.refresh(),
     "add a column": lambda dataset: dataset.add_column("b", [1, 2, 3, 4]),
     "rename a column": lambda dataset: dataset.rename_column("a", "c"),
+    "allow nulls": lambda dataset: dataset.set_nullable("a"),
+    "metadata": lambda dataset: setattr(dataset, "metadata", {"a": 1}),
     "close": lambda dataset: dataset.close(),
 }
 

@@ -199,6 +199,8 @@ OWN = {
     "add_column": lambda dataset: dataset.add_column("c", [7] * len(dataset)),
     "rename_column": lambda dataset: dataset.rename_column("n", "m"),
     "drop_column": lambda dataset: dataset.drop_column("t"),
+    "set_nullable": lambda dataset: dataset.set_nullable("t"),
+    "metadata": lambda dataset: setattr(dataset, "metadata", {"a": 1}),
 }
 
 

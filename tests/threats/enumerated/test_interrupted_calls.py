@@ -101,6 +101,8 @@ CALLS = {
         lambda dataset: dataset.drop_column("t"),
         [records(3), [{key: one[key] for key in one if key != "t"} for one in records(3)]],
     ),
+    "set_nullable": (three_records, lambda dataset: dataset.set_nullable("r"), [records(3)]),
+    "metadata": (three_texts, lambda texts: setattr(texts, "metadata", {"a": 1}), [OLD]),
 }
 
 
