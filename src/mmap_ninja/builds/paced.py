@@ -123,7 +123,7 @@ class _Run(Generic[T]):
         self._tell = tell
         self._maker = Maker(
             encode,
-            build.dataset.meta.columns,
+            build.dataset.seen.columns,
             str(build.dataset.path),
             build.rows - build.skip,
             options.batch_bytes,
@@ -195,8 +195,8 @@ class _Run(Generic[T]):
                 return again.encode(samples, again.path, start, wanted)
 
             self._build.append(encoded, rows)
-            if columns != made_for:
-                self._maker = replace(self._maker, columns=self._build.dataset.meta.columns)
+            if columns != made_for or any(column.type.undecided for column in made_for):
+                self._maker = replace(self._maker, columns=self._build.dataset.seen.columns)
             self._tell(rows)
             self._pace.note(rows, seconds, size_of(parts))
             self._position += rows

@@ -15,20 +15,24 @@ AnyArray = npt.NDArray[Any]
 _OWN_KIND: Final = "SUVmM"  # text, raw bytes, dates: some casts to them that NumPy calls safe change the meaning
 
 
-def find_dtype(batch: Iterable[Any], path: str, first: int) -> DType:
-    """The dtype for a dataset that has none, from its first batch: that of the array, or of the first sample.
+def find_dtype(batch: Iterable[Any], path: str, first: int) -> tuple[DType, bool]:
+    """The dtype for samples that have none yet: that of the array, or of the first sample that has an element.
 
-    Empty lists are skipped, unless all samples are empty.
+    Also returns whether there is such a sample. If not, an empty array tells the dtype, until one comes.
     """
     if isinstance(batch, np.ndarray):  # its scalars would lose its byte order and the length of texts
-        return checked_dtype(batch.dtype, path)
+        return checked_dtype(batch.dtype, path), batch.size > 0
+    found: DType | None = None
     for number, sample in enumerate(batch, first):
-        if hasattr(sample, "dtype") or not (hasattr(sample, "__len__") and len(sample) == 0):
-            dtype = as_array(sample, path, number).dtype
-            break
-    else:
-        dtype = np.dtype(np.float64)
-    return checked_dtype(dtype, f"{path}: sample {first}")
+        is_plain = not hasattr(sample, "dtype")
+        if is_plain and hasattr(sample, "__len__") and len(sample) == 0:
+            continue
+        array = as_array(sample, path, number)
+        if array.size:
+            return checked_dtype(array.dtype, f"{path}: sample {number}"), True
+        if found is None and not is_plain:
+            found = checked_dtype(array.dtype, f"{path}: sample {number}")
+    return np.dtype(np.float64) if found is None else found, False
 
 
 def checked_dtype(dtype: Any, where: str) -> DType:

@@ -168,9 +168,13 @@ def _encode_ragged(column: Ragged, batch: Values[Any], where: str, first: int) -
 
 
 def _with_dtype(column: A, batch: Values[Any], where: str, first: int) -> tuple[A, DType]:
-    """The column with its dtype; if it has none yet, the batch defines it."""
-    if column.dtype is None:
-        column = replace(column, dtype=find_dtype(cast("list[Any]", batch), where, first))
+    """The column with its dtype; if that is not decided yet, the first sample with an element decides."""
+    if column.dtype is None or column.undecided:
+        dtype, is_decided = find_dtype(cast("list[Any]", batch), where, first)
+        if column.dtype is None or is_decided:
+            column = replace(column, dtype=dtype)
+        if isinstance(column, Ragged):
+            column = replace(column, undecided=not is_decided)
     return column, cast("DType", column.dtype)
 
 

@@ -53,7 +53,7 @@ def _told(value: Any, error: Exception) -> str:
     if found is None:
         return f"{error}; {lost}"
     place, part = found
-    what = f"a {type(part).__name__}" + (f" at {place}" if place else "")
+    what = f"a value of type {type(part).__name__}" + (f" at {place}" if place else "")
     remedy = "convert it with .tolist()" if hasattr(part, "tolist") else "convert it, or give it a column of its own"
     return f"{what}, which JSON does not hold; {lost}: {remedy}"
 

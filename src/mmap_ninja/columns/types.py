@@ -71,6 +71,7 @@ class _Spans:
     """Samples that are runs of bytes."""
 
     is_known: ClassVar[bool] = True  # whether the type suffices to read samples
+    undecided: ClassVar[bool] = False  # whether the dtype may still change
 
     codec: Zstd | None = None
     nullable: bool = False  # a sample may be missing
@@ -134,6 +135,7 @@ class Array(_OfArrays):
     """Arrays of one shape and dtype; neither is known before the first sample."""
 
     name: ClassVar[str] = "array"
+    undecided: ClassVar[bool] = False  # as for `Text`
 
     dtype: DType | None = None
     shape: tuple[int, ...] | None = None  # of a sample
@@ -182,7 +184,7 @@ class Array(_OfArrays):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ragged(_OfArrays):
-    """Arrays of one dtype and any shape; the dtype is not known before the first sample."""
+    """Arrays of one dtype and any shape; the dtype is decided by the first sample that has an element."""
 
     name: ClassVar[str] = "ragged"
 
@@ -191,6 +193,9 @@ class Ragged(_OfArrays):
     declared: bool = False
     nullable: bool = False
     ndim: int | None = None  # the only rank that samples may have
+    # Whether no stored sample has an element, so that the dtype may still change. Not stored, and of no account in
+    # comparisons: it depends on the commit.
+    undecided: bool = False
 
     @property
     def is_known(self) -> bool:

@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from mmap_ninja import _kernel
 from mmap_ninja.columns.batch import Parts
-from mmap_ninja.columns.types import Column
+from mmap_ninja.columns.types import Column, Ragged
 from mmap_ninja.engine import directory, files
 from mmap_ninja.engine.change import Change, evolve
 from mmap_ninja.engine.commit_file import CommitFile, Look, Told, drop_rejected, read_commit
@@ -182,7 +182,8 @@ class Dataset:
                     f"{self.path}: the dataset was replaced during this build, and the batches of the build are lost; "
                     "build it again"
                 )
-            columns = seen.generation.meta.columns
+            meta = seen.generation.meta
+            columns = seen.columns if meta.undeclared else meta.columns
             if edit is not None:  # including edits that others made meanwhile
                 seen.check(edit, looked_in)
                 expected_edits = seen.num_edits
@@ -251,7 +252,14 @@ class Dataset:
         If others changed the columns meanwhile, or replaced the dataset, this only moves to their commit.
         """
         before = self.meta.uuid, self.meta.columns
-        self.evolve(lambda: Change(columns) if (self.meta.uuid, self.meta.columns) == before else None)
+
+        def change() -> Change | None:
+            seen = self.seen
+            # Others may have stored the first element meanwhile, without a change of the columns.
+            is_decided = any(map(_changes_dtype, seen.columns, columns))
+            return None if is_decided or (seen.meta.uuid, seen.meta.columns) != before else Change(columns)
+
+        self.evolve(change)
 
     def evolve(self, change: Callable[[], Change | None]) -> None:
         """Make a new generation from the newest commit, durably, and move to it.
@@ -349,6 +357,13 @@ class Dataset:
                     commit.looked = Look(commit, commit.slots[0][1].seq, accepted, commit.slots)
                     self._seen = Seen(seen.slot, generation, seen.extents, seen.edits)
                 self._logs.begin(log)
+
+
+def _changes_dtype(before: Column, after: Column) -> bool:
+    """Whether a column would get another dtype, though elements are stored."""
+    if not isinstance(before.type, Ragged) or before.type.dtype is None or before.type.undecided:
+        return False
+    return isinstance(after.type, Ragged) and after.type.dtype != before.type.dtype
 
 
 def _flush(path: Path, durability: Durability, lock_timeout: float) -> None:

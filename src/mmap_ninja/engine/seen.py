@@ -1,9 +1,10 @@
 """What a handle sees: one commit, and the open files that hold it."""
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 from mmap_ninja import _kernel
+from mmap_ninja.columns.types import Column, Ragged
 from mmap_ninja.engine.commit_file import Look
 from mmap_ninja.engine.edits import Edit, unneeded
 from mmap_ninja.engine.generation import Generation, Identity, Newest
@@ -61,6 +62,16 @@ class Seen:
     def meta(self) -> Meta:
         """The meta of the generation."""
         return self.generation.meta
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns, for the next batch: also tells which dtypes are not decided yet."""
+        columns, extents = list(self.meta.columns), self.extents
+        for place, payload in self.meta.undeclared:
+            if not extents[payload] and self.rows:
+                column = columns[place]
+                columns[place] = replace(column, type=replace(cast("Ragged", column.type), undecided=True))
+        return tuple(columns)
 
     @property
     def num_samples(self) -> int:

@@ -3,6 +3,7 @@
 import json
 import operator
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NoReturn
 
@@ -59,6 +60,7 @@ class Meta:
     # Derived from the fields above.
     rules: tuple[FileRule, ...] = field(init=False, repr=False, compare=False)  # one for each of `files`
     is_known: bool = field(init=False, repr=False, compare=False)  # whether all column types suffice to read samples
+    undeclared: tuple[tuple[int, int], ...] = field(init=False, repr=False, compare=False)  # see `_undeclared`
     _places: dict[tuple[Role, int | None], int] = field(init=False, repr=False, compare=False)
     _encoded: bytes | None = field(default=None, init=False, repr=False, compare=False)
 
@@ -68,10 +70,17 @@ class Meta:
         object.__setattr__(self, "is_known", known)
         object.__setattr__(self, "_places", places)
         object.__setattr__(self, "rules", file_rules(self.columns))
+        object.__setattr__(self, "undeclared", tuple(self._undeclared()))
 
     def index(self, role: Role, column: int | None = None) -> int:
         """Position in `files` of the file with this role."""
         return self._places[role, column]
+
+    def _undeclared(self) -> Iterator[tuple[int, int]]:
+        """Positions of ragged columns whose dtype is that of their first elements, and of their payloads in `files`."""
+        for place, column in enumerate(self.columns):
+            if isinstance(column.type, Ragged) and column.type.is_known and not column.type.declared:
+                yield place, self.index("data", column.id)
 
     @property
     def edits_index(self) -> int:
