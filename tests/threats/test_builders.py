@@ -75,7 +75,8 @@ def test_change_of_a_first_build_that_goes_on_is_refused_by_name_and_the_build_e
     def intrude():
         messages.append(in_child(lambda: refused(act[1], path)) if elsewhere else refused(act[1], path))
 
-    dataset = build(path, intrude, samples, cls)
+    declared = {"columns": {"a": mn.Scalar("int64"), "t": mn.Text()}} if cls is RecordsMmap else {}
+    dataset = build(path, intrude, samples, cls, **declared)
 
     assert list(dataset) == list(samples)
     assert dataset.complete

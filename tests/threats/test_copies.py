@@ -152,6 +152,8 @@ def test_new_generation_while_another_directory_takes_the_place_spoils_neither(t
         "clear": lambda _: [],
         "add a column": lambda records: [{**record, "c": k} for k, record in enumerate(records)],
         "drop a column": lambda records: [{"a": record["a"]} for record in records],
+        "allow nulls": lambda records: records,
+        "metadata": lambda records: records,
         "replace": lambda _: [{"a": "replaced"}],
     }[change]
 

@@ -74,6 +74,8 @@ def records() -> None:
     train.append({"label": 2, "text": "bad"})
     train.extend({"label": np.arange(2), "text": ["a", "b"]})
     train.add_column("weight", np.linspace(0, 1, 2))
+    train.set_nullable("weight")
+    train.metadata = {**train.metadata, "version": 2}
 
 
 def together() -> None:

@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -71,15 +71,24 @@ class Batches:
                 f"{where}: the table has the columns {names!r:.200}; expected one: select it, or use RecordsMmap"
             )
 
-    def specs(self) -> "dict[str, Spec]":
-        """The types of the columns; nullable if there are nulls in the first batch that is not empty."""
+    def specs(self, given: "Mapping[str, Any]") -> "dict[str, Any]":
+        """The types of the columns: those given, and others; nullable if there are nulls in the first batch with rows.
+
+        If all are given, their order stays; otherwise it is that of the table.
+        """
+        if set(self.names) <= given.keys():
+            return dict(given)
         for batch in self._stream.batches:
             self._first.append(batch)
             if batch.num_rows:
                 break
         else:
             batch = self._empty()
-        return {name: _spec(field, array, where) for name, field, array, where in self._columns(batch)}
+        found = {
+            name: given[name] if name in given else _spec(field, array, where)
+            for name, field, array, where in self._columns(batch)
+        }
+        return {**found, **given}
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -37,6 +37,9 @@ T = TypeVar("T")
 IfExists = Literal["replace", "error", "append", "resume", "reuse"]
 # Returns the columns that a batch fits (those given, or wider ones), and its bytes. Path and number are for messages.
 EncodeBatch = Callable[[Batch[T], str, int, Columns], tuple[Columns, Parts]]
+# Returns the columns that the first samples define, with those that are known. The path is for messages, the number is
+# how many bytes of samples decide.
+Define = Callable[[Batch[T], str, Columns, int], Columns]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,7 @@ class Options:
     version: str | None = None
     names: tuple[str, ...] = ()  # of the columns of the source, where it tells them without being read
     undeclared: frozenset[str] = frozenset()  # those that become nullable with their first null
+    is_closed: bool = False  # whether the columns given are all; else the first samples may define more
 
     @property
     def stored_metadata(self) -> dict[str, Any]:
@@ -85,9 +89,11 @@ class Options:
 class Build:
     """A build in progress: the dataset that it commits to, and how many samples to skip."""
 
-    def __init__(self, dataset: Dataset, options: Options, target: publish.Target | None) -> None:
+    def __init__(self, dataset: Dataset, options: Options, target: publish.Target | None, *, is_new: bool) -> None:
         self.skip: int = dataset.seen.rows if options.if_exists in ("resume", "reuse") else 0  # samples of the source
         self.limits: Limits = Limits(options.batch_size, options.batch_bytes)
+        # Whether the first samples define columns: not those of a dataset that was there.
+        self.defines: bool = not dataset.seen.rows and not options.is_closed and (is_new or not dataset.meta.columns)
         self.dataset = dataset
         self._options = options
         self._target = target  # whose lock is held; None: other processes may append between batches
@@ -212,13 +218,13 @@ def _begin(path: Path, kind: Kind, columns: Columns, options: Options, scope: fi
 
 def _begin_append(path: Path, kind: Kind, columns: Columns, options: Options) -> Build:
     """Start to append to a dataset, which is complete without these samples; a new one is so from the start."""
-    timeout = options.lock_timeout
+    timeout, made = options.lock_timeout, None
     if upgrade_marks.detect(path):
         _check_same(open_dataset(path, None, "process", timeout).meta, kind, columns, path, options)
         upgrade.adopt(path, Keys(), timeout)
     else:
-        directory.create(path, kind, columns, options.stored_metadata, timeout)
-    build = _open(path, kind, columns, None, options)
+        made = directory.create(path, kind, columns, options.stored_metadata, timeout)
+    build = _open(path, kind, columns, None, options, is_new=made is not None)
     if not build.dataset.snapshot.complete:
         with locked(path, timeout):  # now, before the source is read
             directory.refuse_builder(path, build.dataset.seen.slot)
@@ -269,13 +275,15 @@ def _exists(path: Path) -> FileExistsError:
     return FileExistsError(f"{path}: a dataset already exists; choose another path, or pass if_exists='replace'")
 
 
-def _open(path: Path, kind: Kind, columns: Columns, target: publish.Target | None, options: Options) -> Build:
+def _open(
+    path: Path, kind: Kind, columns: Columns, target: publish.Target | None, options: Options, *, is_new: bool = False
+) -> Build:
     sync_often = options.durability != "process"
     # Those who wait for a build look at it under LOCK: that must not end it.
     timeout = options.lock_timeout if target is None else max(options.lock_timeout, DEFAULT_LOCK_TIMEOUT)
     dataset = Dataset(path, None, "process", timeout, build=target, sync_often=sync_often)
     _check_same(dataset.meta, kind, columns, path, options)
-    return Build(dataset, options, target)
+    return Build(dataset, options, target, is_new=is_new or target is not None)
 
 
 def _check_same(meta: Meta, kind: Kind, columns: Columns, path: Path, options: Options) -> None:
@@ -285,14 +293,17 @@ def _check_same(meta: Meta, kind: Kind, columns: Columns, path: Path, options: O
             f"{path}: expected a dataset of kind {kind!r}, found {meta.kind!r}; use its class, or another path"
         )
     names, stored_names = ([column.name for column in of] for of in (columns, meta.columns))
-    if names and stored_names and names != stored_names:
+    is_other = names != stored_names if options.is_closed else not set(names) <= set(stored_names)
+    if names and stored_names and is_other:
         raise ValueError(
             f"{path}: columns: got {names!r:.200}, but the dataset has {stored_names!r:.200}; leave columns out, or "
             "pass "
             "if_exists='replace'"
         )
-    for asked, found in zip(columns, meta.columns, strict=False):  # either may have no columns yet
-        _check_column(asked, found, path, options)
+    found = {column.name: column for column in meta.columns}
+    for asked in columns:
+        if asked.name in found:  # the dataset may have no columns yet
+            _check_column(asked, found[asked.name], path, options)
     version = meta.metadata.get("version")
     if options.version not in (None, version):
         raise ValueError(
@@ -370,9 +381,27 @@ def run(
     encode: EncodeBatch[T],
     total: int | None,
     options: Options,
+    define: Define[T] | None = None,
 ) -> None:
-    """Commit batch after batch, then finish; an error in the source leaves the finished batches committed."""
+    """Commit batch after batch, then finish; an error in the source leaves the finished batches committed.
+
+    Args:
+        build: The build.
+        batches: The samples.
+        encode: Encodes a batch.
+        total: The number of samples, if known.
+        options: How the build runs.
+        define: Defines columns by the first samples; None: there is nothing to define.
+    """
     path, before = str(build.dataset.path), build.rows - build.skip
+    if define is not None and build.defines:
+        from mmap_ninja.builds.deciding import deciding  # noqa: PLC0415 - for records only
+
+        known = build.dataset.meta.columns
+        first, batches = deciding(batches, known, build.limits, options.batch_bytes)
+        if len(first):
+            encode = with_columns(encode, known, define(first, path, known, options.batch_bytes))
+        del first  # the batches are freed one by one
 
     def encoded(batch: Batch[T], first: int, columns: Columns) -> tuple[Columns, Parts]:
         try:
@@ -390,3 +419,12 @@ def run(
             tell(len(batch))
             del batch  # before the next one is read
         build.finish()
+
+
+def with_columns(encode: EncodeBatch[T], known: Columns, defined: Columns) -> EncodeBatch[T]:
+    """The same function, which makes the columns that were defined of those that the dataset began with."""
+
+    def encoded(batch: Batch[T], path: str, first: int, columns: Columns) -> tuple[Columns, Parts]:
+        return encode(batch, path, first, defined if columns == known else columns)
+
+    return encoded

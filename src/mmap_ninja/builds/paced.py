@@ -4,17 +4,20 @@ A chunk takes about `CHUNK_SECONDS` to make, has at most a batch of samples, and
 """
 
 import contextlib
+import pickle
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from mmap_ninja.builds.build import Build, EncodeBatch, Options, progress_bar
+from mmap_ninja import _kernel
+from mmap_ninja.builds.build import Build, Define, EncodeBatch, Options, progress_bar, with_columns
 from mmap_ninja.builds.located import locate
 from mmap_ninja.builds.made import Made
-from mmap_ninja.builds.sources import Indexable, Indexed
+from mmap_ninja.builds.sources import Indexable, Indexed, Reading
 from mmap_ninja.columns.batch import Parts, size_of
+from mmap_ninja.columns.limits import DECIDING_SAMPLES, count_deciding
 from mmap_ninja.engine.dataset import Columns
 
 if TYPE_CHECKING:
@@ -52,10 +55,10 @@ class Chunked(Generic[T]):
         self.pickled: bytes | None = pickled(source, EAGER_PICKLE_BYTES)
         self.unread: Indexed[T] = source if self.pickled is not None else source.unread()
 
-    def run(self, build: Build, encode: EncodeBatch[T], options: Options) -> None:
+    def run(self, build: Build, encode: EncodeBatch[T], options: Options, define: Define[T] | None = None) -> None:
         """Commit chunk after chunk, then finish; after an error in the source, all samples before it are committed."""
         with progress_bar(build, self.source.total, options) as tell:
-            _Run(self, build, encode, options, tell).run()
+            _Run(self, build, encode, options, tell, define if build.defines else None).run()
             build.finish()
 
 
@@ -111,11 +114,35 @@ class Maker(Generic[T]):
         return 0
 
 
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Reads chunks in workers as long as no columns are known: the samples are pickled, not encoded."""
+
+    size_bytes: int  # with which a chunk ends early
+
+    def __call__(self, source: Indexed[Any], start: int, stop: int) -> Made:
+        """The samples from `start` to `stop`; none, if they cannot be pickled."""
+        from mmap_ninja.builds.worker_main import dumps  # noqa: PLC0415 - not for serial builds
+
+        samples, ended, error = source.read(start, stop, self.size_bytes)
+        try:
+            pickled = dumps(samples)
+        except Exception:  # noqa: BLE001 - then they are read where they are needed
+            return Made(0, None)
+        return Made(len(samples), (pickled,), ended, error)
+
+
 class _Run(Generic[T]):
     """A running build: its progress, and the measured cost of its samples."""
 
     def __init__(
-        self, chunked: Chunked[T], build: Build, encode: EncodeBatch[T], options: Options, tell: Callable[[int], object]
+        self,
+        chunked: Chunked[T],
+        build: Build,
+        encode: EncodeBatch[T],
+        options: Options,
+        tell: Callable[[int], object],
+        define: Define[T] | None,
     ) -> None:
         self._chunked = chunked
         self._source = chunked.source
@@ -128,6 +155,10 @@ class _Run(Generic[T]):
             build.rows - build.skip,
             options.batch_bytes,
         )
+        self._options = options
+        self._begun_with = build.dataset.meta.columns
+        self._define = define
+        self._held: list[T] = []  # the first samples, until they define the columns
         self._pace = Pace(options.batch_size, min(CHUNK_BYTES, options.batch_bytes // _SPREAD), chunked.jobs)
         self._position = build.skip
         self._ended = self._position == self._source.total
@@ -150,6 +181,12 @@ class _Run(Generic[T]):
     def _here(self, stop: int) -> None:
         """Make a chunk in this process."""
         began = time.perf_counter()
+        if self._define is not None:
+            reading = self._source.read(self._position, stop, self._options.batch_bytes)
+            if reading.error is not None:
+                locate(reading.error, f"index {self._position + len(reading.samples)} of the source")
+            self._hold(reading, time.perf_counter() - began)
+            return
         columns, made = self._maker.make(self._source, self._position, stop)
         seconds = time.perf_counter() - began
         if made.error is not None:
@@ -158,7 +195,8 @@ class _Run(Generic[T]):
 
     def _there(self, pool: "Pool") -> None:
         """Store the chunks of the workers, up to the end or to the first one that needs other columns."""
-        pool.teach(self._maker)
+        is_reading = self._define is not None
+        pool.teach(Reader(self._options.batch_bytes) if is_reading else self._maker)
         ranges = self._ranges()
         while not self._ended:
             chunk = pool.take(ranges)
@@ -167,18 +205,62 @@ class _Run(Generic[T]):
             elif chunk.parts is None:
                 self._here(chunk.stop)
                 return
+            elif is_reading:
+                samples = pickle.loads(chunk.parts[0] or b"")  # noqa: S301 - from our own worker
+                self._hold(Reading(samples, chunk.ended, chunk.error), chunk.seconds)
+                if self._define is None or self._position < chunk.stop:
+                    return
             else:
                 columns = self._maker.columns
                 self._store(columns, chunk.parts, chunk.rows, chunk.seconds, ended=chunk.ended, error=chunk.error)
                 if self._position < chunk.stop:  # it has ended early, and the next ones begin too late
                     return
 
+    def _hold(self, reading: Reading[T], seconds: float) -> None:
+        """Keep samples that were read; store all that were kept when they define the columns."""
+        size_bytes = _kernel.size_of(reading.samples, self._options.batch_bytes, 0)
+        self._held += reading.samples
+        self._position += len(reading.samples)
+        if reading.samples:
+            self._pace.note(len(reading.samples), seconds, size_bytes)
+        if reading.ended or reading.error is not None or self._decide():
+            self._store_held(reading)
+
+    def _decide(self) -> bool:
+        """Whether the samples that were kept are enough, as in `deciding`; the first chunk has one sample."""
+        from mmap_ninja.columns.inference import are_known  # noqa: PLC0415 - for records only
+
+        if len(self._held) == 1 and are_known(self._held[0], self._begun_with):
+            return True
+        counted = count_deciding(self._held, self._options.batch_bytes)
+        return counted < len(self._held) or counted == DECIDING_SAMPLES
+
+    def _store_held(self, last: Reading[T]) -> None:
+        """Define the columns, and store the samples that were kept; `last`: the reading after which they are enough."""
+        define, held, self._define, self._held = self._define, self._held, None, []
+        start = self._position = self._position - len(held)
+        known, path = self._begun_with, self._maker.path
+        if held:
+            assert define is not None  # noqa: S101 - for the type checker
+            columns = define(held, path, known, self._options.batch_bytes)
+            self._maker = replace(self._maker, encode=with_columns(self._maker.encode, known, columns))
+        source = Indexed(held)
+        while (at := self._position - start) < len(held):
+            stop = min(at + self._options.batch_size, len(held))
+            columns, made = replace(self._maker, offset=self._maker.offset + start).make(source, at, stop)
+            if made.error is not None:
+                locate(made.error, f"index {self._position + made.rows} of the source")
+            self._store(columns, made.parts, made.rows, None, ended=False, error=made.error)
+        if last.error is not None:
+            raise last.error
+        self._ended = last.ended
+
     def _store(
         self,
         columns: Columns,
         parts: Parts | None,
         rows: int,
-        seconds: float,
+        seconds: float | None,
         *,
         ended: bool,
         error: BaseException | None,
@@ -198,7 +280,8 @@ class _Run(Generic[T]):
             if columns != made_for or any(column.type.undecided for column in made_for):
                 self._maker = replace(self._maker, columns=self._build.dataset.seen.columns)
             self._tell(rows)
-            self._pace.note(rows, seconds, size_of(parts))
+            if seconds is not None:
+                self._pace.note(rows, seconds, size_of(parts))
             self._position += rows
         if error is not None:
             raise error

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from mmap_ninja.columns.nesting import check, flattened
+from mmap_ninja.columns.nesting import check_missing, flattened
 from mmap_ninja.columns.types import Column
 
 T = TypeVar("T")
@@ -73,7 +73,7 @@ class Table:
     def ordered(self, columns: Sequence[Column], where: str) -> list[Any]:
         """The values of each column; None for all samples if one that is nullable is missing."""
         names = {column.name for column in columns}
-        check(
+        check_missing(
             [column.name for column in columns if column.name not in self.columns and not column.type.nullable],
             [name for name in self.columns if name not in names],
             where,

@@ -37,7 +37,7 @@ def encode(column: ColumnType, batch: Values[Any], where: str, first: int) -> tu
     if nulls is not None and not column.nullable:
         raise TypeError(
             f"{where}: sample {first + int(np.argmax(nulls))}: is None, which the column does not allow; nothing of "
-            "this batch was stored: make the column with nullable=True"
+            "this batch was stored: make the column with nullable=True, or call set_nullable"
         )
     if nulls is not None and isinstance(batch, list):
         filler = _filler(column, batch)
@@ -78,7 +78,7 @@ def refuse_nulls(column: ColumnType, values: Any, where: str, first: int) -> Non
         if value is None:
             raise TypeError(
                 f"{where}: sample {number}: is None, which the column does not allow; nothing of this batch was "
-                "stored: make the column with nullable=True"
+                "stored: make the column with nullable=True, or call set_nullable"
             ) from None
 
 

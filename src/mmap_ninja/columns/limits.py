@@ -1,13 +1,16 @@
-"""How large a batch may be: in samples, and in bytes."""
+"""How large a batch may be: in samples, and in bytes; and how many samples decide what columns are."""
 
-from collections.abc import Iterator
-from typing import Final, Protocol, Self, TypeVar
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import Any, Final, Protocol, Self, TypeVar
 
 from mmap_ninja import _kernel
 
 T = TypeVar("T")
 
 BATCH_BYTES: Final = 64 << 20  # the default of builds: takes much longer to write than a commit, and fits any memory
+
+DECIDING_SAMPLES: Final = 1024  # that decide; a schema must not depend on the size of batches
 
 
 class Sliceable(Protocol):
@@ -19,6 +22,17 @@ class Sliceable(Protocol):
 
 
 S = TypeVar("S", bound=Sliceable)
+
+
+def count_deciding(samples: Iterable[Any], size_bytes: int) -> int:
+    """How many samples decide: the first `DECIDING_SAMPLES`, up to the one with which they have so many bytes."""
+    count, left = 0, size_bytes
+    for sample in itertools.islice(samples, DECIDING_SAMPLES):
+        if left <= 0:
+            break
+        count += 1
+        left -= _kernel.size_of(sample, size_bytes, size_bytes)
+    return count
 
 
 class Limits:

@@ -75,7 +75,7 @@ class Names:
         if fields.keys() - tree.keys():
             fields = undotted(fields, where)
         missing = [prefix + key for key, node in tree.items() if key not in fields and _is_needed(node, is_nullable)]
-        check(missing, [f"{prefix}{key}" for key in fields if key not in tree], where)
+        check_missing(missing, [f"{prefix}{key}" for key in fields if key not in tree], where)
         for key, node in tree.items():
             if isinstance(node, dict):
                 self._split(fields.get(key), node, f"{prefix}{key}.", values, where, is_nullable)
@@ -90,12 +90,17 @@ def _is_needed(node: int | dict[str, Any], is_nullable: Callable[[int], bool]) -
     return not is_nullable(node)
 
 
-def check(missing: Sequence[str], unknown: Sequence[str], where: str) -> None:
+def check_missing(missing: Sequence[str], unknown: Sequence[str], where: str) -> None:
     """Raise ValueError if there are columns that are missing, or unknown."""
     if missing or unknown:
         told = [f"lacks the column {missing[0]!r}"] if missing else []
         told += [f"has an unknown column {unknown[0]!r}"] if unknown else []
-        raise ValueError(f"{where}: {' and '.join(told)}; nothing of this batch was stored: see schema, add_column")
+        remedy = (
+            "only nullable columns may be missing, see set_nullable and nullable=True"
+            if missing
+            else "see schema, add_column, and the columns= of a build"
+        )
+        raise ValueError(f"{where}: {' and '.join(told)}; nothing of this batch was stored: {remedy}")
 
 
 def fields_of(sample: object) -> Mapping[str, Any] | None:

@@ -1,6 +1,6 @@
 """How users declare the columns of records: a type for each name."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -9,10 +9,8 @@ import numpy.typing as npt
 
 from mmap_ninja.columns import codec as codecs
 from mmap_ninja.columns import types as stored
-from mmap_ninja.columns.batch import Packed
-from mmap_ninja.columns.casting import as_array, checked_dtype, is_float
-from mmap_ninja.columns.nesting import check_names, fields_of, undotted
-from mmap_ninja.columns.tensors import is_tensor
+from mmap_ninja.columns.casting import checked_dtype
+from mmap_ninja.columns.nesting import check_names
 from mmap_ninja.columns.types import MOST_DIMENSIONS, Column, ColumnType, Zstd
 from mmap_ninja.exported import exported
 
@@ -168,8 +166,7 @@ def columns_of(specs: Specs) -> tuple[Column, ...]:
         ValueError: if a name or a shape is not valid.
         ImportError: if a codec is not installed.
     """
-    named = list(_flat(specs, ""))
-    check_names([name for name, _ in named])
+    named = list(flat(specs).items())
     return tuple(Column(place, name, column_type(spec, name)) for place, (name, spec) in enumerate(named))
 
 
@@ -221,88 +218,11 @@ def spec_of(column: ColumnType) -> Spec:
             return cls(codec=None if column.codec is None else "zstd", nullable=column.nullable)
 
 
-def inferred(samples: Sequence[object]) -> tuple[Column, ...]:
-    """The columns that a first batch defines: those of its first sample.
-
-    If that has an empty list, the first list that is not empty defines the type.
-
-    Raises:
-        TypeError: if a field does not define a type.
-        ValueError: if a name is not valid.
-    """
-    named: dict[str, ColumnType] = {}
-    for name, value in _fields(samples[0], ""):
-        named[name] = type_of_values([value] if not _is_empty(value) else _found(samples, name), name)
-    check_names(list(named))
-    return tuple(Column(place, name, kind) for place, (name, kind) in enumerate(named.items()))
-
-
-def of_table(values: Mapping[str, Any]) -> tuple[Column, ...]:
-    """The columns that sequences of values define; an array defines a fixed shape. Errors as for `inferred`."""
-    check_names(list(values))
-    return tuple(Column(place, name, type_of_values(of, name)) for place, (name, of) in enumerate(values.items()))
-
-
-def type_of(value: object, name: str) -> ColumnType:
-    """The type of column that a value defines; a dtype that is not known yet comes from the first batch."""
-    match value:
-        case str():
-            return stored.Text()
-        case bytes() | bytearray() | memoryview():
-            return stored.Binary()
-        case bool() | int() | float() | complex() | np.generic():
-            return stored.Array()
-        case list() | tuple() if value:
-            return stored.Ragged() if _is_numbers(value) else stored.Json()
-        case dict():
-            return stored.Json()
-        case _ if hasattr(value, "__array__"):
-            return stored.Ragged() if np.ndim(value) else stored.Array()
-    raise TypeError(
-        f"column {name!r}: its first value {value!r:.80} does not define a type; declare the columns: "
-        "RecordsMmap.create(path, columns={...})"
-    )
-
-
-def type_of_values(values: Any, name: str) -> ColumnType:
-    """The type of column that a sequence of values defines; an array defines a fixed shape."""
-    if isinstance(values, np.ndarray) and values.dtype.kind not in "OSU":
-        return stored.Array()
-    if isinstance(values, Packed):
-        values = values.listed()
-    first = next(iter(values), None)
-    if _is_empty(first):
-        first = next((value for value in values if not _is_empty(value)), first)
-    return type_of(first, name)
-
-
-def _is_empty(value: object) -> bool:
-    return isinstance(value, list | tuple) and not value
-
-
-def _fields(sample: object, prefix: str) -> Iterator[tuple[str, Any]]:
-    """The values of a sample with their column names."""
-    fields = fields_of(sample)
-    if fields is None:
-        raise TypeError(f"sample: expected a dict, a dataclass or a named tuple, got {type(sample).__name__}")
-    for key, value in undotted(fields, "sample").items():
-        if not isinstance(key, str):
-            raise TypeError(f"column {key!r:.80}: expected a str, got {type(key).__name__}")
-        if fields_of(value):
-            yield from _fields(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
-
-
-def _found(samples: Sequence[object], name: str) -> list[Any]:
-    """The values of one column, from the samples that have it; encoding finds those that do not fit."""
-    values = []
-    for sample in samples:
-        value: Any = sample
-        for key in name.split("."):
-            value = undotted(fields_of(value) or {}, "sample").get(key)
-        values.append(value)
-    return [value for value in values if value is not None]
+def flat(specs: Specs) -> dict[str, Any]:
+    """Declarations by dotted names."""
+    named = list(_flat(specs, ""))
+    check_names([name for name, _ in named])
+    return dict(named)
 
 
 def _flat(specs: Specs, prefix: str) -> Iterator[tuple[str, "Spec | Specs"]]:
@@ -317,12 +237,24 @@ def _flat(specs: Specs, prefix: str) -> Iterator[tuple[str, "Spec | Specs"]]:
             yield prefix + name, spec
 
 
-def _is_numbers(values: list[Any] | tuple[Any, ...]) -> bool:
-    try:
-        dtype = as_array(values, "", 0).dtype
-    except TypeError:  # lists of unequal lengths; or tensors, which encoding then names
-        return any(map(is_tensor, values))
-    return dtype.kind in "biufc" or is_float(dtype)
+def declared(spec: Spec) -> str:
+    """A declaration as users write it."""
+    match spec:
+        case Scalar(dtype):
+            given = [repr(_named(dtype))]
+        case Array(shape, dtype):
+            given = [repr(shape), repr(_named(dtype))]
+        case Ragged(dtype, ndim):
+            given = [repr(_named(dtype)), *([] if ndim is None else [f"ndim={ndim}"])]
+        case _:
+            given = [] if spec.codec is None else [f"codec={spec.codec!r}"]
+    return f"mn.{type(spec).__name__}({', '.join([*given, *(['nullable=True'] if spec.nullable else [])])})"
+
+
+def _named(dtype: npt.DTypeLike) -> Any:
+    """A dtype by its name, or its description where a name does not tell all."""
+    found: np.dtype[Any] = np.dtype(dtype)
+    return found.descr if found.names else str(found)
 
 
 def short(spec: Spec) -> str:

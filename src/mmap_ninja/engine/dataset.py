@@ -256,8 +256,9 @@ class Dataset:
         def change() -> Change | None:
             seen = self.seen
             # Others may have stored the first element meanwhile, without a change of the columns.
-            is_decided = any(map(_changes_dtype, seen.columns, columns))
-            return None if is_decided or (seen.meta.uuid, seen.meta.columns) != before else Change(columns)
+            if (seen.meta.uuid, seen.meta.columns) != before or _changes_dtype(seen.columns, columns):
+                return None
+            return Change(columns)
 
         self.evolve(change)
 
@@ -359,11 +360,16 @@ class Dataset:
                 self._logs.begin(log)
 
 
-def _changes_dtype(before: Column, after: Column) -> bool:
-    """Whether a column would get another dtype, though elements are stored."""
-    if not isinstance(before.type, Ragged) or before.type.dtype is None or before.type.undecided:
-        return False
-    return isinstance(after.type, Ragged) and after.type.dtype != before.type.dtype
+def _changes_dtype(before: Columns, after: Columns) -> bool:
+    """Whether a ragged column would get another dtype, though elements are stored."""
+    kinds = {column.id: column.type for column in after}
+    for column in before:
+        old, new = column.type, kinds.get(column.id)
+        if not isinstance(old, Ragged) or not isinstance(new, Ragged) or old.undecided:
+            continue
+        if old.dtype is not None and new.dtype != old.dtype:
+            return True
+    return False
 
 
 def _flush(path: Path, durability: Durability, lock_timeout: float) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Self, TypeVar
 
 from mmap_ninja.arrow import ingest
 from mmap_ninja.builds import build, paced, sources
-from mmap_ninja.builds.build import IfExists, Options
+from mmap_ninja.builds.build import Define, IfExists, Options
 from mmap_ninja.builds.paced import Chunked
 from mmap_ninja.builds.sources import Indexable
 from mmap_ninja.columns.limits import BATCH_BYTES
@@ -248,6 +248,11 @@ class DatasetHandle(MutatingHandle[T]):
         return cls._build(out_dir, paced.indexed(indexable, n_jobs, options), mode, options)
 
     @classmethod
+    def _definer(cls) -> Define[T] | None:
+        """What defines columns by the first samples; None: they are known by the kind."""
+        return None
+
+    @classmethod
     def _build(
         cls,
         out_dir: PathLike,
@@ -267,10 +272,10 @@ class DatasetHandle(MutatingHandle[T]):
                     last = cls._over(started.dataset, path, HandleOptions("c"))[-1] if started.skip else None
                     if isinstance(source, Chunked):
                         source.source.check_resumed(started.skip, last, path)
-                        source.run(started, cls._encode, options)
+                        source.run(started, cls._encode, options, cls._definer())
                     else:
                         batches = source.batches(started.limits, started.skip, last, path)
-                        build.run(started, batches, cls._encode, source.total, options)
+                        build.run(started, batches, cls._encode, source.total, options, cls._definer())
         durability = options.durability or "process"
         opened: Callable[..., Self] = cls  # as users call it, since derived classes may have their own constructor
         moved = files.absolute(out_dir) != path  # the working directory, meanwhile

@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, cast
 
-from mmap_ninja.columns import nesting, specs
+from mmap_ninja.builds.build import Define
+from mmap_ninja.columns import inference, nesting, specs
 from mmap_ninja.columns.batch import Batch, Table, refuse_one
-from mmap_ninja.columns.record_encoding import encode_records
+from mmap_ninja.columns.record_encoding import defined, encode_records
 from mmap_ninja.columns.specs import Spec
 from mmap_ninja.columns.types import Column
 from mmap_ninja.engine.added_column import AddedColumn
@@ -33,7 +34,7 @@ class MutableRecords(RecordsHandle):
 
         Raises:
             TypeError: if a sample has the wrong type; then nothing is stored.
-            ValueError: if a column is missing or unknown, or if columns differ in length.
+            ValueError: if a column is unknown, or missing and not nullable, or if columns differ in length.
             ReadOnlyError: if the handle, the permissions or the filesystem do not allow it.
         """
         if isinstance(samples, Mapping):
@@ -55,6 +56,10 @@ class MutableRecords(RecordsHandle):
 
     _encode = staticmethod(encode_records)
 
+    @classmethod
+    def _definer(cls) -> Define[Record]:
+        return defined
+
     def add_column(self, name: str, values: Iterable[Any], spec: Spec | None = None) -> None:
         """Add a column to the existing samples, in one step; the files of other columns are not touched.
 
@@ -64,7 +69,7 @@ class MutableRecords(RecordsHandle):
         Args:
             name: The name of the column; nested columns have dots.
             values: One for each sample, in order; an iterable without indices is read into memory first.
-            spec: The type of the column; None: the first value decides.
+            spec: The type of the column; None: the first 1,024 values decide.
 
         Raises:
             ValueError: if the name is taken or not valid, or there are more or fewer values than samples.
@@ -78,7 +83,7 @@ class MutableRecords(RecordsHandle):
             if len(listed) != len(self):
                 raise ValueError(f"{where}: {len(listed)} values for {len(self)} samples; give one for each")
             self._check_names([*(column.name for column in self._now().columns), name])
-            kind = specs.type_of_values(listed, name) if spec is None else specs.column_type(spec, name)
+            kind = inference.type_of_values(listed, name, "spec") if spec is None else specs.column_type(spec, name)
             dataset = self._writer()
             identity = self._now().snapshot.identity
 

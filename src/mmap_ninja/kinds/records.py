@@ -31,7 +31,7 @@ class RecordsMmap(MutableRecords):
     `ds[i]` shows it until the next `iter(ds)` or `refresh()`: call `.clone()` first, or open with mode "c".
 
     Args:
-        out_dir: The dataset's directory. If it is missing, the handle is empty, and its first sample defines the
+        out_dir: The dataset's directory. If it is missing, the handle is empty, and its first samples define the
             columns.
         mode: None: reading needs no write permission, only the first mutation does. "r": mutations raise. "c":
             mutations raise, and arrays are returned as writable copies.
@@ -85,7 +85,7 @@ class RecordsMmap(MutableRecords):
 
         Args:
             out_dir: The dataset's directory; missing parents are created.
-            columns: The type of each column, by its name; a nested dict for nested columns.
+            columns: The type of each column, by its name; a nested dict for nested columns. There will be no others.
             mode: Mode of the returned handle. None: reading needs no write permission, only the first mutation does.
                 "r": mutations raise. "c": mutations raise, and arrays are returned as writable copies.
             if_exists: What to do if there is a dataset already. "replace": build a new one beside it, then switch;
@@ -107,17 +107,8 @@ class RecordsMmap(MutableRecords):
             TypeError: if a column is given something that is not a column type.
             ValueError: if a column's name is empty, too long, or nested in the name of another column.
         """
-        return cls.from_generator(
-            out_dir,
-            (),
-            columns=columns,
-            mode=mode,
-            if_exists=if_exists,
-            metadata=metadata,
-            version=version,
-            durability=durability,
-            lock_timeout=lock_timeout,
-        )
+        options = Options(1, BATCH_BYTES, False, if_exists, metadata, durability, lock_timeout, version, is_closed=True)
+        return cls._build(out_dir, sources.Iterated(()), mode, options, specs.columns_of(columns))
 
     @classmethod
     def from_generator(
@@ -142,9 +133,11 @@ class RecordsMmap(MutableRecords):
         An error in the iterable propagates and names the index of the sample. The batches before it stay committed, and
         `if_exists="resume"` continues after them.
 
-        Without `columns`, the first sample defines them: a str makes a `Text` column, bytes `Bytes`, a number `Scalar`,
-        an array or a list of numbers `Ragged`, a dict nested columns, any other list `Json`; if it is an empty list,
-        the next samples of the first batch decide. Samples are dicts, dataclasses or named tuples.
+        Columns that `columns` does not name are defined by the first 1,024 samples together, which are held back for
+        that (fewer if they have `batch_bytes`): a str makes a `Text` column, bytes `Bytes`, a number `Scalar`, an array
+        or a list of numbers `Ragged`, a dict nested columns, any other list `Json`. A column that one of them lacks, or
+        in which one has None, is nullable. If the first sample has only columns that are named, there are no others,
+        and nothing is held back. Samples are dicts, dataclasses or named tuples.
 
         Args:
             out_dir: The dataset's directory; missing parents are created.
@@ -152,8 +145,8 @@ class RecordsMmap(MutableRecords):
             batch_size: Samples per commit, at most.
             verbose: Whether to show a progress bar.
             batch_bytes: Bytes with which a batch ends earlier, so that large samples do not fill the memory.
-            columns: The type of each column, by its name; a nested dict for nested columns. None: the samples define
-                them.
+            columns: The types of all or some columns, by their names; a nested dict for nested columns. The samples
+                define the others.
             mode: Mode of the returned handle. None: reading needs no write permission, only the first mutation does.
                 "r": mutations raise. "c": mutations raise, and arrays are returned as writable copies.
             if_exists: What to do if there is a dataset already. "replace": build a new one beside it, then switch;
@@ -203,9 +196,11 @@ class RecordsMmap(MutableRecords):
         Without `len`, the first IndexError ends it. All other errors propagate and name the index; what is
         committed stays. An interrupted build resumes at the first missing sample.
 
-        Without `columns`, the first sample defines them: a str makes a `Text` column, bytes `Bytes`, a number `Scalar`,
-        an array or a list of numbers `Ragged`, a dict nested columns, any other list `Json`; if it is an empty list,
-        the next samples of the first batch decide. Samples are dicts, dataclasses or named tuples.
+        Columns that `columns` does not name are defined by the first 1,024 samples together, which are held back for
+        that (fewer if they have `batch_bytes`): a str makes a `Text` column, bytes `Bytes`, a number `Scalar`, an array
+        or a list of numbers `Ragged`, a dict nested columns, any other list `Json`. A column that one of them lacks, or
+        in which one has None, is nullable. If the first sample has only columns that are named, there are no others,
+        and nothing is held back. Samples are dicts, dataclasses or named tuples.
 
         Args:
             out_dir: The dataset's directory; missing parents are created.
@@ -218,8 +213,8 @@ class RecordsMmap(MutableRecords):
                 it are committed.
             verbose: Whether to show a progress bar.
             batch_bytes: Bytes with which a batch ends earlier, so that large samples do not fill the memory.
-            columns: The type of each column, by its name; a nested dict for nested columns. None: the samples define
-                them.
+            columns: The types of all or some columns, by their names; a nested dict for nested columns. The samples
+                define the others.
             mode: Mode of the returned handle. None: reading needs no write permission, only the first mutation does.
                 "r": mutations raise. "c": mutations raise, and arrays are returned as writable copies.
             if_exists: What to do if there is a dataset already. "replace": build a new one beside it, then switch;
@@ -271,8 +266,8 @@ class RecordsMmap(MutableRecords):
             batch_size: Samples per commit, at most.
             verbose: Whether to show a progress bar.
             batch_bytes: Bytes with which a batch ends earlier, so that large samples do not fill the memory.
-            columns: The type of each column, by its name; a nested dict for nested columns. None: the samples define
-                them.
+            columns: The types of all or some columns, by their names; a nested dict for nested columns. The samples
+                define the others.
             mode: Mode of the returned handle. None: reading needs no write permission, only the first mutation does.
                 "r": mutations raise. "c": mutations raise, and arrays are returned as writable copies.
             if_exists: What to do if there is a dataset already. "replace": build a new one beside it, then switch;
@@ -318,9 +313,9 @@ class RecordsMmap(MutableRecords):
     ) -> Self:
         """Store a table, Parquet files, or a query, of pyarrow, Polars, DuckDB, pandas, Hugging Face and others.
 
-        Files and queries are read batch by batch, in bounded memory. Without `columns`, the schema defines the columns
-        of a new dataset: a struct makes nested columns, and so does a name with a dot; a list of numbers makes
-        `Ragged`, any other list `Json`. A column is nullable from its first null on, wherever that comes.
+        Files and queries are read batch by batch, in bounded memory. The schema defines the columns of a new dataset
+        that `columns` does not name: a struct makes nested columns, and so does a name with a dot; a list of numbers
+        makes `Ragged`, any other list `Json`. A column is nullable from its first null on, wherever that comes.
 
         Args:
             out_dir: The dataset's directory; missing parents are created.
@@ -330,8 +325,8 @@ class RecordsMmap(MutableRecords):
             batch_size: Samples per commit, at most.
             verbose: Whether to show a progress bar.
             batch_bytes: Bytes with which a batch ends earlier, so that large samples do not fill the memory.
-            columns: The type of each column, by its name; a nested dict for nested columns. None: the samples define
-                them.
+            columns: The types of all or some columns, by their names; a nested dict for nested columns. The samples
+                define the others.
             mode: Mode of the returned handle. None: reading needs no write permission, only the first mutation does.
                 "r": mutations raise. "c": mutations raise, and arrays are returned as writable copies.
             if_exists: What to do if there is a dataset already. "replace": build a new one beside it, then switch;
@@ -357,9 +352,10 @@ class RecordsMmap(MutableRecords):
         options.check()  # before anything is read
         source: Any = ingest.Batches(data, str(out_dir), batch_size, named=True)
         is_new = if_exists in ("replace", "error") or is_vacant(files.absolute(out_dir))
+        given = specs.flat(columns or {})
         if is_new or if_exists != "append":
-            declared = {column.name for column in specs.columns_of(columns or {})}
-            source.undeclared = frozenset(source.names) - declared
-        options = replace(options, names=source.names, undeclared=source.undeclared)
-        made = specs.columns_of(columns or (source.specs() if is_new else {}))
+            source.undeclared = frozenset(source.names) - given.keys()
+        # The schema of a table tells all columns.
+        options = replace(options, names=source.names, undeclared=source.undeclared, is_closed=is_new)
+        made = specs.columns_of(source.specs(given) if is_new else given)
         return cls._build(out_dir, source, mode, options, made)
