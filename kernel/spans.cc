@@ -99,7 +99,8 @@ void gather_small(const Spans& spans, const uint64_t* rows, uint64_t count, uint
 }  // namespace
 
 void gather_rows(const Spans& spans, const uint64_t* rows, uint64_t count, uint8_t* values) {
-  switch (uint64_t size = spans.unit()) {
+  uint64_t size = spans.unit();
+  switch (spans.is_dense() ? size : 0) {
     case 1:
       return gather_small<1>(spans, rows, count, values);
     case 2:

@@ -34,6 +34,7 @@ class Spans {
                   ? reinterpret_cast<const uint64_t*>(index.ends->data() + index.lead)
                   : nullptr),
         unit_(unit),
+        step_(unit),
         payload_units_(unit ? payload_size / unit : 0),
         payload_size_(payload_size),
         payload_(std::move(payload)),
@@ -44,6 +45,14 @@ class Spans {
   const Index& index() const { return index_; }
   uint64_t payload_size() const { return payload_size_; }
   uint64_t unit() const { return unit_; }
+  // Whether rows of one size follow each other.
+  bool is_dense() const { return step_ == unit_; }
+  // Runs of `size` bytes in the same payload: one starts at each of its units.
+  Spans windows(uint64_t size) const {
+    Spans spans(payload_, payload_size_, size, {});
+    spans.step_ = unit_;
+    return spans;
+  }
   // Checks that the files still hold `rows` rows, and were not truncated under their maps.
   Status check_sizes(uint64_t rows) const;
 
@@ -51,7 +60,7 @@ class Spans {
   // every access.
   Status range(uint64_t row, uint64_t* begin, uint64_t* size) const {
     if (!starts_) {  // checked on opening: the committed rows are within the payload
-      *begin = row * unit_;
+      *begin = row * step_;
       *size = unit_;
       return {};
     }
@@ -66,7 +75,7 @@ class Spans {
   // A committed row of a payload that is in memory, or mapped.
   Status at(uint64_t row, Span* span) const {
     if (!starts_) {
-      *span = {base_ + row * unit_, unit_};
+      *span = {base_ + row * step_, unit_};
       return {};
     }
     uint64_t start = starts_[row], end = ends_[row];
@@ -87,6 +96,7 @@ class Spans {
   const uint64_t* starts_;
   const uint64_t* ends_;
   uint64_t unit_;
+  uint64_t step_;  // from one row to the next, without an index
   uint64_t payload_units_;
   uint64_t payload_size_;
   std::shared_ptr<Mapping> payload_;

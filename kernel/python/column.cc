@@ -389,6 +389,7 @@ void define_columns(nb::module_& m) {
       .def_prop_ro("sample_shape", &sample_shape);
   define_takes(column);
   define_tables(column);
+  define_windows(column);
 }
 
 }  // namespace mmap_ninja

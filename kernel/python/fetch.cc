@@ -42,7 +42,7 @@ std::shared_ptr<Column> Wanted::fetch(const std::vector<uint64_t>& rows, const F
   fetched->wrapper = column.wrapper;
   fetched->part.frames.codec = column.part.frames.codec;
   fetched->copies = column.copies || options.one_by_one;
-  fetched->is_frozen = options.one_by_one && !column.copies;
+  fetched->is_frozen = column.is_frozen || (options.one_by_one && !column.copies);
   fetched->origins = rows;
   if (!column.part.spans.payload()) return fetched;
   Status status;

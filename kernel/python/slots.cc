@@ -9,6 +9,7 @@ namespace mmap_ninja {
 namespace {
 
 const char* const kIndexing = "_get_many";         // called for all keys but integers
+const char* const kItems = "_items";               // their name in errors, if they are no samples
 const char* const kAttachAgain = "_attach_again";  // called if a commit could not be mapped
 
 Samples* samples_of(PyObject* self);
@@ -43,7 +44,11 @@ PyObject* subscript(PyObject* self, PyObject* key) {
 }
 
 [[gnu::cold, gnu::noinline]] PyObject* out_of_range(Samples& samples, Py_ssize_t index, uint64_t count) {
-  (void)succeeds([&] { looking_up(samples, [&] { raise_range(index, count, "samples"); }); });
+  (void)succeeds([&] {
+    nb::object self = nb::find(samples);
+    auto items = nb::cast<std::string>(nb::getattr(self, kItems, nb::str("samples")));
+    looking_up(samples, [&] { raise_range(index, count, items.c_str()); });
+  });
   return nullptr;
 }
 

@@ -107,17 +107,6 @@ nb::object sizes(Reader& reader, bool stored) {
   return lengths;
 }
 
-// Where each sample starts in the payload, in units.
-nb::object element_starts(Reader& reader) {
-  ColumnPtr column = reader.column;
-  nb::object starts = new_array(column->rows.count(), NPY_INT64);
-  auto values = data_of<int64_t>(starts);
-  uint64_t unit = std::max<uint64_t>(column->part.spans.unit(), 1);
-  visit_ranges(*column, true,
-               [&](uint64_t k, Range range) { values[k] = static_cast<int64_t>(range.begin / unit); });
-  return starts;
-}
-
 // Calls use(k, shape) for rows.
 template <typename Use>
 Status visit_shapes(const Column& column, const uint64_t* rows, uint64_t count, Use use) {
@@ -347,8 +336,8 @@ nb::object offsets(Reader& reader) {
   return array;
 }
 
-// All elements of the payload in order, or `count` of them from `first` on, over the map.
-nb::object flat(Reader& reader, uint64_t first, std::optional<uint64_t> count) {
+// All elements of the payload in order, over the map.
+nb::object flat(Reader& reader) {
   ColumnPtr column = reader.column;
   const Spans& spans = column->part.spans;
   nb::object dtype = column->layout->dtype;
@@ -356,10 +345,7 @@ nb::object flat(Reader& reader, uint64_t first, std::optional<uint64_t> count) {
   if (dtype.is_none()) dtype = owned(reinterpret_cast<PyObject*>(PyArray_DescrFromType(NPY_UINT8)));
   auto itemsize = static_cast<uint64_t>(nb::cast<int64_t>(dtype.attr("itemsize")));
   uint64_t elements = spans.payload_size() / itemsize;
-  first = std::min(first, elements);
-  elements = std::min(count.value_or(elements), elements - first);
-  return over(*column, spans.payload(), {first * itemsize, elements * itemsize}, dtype,
-              {static_cast<npy_intp>(elements)});
+  return over(*column, spans.payload(), {0, elements * itemsize}, dtype, {static_cast<npy_intp>(elements)});
 }
 
 nb::object over_rows(const Column& column, const RowMap& rows, const std::vector<npy_intp>& shape);
@@ -433,12 +419,11 @@ void define_tables(nb::class_<Reader>& column) {
       .def(
           "base_rows", [](Reader& self, nb::handle indices) { return physical_rows(self, indices, false); },
           nb::arg().none())
-      .def("element_starts", &element_starts)
       .def("shape_of", &shape_of)
       .def("shape_table", &shape_table)
       .def("bounds", &bounds)
       .def("offsets", &offsets)
-      .def("flat", &flat, nb::arg("first") = 0, nb::arg("count").none() = nb::none())
+      .def("flat", &flat)
       .def("whole", &whole, nb::arg("first") = 0, nb::arg("step") = 1, nb::arg("count").none() = nb::none(),
            nb::kw_only(), nb::arg("writable") = false);
 }

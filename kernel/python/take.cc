@@ -402,46 +402,6 @@ nb::tuple take_padded(Reader& reader, nb::handle indices, nb::handle fill_of,
   return nb::make_tuple(target.finish(), valid);
 }
 
-// Runs of `length` elements that start at `starts` in the payload, as an array [len(starts), length].
-nb::object take_windows(Reader& reader, nb::handle starts, uint64_t length, nb::handle out) {
-  ColumnPtr column = reader.column;
-  const Spans& spans = column->part.spans;
-  if (!PyArray_Check(starts.ptr()) || PyArray_TYPE(array_of(starts)) != NPY_INT64 ||
-      !PyArray_ISCARRAY_RO(array_of(starts)))
-    raise(nb::borrow(PyExc_TypeError), column->path() + ": starts: expected an array of int64");
-  auto count = static_cast<size_t>(PyArray_SIZE(array_of(starts)));
-  auto begin = data_of<const int64_t>(starts);
-  uint64_t units = spans.payload_size() / std::max<uint64_t>(spans.unit(), 1);
-  for (size_t k = 0; k < count; ++k)
-    if (begin[k] < 0 || length > units || static_cast<uint64_t>(begin[k]) > units - length)
-      raise(
-          {.code = Code::bad_offsets, .row = k, .found = static_cast<uint64_t>(begin[k]), .expected = units},
-          column->path());
-  Target target(*column, out, {static_cast<npy_intp>(count), static_cast<npy_intp>(length)});
-  check_sizes(*column);
-  Status status;
-  if (!target.is_empty()) {
-    GilReleased release;
-    constexpr size_t kAhead = 4;
-    uint64_t size = length * spans.unit();
-    const Mapping& payload = *spans.payload();
-    const uint8_t* base = payload.data();
-    auto start = [&](size_t k) { return static_cast<uint64_t>(begin[k]) * spans.unit(); };
-    for (size_t k = 0; k < count && status.ok(); ++k) {
-      if (!base) {
-        status = payload.read(start(k), size, target.data() + k * size);
-        continue;
-      }
-      if (k + kAhead < count)
-        for (uint64_t line = 0; line < std::min<uint64_t>(size, 1024); line += 64)
-          __builtin_prefetch(base + start(k + kAhead) + line);
-      memcpy(target.data() + k * size, base + start(k), size);
-    }
-  }
-  check(status, column->path());
-  return target.finish();
-}
-
 void prefetch(Reader& reader, nb::handle indices) {
   ColumnPtr column = reader.column;
   std::vector<uint64_t> rows = rows_of(*column, indices);
@@ -471,7 +431,6 @@ void define_takes(nb::class_<Reader>& column) {
       .def("take_rows", &take_rows, nb::arg().none(), nb::arg().none())
       .def("take_jagged", &take_jagged, nb::arg().none())
       .def("take_padded", &take_padded, nb::arg().none(), nb::arg(), nb::arg(), nb::arg(), nb::arg().none())
-      .def("take_windows", &take_windows, nb::arg(), nb::arg(), nb::arg().none())
       .def("prefetch", &prefetch, nb::arg().none());
 }
 

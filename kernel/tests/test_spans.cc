@@ -124,6 +124,29 @@ void test_rows_of_one_size_need_no_index() {
   }
 }
 
+void test_windows_start_at_every_unit_and_runs_say_where() {
+  Spans spans = spans_of("abbccc", {0, 1, 3, 3, 6}), windows = spans.windows(2);
+  CHECK(text(windows, 0) == "ab" && text(windows, 3) == "cc" && spans.is_dense() && !windows.is_dense());
+  const uint64_t rows[] = {3, 0, 1};
+  uint8_t values[6];
+  gather_rows(windows, rows, 3, values);
+  CHECK(memcmp(values, "ccabbb", 6) == 0);
+  uint64_t begin, size, count;
+  CHECK(windows.range(3, &begin, &size).ok() && begin == 3 && size == 2);
+  auto runs = std::make_shared<Runs>();
+  runs->step = 2;
+  runs->add(10, 2);
+  runs->add(0, 0);
+  runs->add(20, 3);
+  CHECK(runs->is_ordered);
+  RowMap map(runs), turned = map.select(4, -2, 3);
+  CHECK(map.count() == 5 && map.row(0) == 10 && map.row(1) == 12 && map.row(2) == 20 && map.row(4) == 24);
+  CHECK(turned.row(0) == 24 && turned.row(2) == 10 && map.row(3, &count) == 22 && count == 1);
+  CHECK(map.base(3) == 22 && map.is_ordered() && !turned.is_ordered() && !map.is_range());
+  runs->add(5, 1);
+  CHECK(!map.is_ordered());
+}
+
 void test_find_stops_at_the_first_match() {
   Spans spans = spans_of("abaaba", {0, 1, 3, 4, 6});
   const uint64_t rows[] = {0, 1, 2, 3};
@@ -174,6 +197,7 @@ int main() {
   test_units_scale_offsets_and_bounds();
   test_starts_and_ends_may_be_two_arrays();
   test_rows_of_one_size_need_no_index();
+  test_windows_start_at_every_unit_and_runs_say_where();
   test_find_stops_at_the_first_match();
   test_a_map_shows_what_is_appended_within_its_capacity();
 }

@@ -27,16 +27,30 @@ def test_rows_without_files_raise(kind):
         _kernel.Column(kind, "ds", rows=1)
 
 
-@pytest.mark.parametrize("starts", [None, [0], np.array([0], np.int8), np.arange(4)[::2]])
-def test_windows_at_other_than_int64_raise(tmp_path, starts):
+@pytest.mark.parametrize("arguments", [([], 1), ([-1], 1), ([1] * 65, 1), ([1], 0)])
+@pytest.mark.parametrize("within_samples", [False, True])
+def test_windows_of_no_shape_or_stride_raise(tmp_path, arguments, within_samples):
     column = _kernel.column_of(RaggedMmap.from_generator(tmp_path / "ds", [np.arange(5)]))
 
-    with pytest.raises(TypeError, match=r"starts: expected an array of int64|incompatible function arguments"):
-        column.take_windows(starts, 1, None)
+    with pytest.raises(TypeError, match="expected ragged samples, a shape and a stride"):
+        column.windows(*arguments, within_samples)
 
 
-def test_windows_of_a_column_without_files_raise():
+@pytest.mark.parametrize("column", [TEXT, RECORDS])
+def test_windows_of_other_than_ragged_samples_raise(column):
+    with pytest.raises(TypeError, match="expected ragged samples, a shape and a stride"):
+        column.windows([1], 1, False)
+
+
+@pytest.mark.parametrize("arguments", [([2**61], 1), ([1], 2**62), ([1, 2**61, 8], 1)])
+def test_windows_of_more_than_64_bits_raise(tmp_path, arguments):
+    column = _kernel.column_of(RaggedMmap.from_generator(tmp_path / "ds", [np.arange(5)]))
+
+    with pytest.raises(OverflowError, match="window"):
+        column.windows(*arguments, True)
+
+
+def test_windows_of_a_column_without_files_are_none():
     column = _kernel.Column("ragged", "ds", dtype=np.dtype(np.int64))
 
-    with pytest.raises(ValueError, match="ds"):
-        column.take_windows(np.array([0]), 1, None)
+    assert list(column.windows([1], 1, False)) == []

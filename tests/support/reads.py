@@ -66,6 +66,7 @@ OF_RAGGED = {
     "windows": lambda ds: ds.windows(5, 3).take(slice(None)),
     "some windows": lambda ds: ds.windows(5).take([-1, 0, 3]),
     "windows within samples": lambda ds: list(ds.windows(3, 2, within_samples=True).take([4, 0, -1])),
+    "iterated windows": lambda ds: list(ds.windows(5)),
 }
 OF_RECORDS = {
     "not in": lambda ds: {"no": "such sample"} in ds,

@@ -9,7 +9,7 @@ from typing import Any, Self, cast, overload
 import numpy as np
 import numpy.typing as npt
 
-from mmap_ninja._kernel import Column, column_of
+from mmap_ninja._kernel import column_of
 from mmap_ninja.arrow import export
 from mmap_ninja.columns import specs
 from mmap_ninja.columns import types as stored
@@ -21,7 +21,7 @@ from mmap_ninja.kinds.indices import is_index, resolved, several
 from mmap_ninja.kinds.nulls import BY_COLUMN, exactly
 from mmap_ninja.kinds.sequence import Indices
 from mmap_ninja.kinds.state import Positions
-from mmap_ninja.kinds.windows import Windows
+from mmap_ninja.kinds.windows import Windows, common_rank
 
 DTypeLike = npt.DTypeLike
 Wrapper = Callable[[AnyArray], Any]
@@ -43,11 +43,6 @@ class RaggedHandle(DatasetHandle[AnyArray]):
     def copy_before_wrapper_fn(self) -> bool:
         """Whether `wrapper_fn` gets a writable copy."""
         return self._options.copy_before_wrapper_fn
-
-    @property
-    def _common_rank(self) -> int | None:
-        """The rank of all samples; None if they have several."""
-        return _common_rank(column_of(self))
 
     @property
     def dtype(self) -> np.dtype[Any] | None:
@@ -85,7 +80,7 @@ class RaggedHandle(DatasetHandle[AnyArray]):
     def shapes(self) -> "npt.NDArray[np.int64] | Shapes":
         """The samples' shapes: int64 `[n, ndim]`, a new array; or a sequence of tuples, if the ranks differ."""
         column = column_of(self)
-        rank = _common_rank(column)
+        rank = common_rank(column)
         return column.shape_table(rank) if rank else Shapes(self)
 
     @property
@@ -168,25 +163,22 @@ class RaggedHandle(DatasetHandle[AnyArray]):
         return fill
 
     def windows(self, length: int, stride: int | None = None, *, within_samples: bool = False) -> Windows:
-        """Runs of `length` elements of 1-D samples, for training language models: a lazy sequence.
+        """Runs of `length` elements along the first axis, for training language models, or on audio: a lazy sequence.
 
         Args:
-            length: Elements per window.
+            length: Elements of the first axis per window.
             stride: Elements from the start of one window to the next; None: `length`.
             within_samples: Whether each window stays within one sample. If not, the samples are one sequence of tokens.
 
         Returns:
-            A sequence of read-only arrays `[length]`, views unless they overlap, whose `take(indices)` gives
-            `[len(indices), length]`. A rest at the end, or at the end of each sample, is left out.
+            A sequence of read-only arrays `[length, ...]`, views unless they overlap, whose `take(indices)` gives
+            `[len(indices), length, ...]`. A rest at the end, or at the end of each sample, is left out.
 
         Raises:
-            ValueError: if a sample does not have rank 1; or if this is a view by steps or indices, and `within_samples`
-                is false.
+            ValueError: if samples differ in more than the first axis, or are scalars; or, unless `within_samples`, if
+                samples were edited since the last `compact`, or this is a view by steps or indices.
         """
-        if len(self) and (rank := self._common_rank) != 1:
-            found = "several ranks" if rank is None else f"rank {rank}"
-            raise ValueError(f"{self.path}: windows: expected samples of rank 1, found {found}")
-        return Windows(self._unwrapped(), length, length if stride is None else stride, within_samples=within_samples)
+        return Windows(self._unwrapped(), length, length if stride is None else stride, within_samples)
 
     def _exported(self) -> dict[str, Any]:
         return export.one_column(column_of(self).unwrapped(), self.path)
@@ -257,14 +249,6 @@ class Shapes(Sequence[tuple[int, ...]]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Shapes, (self._samples,)
-
-
-def _common_rank(column: Column) -> int | None:
-    """The rank of all samples; None if they have several."""
-    if column.rank is not None:
-        return column.rank
-    ranks = np.unique(column.shape_table(0))
-    return int(ranks[0]) if len(ranks) == 1 else None
 
 
 def _extents(given: Extents, name: str) -> list[int]:

@@ -1,0 +1,101 @@
+// Windows: arrays of one shape that start anywhere in the elements of ragged samples.
+
+#include <nanobind/stl/vector.h>
+
+#include <algorithm>
+
+#include "batch.h"
+
+namespace mmap_ninja {
+namespace {
+
+// Calls use(range) for each sample of a column, which must have a payload.
+template <typename Use>
+Status visit_ranges(const Column& column, uint64_t first, uint64_t end, Use use) {
+  constexpr uint64_t kAtOnce = 2048;  // so many fit in the CPU's cache
+  GilReleased release;
+  std::vector<uint64_t> rows(std::min(end - first, kAtOnce));
+  std::vector<Range> ranges(rows.size());
+  for (; first < end; first += rows.size()) {
+    rows.resize(std::min<uint64_t>(end - first, rows.size()));
+    for (size_t k = 0; k < rows.size(); ++k) rows[k] = column.rows.row(first + k);
+    Status status = locate(column.part.spans, rows.data(), rows.size(), ranges.data());
+    if (!status.ok()) return status;
+    for (size_t k = 0; k < rows.size(); ++k) use(ranges[k]);
+  }
+  return {};
+}
+
+// The samples back to back, as one range.
+Range joined(const Column& column) {
+  if (!column.rows.is_contiguous())
+    raise(
+        nb::borrow(PyExc_ValueError),
+        column.path() +
+            (column.rows.edits()
+                 ? ": windows: samples were deleted or replaced, so they are not in order in the payload; pass "
+                   "within_samples=True, or call compact first"
+                 : ": windows: a view by steps or indices is not contiguous in the payload; pass "
+                   "within_samples=True, or take the windows of the whole dataset"));
+  uint64_t count = column.rows.count();
+  Range first, last;
+  check(visit_ranges(column, 0, 1, [&](Range range) { first = range; }), column);
+  check(visit_ranges(column, count - 1, count, [&](Range range) { last = range; }), column);
+  uint64_t end = last.begin + last.size;
+  if (end < first.begin)
+    check({.code = Code::bad_offsets, .row = count - 1, .found = first.begin, .expected = end}, column);
+  return {first.begin, end - first.begin};
+}
+
+// Windows of this shape, `stride` steps of the first axis apart: in each sample, or in all of them as one
+// sequence.
+Reader windows(const Reader& reader, const std::vector<int64_t>& shape, uint64_t stride,
+               bool within_samples) {
+  ColumnPtr seen = reader.column;
+  bool is_valid = !shape.empty() && shape.size() <= kMaxRank && stride != 0 &&
+                  std::all_of(shape.begin(), shape.end(), [](int64_t extent) { return extent >= 0; });
+  if (seen->kind != SampleKind::ragged || !is_valid)
+    raise(nb::borrow(PyExc_TypeError), seen->path() + ": expected ragged samples, a shape and a stride");
+  const Spans& spans = seen->part.spans;
+  auto length = static_cast<uint64_t>(shape[0]);
+  uint64_t step = spans.unit(), size, apart;  // in bytes, along the first axis
+  bool overflows = false;
+  for (size_t k = 1; k < shape.size(); ++k)
+    overflows |= __builtin_mul_overflow(step, static_cast<uint64_t>(shape[k]), &step);
+  overflows |= __builtin_mul_overflow(length, step, &size) || size > INT64_MAX;
+  overflows |= __builtin_mul_overflow(stride, step, &apart);
+  if (overflows) raise({.code = Code::overflow, .what = "window"}, seen->path());
+  auto runs = std::make_shared<Runs>();
+  if (step != 0 && seen->rows.count() != 0) {
+    runs->step = apart / spans.unit();
+    check_sizes(*seen);
+    auto add = [&](Range range) {
+      if (range.size >= size) runs->add(range.begin / spans.unit(), (range.size - size) / apart + 1);
+    };
+    if (within_samples)
+      check(visit_ranges(*seen, 0, seen->rows.count(), add), *seen);
+    else
+      add(joined(*seen));
+  }
+  Column column;
+  column.kind = SampleKind::array;
+  column.access = seen->access;
+  column.is_direct = seen->is_direct;
+  // What is written to a window must not be in the next one.
+  column.copies = seen->copies || stride < length;
+  column.is_frozen = !seen->copies;
+  column.rows = RowMap(std::move(runs));
+  column.part.spans = spans.windows(size);
+  Layout layout{.path = seen->path(), .dtype = seen->layout->dtype};
+  layout.shape.rank = static_cast<int>(shape.size());
+  std::copy(shape.begin(), shape.end(), layout.shape.dims.begin());
+  column.layout = std::make_shared<const Layout>(std::move(layout));
+  column.renew_views();
+  return {std::make_shared<const Column>(std::move(column))};
+}
+
+}  // namespace
+
+void define_windows(nb::class_<Reader>& column) { column.def("windows", &windows); }
+
+}  // namespace mmap_ninja
