@@ -131,12 +131,13 @@ def shown(tmp_path_factory):
         "concat": mn.concat([texts, texts]),
         "windows": ragged.windows(1),
         "wrapped": mn.Wrapped([1, 2], int),
+        "mapped": texts.map(str.upper),
     }
 
 
 KINDS = [
     "strings", "bytes", "array", "ragged", "shapes", "records", "json", "view", "range", "nothing", "concat",
-    "windows", "wrapped",
+    "windows", "wrapped", "mapped",
 ]  # fmt: skip
 
 

@@ -6,13 +6,13 @@ from collections import defaultdict
 
 import mmap_ninja
 
-BUILDS = r".*\.(from_\w+|create)|np_from_\w+"
+BUILDS = r".*\.(from_\w+|create|save)|np_from_\w+"
 NO_OTHER_KEY = {"StringsMmap.from_strings|RaggedMmap.from_lists": "inherited: a new dataset has no such folder"}
 
 # Parameters with another explanation in some places, and why: patterns of names that share one.
 APART = {
     "arr": {"np_append": "one sample"},
-    "columns": {"RecordsMmap.create": "there are no samples that could tell"},
+    "columns": {"RecordsMmap.create": "there are no samples that could tell", r".*\.filter": "names"},
     "copy_before_wrapper_fn": {"Wrapped": "copies samples of any type"},
     "data": {"Wrapped": "a list, no table"},
     "dtype": {"Scalar|Array|Ragged": "a declaration, so not None"},
@@ -24,7 +24,7 @@ APART = {
     "if_exists": {"merge": "knows fewer"},
     "length": {"RaggedMmap.windows": "of windows, not of boxes"},
     "level": {"Report": "that which was asked for"},
-    "metadata": {"merge": "None: that of the first dataset"},
+    "metadata": {"merge": "None: that of the first dataset", r".*\.save": "None: that of this dataset"},
     "mode": {
         BUILDS: "of the handle that is returned",
         "np_open_existing": "of a memmap",

@@ -100,6 +100,7 @@ else:
         "kinds.ragged_reading": ("Shapes",),
         "kinds.reading": ("reopen",),
         "kinds.windows": ("Windows",),
+        "kinds.wrapped": ("Mapped",),
         "legacy.layout": ("Keys",),
     }
     _MODULES = {name: module for table in (_NAMES, _PICKLED) for module, names in table.items() for name in names}

@@ -111,6 +111,25 @@ class Tabled:
         return limits.sliced(self._table, count, tells_size=self._table.is_in_memory)
 
 
+class Shown(Generic[T]):
+    """Samples that a view of a dataset shows.
+
+    Args:
+        view: The view, with the methods of lists and `select`.
+    """
+
+    def __init__(self, view: Any) -> None:
+        self._view = view
+        self.total: int | None = len(view)
+
+    def batches(self, limits: Limits, count: int, last: object, path: Path) -> Iterator[list[T]]:
+        """The samples from position `count` on, in batches within the limits."""
+        if count:
+            number = min(count, len(self._view))
+            check_resumed(number, self._view[number - 1] if number else None, count, last, path)
+        return limits.gathered(iter(self._view.select(slice(count, None))))
+
+
 class Called(Generic[T]):
     """A function of a position, as an indexable object."""
 

@@ -4,23 +4,28 @@ import inspect
 import json
 import warnings
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, Self, TypeVar
 
+import numpy as np
+
+from mmap_ninja._kernel import column_of
 from mmap_ninja.arrow import ingest
 from mmap_ninja.builds import build, paced, sources
 from mmap_ninja.builds.build import Define, IfExists, Options
 from mmap_ninja.builds.paced import Chunked
 from mmap_ninja.builds.sources import Indexable
 from mmap_ninja.columns.limits import BATCH_BYTES
-from mmap_ninja.engine import files
+from mmap_ninja.columns.types import Column
+from mmap_ninja.engine import compaction, files
 from mmap_ninja.engine.change import Change
 from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT, Columns, Dataset, Durability
-from mmap_ninja.format.meta import checked_metadata, first_columns
+from mmap_ninja.format.meta import checked_metadata, first_columns, one_column
 from mmap_ninja.kinds import metadata as metadata_shown
 from mmap_ninja.kinds.mutating import MutatingHandle
 from mmap_ninja.kinds.options import HandleOptions, Mode, PathLike
 from mmap_ninja.kinds.showing import warn_of
-from mmap_ninja.kinds.state import Legacy
+from mmap_ninja.kinds.state import Field, Legacy
 from mmap_ninja.legacy.dataset import LegacyDataset
 from mmap_ninja.legacy.layout import Keys
 
@@ -246,6 +251,80 @@ class DatasetHandle(MutatingHandle[T]):
         """
         options = Options(batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout, version)
         return cls._build(out_dir, paced.indexed(indexable, n_jobs, options), mode, options)
+
+    def save(
+        self,
+        out_dir: PathLike,
+        batch_size: int = 1024,
+        verbose: bool = False,
+        *,
+        batch_bytes: int = BATCH_BYTES,
+        mode: Mode | None = None,
+        if_exists: IfExists = "error",
+        metadata: dict[str, Any] | None = None,
+        version: str | None = None,
+        durability: Durability | None = None,
+        lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
+    ) -> Self:
+        """Store the samples that this handle or view shows as a dataset of its own, and open it.
+
+        Types, dtypes and compression of the columns stay as they are. A view can replace its own dataset.
+
+        Args:
+            out_dir: The dataset's directory; missing parents are created.
+            batch_size: Samples per commit, at most.
+            verbose: Whether to show a progress bar.
+            batch_bytes: Bytes with which a batch ends earlier, so that large samples do not fill the memory.
+            mode: Mode of the returned handle. None: reading needs no write permission, only the first mutation does.
+                "r": mutations raise. "c": mutations raise, and arrays are returned as writable copies.
+            if_exists: What to do if there is a dataset already. "replace": build a new one beside it, then switch;
+                samples that others append to the old one meanwhile are lost. "error": raise. "append": add to it.
+                "resume": continue an interrupted build: pass all samples again, from the first one; a finished dataset
+                is returned as it is, with a warning if the source is longer. "reuse": open a complete dataset of the
+                same kind, columns and version; raise if it is another one; wait while another process builds it; go on
+                with a build that ended early.
+            metadata: A dict to store as JSON; None: the metadata of this dataset, without its version if `version` is
+                given.
+            version: A string to store as `metadata["version"]`; a dataset of another version is not reused, resumed or
+                appended to. None: any version will do.
+            durability: None: safe against power loss when this returns. "process": do not wait for the disk, unless a
+                dataset is replaced; until the next `flush`, opening it after a reboot, or opening a copy, checks all
+                that was written. "machine": safe after every batch.
+            lock_timeout: Seconds to wait for other processes' commits.
+
+        Raises:
+            FileExistsError: if there is a dataset and `if_exists="error"`.
+            ValueError: if this is a column of records with a null, which only records hold.
+            TypeError: if this is a column of JSON values, which only records hold.
+        """
+        if metadata is None and if_exists != "append":
+            metadata = {key: value for key, value in self.metadata.items() if key != "version" or version is None}
+        options = Options(batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout, version)
+        view, configuration = self._raw()
+        source: sources.Source[T] = sources.Shown(view)
+        columns = view._columns_to_store()  # noqa: SLF001 - of the same moment as its samples
+        return self._build(out_dir, source, mode, options, columns, configuration)
+
+    def _raw(self) -> tuple[Self, dict[str, Any]]:
+        """A view of the samples as they are stored, and the options with which they are shown otherwise."""
+        return self.select(slice(None)), {}
+
+    def _columns_to_store(self) -> Columns:
+        """The columns of a new dataset of the samples that this view shows."""
+        shown = self._state
+        if not shown.columns:  # nothing is at the path
+            return first_columns(self._kind)
+        if not isinstance(shown, Field):
+            named = zip(shown.names, compaction.sealed(shown.columns), strict=True)
+            return tuple(Column(place, name, column.type) for place, (name, column) in enumerate(named))
+        (column,) = compaction.sealed(shown.columns)
+        records = f"only records hold that; save them: ds[[{shown.name!r}]].save(path)"
+        if self._kind == "records":
+            raise TypeError(f"{self._where}: JSON values: {records}")
+        is_null = column_of(self).null_mask(None)
+        if is_null is not None and is_null.any():
+            raise ValueError(f"{self._where}: sample {int(np.argmax(is_null))} is null: {records}")
+        return one_column(replace(column.type, nullable=False))
 
     @classmethod
     def _definer(cls) -> Define[T] | None:

@@ -94,7 +94,7 @@ def open(
 @exported
 def open_existing(
     out_dir: PathLike, wrapper_fn: Callable[[Any], Any] | None = None, mode: Mode = "r+b"
-) -> memmaps.Memmap | DatasetHandle[Any] | Wrapped:
+) -> memmaps.Memmap | DatasetHandle[Any] | Wrapped[Any]:
     """Open an existing dataset as 0.x did: an array dataset is returned as a read-only `np.memmap`.
 
     Args:

@@ -208,6 +208,12 @@ class RaggedHandle(DatasetHandle[AnyArray]):
         column, state = self._moment()
         return self._view_of(column.unwrapped(), state, slice(None), replace(self._options, wrapper_fn=None))
 
+    def _raw(self) -> tuple[Self, dict[str, Any]]:
+        return self._unwrapped(), {
+            "wrapper_fn": self.wrapper_fn,
+            "copy_before_wrapper_fn": self.copy_before_wrapper_fn,
+        }
+
     def _checked_fill(self, value: object) -> AnyArray:
         column = column_of(self)
         assert column.dtype is not None  # noqa: S101 - nullable columns are declared

@@ -153,6 +153,11 @@ class RecordsHandle(DatasetHandle[Record]):
             asked += [(own.removeprefix(prefix) if grouped else own, stored[own]) for own in found]
         return self._showing(type(self), *self._chosen(column, state, tuple(dict.fromkeys(asked))))
 
+    def _with_columns(self, columns: Sequence[str]) -> Self:
+        if isinstance(columns, str) or not all(isinstance(name, str) for name in columns):
+            raise TypeError(f"{self.path}: columns {columns!r:.80}: expected a list of names")
+        return self._view(list(columns), grouped=False)
+
     def _unknown(self, name: str) -> KeyError:
         known = ", ".join(map(repr, self.columns[:20]))
         return KeyError(f"{self.path}: has no column {name!r}; it has {known or 'none yet'}")

@@ -244,7 +244,7 @@ class RecordsMmap(MutableRecords):
     def from_columns(
         cls,
         out_dir: PathLike,
-        values: Mapping[str, Any],
+        values: "Mapping[str, Any] | RecordsMmap",
         batch_size: int = 1024,
         verbose: bool = False,
         *,
@@ -262,7 +262,7 @@ class RecordsMmap(MutableRecords):
         Args:
             out_dir: The dataset's directory; missing parents are created.
             values: A sequence for each column, all of the same length, in nested dicts or with dotted names. An array
-                makes an `Array` or `Scalar` column.
+                makes an `Array` or `Scalar` column. Or records, whose columns keep their types.
             batch_size: Samples per commit, at most.
             verbose: Whether to show a progress bar.
             batch_bytes: Bytes with which a batch ends earlier, so that large samples do not fill the memory.
@@ -287,12 +287,17 @@ class RecordsMmap(MutableRecords):
         Raises:
             ValueError: if the columns differ in length.
         """
+        made = specs.columns_of(columns or {})
+        if isinstance(values, RecordsMmap):
+            view = values.select(slice(None))
+            made = made or view._columns_to_store()  # noqa: SLF001 - both of one moment
+            values = view._columns()  # noqa: SLF001
         table = Table.of(values, str(out_dir))
         names = tuple(table.columns)
         options = Options(
             batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout, version, names
         )
-        return cls._build(out_dir, sources.Tabled(table), mode, options, specs.columns_of(columns or {}))
+        return cls._build(out_dir, sources.Tabled(table), mode, options, made)
 
     @classmethod
     def from_arrow(

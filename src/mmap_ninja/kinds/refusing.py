@@ -39,5 +39,5 @@ class RefusingHandle(ReadingHandle[T]):
         """Raise TypeError: `list(ds)` reads all samples into memory, and a copy of the directory is a dataset, too."""
         raise TypeError(
             f"{self.path}: a handle is not copied; use ds.select(slice(None)) for a view of this snapshot, list(ds) "
-            "for the samples in memory, or mmap_ninja.merge([path], new_path) for another dataset"
+            "for the samples in memory, or ds.save(new_path) for another dataset"
         )

@@ -1,18 +1,21 @@
 """The list protocol over samples, for all kinds; the kernel's `Samples` implements what must be fast."""
 
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Self, SupportsIndex, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from mmap_ninja import _kernel
+from mmap_ninja import _kernel, progress
 from mmap_ninja._kernel import column_of
+from mmap_ninja.builds.located import locate
 from mmap_ninja.kinds.indices import is_index, several
 from mmap_ninja.kinds.nulls import Nulls
+from mmap_ninja.kinds.wrapped import Mapped
 
 T = TypeVar("T")
+R = TypeVar("R")
 Indices = Sequence[int] | npt.NDArray[Any] | slice
 _Positions = npt.NDArray[np.int64]
 
@@ -134,6 +137,59 @@ class SampleSequence(_kernel.Samples, Generic[T]):
                 slice.
         """
         raise NotImplementedError
+
+    def filter(
+        self, function: Callable[[T], object], columns: Sequence[str] | None = None, verbose: bool = False
+    ) -> Self:
+        """A view of the samples for which a function returns true; all samples are read once, in their order.
+
+        Args:
+            function: Called with each sample.
+            columns: Of records: the names of the columns that the function gets, as a dict; only these are read. None:
+                all.
+            verbose: Whether to show a progress bar.
+
+        Raises:
+            TypeError: if `function` is no function, or `columns` no list of names.
+            ValueError: if `columns` is given, and this holds no records.
+            KeyError: if there is no such column.
+        """
+        _check_function(function)
+        whole = self.select(slice(None))  # of one snapshot, which the function may change
+        read = whole if columns is None else whole._with_columns(columns)  # noqa: SLF001 - of the same snapshot
+        is_chosen = np.zeros(len(whole), np.bool_)
+        with progress.bar(len(whole), " samples", shown=verbose) as tell:
+            for position, sample in enumerate(read):
+                try:
+                    is_chosen[position] = bool(function(sample))
+                except Exception as error:
+                    locate(error, f"sample {position}")
+                    raise
+                tell(1)
+        return whole.select(is_chosen)
+
+    def _with_columns(self, columns: Sequence[str]) -> Self:
+        """A view of some columns."""
+        raise ValueError(f"columns {columns!r:.80}: samples of this kind have no columns; leave it out")
+
+    def map(self, function: Callable[[T], R]) -> Mapped[R]:
+        """A lazy sequence of what a function makes of each sample, whenever it is read; it pickles as this does.
+
+        The function gets what `[]` gives: arrays are read-only views, so copy one before you change it.
+
+        Args:
+            function: Called with each sample.
+
+        Raises:
+            TypeError: if `function` is no function.
+        """
+        _check_function(function)
+        return Mapped(self.select(slice(None)), function)
+
+
+def _check_function(function: object) -> None:
+    if not callable(function):
+        raise TypeError(f"function {function!r:.80}: expected a function, got {type(function).__name__}")
 
 
 Sequence.register(SampleSequence)  # not a base class: the kernel's type has its own metaclass
