@@ -53,9 +53,12 @@ format: $(VENV)/.group-lint ## mend what lint can mend by itself
 	$(PY) -m ruff format
 	$(if $(CXX_SOURCES),$(VENV)/bin/clang-format -i $(CXX_SOURCES))
 
-types: $(VENV)/.group-lint ## mypy --strict on src, pyright on what users see of it
+types: $(VENV)/.group-lint $(VENV)/.group-test ## mypy --strict and pyright on src, examples, and the blocks of README and docs
 	$(PY) -m mypy
 	$(VENV)/bin/pyright --pythonpath $(PY)
+	$(PY) tools/blocks.py build/blocks
+	$(PY) -m mypy src examples build/blocks
+	$(VENV)/bin/pyright --pythonpath $(PY) examples build/blocks
 	PYTHONPATH=src $(VENV)/bin/pyright --pythonpath $(PY) --verifytypes mmap_ninja --ignoreexternal
 
 sanitize: $(VENV)/.installed $(VENV)/.group-dev $(VENV)/.group-test ## the kernel's tests, and those of damage, under ASan and UBSan

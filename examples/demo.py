@@ -61,7 +61,7 @@ def show_times(files: list[float], dataset: list[float]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", nargs="?", type=Path, default=Path(sysconfig.get_path("stdlib")))
     parser.add_argument("--out", type=Path, default=Path("demo_mmap"), help="where to put the dataset")
     arguments = parser.parse_args()

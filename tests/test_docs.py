@@ -48,6 +48,8 @@ CLASSES = [
     "RecordsMmap",
     "Wrapped",
     "Concat",
+    "DatasetHandle",
+    "Windows",
     "Text",
     "Bytes",
     "Json",

@@ -22,7 +22,7 @@ APART = {
     "fill": {"RecordsMmap.take|Concat.take": "for several columns"},
     "flattened_shapes_key": NO_OTHER_KEY,
     "if_exists": {"merge": "knows fewer"},
-    "length": {"RaggedMmap.windows": "of windows, not of boxes"},
+    "length": {"RaggedMmap.windows|Windows": "of windows, not of boxes"},
     "level": {"Report": "that which was asked for"},
     "metadata": {"merge": "None: that of the first dataset", r".*\.save": "None: that of this dataset"},
     "mode": {
@@ -31,7 +31,7 @@ APART = {
         "open_existing": "only of some of what it returns",
     },
     "nullable": {"Scalar|Array": "batches are arrays", "Json": "has a null of its own"},
-    "out": {"RaggedMmap.take_padded": "its shape depends on the samples"},
+    "out": {"RaggedMmap.take_padded": "its shape depends on the samples", "Windows.take": "of windows"},
     "out_dir": {
         BUILDS: "it is made",
         "np_.*|open_existing": "it must be there",
@@ -48,6 +48,7 @@ APART = {
         "Problem": "ranges",
         "Recovery": "a number",
         "Report": "a number",
+        "Windows": "of which windows are made",
     },
     "seed": {"Shuffle|Weighted": "of an order, so not None"},
     "shapes_key": NO_OTHER_KEY,

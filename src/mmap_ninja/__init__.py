@@ -44,6 +44,7 @@ if TYPE_CHECKING:  # the names for type checkers; Python uses the tables below
     from mmap_ninja.kinds.bytes import BytesMmap as BytesMmap
     from mmap_ninja.kinds.concat import Concat as Concat
     from mmap_ninja.kinds.concat import concat as concat
+    from mmap_ninja.kinds.handle import DatasetHandle as DatasetHandle
     from mmap_ninja.kinds.memmaps import np_append as np_append
     from mmap_ninja.kinds.memmaps import np_extend as np_extend
     from mmap_ninja.kinds.memmaps import np_extend_dir as np_extend_dir
@@ -55,6 +56,7 @@ if TYPE_CHECKING:  # the names for type checkers; Python uses the tables below
     from mmap_ninja.kinds.ragged import RaggedMmap as RaggedMmap
     from mmap_ninja.kinds.records import RecordsMmap as RecordsMmap
     from mmap_ninja.kinds.strings import StringsMmap as StringsMmap
+    from mmap_ninja.kinds.windows import Windows as Windows
     from mmap_ninja.kinds.wrapped import Wrapped as Wrapped
     from mmap_ninja.legacy.upgrade import upgrade as upgrade
     from mmap_ninja.loading.orders import Shuffle as Shuffle
@@ -79,6 +81,7 @@ else:
         "kinds.arrays": ("ArrayMmap",),
         "kinds.bytes": ("BytesMmap",),
         "kinds.concat": ("Concat", "concat"),
+        "kinds.handle": ("DatasetHandle",),
         "kinds.memmaps": (
             "np_append", "np_extend", "np_extend_dir", "np_from_generator", "np_from_ndarray", "np_open_existing",
         ),
@@ -86,6 +89,7 @@ else:
         "kinds.ragged": ("RaggedMmap",),
         "kinds.records": ("RecordsMmap",),
         "kinds.strings": ("StringsMmap",),
+        "kinds.windows": ("Windows",),
         "kinds.wrapped": ("Wrapped",),
         "legacy.upgrade": ("upgrade",),
         "loading.orders": ("Shuffle", "Weighted"),
@@ -99,7 +103,6 @@ else:
         "kinds.options": ("HandleOptions",),
         "kinds.ragged_reading": ("Shapes",),
         "kinds.reading": ("reopen",),
-        "kinds.windows": ("Windows",),
         "kinds.wrapped": ("Mapped",),
         "legacy.layout": ("Keys",),
     }

@@ -56,7 +56,13 @@ def arrays() -> None:
     assert_type(tokens[:2], list[AnyArray])
     assert_type(tokens.take_padded([0, 1], value=-1, multiple_of=2), tuple[AnyArray, Offsets])
     assert_type(tokens.take_jagged([0, 1]), tuple[AnyArray, Offsets])
-    assert_type(tokens.windows(2)[0], AnyArray)
+    tokens.append([1, 2])
+    tokens.extend([[1, 2], np.arange(3)])
+    windows = tokens.windows(2)
+    assert_type(windows, mn.Windows)
+    assert_type(windows[0], AnyArray)
+    assert_type(windows.take([0, 1]), AnyArray)
+    assert_type(windows.select(slice(2)), mn.Windows)
 
 
 def records() -> None:
@@ -83,6 +89,10 @@ def together() -> None:
     both = mn.concat([texts, texts.select([0])])
     assert_type(both, mn.Concat)
     assert_type(both.split([0.9, 0.1], seed=0), list[mn.Concat])
+    assert_type(texts.filter(str.isalpha), mn.StringsMmap)
+    assert_type(texts.filter(str.isalpha).save("letters", if_exists="replace"), mn.StringsMmap)
+    assert_type(list(texts.map(len)), list[int])
+    assert_type(Wrapped(texts, len).__getitems__([0]), list[int])
     lengths: list[int] = list(Wrapped(both, len))
     assert len(lengths) == len(both)
     mn.merge(["a", "b"], "out")
@@ -99,8 +109,14 @@ def opened() -> None:
     dataset = mn.open("somewhere", "r", read_mode="pread", follow_symlinks=True)
     assert_type(dataset.mode, Literal["r", "rb", "r+", "r+b", "c"] | None)
     assert_type(dataset.read_mode, Literal["mmap", "pread"])
+    assert_type(dataset, mn.DatasetHandle[Any])
     if isinstance(dataset, mn.RecordsMmap):
         assert_type(dataset[0], Record)
+    assert_type(mn.open("somewhere", kind="strings"), mn.StringsMmap)
+    assert_type(mn.open("somewhere", kind="bytes"), mn.BytesMmap)
+    assert_type(mn.open("somewhere", "r", kind="array")[:, 0], AnyArray)
+    assert_type(mn.open("somewhere", kind="ragged", verify="full"), mn.RaggedMmap)
+    assert_type(mn.open("somewhere", kind="records")[["label"]], mn.RecordsMmap)
     try:
         mn.open("nowhere")
     except mn.NotADatasetError as error:

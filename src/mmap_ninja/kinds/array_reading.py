@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +45,7 @@ class ArrayHandle(Comparing, DatasetHandle[AnyArray]):
     if TYPE_CHECKING:  # all of NumPy's indexing
 
         def __getitem__(self, key: Any, /) -> AnyArray: ...  # type: ignore[override]
+        def append(self, sample: npt.ArrayLike) -> None: ...  # noqa: D102 - as in all kinds, also of a list of numbers
 
     @property
     def _array(self) -> AnyArray:
@@ -221,7 +222,7 @@ class ArrayHandle(Comparing, DatasetHandle[AnyArray]):
                 return
             yield from (first + np.flatnonzero(equal.reshape(len(part), -1).all(axis=1))).tolist()
 
-    def extend(self, samples: Iterable[AnyArray], verbose: bool = False) -> None:
+    def extend(self, samples: Iterable[npt.ArrayLike], verbose: bool = False) -> None:
         """Add samples at the end, all or none of them, in one commit.
 
         All samples are in memory at once, and so are their bytes as they are stored: about twice their size.
@@ -240,7 +241,7 @@ class ArrayHandle(Comparing, DatasetHandle[AnyArray]):
         if isinstance(batch, np.ndarray):
             self._commit(batch)
         else:
-            super().extend(samples, verbose)
+            super().extend(cast("Iterable[AnyArray]", samples), verbose)
 
     def _batch_of(self, samples: Any) -> Batch[AnyArray]:
         array = np.asarray(samples) if isinstance(samples, ArrayHandle) else samples

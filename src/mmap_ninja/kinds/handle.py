@@ -20,6 +20,7 @@ from mmap_ninja.columns.types import Column
 from mmap_ninja.engine import compaction, files
 from mmap_ninja.engine.change import Change
 from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT, Columns, Dataset, Durability
+from mmap_ninja.exported import exported
 from mmap_ninja.format.meta import checked_metadata, first_columns, one_column
 from mmap_ninja.kinds import metadata as metadata_shown
 from mmap_ninja.kinds.mutating import MutatingHandle
@@ -32,10 +33,22 @@ from mmap_ninja.legacy.layout import Keys
 T = TypeVar("T")
 
 
+@exported
 class DatasetHandle(MutatingHandle[T]):
-    """An open dataset: a list of samples on disk.
+    """An open dataset, or a view of one, of any kind: a list of samples on disk. It is the base of all kinds.
 
     Several threads may read at once; a lock of the handle serialises mutations.
+
+    Args:
+        out_dir: The dataset's directory. If it is missing, the handle is empty, and its first `append` creates it.
+        options: How it is opened.
+
+    Example:
+        >>> import mmap_ninja as mn
+        >>> def longest(ds: mn.DatasetHandle[str]) -> str:
+        ...     return max(ds, key=len)
+        >>> longest(mn.StringsMmap.from_strings("texts", ["a", "abc"]))
+        'abc'
     """
 
     def __init__(self, out_dir: PathLike, options: HandleOptions) -> None:

@@ -1,12 +1,13 @@
 """`open`: a dataset of any kind, by its path."""
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Literal, overload
 
 from mmap_ninja.engine import files
 from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT, Durability
 from mmap_ninja.errors import CorruptDatasetError
 from mmap_ninja.exported import exported
+from mmap_ninja.format.meta import Kind
 from mmap_ninja.kinds import memmaps
 from mmap_ninja.kinds.arrays import ArrayMmap
 from mmap_ninja.kinds.bytes import BytesMmap
@@ -30,11 +31,90 @@ _CLASSES: Final[dict[str, type[DatasetHandle[Any]]]] = {
 }
 
 
+@overload
+def open(
+    path: PathLike,
+    mode: Mode | None = None,
+    *,
+    kind: Literal["strings"],
+    durability: Durability = ...,
+    lock_timeout: float = ...,
+    read_mode: ReadMode | None = None,
+    verify: Level | None = None,
+    commit_id: str | None = None,
+    follow_symlinks: bool = False,
+) -> StringsMmap: ...
+@overload
+def open(
+    path: PathLike,
+    mode: Mode | None = None,
+    *,
+    kind: Literal["bytes"],
+    durability: Durability = ...,
+    lock_timeout: float = ...,
+    read_mode: ReadMode | None = None,
+    verify: Level | None = None,
+    commit_id: str | None = None,
+    follow_symlinks: bool = False,
+) -> BytesMmap: ...
+@overload
+def open(
+    path: PathLike,
+    mode: Mode | None = None,
+    *,
+    kind: Literal["array"],
+    durability: Durability = ...,
+    lock_timeout: float = ...,
+    read_mode: ReadMode | None = None,
+    verify: Level | None = None,
+    commit_id: str | None = None,
+    follow_symlinks: bool = False,
+) -> ArrayMmap: ...
+@overload
+def open(
+    path: PathLike,
+    mode: Mode | None = None,
+    *,
+    kind: Literal["ragged"],
+    durability: Durability = ...,
+    lock_timeout: float = ...,
+    read_mode: ReadMode | None = None,
+    verify: Level | None = None,
+    commit_id: str | None = None,
+    follow_symlinks: bool = False,
+) -> RaggedMmap: ...
+@overload
+def open(
+    path: PathLike,
+    mode: Mode | None = None,
+    *,
+    kind: Literal["records"],
+    durability: Durability = ...,
+    lock_timeout: float = ...,
+    read_mode: ReadMode | None = None,
+    verify: Level | None = None,
+    commit_id: str | None = None,
+    follow_symlinks: bool = False,
+) -> RecordsMmap: ...
+@overload
+def open(
+    path: PathLike,
+    mode: Mode | None = None,
+    *,
+    kind: None = None,
+    durability: Durability = ...,
+    lock_timeout: float = ...,
+    read_mode: ReadMode | None = None,
+    verify: Level | None = None,
+    commit_id: str | None = None,
+    follow_symlinks: bool = False,
+) -> DatasetHandle[Any]: ...
 @exported
 def open(
     path: PathLike,
     mode: Mode | None = None,
     *,
+    kind: Kind | None = None,
     durability: Durability = "process",
     lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
     read_mode: ReadMode | None = None,
@@ -48,6 +128,7 @@ def open(
         path: The dataset's directory.
         mode: None: reading needs no write permission, only the first mutation does. "r": mutations raise. "c":
             mutations raise, and arrays are returned as writable copies.
+        kind: The kind that the dataset must have: then editors and type checkers know its class. None: any.
         durability: "process": a commit survives a crash of this process at once, and a power loss after the next
             `flush` or `close`. "machine": each commit waits until it survives both.
         lock_timeout: Seconds to wait for other processes' commits.
@@ -63,6 +144,7 @@ def open(
 
     Raises:
         NotADatasetError: if the path is missing or holds no dataset.
+        TypeError: if the dataset is of another kind than `kind`.
         CorruptDatasetError: if its files contradict each other, or `verify` found damage; then the message is the
             report.
         FormatVersionError: if it was written by a newer version of mmap_ninja.
@@ -77,11 +159,13 @@ def open(
     """
     if follow_symlinks and mode is None:
         mode = "r"
+    if kind is not None and kind not in _CLASSES:
+        raise ValueError(f"kind {kind!r} is unknown (expected None or one of {(*_CLASSES,)})")
     options = HandleOptions(mode, durability, lock_timeout, read_mode, follow_symlinks=follow_symlinks)
     with files.following_links(follow_symlinks):
         if verify is not None and not (report := verify_files(path, verify)).ok:
             raise CorruptDatasetError(str(report))
-        dataset = open_dataset(files.absolute(path), None, durability, lock_timeout)
+        dataset = open_dataset(files.absolute(path), kind, durability, lock_timeout)
     if commit_id is not None:
         newest = dataset.snapshot.identity
         assert newest is not None  # noqa: S101 - always present in a dataset

@@ -1,10 +1,10 @@
 """Reading samples of any shape: shapes, jagged and padded batches, windows."""
 
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Self, cast, overload
+from typing import TYPE_CHECKING, Any, Self, cast, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,11 @@ class RaggedHandle(DatasetHandle[AnyArray]):
 
     _kind = "ragged"
     _sample = "ragged"
+
+    if TYPE_CHECKING:  # as in all kinds, also of lists of numbers
+
+        def append(self, sample: npt.ArrayLike) -> None: ...  # noqa: D102
+        def extend(self, samples: Iterable[npt.ArrayLike], verbose: bool = False) -> None: ...  # noqa: D102
 
     @property
     def wrapper_fn(self) -> Wrapper | None:
@@ -178,7 +183,7 @@ class RaggedHandle(DatasetHandle[AnyArray]):
             ValueError: if samples differ in more than the first axis, or are scalars; or, unless `within_samples`, if
                 samples were edited since the last `compact`, or this is a view by steps or indices.
         """
-        return Windows(self._unwrapped(), length, length if stride is None else stride, within_samples)
+        return Windows(self._unwrapped(), length, stride, within_samples)
 
     def _exported(self) -> dict[str, Any]:
         return export.one_column(column_of(self).unwrapped(), self.path)

@@ -23,10 +23,10 @@ class Windows(SampleSequence[AnyArray]):
 
     Args:
         samples: The dataset, or a view of it.
-        length: Elements per window.
-        stride: Elements from the start of one window to the next.
-        within_samples: Whether each window stays within one sample. If not, the samples are one sequence of elements.
-        chosen: Positions of its windows among all of them; None: all.
+        length: Elements of the first axis per window.
+        stride: Elements from the start of one window to the next; None: `length`.
+        within_samples: Whether each window stays within one sample. If not, the samples are one sequence of tokens.
+        selection: Positions of its windows among all of them; None: all.
 
     Example:
         >>> from mmap_ninja import RaggedMmap
@@ -43,11 +43,12 @@ class Windows(SampleSequence[AnyArray]):
         self,
         samples: DatasetHandle[AnyArray],
         length: int,
-        stride: int,
-        within_samples: bool,
-        chosen: range | Positions | None = None,
+        stride: int | None = None,
+        within_samples: bool = False,
+        selection: range | Positions | None = None,
     ) -> None:
-        self.length, self.stride = operator.index(length), operator.index(stride)
+        self.length: int = operator.index(length)
+        self.stride: int = self.length if stride is None else operator.index(stride)
         if self.length < 1 or self.stride < 1:
             raise ValueError(f"windows: length {length}, stride {stride}: expected at least 1 each")
         self.within_samples = within_samples
@@ -56,11 +57,11 @@ class Windows(SampleSequence[AnyArray]):
         elements = column_of(samples)
         shape = [self.length, *_trailing(elements, f"{samples.path}: windows")]
         column = elements.windows(shape, self.stride, within_samples)
-        self._chosen: range | Positions = range(len(column)) if chosen is None else chosen
-        if isinstance(chosen, range):
-            column = column.selected_range(chosen.start, chosen.step, len(chosen))
-        elif chosen is not None:
-            column = column.selected(chosen)
+        self._selection: range | Positions = range(len(column)) if selection is None else selection
+        if isinstance(selection, range):
+            column = column.selected_range(selection.start, selection.step, len(selection))
+        elif selection is not None:
+            column = column.selected(selection)
         self._show_column(column, None)
 
     def take(self, indices: Indices, out: AnyArray | None = None) -> AnyArray:  # type: ignore[override]
@@ -94,12 +95,19 @@ class Windows(SampleSequence[AnyArray]):
         Raises:
             IndexError: if an index is out of range.
         """
-        chosen: Any
+        column = column_of(self)
         if isinstance(indices, slice):
-            chosen = self._chosen[indices]
+            chosen = range(len(column))[indices]
+            column = column.selected_range(chosen.start, chosen.step, len(chosen))
+            selection = self._selection[indices]
         else:
-            chosen = among(self._chosen, resolved(indices, len(self), self._items))
-        return Windows(self._samples, self.length, self.stride, self.within_samples, chosen)
+            at = resolved(indices, len(column), self._items)
+            column, selection = column.selected(at), among(self._selection, at)
+        view = Windows.__new__(Windows)  # not by the constructor, which looks where all samples are
+        vars(view).update(vars(self), _selection=selection)
+        SampleSequence.__init__(view, str(self._samples.path))
+        view._show_column(column, None)  # noqa: SLF001 - of the same class
+        return view
 
     def _matches(self, value: object, start: int, stop: int) -> Iterator[int]:
         return (position for position in range(start, stop) if np.array_equal(self[position], np.asarray(value)))
@@ -111,7 +119,7 @@ class Windows(SampleSequence[AnyArray]):
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Windows, (self._samples, self.length, self.stride, self.within_samples, self._chosen)
+        return Windows, (self._samples, self.length, self.stride, self.within_samples, self._selection)
 
 
 def common_rank(column: Column) -> int | None:
