@@ -88,19 +88,20 @@ def test_contents_of_several_sources_follow_each_other(tmp_path):
     assert np.frombuffer(written(made["offsets", 0]), np.uint64).tolist() == [0, 2, 2, 5, 6, 8]
 
 
-def test_columns_are_matched_by_their_place(tmp_path):
+def test_columns_are_matched_by_their_name(tmp_path):
     one = RecordsMmap.from_columns(tmp_path / "a", {"x": ["dropped"], "n": [1]})
     one.drop_column("x")
     one.add_column("t", ["a"])
-    RecordsMmap.from_columns(tmp_path / "b", {"n": [2], "t": ["b"]})
+    RecordsMmap.from_columns(tmp_path / "b", {"t": ["b"], "n": [2]})
     sources = [source_of(tmp_path / name, [[0, 1]]) for name in "ab"]
     columns = sources[1].generation.meta.columns
     assert [column.id for column in columns] != [column.id for column in sources[0].generation.meta.columns]
 
     made = copying.contents(columns, sources)
 
-    assert np.frombuffer(written(made["data", columns[0].id]), np.int64).tolist() == [1, 2]
-    assert written(made["data", columns[1].id]) == b"ab"
+    assert [column.name for column in columns] == ["t", "n"]
+    assert written(made["data", columns[0].id]) == b"ab"
+    assert np.frombuffer(written(made["data", columns[1].id]), np.int64).tolist() == [1, 2]
 
 
 def test_shapes_are_widened_for_samples_of_other_ranks(tmp_path):

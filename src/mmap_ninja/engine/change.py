@@ -115,7 +115,6 @@ def _contents_of(file: FileEntry, generation: Generation, rows: int, change: Cha
     if file.role == "nulls":  # the column had none
         return (bytes(min(_NULLS_AT_ONCE, rows - at)) for at in range(0, rows, _NULLS_AT_ONCE))
     if file.role == "shapes" and rows:
-        place = next(place for place, column in enumerate(generation.meta.columns) if column.id == file.column)
         column = next(column for column in change.columns if column.id == file.column)
-        return copying.shapes(copying.whole(generation, rows), place, column)
+        return copying.shapes(copying.whole(generation, rows), column)
     return None

@@ -1,4 +1,7 @@
-"""Copying rows of generations into the files of a new one, in bounded memory and without decoding."""
+"""Copying rows of generations into the files of a new one, in bounded memory.
+
+Only rows that are compressed with another codec than the column that they go to are decoded, and encoded again.
+"""
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,10 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from mmap_ninja import _kernel, progress
-from mmap_ninja.columns.types import Column, LengthRule, Ragged, Role
+from mmap_ninja.columns import codec as codecs
+from mmap_ninja.columns.types import Binary, Column, Json, LengthRule, Ragged, Role, Text, Zstd
 from mmap_ninja.engine import files
 from mmap_ninja.engine.files import Content
 from mmap_ninja.engine.generation import Generation
+from mmap_ninja.engine.open_column import open_column
 from mmap_ninja.errors import CorruptDatasetError
 from mmap_ninja.format.names import FIRST_OFFSET
 
@@ -51,14 +56,18 @@ class CopiedRows:
         for first in range(0, len(self.runs), _RUNS_AT_ONCE):
             yield self.runs[first : first + _RUNS_AT_ONCE]
 
-    def offsets(self, place: int) -> npt.NDArray[np.uint64]:
-        """The offsets of the column at a place."""
-        index = self.index("offsets", place)
+    def offsets(self, name: str) -> npt.NDArray[np.uint64]:
+        """The offsets of a column."""
+        index = self.index("offsets", name)
         return self.generation.offsets(index, self.extents[index])
 
-    def index(self, role: Role, place: int) -> int:
-        """Position of the generation's file with a role in the column at a place."""
-        return self.generation.meta.index(role, self.generation.meta.columns[place].id)
+    def index(self, role: Role, name: str) -> int:
+        """Position of the generation's file with a role in a column."""
+        return self.generation.meta.index(role, self.column(name).id)
+
+    def column(self, name: str) -> Column:
+        """The column with a name."""
+        return next(column for column in self.generation.meta.columns if column.name == name)
 
 
 def whole(generation: Generation, rows: int) -> CopiedRows:
@@ -69,19 +78,26 @@ def whole(generation: Generation, rows: int) -> CopiedRows:
 def contents(columns: Sequence[Column], sources: Sequence[CopiedRows]) -> Contents:
     """The contents of the files of a generation with these columns, made of rows of other generations.
 
-    The sources have the same columns in the same order; only their ranks may be smaller.
+    The payload of a column is to be read before its other files. The sources have columns of the same names. Their
+    ranks may be smaller, they may have another codec, and need not be nullable where these are.
     """
     made: dict[tuple[Role, int | None], Iterable[Content]] = {}
-    for place, column in enumerate(columns):
+    for column in columns:
+        of_column = [_Recoded(of, column) if _is_recoded(of, column) else _Copied(of, column) for of in sources]
         for role, (rule, unit) in column.type.files().items():
-            if rule is LengthRule.OFFSETS:
-                made[role, column.id] = _offsets(sources, place)
-            elif rule is LengthRule.PAYLOAD:
-                made[role, column.id] = _payload(sources, place, unit)
-            elif role == "shapes":
-                made[role, column.id] = _shapes(sources, place, column)
-            else:
-                made[role, column.id] = _rows(sources, role, place, unit)
+            match role:
+                case "data" if rule is LengthRule.PAYLOAD:
+                    made[role, column.id] = _chained([of.payload(unit) for of in of_column])
+                case "offsets":
+                    made[role, column.id] = _offsets(of_column)
+                case "sizes":
+                    made[role, column.id] = _chained([of.sizes(unit) for of in of_column])
+                case "nulls":
+                    made[role, column.id] = _chained([of.nulls() for of in of_column])
+                case "shapes":
+                    made[role, column.id] = _chained([of.shapes() for of in of_column])
+                case _:
+                    made[role, column.id] = _chained([of.rows(role, unit) for of in of_column])
     return made
 
 
@@ -119,66 +135,160 @@ def collected(rows: npt.NDArray[np.int64]) -> Runs:
     return np.column_stack([rows[starts], np.diff(starts, append=len(rows))])
 
 
-def shapes(source: CopiedRows, place: int, column: Column) -> Iterator[bytes]:
+def shapes(source: CopiedRows, column: Column) -> Iterator[bytes]:
     """The rows of a column's shapes file, made of a source with other ranks."""
-    old, new = source.generation.meta.columns[place].type, column.type
+    old, new = source.column(column.name).type, column.type
     assert isinstance(old, Ragged) and isinstance(new, Ragged)  # noqa: S101, PT018 - no other type has shapes
     width = old.shape_width
     for runs in source.pieces():
-        lengths = _lengths(source, place, runs)
+        lengths = _lengths(source, column.name, runs)
         stored = np.empty((len(lengths), 0), np.uint64)
         if width:
-            data = _read(source, source.index("shapes", place), runs * (width * _SHAPE))
+            data = _read(source, source.index("shapes", column.name), runs * (width * _SHAPE))
             stored = np.frombuffer(data, np.uint64).reshape(-1, width)
         yield new.widened(old, stored, lengths.astype(np.uint64)).tobytes()
 
 
-def _offsets(sources: Sequence[CopiedRows], place: int) -> Iterator[bytes]:
+class _Copied:
+    """Rows of one column, as they are stored.
+
+    Args:
+        source: The rows of all columns.
+        column: The column that they go to.
+    """
+
+    def __init__(self, source: CopiedRows, column: Column) -> None:
+        self.source = source
+        self.column = column
+        self.name = column.name
+
+    def payload(self, unit: int) -> Iterator[Content]:
+        """The samples, back to back."""
+        offsets = self.source.offsets(self.name)
+        for runs in self.source.slices():
+            firsts, counts = runs[:, 0], runs[:, 1]
+            starts = offsets[firsts].astype(np.int64) * unit
+            sizes = offsets[firsts + counts].astype(np.int64) * unit - starts
+            yield from _ranges(self.source, self.source.index("data", self.name), np.column_stack([starts, sizes]))
+
+    def lengths(self) -> Iterator[Sizes]:
+        """The lengths of the samples in the payload."""
+        for runs in self.source.pieces():
+            yield _lengths(self.source, self.name, runs)
+
+    def rows(self, role: Role, unit: int) -> Iterator[Content]:
+        """The rows of a file whose rows have one size."""
+        for runs in self.source.slices():
+            yield from _ranges(self.source, self.source.index(role, self.name), runs * unit)
+
+    def sizes(self, unit: int) -> Iterator[Content]:
+        """The lengths of the samples before they were compressed."""
+        return self.rows("sizes", unit)
+
+    def nulls(self) -> Iterator[Content]:
+        """Which samples are null; none of them, if the column of the source is not nullable."""
+        if self.source.column(self.name).type.nullable:
+            yield from self.rows("nulls", 1)
+            return
+        for runs in self.source.pieces():
+            yield bytes(int(runs[:, 1].sum()))
+
+    def shapes(self) -> Iterator[Content]:
+        """The shapes of the samples."""
+        old, new = self.source.column(self.name).type, self.column.type
+        assert isinstance(old, Ragged) and isinstance(new, Ragged)  # noqa: S101, PT018 - no other type has shapes
+        if old.ranks == new.ranks:
+            return self.rows("shapes", new.shape_width * _SHAPE)
+        return shapes(self.source, self.column)
+
+
+class _Recoded(_Copied):
+    """Rows of one column that get another codec, or none; reading the payload makes what the other files hold."""
+
+    def __init__(self, source: CopiedRows, column: Column) -> None:
+        super().__init__(source, column)
+        self._lengths: list[Sizes] = []
+        self._sizes: list[bytes] = []
+
+    def payload(self, unit: int) -> Iterator[Content]:  # noqa: ARG002 - of spans, so 1
+        """The samples, back to back, as the column stores them."""
+        path = self.source.generation.path
+        where = f"{path}: column {self.name!r}" if self.name else str(path)
+        codec, first = _codec(self.column), 0
+        for payload, lengths in self._decoded(where):
+            self._lengths.append(lengths)
+            if codec is None:
+                yield payload
+            else:
+                ends = np.cumsum(lengths).astype(np.uint64).tobytes()
+                frames, frame_ends, sizes = codecs.opened(codec, where).encode(payload, ends, where, first)
+                self._lengths[-1] = _between(np.frombuffer(frame_ends, np.int64))
+                self._sizes.append(sizes)
+                yield frames
+            first += len(lengths)
+
+    def _decoded(self, where: str) -> Iterator[tuple[bytes, Sizes]]:
+        """The decoded samples back to back, and their lengths; some at a time."""
+        source = self.source
+        place = source.generation.meta.columns.index(source.column(self.name))
+        rows = len(source.offsets(self.name)) - 1
+        column = open_column(source.generation, place, source.extents, rows, where, mapped=False)
+        for runs in source.pieces():
+            chosen = expanded(runs)
+            filled = np.cumsum(column.selected(chosen).sizes()) // _BYTES_AT_ONCE
+            for some in np.split(chosen, np.flatnonzero(np.diff(filled)) + 1):
+                values, offsets = column.take_jagged(some)
+                yield values.tobytes(), _between(offsets[1:])
+
+    def lengths(self) -> Iterator[Sizes]:
+        """The lengths of the samples in the payload."""
+        return iter(self._lengths)
+
+    def sizes(self, unit: int) -> Iterator[Content]:  # noqa: ARG002 - that of the encoder
+        """The lengths of the samples before they were compressed."""
+        return iter(self._sizes)
+
+
+def _between(ends: Sizes) -> Sizes:
+    """The lengths of what ends there, back to back."""
+    lengths: Sizes = ends - np.concatenate([[0], ends[:-1]])
+    return lengths
+
+
+def _codec(column: Column) -> Zstd | None:
+    return column.type.codec if isinstance(column.type, Text | Binary | Json) else None
+
+
+def _is_recoded(source: CopiedRows, column: Column) -> bool:
+    """Whether frames of the source could not be read as samples of a column."""
+    old, new = _codec(source.column(column.name)), _codec(column)
+    return (old is None) != (new is None) or (old is not None and new is not None and old.dictionary != new.dictionary)
+
+
+def _chained(contents: Sequence[Iterable[Content]]) -> Iterator[Content]:
+    return itertools.chain.from_iterable(contents)
+
+
+def _offsets(sources: Sequence[_Copied]) -> Iterator[bytes]:
     end = 0
     yield FIRST_OFFSET
     for source in sources:
-        for runs in source.pieces():
-            ends = end + np.cumsum(_lengths(source, place, runs))
+        for lengths in source.lengths():
+            ends = end + np.cumsum(lengths)
             end = int(ends[-1])
             yield ends.astype(np.uint64).tobytes()
 
 
-def _lengths(source: CopiedRows, place: int, runs: Runs) -> Sizes:
+def _lengths(source: CopiedRows, name: str, runs: Runs) -> Sizes:
     """Lengths of the rows of runs, in the unit of their offsets."""
-    offsets, rows = source.offsets(place), expanded(runs)
+    offsets, rows = source.offsets(name), expanded(runs)
     lengths = (offsets[rows + 1] - offsets[rows]).astype(np.int64)
     if (lengths < 0).any():
-        path = source.generation.path / source.generation.meta.files[source.index("offsets", place)].name
+        path = source.generation.path / source.generation.meta.files[source.index("offsets", name)].name
         raise CorruptDatasetError(
             f"{path}: row {int(rows[lengths < 0][0])} ends before it starts; restore it from a copy"
         )
     return lengths
-
-
-def _payload(sources: Sequence[CopiedRows], place: int, unit: int) -> Iterator[Content]:
-    for source in sources:
-        offsets = source.offsets(place)
-        for runs in source.slices():
-            firsts, counts = runs[:, 0], runs[:, 1]
-            starts = offsets[firsts].astype(np.int64) * unit
-            sizes = offsets[firsts + counts].astype(np.int64) * unit - starts
-            yield from _ranges(source, source.index("data", place), np.column_stack([starts, sizes]))
-
-
-def _rows(sources: Sequence[CopiedRows], role: Role, place: int, unit: int) -> Iterator[Content]:
-    for source in sources:
-        for runs in source.slices():
-            yield from _ranges(source, source.index(role, place), runs * unit)
-
-
-def _shapes(sources: Sequence[CopiedRows], place: int, column: Column) -> Iterator[Content]:
-    for source in sources:
-        old, new = source.generation.meta.columns[place].type, column.type
-        assert isinstance(old, Ragged) and isinstance(new, Ragged)  # noqa: S101, PT018 - no other type has shapes
-        if old.ranks == new.ranks:
-            yield from _rows([source], "shapes", place, new.shape_width * _SHAPE)
-        else:
-            yield from shapes(source, place, column)
 
 
 def _ranges(source: CopiedRows, index: int, ranges: Runs) -> Iterator[Content]:

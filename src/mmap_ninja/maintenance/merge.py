@@ -1,15 +1,14 @@
-"""`merge`: joins datasets at the speed of the disk, without decoding."""
+"""`merge`: joins datasets at the speed of the disk, and decodes only what is compressed otherwise."""
 
 import os
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
-from mmap_ninja import _kernel
 from mmap_ninja.builds import build
-from mmap_ninja.columns.types import Array, Binary, Column, ColumnType, Json, Ragged, Text, Zstd
+from mmap_ninja.columns.joining import Joinable, joined
+from mmap_ninja.columns.types import Column
 from mmap_ninja.engine import copying, files, upgrade_marks
 from mmap_ninja.engine.compaction import sealed
 from mmap_ninja.engine.copying import CopiedRows
@@ -21,7 +20,6 @@ from mmap_ninja.format.meta import checked_metadata
 ErrorOrReplace = Literal["error", "replace"]
 
 _REFUSED: Final = "nothing was written"
-_Spans = Text | Binary | Json
 
 
 @exported
@@ -36,12 +34,14 @@ def merge(
 ) -> None:
     """Join the samples of several datasets into a new one, in order; the system copies the files.
 
-    Samples are neither decoded nor compressed again; deleted and replaced ones are left out. The new dataset appears
-    complete and safe against power loss, or not at all. Samples that others append to the inputs meanwhile are not in
-    it. If the build of an input has not ended, its samples so far are merged, with an `IncompleteDatasetWarning`.
+    Columns have the order and the compression of the first dataset that has samples; only samples that are compressed
+    otherwise are decoded. Deleted and replaced ones are left out. The new dataset appears complete and safe against
+    power loss, or not at all. Samples that others append to the inputs meanwhile are not in it. If the build of an
+    input has not ended, its samples so far are merged, with an `IncompleteDatasetWarning`.
 
     Args:
-        paths: The datasets, of one kind and with the same columns. The ranks of ragged samples may differ.
+        paths: The datasets, of one kind and with the same columns, in any order. What may differ: whether a column is
+            nullable, how it is compressed, and the ranks of ragged samples.
         out_dir: The directory of the new dataset; missing parents are created.
         if_exists: What to do if there is a dataset already: raise, or replace it in one step; its readers are not
             disturbed.
@@ -100,66 +100,14 @@ def _opened(path: Path, out: Path) -> Dataset:
 
 def _common_columns(datasets: Sequence[Dataset]) -> tuple[Column, ...]:
     """Columns that fit the samples of all datasets; raises TypeError if there are none."""
-    # Empty records may have no columns yet, and take those of the others.
-    first = next((dataset for dataset in datasets if dataset.meta.columns), datasets[0])
-    columns = list(sealed(first.meta.columns))
+    first = datasets[0]
     for dataset in datasets:
         if dataset.meta.kind != first.meta.kind:
             raise TypeError(
                 f"{dataset.path}: expected kind {first.meta.kind!r} as in {first.path}, found {dataset.meta.kind!r}; "
                 f"{_REFUSED}: merge datasets of one kind"
             )
-        if not dataset.meta.columns:
-            continue
-        names = [[column.name for column in of.meta.columns] for of in (first, dataset)]
-        if names[0] != names[1]:
-            raise TypeError(
-                f"{dataset.path}: expected the columns {names[0]} as in {first.path}, found {names[1]}; {_REFUSED}: "
-                "add, drop or rename columns first"
-            )
-        for place, (column, other) in enumerate(zip(columns, sealed(dataset.meta.columns), strict=True)):
-            common = _common(column.type, other.type)
-            if common is None:
-                where = f"{dataset.path}: column {other.name!r}" if other.name else str(dataset.path)
-                raise TypeError(
-                    f"{where}: expected {_shown(column.type)} as in {first.path}, found {_shown(other.type)}; "
-                    f"{_REFUSED}: "
-                    "rebuild one of them"
-                )
-            columns[place] = replace(column, type=common)
-    return tuple(columns)
-
-
-def _common(one: ColumnType, other: ColumnType) -> ColumnType | None:
-    """A type that fits the rows of two columns; None if their files differ in more than the ranks."""
-    if isinstance(one, _Spans) and isinstance(other, _Spans):
-        one, other = _with_dictionary(one, other.codec), _with_dictionary(other, one.codec)
-    if isinstance(one, Array | Ragged) and isinstance(other, Array | Ragged) and type(one) is type(other):
-        if not one.is_known or not other.is_known:
-            # An empty column takes the type of the other one, unless its dtype was declared.
-            known, open_ = (one, other) if one.is_known else (other, one)
-            fits = open_.dtype is None or known.dtype is None or open_.dtype == known.dtype
-            return known if fits and one.nullable == other.nullable else None
-        declared = one.declared and other.declared
-        if isinstance(one, Ragged) and isinstance(other, Ragged) and one.ranks and other.ranks:
-            ndim = one.ndim if one.ndim == other.ndim else None
-            one = replace(one.with_ranks(*other.ranks), declared=declared, ndim=ndim)
-            other = replace(other.with_ranks(*one.ranks or ()), declared=declared, ndim=ndim)
-        else:
-            one, other = replace(one, declared=declared), replace(other, declared=declared)
-    return one if one == other else None
-
-
-def _with_dictionary(column: _Spans, codec: Zstd | None) -> _Spans:
-    """A column with the dictionary of another codec, if its own is not trained yet."""
-    if column.codec is None or codec is None or not column.codec.is_untrained:
-        return column
-    return replace(column, codec=replace(column.codec, dictionary=codec.dictionary))
-
-
-def _shown(column: ColumnType) -> str:
-    """A column's type in a message, with a digest instead of the bytes of a dictionary."""
-    if not isinstance(column, _Spans) or column.codec is None or column.codec.dictionary is None:
-        return f"{column!r:.200}"
-    without = replace(column, codec=replace(column.codec, dictionary=None))
-    return f"{without!r:.200} with the dictionary {_kernel.xxh64(column.codec.dictionary):016x}"
+    joinable = [
+        Joinable(str(dataset.path), sealed(dataset.meta.columns), dataset.seen.num_samples > 0) for dataset in datasets
+    ]
+    return joined(joinable, f"{_REFUSED}: add, drop, rename or rebuild the columns that differ")
