@@ -47,7 +47,6 @@ CLASSES = [
     "RaggedMmap",
     "RecordsMmap",
     "Wrapped",
-    "Concat",
     "DatasetHandle",
     "Windows",
     "Text",

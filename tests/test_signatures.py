@@ -19,7 +19,7 @@ APART = {
     "durability": {BUILDS: "of a build as a whole"},
     "epoch": {"(Shuffle|Weighted).set_epoch": "not the first one"},
     "ends_key": NO_OTHER_KEY,
-    "fill": {"RecordsMmap.take|Concat.take": "for several columns"},
+    "fill": {"RecordsMmap.take": "for several columns"},
     "flattened_shapes_key": NO_OTHER_KEY,
     "if_exists": {"merge": "knows fewer"},
     "length": {"RaggedMmap.windows|Windows": "of windows, not of boxes"},

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "batch.h"
+#include "parts.h"
 
 namespace mmap_ninja {
 namespace {
@@ -87,17 +88,24 @@ ColumnPtr made(Column column) { return std::make_shared<const Column>(std::move(
 
 Access access_of(bool mapped) { return mapped ? Access::map : Access::pread; }
 
-// A column from files; without files it is empty.
-void make(Reader* self, const std::string& kind, std::string path, uint64_t rows, nb::dict files,
-          uint64_t unit, nb::object dtype, const std::vector<int64_t>& shape,
-          const std::vector<npy_intp>& strides, int shape_form, uint64_t shape_width, nb::object codec,
-          nb::object wrapper, const PyEdits* edits, bool copies, bool mapped) {
+std::shared_ptr<const Layout> layout_of(std::string path, nb::object dtype, const std::vector<int64_t>& shape,
+                                        const std::vector<npy_intp>& strides) {
   if ((!dtype.is_none() && !PyArray_DescrCheck(dtype.ptr())) || shape.size() > kMaxRank)
     raise(nb::borrow(PyExc_TypeError), "expected a dtype and a shape");
   Layout layout{std::move(path), std::move(dtype), {}, strides};
   layout.shape.rank = static_cast<int>(shape.size());
   std::copy(shape.begin(), shape.end(), layout.shape.dims.begin());
+  return std::make_shared<const Layout>(std::move(layout));
+}
+
+// A column from files; without files it is empty.
+void make(Reader* self, const std::string& kind, std::string path, uint64_t rows, nb::dict files,
+          uint64_t unit, nb::object dtype, const std::vector<int64_t>& shape,
+          const std::vector<npy_intp>& strides, int shape_form, uint64_t shape_width, nb::object codec,
+          nb::object wrapper, const PyEdits* edits, bool copies, bool mapped) {
   Column column;
+  column.layout = layout_of(std::move(path), std::move(dtype), shape, strides);
+  const Layout& layout = *column.layout;
   column.kind = kind_of(kind);
   column.access = access_of(mapped);
   column.is_direct = mapped;
@@ -115,7 +123,6 @@ void make(Reader* self, const std::string& kind, std::string path, uint64_t rows
   if (found.has("nulls")) column.part.nulls = found.map("nulls", rows);
   if (!codec.is_none()) column.part.frames.codec = codec_of(codec);
   if (found.has("sizes")) column.part.frames.sizes = found.map("sizes", sizes_size(rows));
-  column.layout = std::make_shared<const Layout>(std::move(layout));
   column.renew_views();
   new (self) Reader{made(std::move(column))};
 }
@@ -149,6 +156,19 @@ Shapes shapes_of(const Files& files, uint64_t rows, ShapeForm form, uint64_t wid
   return {form, {files.map("shapes", 0), files.size("shapes"), sizeof(uint64_t), std::move(index)}};
 }
 
+// Samples of several datasets, of which only these properties are known before they are opened.
+Reader joined(const std::string& kind, std::string path, const std::vector<uint64_t>& counts, nb::object open,
+              uint64_t unit, nb::object dtype, const std::vector<int64_t>& shape, int shape_form,
+              uint64_t shape_width, bool nullable) {
+  Column column;
+  column.kind = kind_of(kind);
+  column.part.spans = {nullptr, 0, unit, {}};
+  column.part.shapes = {static_cast<ShapeForm>(shape_form), {nullptr, 0, shape_width * sizeof(uint64_t), {}}};
+  column.layout = layout_of(std::move(path), std::move(dtype), shape, {});
+  join(column, counts, std::move(open), nullable);
+  return {made(std::move(column))};
+}
+
 // Records of columns with the same rows, each with the keys of the nested dicts that lead to it.
 Reader of_records(std::string path, const std::vector<std::pair<nb::tuple, const Reader*>>& columns,
                   const PyEdits* edits, bool copies, bool mapped) {
@@ -170,15 +190,11 @@ Reader of_records(std::string path, const std::vector<std::pair<nb::tuple, const
     }
     fields->fields.push_back({group, nb::borrow(keys[depth]), of->column, {}});
   }
-  Column column;
-  column.kind = SampleKind::record;
-  column.is_direct = false;
+  Column column =
+      records_of(std::make_shared<const Layout>(Layout{.path = std::move(path)}), std::move(fields));
   column.access = access_of(mapped);
   column.copies = copies;
-  if (!columns.empty()) column.rows = columns[0].second->column->rows;
   if (edits) column.rows = RowMap(column.rows.count(), edits->edits);
-  column.layout = std::make_shared<const Layout>(Layout{.path = std::move(path)});
-  column.fields = std::move(fields);
   return {made(std::move(column))};
 }
 
@@ -187,6 +203,11 @@ Reader of_records(std::string path, const std::vector<std::pair<nb::tuple, const
 // Whether this is so for the private map of a column, or for one of those of records.
 template <typename Test>
 bool any_views(const Column& column, Test test) {
+  if (column.parts) {
+    for (size_t k = 0; k < column.parts->ends().size(); ++k)
+      if (const Column* part = column.parts->opened(k); part && any_views(*part, test)) return true;
+    return false;
+  }
   if (!column.fields) return column.part.views && test(*column.part.views);
   const auto& fields = column.fields->fields;
   return std::any_of(fields.begin(), fields.end(),
@@ -197,10 +218,12 @@ bool any_views(const Column& column, Test test) {
 Column renewed(const Column& column) {
   Column copy = column;
   copy.renew_views();
+  if (column.parts) copy.parts = column.parts->renewed();
   if (!column.fields) return copy;
   auto fields = std::make_shared<Fields>(*column.fields);
   for (Fields::Field& field : fields->fields) field.column = made(renewed(*field.column));
   copy.fields = std::move(fields);
+  if (column.parts) copy.parts = parts_of(copy);
   return copy;
 }
 
@@ -235,11 +258,13 @@ Reader field(const Reader& reader, size_t place) {
 }
 
 // The same samples without the wrapper.
-Reader unwrapped(const Reader& reader) {
-  Column column = *reader.column;
+Column unwrapped(const Column& seen) {
+  Column column = seen;
   column.wrapper = nb::none();
   column.copies = false;
-  return {made(std::move(column))};
+  if (seen.parts)
+    column.parts = seen.parts->changed([](const Column& part) { return made(unwrapped(part)); });
+  return column;
 }
 
 // ---- the same files at a later commit
@@ -324,6 +349,21 @@ void Column::renew_views() {
   part.views = std::make_shared<Views>(part.spans.payload(), in_order ? part.spans.payload_size() : 0);
 }
 
+Column records_of(std::shared_ptr<const Layout> layout, std::shared_ptr<const Fields> fields) {
+  Column column;
+  column.kind = SampleKind::record;
+  column.is_direct = false;
+  column.layout = std::move(layout);
+  column.fields = std::move(fields);
+  if (column.fields->fields.empty()) return column;
+  const Column& first = *column.fields->fields[0].column;
+  column.access = first.access;
+  column.copies = first.copies;
+  column.rows = first.rows;
+  column.parts = parts_of(column);
+  return column;
+}
+
 Reader with_rows(const Column& seen, RowMap rows) {
   Column column = renewed(seen);
   column.rows = std::move(rows);
@@ -376,10 +416,15 @@ void define_columns(nb::module_& m) {
            nb::arg("edits").none() = nb::none(), nb::arg("copies") = false, nb::arg("mapped") = true)
       .def_static("of_records", &of_records, nb::arg("path"), nb::arg("columns"), nb::kw_only(),
                   nb::arg("edits").none() = nb::none(), nb::arg("copies") = false, nb::arg("mapped") = true)
+      .def_static("joined", &joined, nb::arg("kind"), nb::arg("path"), nb::arg("counts"), nb::arg("open"),
+                  nb::kw_only(), nb::arg("unit") = 1, nb::arg("dtype").none() = nb::none(),
+                  nb::arg("shape") = nb::make_tuple(),
+                  nb::arg("shape_form") = static_cast<int>(ShapeForm::flat), nb::arg("shape_width") = 0,
+                  nb::arg("nullable") = false)
       .def("selected_range", &selected_range)
       .def("selected", &selected)
       .def("field", &field)
-      .def("unwrapped", &unwrapped)
+      .def("unwrapped", [](const Reader& self) { return Reader{made(unwrapped(*self.column))}; })
       .def("fresh", [](const Reader& self) { return Reader{fresh(self.column)}; })
       .def("__len__", [](const Reader& self) { return self.column->rows.count(); })
       .def_prop_ro("kind", [](const Reader& self) { return name_of(self.column->kind); })

@@ -27,10 +27,10 @@ struct Layout {
 
 // Consecutive rows in files, or in memory.
 struct Part {
-  Spans spans = {nullptr, 0, 0, {}};
   std::shared_ptr<Mapping> nulls;  // of a nullable column: a byte per row, not zero for a null
   Frames frames;                   // of a compressed column
   std::shared_ptr<Views> views;    // where arrays are given out from; null without a payload
+  Spans spans = {nullptr, 0, 0, {}};
   Shapes shapes = {ShapeForm::flat, {nullptr, 0, 0, {}}};  // of a ragged column
   uint64_t stored = 0;  // rows in the files, including those that are not samples here
 
@@ -38,6 +38,7 @@ struct Part {
 };
 
 struct Fields;
+class Parts;
 
 // Immutable, shared by a handle, its iterators and its views. Another thread, or a wrapper, may move the
 // handle to files of another layout while a column is read.
@@ -49,13 +50,12 @@ struct Column {
   SampleKind kind = SampleKind::binary;
   Access access = Access::map;
   RowMap rows = RowMap(0);
-  // The only part. A column over several datasets will have more parts: its rows count through all of them,
-  // and only a row past the first part has to search, so that others pay for one comparison.
-  Part part;
   std::shared_ptr<const Layout> layout;
-  nb::object wrapper = nb::none();       // called with each sample that is returned
+  nb::object wrapper = nb::none();  // called with each sample that is returned
+  Part part;                        // of a column over several datasets only what is known of all of them
   std::shared_ptr<const Fields> fields;  // of records, which have only rows in addition
   std::vector<uint64_t> origins;         // of fetched rows: their numbers in the files
+  std::shared_ptr<const Parts> parts;    // of a column over several datasets, whose samples are the rows
 
   const std::string& path() const { return layout->path; }
   // Starts on a private map that nothing was written to.

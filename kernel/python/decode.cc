@@ -205,6 +205,7 @@ PyObject* wrap(const Column& column, PyObject* sample) {
 }  // namespace
 
 [[gnu::noinline]] PyObject* get_indirect(Reader& reader, const Column& column, uint64_t row) {
+  if (column.parts) return get_of_parts(reader, column, row);
   if (column.access == Access::map) return decode_record(column, row, column.copies);
   ColumnPtr kept = reader.column, fetched;  // another thread may close the handle
   if (!succeeds([&] { fetched = fetch(column, {row}, {}); })) return nullptr;
@@ -275,6 +276,13 @@ bool gives_views(const Column& column) {
   bool are_arrays = column.kind == SampleKind::ragged ||
                     (column.kind == SampleKind::array && column.layout->shape.rank > 0);
   return are_arrays && !column.copies && column.access == Access::map;
+}
+
+nb::object list_of(std::vector<nb::object>& objects) {
+  nb::object list = owned(PyList_New(static_cast<Py_ssize_t>(objects.size())));
+  for (size_t k = 0; k < objects.size(); ++k)
+    PyList_SET_ITEM(list.ptr(), static_cast<Py_ssize_t>(k), objects[k].release().ptr());
+  return list;
 }
 
 nb::object new_samples(const Column& column, const std::vector<npy_intp>& shape) {

@@ -14,6 +14,9 @@ PyObject* get_direct(const Column& column, uint64_t row, Hints* hints);
 // The same for a record, or a sample of files that are not mapped.
 PyObject* get_indirect(Reader& reader, const Column& column, uint64_t row);
 
+// The same for a column of several parts.
+PyObject* get_of_parts(Reader& reader, const Column& column, uint64_t row);
+
 inline PyObject* get(Reader& reader, const Column& column, uint64_t row) {
   return column.is_direct ? get_direct(column, row, &reader.hints) : get_indirect(reader, column, row);
 }
@@ -43,6 +46,9 @@ PyObject* decode_plain(const Column& column, uint64_t row, Span span, Hints* hin
 
 // Whether samples are returned as arrays over the private map of the payload.
 bool gives_views(const Column& column);
+
+// A list of objects, which are moved to it.
+nb::object list_of(std::vector<nb::object>& objects);
 
 // An array in C order, not initialised; of float64 if the dtype is not known yet, like an empty NumPy array.
 nb::object new_samples(const Column& column, const std::vector<npy_intp>& shape);

@@ -4,6 +4,7 @@
 
 #include "batch.h"
 #include "decode.h"
+#include "parts.h"
 
 namespace mmap_ninja {
 namespace {
@@ -181,10 +182,6 @@ PyObject* itself(PyObject* self) {
   return self;
 }
 
-}  // namespace
-
-namespace {
-
 // Makes the private maps at once, so that the next iterator starts on others, whichever is read first.
 void open_views(const Column& column) {
   if (column.fields) {
@@ -194,17 +191,84 @@ void open_views(const Column& column) {
   }
 }
 
+// An iterator over a column that nobody has written to.
+nb::object over(const Reader& reader);
+
+// Iterates over the samples of several parts: over those of one part at a time.
+struct PartsIterator {
+  static constexpr uint64_t kLong = 16;  // samples that are worth an iterator of their own
+
+  Reader reader;
+  uint64_t next = 0;
+  uint64_t one_by_one = 0;  // how many of the next ones are read without an iterator
+  nb::object of_part = {};  // an iterator over the samples before `next`
+
+  uint64_t left() const { return reader.column->rows.count() - next; }
+
+  // Goes on with the next run of samples of one part.
+  void advance() {
+    ColumnPtr column = reader.column;
+    const Parts& parts = *column->parts;
+    uint64_t first = next, row = column->rows.row(first);
+    size_t part = parts.of(row).part;
+    ColumnPtr opened = parts.at(part);  // which may run Python code, meanwhile other threads go on
+    uint64_t count = 1, most = std::min(left(), kLong), size = parts.ends()[part] - parts.start(part);
+    while (count < most && column->rows.row(first + count) - parts.start(part) < size) ++count;
+    if (count < kLong) {
+      check_sizes(*opened);
+      if (next == first) one_by_one = count;
+      return;
+    }
+    Piece piece = run_at(*column, first);
+    nb::object iterator = over({piece.column, reader.hints});
+    if (next != first) return;
+    next += piece.count();
+    of_part = std::move(iterator);
+  }
+};
+
+PyObject* parts_iterator_next(PyObject* self) {
+  if (!nb::inst_ready(self)) [[unlikely]] {
+    PyErr_SetString(PyExc_ValueError, "iterators are only made by iter(dataset)");
+    return nullptr;
+  }
+  PartsIterator* iterator = nb::inst_ptr<PartsIterator>(self);
+  for (;;) {
+    if (iterator->of_part.is_valid()) {
+      nb::object of_part = iterator->of_part;  // another thread may replace it
+      PyObject* sample = Py_TYPE(of_part.ptr())->tp_iternext(of_part.ptr());
+      if (sample || PyErr_Occurred()) return sample;
+      if (iterator->of_part.is(of_part)) iterator->of_part.reset();
+    } else if (iterator->one_by_one) {
+      --iterator->one_by_one;
+      const Column& column = *iterator->reader.column;
+      return get_of_parts(iterator->reader, column, column.rows.row(iterator->next++));
+    } else if (iterator->left() == 0) {
+      return nullptr;
+    } else if (!succeeds([&] { iterator->advance(); })) {
+      return nullptr;
+    }
+  }
+}
+
+nb::object over(const Reader& reader) {
+  if (reader.column->parts) return nb::cast(PartsIterator{reader});
+  open_views(*reader.column);
+  return nb::cast(Iterator{reader});
+}
+
 }  // namespace
 
 PyObject* new_iterator(Reader& reader) {
   try {
     reader.column = fresh(reader.column);
-    open_views(*reader.column);
-    return nb::cast(Iterator{reader}).release().ptr();
+    return over(reader).release().ptr();
+  } catch (nb::python_error& error) {
+    error.restore();
   } catch (const std::exception& error) {
     PyErr_SetString(PyExc_MemoryError, error.what());
-    return nullptr;
   }
+  return nullptr;
 }
 
 void define_iterator(nb::module_& m) {
@@ -215,6 +279,17 @@ void define_iterator(nb::module_& m) {
   };
   nb::class_<Iterator>(m, "SamplesIterator", nb::type_slots(iterator_slots))
       .def("__length_hint__", [](const Iterator& it) { return it.reader.column->rows.count() - it.next; });
+  static PyType_Slot parts_iterator_slots[] = {
+      {Py_tp_iter, reinterpret_cast<void*>(itself)},
+      {Py_tp_iternext, reinterpret_cast<void*>(parts_iterator_next)},
+      {0, nullptr},
+  };
+  nb::class_<PartsIterator>(m, "PartsIterator", nb::type_slots(parts_iterator_slots))
+      .def("__length_hint__", [](const PartsIterator& it) {
+        Py_ssize_t of_part = it.of_part.is_valid() ? PyObject_LengthHint(it.of_part.ptr(), 0) : 0;
+        if (of_part < 0) throw nb::python_error();
+        return it.left() + static_cast<uint64_t>(of_part);
+      });
 }
 
 }  // namespace mmap_ninja

@@ -8,6 +8,7 @@
 
 #include "batch.h"
 #include "decode.h"
+#include "parts.h"
 
 namespace mmap_ninja {
 namespace {
@@ -42,9 +43,12 @@ Status visit_rows(const Column& column, uint64_t begin, uint64_t end, Use use) {
   return {};
 }
 
+nb::object null_mask_of_parts(Reader& reader, nb::handle indices);
+
 // Whether each sample, or each one at `indices`, is null; None if the column is not nullable.
 nb::object null_mask(Reader& reader, nb::handle indices) {
   ColumnPtr column = reader.column;
+  if (column->parts) return null_mask_of_parts(reader, indices);
   if (!column->part.nulls) return nb::none();
   std::vector<uint64_t> chosen;
   if (!indices.is_none()) chosen = rows_of(*column, indices);
@@ -59,6 +63,21 @@ nb::object null_mask(Reader& reader, nb::handle indices) {
   check(indices.is_none() ? visit_rows(*column, 0, column->rows.count(), read)
                           : read(chosen.data(), chosen.size(), 0),
         column->path());
+  return mask;
+}
+
+nb::object null_mask_of_parts(Reader& reader, nb::handle indices) {
+  ColumnPtr column = reader.column;
+  if (!column->parts->is_nullable()) return nb::none();
+  std::vector<Piece> pieces =
+      indices.is_none() ? pieces_of(*column) : pieces_of(*column, rows_of(*column, indices));
+  npy_intp count = 0;
+  for (const Piece& piece : pieces) count += static_cast<npy_intp>(piece.count());
+  nb::object mask = owned(PyArray_ZEROS(1, &count, NPY_BOOL, 0));
+  visit(reader, pieces, [&](const Piece& piece, Reader& of) {
+    nb::object some = null_mask(of, nb::none());
+    if (!some.is_none()) place_values(piece, data_of<uint8_t>(some), 1, data_of<uint8_t>(mask));
+  });
   return mask;
 }
 
@@ -99,6 +118,7 @@ void visit_ranges(const Column& column, bool stored, Use use) {
 // The size of each sample in units of the payload; if `stored`, before decompression.
 nb::object sizes(Reader& reader, bool stored) {
   ColumnPtr column = reader.column;
+  if (column->parts) return values_of_parts(reader, [&](Reader& of) { return sizes(of, stored); });
   nb::object lengths = new_array(column->rows.count(), NPY_INT64);
   auto values = data_of<int64_t>(lengths);
   uint64_t unit = std::max<uint64_t>(column->part.spans.unit(), 1);
@@ -129,6 +149,10 @@ nb::tuple shape_of(Reader& reader, uint64_t position) {
   ColumnPtr column = reader.column;
   if (position >= column->rows.count())
     raise({.code = Code::row_range, .found = position, .expected = column->rows.count()}, column->path());
+  if (column->parts) {
+    Reader of{run_at(*column, position).column};
+    return shape_of(of, 0);
+  }
   check_sizes(*column);
   uint64_t row = column->rows.row(position);
   nb::list extents;
@@ -142,6 +166,7 @@ nb::tuple shape_of(Reader& reader, uint64_t position) {
 // The first `columns` extents of every sample, or its rank if `columns` is 0.
 nb::object shape_table(Reader& reader, uint64_t columns) {
   ColumnPtr column = reader.column;
+  if (column->parts) return values_of_parts(reader, [&](Reader& of) { return shape_table(of, columns); });
   check_sizes(*column);
   uint64_t width = std::max<uint64_t>(columns, 1);
   const npy_intp dims[] = {static_cast<npy_intp>(column->rows.count()), static_cast<npy_intp>(width)};
@@ -211,6 +236,16 @@ void visit_equal(const ColumnPtr& column, nb::bytes wanted, uint64_t begin, uint
 // The first sample from `begin` to `end` that is these bytes; -1: there is none.
 int64_t find_bytes(Reader& reader, nb::bytes wanted, uint64_t begin, uint64_t end) {
   ColumnPtr column = reader.column;
+  if (column->parts) {
+    end = std::min(end, column->rows.count());
+    for (uint64_t first = begin; first < end;) {
+      Reader of{run_at(*column, first).column};
+      int64_t at = find_bytes(of, wanted, 0, end - first);
+      if (at >= 0) return static_cast<int64_t>(first) + at;
+      first += of.column->rows.count();
+    }
+    return -1;
+  }
   int64_t found = -1;
   visit_equal(column, wanted, begin, std::min(end, column->rows.count()), [&](uint64_t position) {
     found = static_cast<int64_t>(position);
@@ -222,6 +257,7 @@ int64_t find_bytes(Reader& reader, nb::bytes wanted, uint64_t begin, uint64_t en
 // Whether each sample is these bytes; the stored bytes of a null are none.
 nb::object equal_mask(Reader& reader, nb::bytes wanted) {
   ColumnPtr column = reader.column;
+  if (column->parts) return values_of_parts(reader, [&](Reader& of) { return equal_mask(of, wanted); });
   uint64_t count = column->rows.count();
   nb::object mask = new_array(count, NPY_BOOL);
   auto is_equal = data_of<uint8_t>(mask);
@@ -287,6 +323,9 @@ nb::object over(const Column& column, const std::shared_ptr<Mapping>& file, Rang
 nb::tuple bounds(Reader& reader) {
   ColumnPtr column = reader.column;
   const RowMap& rows = column->rows;
+  if (column->parts)
+    raise(nb::borrow(PyExc_AttributeError),
+          column->path() + ": several datasets have no common starts and ends; use those of each dataset");
   if (!rows.is_contiguous())
     raise(nb::borrow(PyExc_AttributeError),
           column->path() +
@@ -313,7 +352,8 @@ nb::object offsets(Reader& reader) {
   const Spans& spans = column->part.spans;
   const Index& index = spans.index();
   const RowMap& rows = column->rows;
-  if (!rows.is_contiguous() || column->part.frames.codec || (index.starts && index.starts != index.ends))
+  if (!rows.is_contiguous() || column->parts || column->part.frames.codec ||
+      (index.starts && index.starts != index.ends))
     return nb::none();
   if (!index.starts) {
     nb::object none = new_array(1, NPY_UINT64);
@@ -339,6 +379,10 @@ nb::object offsets(Reader& reader) {
 // All elements of the payload in order, over the map.
 nb::object flat(Reader& reader) {
   ColumnPtr column = reader.column;
+  if (column->parts)
+    raise(nb::borrow(PyExc_AttributeError),
+          column->path() +
+              ": several datasets have no common memory; use that of each dataset, or take_jagged");
   const Spans& spans = column->part.spans;
   nb::object dtype = column->layout->dtype;
   if (!spans.payload()) return dtype.is_none() ? new_array(0, NPY_UINT8) : new_samples(*column, {0});
@@ -349,10 +393,13 @@ nb::object flat(Reader& reader) {
 }
 
 nb::object over_rows(const Column& column, const RowMap& rows, const std::vector<npy_intp>& shape);
+nb::object whole_of_parts(Reader& reader, int64_t from, int64_t by, std::optional<uint64_t> samples,
+                          bool writable);
 
 // The samples of one shape at positions first, first + step, ..., or all of them, as one array over a private
 // map; None if they are not a range of rows. `writable`: what is written to it is seen by no other array.
 nb::object whole(Reader& reader, int64_t from, int64_t by, std::optional<uint64_t> samples, bool writable) {
+  if (reader.column->parts) return whole_of_parts(reader, from, by, samples, writable);
   ColumnPtr column = writable ? with_rows(*reader.column, reader.column->rows).column : reader.column;
   const Spans& spans = column->part.spans;
   RowMap rows = column->rows.select(from, by, samples.value_or(column->rows.count()));
@@ -371,6 +418,15 @@ nb::object whole(Reader& reader, int64_t from, int64_t by, std::optional<uint64_
   }
   if (writable) PyArray_ENABLEFLAGS(array_of(array), NPY_ARRAY_WRITEABLE);
   return array;
+}
+
+nb::object whole_of_parts(Reader& reader, int64_t from, int64_t by, std::optional<uint64_t> samples,
+                          bool writable) {
+  Column column = *reader.column;
+  column.rows = column.rows.select(from, by, samples.value_or(column.rows.count()));
+  uint64_t count = column.rows.count();
+  Reader of = count ? Reader{run_at(column, 0).column} : none_of(column);
+  return of.column->rows.count() == count ? whole(of, 0, 1, {}, writable) : nb::none();
 }
 
 nb::object over_rows(const Column& column, const RowMap& rows, const std::vector<npy_intp>& shape) {

@@ -7,6 +7,7 @@
 
 #include "batch.h"
 #include "decode.h"
+#include "parts.h"
 
 namespace mmap_ninja {
 namespace {
@@ -40,6 +41,7 @@ nb::object take_records(Hints& hints, const Column& column, const std::vector<ui
 
 // A list of owned samples.
 nb::object take(Reader& reader, nb::handle indices) {
+  if (reader.column->parts) return list_of_parts(reader, indices, &take);
   Batch batch = read_batch(reader, indices);
   const ColumnPtr& column = batch.column;
   const std::vector<uint64_t>& rows = batch.rows;
@@ -79,10 +81,7 @@ nb::object take_records(Hints& hints, const Column& column, const std::vector<ui
   std::vector<nb::object> taken;
   taken.reserve(rows.size());
   for (uint64_t row : rows) taken.push_back(owned(decode_record(column, row, true)));
-  nb::object list = owned(PyList_New(static_cast<Py_ssize_t>(taken.size())));
-  for (size_t k = 0; k < taken.size(); ++k)
-    PyList_SET_ITEM(list.ptr(), static_cast<Py_ssize_t>(k), taken[k].release().ptr());
-  return list;
+  return list_of(taken);
 }
 
 // A list of owned samples of a compressed column; decodes some at a time, since all may need much memory.
@@ -110,10 +109,7 @@ nb::object take_decoded(Hints& hints, const Column& column, const std::vector<ui
     }
     return bytes;
   });
-  nb::object list = owned(PyList_New(static_cast<Py_ssize_t>(taken.size())));
-  for (size_t k = 0; k < taken.size(); ++k)
-    PyList_SET_ITEM(list.ptr(), static_cast<Py_ssize_t>(k), taken[k].release().ptr());
-  return list;
+  return list_of(taken);
 }
 
 // Memory for a batch: an array of this dtype and shape, in C order.
@@ -165,18 +161,18 @@ class Target {
 };
 
 nb::object nulls_of(const Batch& batch);
+nb::tuple take_rows_of_parts(Reader& reader, nb::handle indices, nb::handle out);
+std::vector<npy_intp> shape_of(const Column& column, size_t count);
 void gather_strided(const Column& column, const std::vector<uint64_t>& rows, nb::handle target);
 
 // Samples of one shape as one array, and which are null; None if the column is not nullable.
 nb::tuple take_rows(Reader& reader, nb::handle indices, nb::handle out) {
+  if (reader.column->parts) return take_rows_of_parts(reader, indices, out);
   Batch batch = read_batch(reader, indices);
   const ColumnPtr& column = batch.column;
   const std::vector<uint64_t>& rows = batch.rows;
-  std::vector<npy_intp> shape{static_cast<npy_intp>(rows.size())};
-  for (int k = 0; k < column->layout->shape.rank; ++k)
-    shape.push_back(static_cast<npy_intp>(column->layout->shape.dims[static_cast<size_t>(k)]));
   if (column->layout->dtype.is_none() && !out.is_none()) return nb::make_tuple(out, nb::none());
-  Target target(*column, out, shape);
+  Target target(*column, out, shape_of(*column, rows.size()));
   if (!column->layout->strides.empty()) {
     gather_strided(*column, rows, target.array());
   } else if (!target.is_empty()) {
@@ -187,6 +183,39 @@ nb::tuple take_rows(Reader& reader, nb::handle indices, nb::handle out) {
     });
   }
   return nb::make_tuple(target.finish(), nulls_of(batch));
+}
+
+// The shape of so many samples as one array.
+std::vector<npy_intp> shape_of(const Column& column, size_t count) {
+  std::vector<npy_intp> shape{static_cast<npy_intp>(count)};
+  for (int k = 0; k < column.layout->shape.rank; ++k)
+    shape.push_back(static_cast<npy_intp>(column.layout->shape.dims[static_cast<size_t>(k)]));
+  return shape;
+}
+
+nb::tuple take_rows_of_parts(Reader& reader, nb::handle indices, nb::handle out) {
+  ColumnPtr column = reader.column;
+  std::vector<uint64_t> rows = rows_of(*column, indices);
+  Target target(*column, out, shape_of(*column, rows.size()));
+  nb::object nulls = nb::none();
+  if (column->parts->is_nullable())
+    nulls = owned(PyArray_ZEROS(1, shape_of(*column, rows.size()).data(), NPY_BOOL, 0));
+  std::vector<Found> found;
+  if (find_direct(*column, rows, &found)) {
+    uint64_t size = column->part.spans.unit();
+    for (size_t k = 0; k < found.size() && !nulls.is_none(); ++k)
+      data_of<uint8_t>(nulls)[k] = found[k].part->part.is_null(found[k].row);
+    GilReleased release;
+    for (size_t k = 0; k < found.size() && size; ++k)
+      memcpy(target.data() + k * size, found[k].span.data, size);
+  } else {
+    visit(reader, pieces_of(*column, rows), [&](const Piece& piece, Reader& of) {
+      nb::tuple taken = take_rows(of, everything(), nb::none());
+      place_values(piece, data_of<uint8_t>(taken[0]), column->part.spans.unit(), target.data());
+      if (!taken[1].is_none()) place_values(piece, data_of<uint8_t>(taken[1]), 1, data_of<uint8_t>(nulls));
+    });
+  }
+  return nb::make_tuple(target.finish(), nulls);
 }
 
 nb::object nulls_of(const Batch& batch) {
@@ -214,6 +243,7 @@ void gather_strided(const Column& column, const std::vector<uint64_t>& rows, nb:
 // The shapes of the ragged samples of a batch. They must have one rank of at least 1; nulls may have any
 // rank.
 struct BatchShapes {
+  bool are_known = false;  // not if all are nulls
   size_t rank = 0;
   size_t first = 0;           // the first sample that is not null, if there is one
   std::vector<int64_t> dims;  // [samples, rank]; zeros for nulls
@@ -227,7 +257,8 @@ BatchShapes shapes_of(const Column& column, const std::vector<uint64_t>& rows, c
   BatchShapes shapes;
   size_t count = rows.size();
   while (shapes.first < count && column.part.is_null(rows[shapes.first])) ++shapes.first;
-  if (shapes.first == count) {  // the rank of all samples, if known
+  shapes.are_known = shapes.first < count;
+  if (!shapes.are_known) {  // the rank of all samples, if known
     bool is_table = column.part.shapes.form() == ShapeForm::rows;
     shapes.rank = is_table ? column.part.shapes.spans().unit() / sizeof(uint64_t) : 1;
     shapes.dims.resize(count * shapes.rank);
@@ -267,6 +298,7 @@ nb::tuple take_jagged_decoded(Hints& hints, const Column& column, const std::vec
 
 // Samples back to back, and their ends: bytes, or elements of arrays with equal trailing dimensions.
 nb::tuple take_jagged(Reader& reader, nb::handle indices) {
+  if (reader.column->parts) return jagged_of_parts(reader, indices, &take_jagged);
   Batch batch = read_batch(reader, indices);
   const ColumnPtr& column = batch.column;
   const std::vector<uint64_t>& rows = batch.rows;
@@ -346,19 +378,53 @@ nb::tuple take_jagged_decoded(Hints& hints, const Column& column, const std::vec
   return nb::make_tuple(values, offsets);
 }
 
+// The shapes of a batch of a column of several parts. `batches`: what keeps the samples.
+BatchShapes shapes_of_parts(const Column& column, const std::vector<uint64_t>& rows, bool is_cold,
+                            std::vector<Batch>* batches) {
+  BatchShapes shapes;
+  shapes.spans.resize(rows.size());
+  for (const Piece& piece : pieces_of(column, rows)) {
+    const Column& part = *piece.column;
+    std::vector<uint64_t> mine = rows_of(part, everything());
+    BatchShapes some;
+    if (part.parts) {
+      some = shapes_of_parts(part, mine, is_cold, batches);
+    } else {
+      const Batch& batch = batches->emplace_back(read_rows(piece.column, std::move(mine), is_cold));
+      some = shapes_of(*batch.column, batch.rows, "take_padded");
+    }
+    if (shapes.are_known && some.are_known && some.rank != shapes.rank)
+      raise_value(part, "take_padded: its samples have rank " + std::to_string(some.rank) +
+                            " where the batch's first has rank " + std::to_string(shapes.rank) +
+                            "; use take");
+    if (!shapes.are_known) {
+      shapes.are_known = some.are_known;
+      shapes.rank = some.rank;
+      shapes.dims.assign(rows.size() * some.rank, 0);
+    }
+    place_values(piece, some.spans.data(), sizeof(Span), shapes.spans.data());
+    if (some.rank == shapes.rank)
+      place_values(piece, some.dims.data(), some.rank * sizeof(int64_t), shapes.dims.data());
+  }
+  return shapes;
+}
+
 // Samples padded to boxes of one shape. `lengths` and `multiples`: per dimension; 0: as large as the batch
 // needs.
 nb::tuple take_padded(Reader& reader, nb::handle indices, nb::handle fill_of,
                       const std::vector<int64_t>& lengths, const std::vector<int64_t>& multiples,
                       nb::handle out) {
-  Batch batch = read_batch(reader, indices);
-  const ColumnPtr& column = batch.column;
-  const std::vector<uint64_t>& rows = batch.rows;
+  ColumnPtr column = reader.column;
+  std::vector<Batch> batches;  // one, or one for each part
+  if (!column->parts) column = batches.emplace_back(read_batch(reader, indices)).column;
   if (column->layout->dtype.is_none())  // no samples yet
     return nb::make_tuple(new_samples(*column, {0, 0}), new_array(0, NPY_INT64));
-  BatchShapes shapes = shapes_of(*column, rows, "take_padded");
+  BatchShapes shapes = column->parts
+                           ? shapes_of_parts(*column, rows_of(*column, indices), reader.hints.cold, &batches)
+                           : shapes_of(*column, batches[0].rows, "take_padded");
+  size_t count = shapes.spans.size();
   // For an empty batch, only the arguments determine the rank.
-  size_t rank = rows.empty() ? std::max<size_t>({lengths.size(), multiples.size(), 1}) : shapes.rank;
+  size_t rank = count == 0 ? std::max<size_t>({lengths.size(), multiples.size(), 1}) : shapes.rank;
   if (lengths.size() > rank || multiples.size() > rank)
     raise_value(*column, "take_padded: length and multiple_of: expected at most the " + std::to_string(rank) +
                              " dimensions of the samples");
@@ -367,11 +433,11 @@ nb::tuple take_padded(Reader& reader, nb::handle indices, nb::handle fill_of,
   uint64_t unit = column->part.spans.unit();
   bool zero = std::all_of(element, element + unit, [](uint8_t byte) { return byte == 0; });
   Box box{static_cast<int>(rank), {}, unit, element, zero};
-  std::vector<npy_intp> shape{static_cast<npy_intp>(rows.size())};
+  std::vector<npy_intp> shape{static_cast<npy_intp>(count)};
   for (size_t d = 0; d < rank; ++d) {
     int64_t extent = d < lengths.size() && lengths[d] >= 0 ? lengths[d] : 0;
     if (d >= lengths.size() || lengths[d] < 0)
-      for (size_t k = 0; k < rows.size(); ++k) extent = std::max(extent, shapes.of(k)[d]);
+      for (size_t k = 0; k < count; ++k) extent = std::max(extent, shapes.of(k)[d]);
     int64_t multiple = d < multiples.size() ? std::max<int64_t>(multiples[d], 1) : 1;
     int64_t rest = extent % multiple;
     if (rest != 0 && __builtin_add_overflow(extent, multiple - rest, &extent))
@@ -385,19 +451,23 @@ nb::tuple take_padded(Reader& reader, nb::handle indices, nb::handle fill_of,
   nb::object valid =
       owned(PyArray_SimpleNew(static_cast<int>(lengths_shape.size()), lengths_shape.data(), NPY_INT64));
   auto valid_of = data_of<int64_t>(valid);
-  for (size_t k = 0; k < rows.size(); ++k)
+  for (size_t k = 0; k < count; ++k)
     for (size_t d = 0; d < rank; ++d) *valid_of++ = std::min(shapes.of(k)[d], box.dims[d]);
   if (!target.is_empty()) {
     uint64_t size = unit;
     for (size_t d = 0; d < rank; ++d) size *= static_cast<uint64_t>(box.dims[d]);
-    adaptive(reader.hints, *column, rows, [&] {
+    auto fill_boxes = [&] {
       GilReleased release;
-      for (size_t k = 0; k < rows.size(); ++k) {
-        if (k + kSamplesAhead < rows.size()) prefetch_span(shapes.spans[k + kSamplesAhead]);
+      for (size_t k = 0; k < count; ++k) {
+        if (k + kSamplesAhead < count) prefetch_span(shapes.spans[k + kSamplesAhead]);
         pad(box, shapes.of(k), shapes.spans[k].data, target.data() + k * size);
       }
-      return rows.size() * size;
-    });
+      return count * size;
+    };
+    if (column->parts)
+      fill_boxes();
+    else
+      adaptive(reader.hints, *column, batches[0].rows, fill_boxes);
   }
   return nb::make_tuple(target.finish(), valid);
 }
@@ -405,6 +475,9 @@ nb::tuple take_padded(Reader& reader, nb::handle indices, nb::handle fill_of,
 void prefetch(Reader& reader, nb::handle indices) {
   ColumnPtr column = reader.column;
   std::vector<uint64_t> rows = rows_of(*column, indices);
+  if (column->parts)
+    return visit(reader, pieces_of(*column, rows),
+                 [](const Piece&, Reader& of) { prefetch(of, everything()); });
   check_sizes(*column);
   auto ask = [&](const Spans& spans) {
     std::vector<Range> ranges(rows.size());

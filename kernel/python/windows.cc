@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "batch.h"
+#include "parts.h"
 
 namespace mmap_ninja {
 namespace {
@@ -47,6 +48,9 @@ Range joined(const Column& column) {
   return {first.begin, end - first.begin};
 }
 
+Reader windows_of_parts(const Column& seen, const std::vector<int64_t>& shape, uint64_t stride,
+                        bool within_samples);
+
 // Windows of this shape, `stride` steps of the first axis apart: in each sample, or in all of them as one
 // sequence.
 Reader windows(const Reader& reader, const std::vector<int64_t>& shape, uint64_t stride,
@@ -56,6 +60,7 @@ Reader windows(const Reader& reader, const std::vector<int64_t>& shape, uint64_t
                   std::all_of(shape.begin(), shape.end(), [](int64_t extent) { return extent >= 0; });
   if (seen->kind != SampleKind::ragged || !is_valid)
     raise(nb::borrow(PyExc_TypeError), seen->path() + ": expected ragged samples, a shape and a stride");
+  if (seen->parts) return windows_of_parts(*seen, shape, stride, within_samples);
   const Spans& spans = seen->part.spans;
   auto length = static_cast<uint64_t>(shape[0]);
   uint64_t step = spans.unit(), size, apart;  // in bytes, along the first axis
@@ -91,6 +96,27 @@ Reader windows(const Reader& reader, const std::vector<int64_t>& shape, uint64_t
   std::copy(shape.begin(), shape.end(), layout.shape.dims.begin());
   column.layout = std::make_shared<const Layout>(std::move(layout));
   column.renew_views();
+  return {std::make_shared<const Column>(std::move(column))};
+}
+
+// The windows of each part, one after another.
+Reader windows_of_parts(const Column& seen, const std::vector<int64_t>& shape, uint64_t stride,
+                        bool within_samples) {
+  std::vector<ColumnPtr> parts;
+  uint64_t count = seen.rows.count();
+  for (uint64_t at = 0; at < count;) {
+    Piece piece = run_at(seen, at);
+    parts.push_back(windows({piece.column}, shape, stride, within_samples).column);
+    at += piece.count();
+  }
+  if (parts.empty()) return windows(none_of(seen), shape, stride, within_samples);
+  Column column = *parts[0];
+  Layout layout = *column.layout;
+  layout.path = seen.path();
+  column.layout = std::make_shared<const Layout>(std::move(layout));
+  column.part = {};
+  column.part.spans = {nullptr, 0, parts[0]->part.spans.unit(), {}};
+  join(column, std::move(parts));
   return {std::make_shared<const Column>(std::move(column))};
 }
 

@@ -42,7 +42,6 @@ if TYPE_CHECKING:  # the names for type checkers; Python uses the tables below
     from mmap_ninja.errors import WorkerError as WorkerError
     from mmap_ninja.kinds.arrays import ArrayMmap as ArrayMmap
     from mmap_ninja.kinds.bytes import BytesMmap as BytesMmap
-    from mmap_ninja.kinds.concat import Concat as Concat
     from mmap_ninja.kinds.concat import concat as concat
     from mmap_ninja.kinds.handle import DatasetHandle as DatasetHandle
     from mmap_ninja.kinds.memmaps import np_append as np_append
@@ -80,7 +79,7 @@ else:
         ),
         "kinds.arrays": ("ArrayMmap",),
         "kinds.bytes": ("BytesMmap",),
-        "kinds.concat": ("Concat", "concat"),
+        "kinds.concat": ("concat",),
         "kinds.handle": ("DatasetHandle",),
         "kinds.memmaps": (
             "np_append", "np_extend", "np_extend_dir", "np_from_generator", "np_from_ndarray", "np_open_existing",
@@ -102,7 +101,7 @@ else:
         "engine.generation": ("Identity",),
         "kinds.options": ("HandleOptions",),
         "kinds.ragged_reading": ("Shapes",),
-        "kinds.reading": ("reopen",),
+        "kinds.reading": ("rejoin", "reopen"),
         "kinds.wrapped": ("Mapped",),
         "legacy.layout": ("Keys",),
     }

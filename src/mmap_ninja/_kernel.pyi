@@ -239,6 +239,22 @@ class Column:
     ) -> Column:
         """Records of columns with the same rows, each with the keys of the nested dicts that lead to it."""
 
+    @staticmethod
+    def joined(
+        kind: str,
+        path: str,
+        counts: Sequence[int],
+        open: Callable[[int], Column],
+        *,
+        unit: int = 1,
+        dtype: np.dtype[Any] | None = None,
+        shape: Sequence[int] = (),
+        shape_form: int = 1,
+        shape_width: int = 0,
+        nullable: bool = False,
+    ) -> Column:
+        """The samples of several columns with these properties: so many of each, which `open` gives when needed."""
+
     def selected_range(self, start: int, step: int, count: int, /) -> Column: ...
     def selected(self, positions: npt.NDArray[np.int64], /) -> Column: ...
     def field(self, place: int, /) -> Column: ...

@@ -96,7 +96,7 @@ def test_copy_that_is_forbidden_raises(tmp_path, texts):
         ValueError, match="texts: samples of any length become an array by a copy; leave out copy=False"
     ):
         texts.__array__(copy=False)
-    with pytest.raises(ValueError, match="concat: .*by a copy; leave out copy=False"):
+    with pytest.raises(ValueError, match="texts: samples .*by a copy; leave out copy=False"):
         mn.concat([texts]).__array__(copy=False)
 
 

@@ -1,13 +1,18 @@
 """Concatenated datasets."""
 
+import dataclasses
+import itertools
+import os
 import pickle
+import shutil
 
 import numpy as np
 import pytest
 
 import mmap_ninja as mn
-from mmap_ninja import ArrayMmap, RaggedMmap, RecordsMmap, StringsMmap
+from mmap_ninja import ArrayMmap, BytesMmap, RaggedMmap, RecordsMmap, StringsMmap
 from support.faults import in_child
+from support.kinds import KINDS, plain
 
 NAMES = ["a", "b", "c"]
 
@@ -114,7 +119,312 @@ def test_incompatible_parts_are_refused(tmp_path, texts):
         mn.concat([])
     with pytest.raises(TypeError, match="rows: concat: expected StringsMmap as in .*a, got RaggedMmap"):
         mn.concat([texts[0].parts[0], rows])
-    with pytest.raises(TypeError, match=r"other: concat: expected the columns \['n'\] as in .*one, found \['m'\]"):
+    with pytest.raises(TypeError, match=r"other: expected the columns \['n'\] as in .*one, found \['m'\]"):
         mn.concat([one, other])
     with pytest.raises(TypeError, match="concat: expected datasets, got str; open it with mmap_ninja.open first"):
         mn.concat(["a"])
+
+
+# ---- parts of all kinds
+
+
+def parts_of(kind, path):
+    """Parts of a kind, each of which is read in another way, and the list of all their samples."""
+    edited, samples = kind.edited(path / "edited")
+    views = [kind.build(path / name, 12, start) for name, start in (("steps", 20), ("chosen", 40))]
+    kind.build(path / "read", 9, 60)
+    kind.build(path / "empty", 0)
+    parts = [
+        (edited, samples),
+        (mn.open(path / "empty"), []),
+        (views[0].select(slice(10, 1, -2)), kind.samples(12, 20)[10:1:-2]),
+        (views[1].select([3, 3, 11, 0]), [kind.sample(40 + k) for k in (3, 3, 11, 0)]),
+        (mn.open(path / "read", read_mode="pread"), kind.samples(9, 60)),
+        (mn.concat([edited, views[0]]), samples + kind.samples(12, 20)),
+    ]
+    return [part for part, _ in parts], [sample for _, samples in parts for sample in samples]
+
+
+@pytest.fixture(params=KINDS, scope="module")
+def both(request, tmp_path_factory):
+    """A concatenation of parts of a kind, the equal list, and one dataset with the same samples; for reading only."""
+    kind, path = KINDS[request.param], tmp_path_factory.mktemp("both")
+    parts, expected = parts_of(kind, path)
+    return mn.concat(parts), expected, kind.store(path / "one", expected)
+
+
+def orders(count):
+    """Ways to choose samples."""
+    shuffled = np.random.default_rng(0).permutation(count)
+    return {
+        "all": slice(None),
+        "backwards": slice(None, None, -1),
+        "steps": slice(1, None, 3),
+        "shuffled": shuffled,
+        "sorted": np.sort(shuffled[: count // 2]),
+        "one part": slice(2, 5),
+        "none": [],
+    }
+
+
+def test_concat_of_any_parts_reads_as_a_list(both):
+    joined, expected, one = both
+
+    assert type(joined) is type(one)
+    assert len(joined) == len(expected)
+    assert plain([joined[k] for k in range(-len(expected), len(expected))]) == plain(expected * 2)
+    assert plain(list(joined)) == plain(expected)
+    assert plain(list(reversed(joined))) == plain(expected[::-1])
+    assert joined.nbytes == sum(part.nbytes for part in joined.parts)
+    assert [len(part) for part in joined.parts][1] == 0
+    for key in orders(len(expected)).values():
+        chosen = [expected[k] for k in np.arange(len(expected))[key]]
+        assert plain(joined.__getitems__(key)) == plain(chosen)
+        assert plain(joined.take(key)) == plain(one.take(key))
+        view = joined.select(key)
+        assert plain(list(view)) == plain([view[k] for k in range(len(view))]) == plain(chosen)
+        assert plain(view.take(slice(None))) == plain(one.take(key))
+        assert plain(list(pickle.loads(pickle.dumps(view)))) == plain(chosen)
+    assert in_child(lambda: plain(list(pickle.loads(pickle.dumps(joined))))) == plain(expected)
+
+
+def test_concat_finds_what_a_list_does(both):
+    joined, expected, one = both
+    keys = plain(expected)
+
+    for place in range(0, len(expected), 3):
+        first = keys.index(keys[place])
+        assert joined.index(expected[place]) == one.index(expected[place]) == first
+        assert joined.count(expected[place]) == keys.count(keys[place])
+        assert expected[place] in joined
+        assert joined.index(expected[place], place) == place
+    with pytest.raises(ValueError, match="is not among the samples 0 to"):
+        joined.index(KINDS["strings"].sample(99) if isinstance(joined, StringsMmap) else object())
+    if isinstance(joined, StringsMmap | BytesMmap):
+        assert (joined == expected[0]).tolist() == (one == expected[0]).tolist()
+        assert joined == expected
+
+
+METHODS = {
+    "lengths": lambda ds, key: ds.lengths,
+    "shapes": lambda ds, key: list(map(list, ds.shapes)),
+    "flattened_shapes": lambda ds, key: ds.flattened_shapes,
+    "byte_lengths": lambda ds, key: ds.byte_lengths,
+    "take_jagged": lambda ds, key: ds.take_jagged(key),
+    "take_padded": lambda ds, key: ds.take_padded(key),
+    "take_padded to": lambda ds, key: ds.take_padded(key, value=7, length=2, multiple_of=3),
+    "shape": lambda ds, key: (ds.shape, ds.ndim, ds.size),
+    "dtype": lambda ds, key: ds.dtype.str,
+    "columns": lambda ds, key: ds.columns,
+    "schema": lambda ds, key: repr(ds.schema),
+    "to_arrow": lambda ds, key: ds.to_arrow().to_pylist(),
+    "asarray": lambda ds, key: list(np.asarray(ds)),
+    "numpy": lambda ds, key: (ds[1:9:2], ds[..., 0:1], ds[key]),
+    "some columns": lambda ds, key: ds[["more", "tokens"]].take(key),
+    "save": lambda ds, key: list(ds.save(ds.parts[0].path.parent / "saved", if_exists="replace")),
+    "filter": lambda ds, key: list(ds.filter(lambda sample: sample == ds[0] if isinstance(ds[0], str) else True)),
+    "group": lambda ds, key: ds["more"][3],
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_concat_has_the_methods_of_its_kind(both, method):
+    joined, expected, one = both
+
+    def read(ds, key):
+        try:
+            return plain(METHODS[method](ds, key))
+        except (AttributeError, TypeError, ValueError, LookupError) as error:
+            return type(error)
+
+    for key in orders(len(expected)).values():
+        assert read(joined, key) == read(one, key)
+        assert read(joined.select(key), slice(None)) == read(one.select(key), slice(None))
+
+
+@pytest.mark.parametrize("name", KINDS["records"].options["columns"])
+def test_column_of_a_concat_is_a_concat_of_columns(tmp_path, name):
+    kind = KINDS["records"]
+    parts, expected = parts_of(kind, tmp_path)
+    values = [sample[name] for sample in expected]
+    joined, order = mn.concat(parts), np.random.default_rng(0).permutation(len(expected))
+    chosen = [values[k] for k in order]
+
+    for column in (joined[name], mn.concat([part[name] for part in parts]), pickle.loads(pickle.dumps(joined[name]))):
+        assert type(column) is type(parts[0][name])
+        assert plain([column[k] for k in order]) == plain(chosen)
+        assert plain(column.__getitems__(order)) == plain(chosen)
+        assert plain(list(column.select(order))) == plain(chosen)
+        assert [len(part) for part in column.parts] == [len(part) for part in joined.parts]
+    named = pickle.loads(pickle.dumps(joined.select(order)[[name]]))
+    assert plain([sample[name] for sample in named]) == plain(chosen)
+
+
+# ---- columns that differ
+
+
+def test_columns_in_another_order_are_those_of_the_first(tmp_path):
+    one = RecordsMmap.from_generator(tmp_path / "a", [{"n": 1, "of": {"t": "one", "r": [1]}}])
+    other = RecordsMmap.from_generator(tmp_path / "b", [{"of": {"r": [2, 2], "t": "two"}, "n": 2}])
+
+    both = mn.concat([one, other])
+
+    assert both.columns == ["n", "of.t", "of.r"]
+    assert [list(sample) for sample in both] == [["n", "of"]] * 2
+    assert both["of"].take([1, 0])["t"] == ["two", "one"]
+    assert plain(both[1]) == plain({"n": 2, "of": {"t": "two", "r": np.array([2, 2])}})
+    assert plain(pickle.loads(pickle.dumps(both))[1]) == plain(both[1])
+
+
+@pytest.mark.parametrize("order", [slice(None), slice(None, None, -1)])
+def test_columns_of_which_only_some_are_nullable_have_nulls(tmp_path, order):
+    columns = {"t": mn.Text(), "n": mn.Scalar("i1"), "r": mn.Ragged("i1"), "j": mn.Json(), "z": mn.Text(codec="zstd")}
+    nullable = {name: dataclasses.replace(spec, nullable=True) for name, spec in columns.items()}
+    full = {"t": "a", "n": 1, "r": [1, 2], "j": {}, "z": "z"}
+    parts = [
+        RecordsMmap.from_generator(tmp_path / "a", [full] * 2, columns=columns),
+        RecordsMmap.from_generator(tmp_path / "b", [dict.fromkeys(full), full], columns=nullable),
+    ][order]
+
+    both = mn.concat(parts)
+
+    expected = [sample for part in parts for sample in part]
+    assert all(spec.nullable for spec in both.schema.values())
+    assert plain(list(both)) == plain(both.__getitems__([0, 1, 2, 3])) == plain(expected)
+    assert both["n"].take([3, 2, 1, 0]).mask.tolist() == [sample["n"] is None for sample in expected[::-1]]
+    assert both.take([0, 1, 2, 3], fill={"n": 7, "t": ""})["t"] == [sample["t"] or "" for sample in expected]
+    assert both["r"].take_padded([0, 1, 2, 3])[1].tolist() == [0 if x["r"] is None else 2 for x in expected]
+
+
+def test_compressed_parts_and_plain_ones_are_one_list(tmp_path):
+    samples = [f"sample {k} of {k * k} " * (k % 5) for k in range(500)]
+    options = [{}, {"zstd_level": 1}, {"zstd_level": 9}, {"zstd_level": 3, "zstd_train_dictionary_size": 1024}]
+    parts = [StringsMmap.from_strings(tmp_path / str(k), samples, **of) for k, of in enumerate(options)]
+    order = np.random.default_rng(0).permutation(2000)
+
+    both = mn.concat(parts)
+
+    assert list(both) == samples * 4
+    assert both.take(order) == [samples[k % 500] for k in order]
+    assert both.byte_lengths.tolist() == [len(sample) for sample in samples] * 4
+    values, offsets = both.take_jagged(order)
+    spans = [values[start:end].tobytes() for start, end in itertools.pairwise(offsets)]
+    assert [span.decode() for span in spans] == both.take(order)
+    assert (both == samples[3]).sum() == 4
+    assert len(pickle.dumps(both)) < 120_000  # the dictionary is only in the part's own files
+    assert list(pickle.loads(pickle.dumps(both))) == samples * 4
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2], [1, 0, 2], [2, 1, 0]])
+def test_datasets_without_columns_yet_fit_all_others(tmp_path, order):
+    one = RecordsMmap.from_generator(tmp_path / "one", [{"x": 1, "y": 2}])
+    parts = [RecordsMmap.from_generator(tmp_path / "empty", []), one, RecordsMmap(tmp_path / "nothing")]
+
+    both = mn.concat([parts[k] for k in order])
+
+    assert both.columns == ["x", "y"]
+    assert list(both) == list(one)
+    assert list(pickle.loads(pickle.dumps(both))["x"]) == [1]
+    assert list(mn.concat([parts[0], parts[2]])) == []
+    for kind in ("array", "ragged"):
+        empty = KINDS[kind].build(tmp_path / f"{kind} empty", 0)
+        full = KINDS[kind].build(tmp_path / kind, 3)
+        assert plain(list(mn.concat([empty, full, empty]))) == plain(list(full))
+        assert len(mn.concat([empty, empty]).take([])) == 0
+
+
+def test_columns_that_do_not_fit_are_told_as_users_know_them(tmp_path):
+    one = RecordsMmap.from_columns(tmp_path / "one", {"n": np.array([1], np.int32)})
+    other = RecordsMmap.from_columns(tmp_path / "other", {"n": np.array([1.5])})
+
+    with pytest.raises(TypeError, match=r"other: column 'n': expected int32 as in \S*one, found float64; select"):
+        mn.concat([one, other])
+
+
+# ---- parts that are opened when they are needed
+
+
+def test_pickle_opens_a_part_when_one_of_its_samples_is_read(tmp_path):
+    kind = KINDS["records"]
+    for name in "abc":
+        kind.build(tmp_path / name, 4)
+    pickled = pickle.dumps(mn.concat(mn.open(tmp_path / name) for name in "abc"))
+    before = len(os.listdir("/proc/self/fd"))
+
+    joined = pickle.loads(pickled)
+    view = pickle.loads(pickle.dumps(joined.select(slice(3, 9))[["text", "blob"]]))
+
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert (len(joined), joined.columns) == (12, list(kind.build(tmp_path / "d", 0).columns))
+    shutil.rmtree(tmp_path / "b")
+    assert plain(joined[3]) == plain(kind.sample(3))
+    assert plain(view.take([0, 5])["text"]) == plain([kind.sample(3)["text"], kind.sample(0)["text"]])
+    with pytest.raises(mn.NotADatasetError, match=r"b: no such directory"):
+        joined[4]
+    with pytest.raises(mn.NotADatasetError, match=r"b: no such directory"):
+        view.take([0, 2])
+    with pytest.raises(mn.NotADatasetError, match=r"b: no such directory"):
+        list(joined)
+
+
+@pytest.mark.parametrize("name", ["strings", "array", "ragged", "records"])
+def test_part_that_is_truncated_ends_batches_and_iteration(tmp_path, name):
+    for part in "ab":
+        KINDS[name].build(tmp_path / part, 40, 1)
+    both = mn.concat([mn.open(tmp_path / part) for part in "ab"])
+    os.truncate(next((tmp_path / "b").glob("*data*")), 0)
+
+    assert plain(both.__getitems__([0, 1])) == plain(KINDS[name].samples(2, 1))
+    for read in (lambda: both.take([3, 41, 2]), lambda: list(both), lambda: list(both.select([0, 79, 1, 40]))):
+        with pytest.raises(mn.DatasetTruncatedError, match=r"b(/| |:)"):
+            read()
+
+
+def test_concat_is_read_only_and_says_so(tmp_path, texts):
+    both, _ = texts
+
+    with pytest.raises(mn.ReadOnlyError, match="a and 2 more: a view is read-only"):
+        both.append("x")
+    with pytest.raises(ValueError, match=r"a and 2 more: verify: expected one dataset, found 3; verify each of its"):
+        both.verify()
+    with pytest.raises(IndexError, match="index 11 is out of range for 11 samples; this concatenation shows its 3"):
+        both[11]
+    assert repr(both) == f"StringsMmap('{tmp_path}/a and 2 more', concat of 3, 11 samples)"
+    assert both.commit_id is None
+    both.close()
+    with pytest.raises(ValueError, match="closed"):
+        both[0]
+
+
+def test_parts_by_value_of_parts_by_the_same_value_have_their_shares(tmp_path):
+    records = [RecordsMmap.from_columns(tmp_path / name, {"user": np.arange(9000) % 3000}) for name in "ab"]
+    train = mn.concat([of.split([0.8, 0.2], seed=0, by="user")[0] for of in records])
+
+    some, others = train.split([0.5, 0.5], seed=0, by="user")
+
+    assert len(others) == pytest.approx(len(some), rel=0.15)
+    assert not set(some["user"].take(slice(None)).tolist()) & set(others["user"].take(slice(None)).tolist())
+
+
+@pytest.mark.parametrize("within", [True, False])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_windows_of_a_concat_are_those_of_each_part(tmp_path, within, stride):
+    kind = KINDS["ragged"]
+    parts = [kind.build(tmp_path / name, 12, start) for name, start in (("a", 0), ("b", 5))]
+    parts += [mn.open(tmp_path / "a", read_mode="pread").select(slice(3, 9)), kind.build(tmp_path / "empty", 0)]
+
+    windows = mn.concat(parts).windows(2, stride, within_samples=within)
+
+    expected = [window for part in parts for window in part.windows(2, stride, within_samples=within)]
+    order = np.random.default_rng(0).permutation(len(expected))
+    assert plain(list(windows)) == plain([windows[k] for k in range(len(windows))]) == plain(expected)
+    assert windows.take(order).tolist() == [expected[k].tolist() for k in order]
+    assert plain(list(pickle.loads(pickle.dumps(windows)))) == plain(expected)
+    assert plain(list(windows.select(order))) == plain([expected[k] for k in order])
+    some = mn.concat(parts).select([20, 3, 4, 28]).windows(2, stride, within_samples=True)
+    one_by_one = [
+        window
+        for k in (20, 3, 4, 28)
+        for window in mn.concat(parts).select([k]).windows(2, stride, within_samples=True)
+    ]
+    assert plain(list(some)) == plain(one_by_one)

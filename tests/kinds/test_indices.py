@@ -157,7 +157,7 @@ SEQUENCES = DATASETS | {
     ),
     "wrapped": (lambda path: Wrapped(StringsMmap.from_strings(path, TEXTS), lambda text: text), TEXTS),
 }
-FOLLOWS_NUMPY = {"array"}  # in brackets, where NumPy accepts more than a list
+FOLLOWS_NUMPY = {"array", "concat of arrays"}  # in brackets, where NumPy accepts more than a list
 HAS_NAMES = {"records", "concat of records"}
 BATCHES = ("take", "__getitems__", "select")
 LACKS = {"shapes": BATCHES, "wrapped": BATCHES, "windows": {"select"}, "windows within samples": {"select"}}

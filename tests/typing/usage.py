@@ -87,8 +87,8 @@ def records() -> None:
 def together() -> None:
     texts = mn.StringsMmap("texts")
     both = mn.concat([texts, texts.select([0])])
-    assert_type(both, mn.Concat)
-    assert_type(both.split([0.9, 0.1], seed=0), list[mn.Concat])
+    assert_type(both, mn.StringsMmap)
+    assert_type(both.split([0.9, 0.1], seed=0), list[mn.StringsMmap])
     assert_type(texts.filter(str.isalpha), mn.StringsMmap)
     assert_type(texts.filter(str.isalpha).save("letters", if_exists="replace"), mn.StringsMmap)
     assert_type(list(texts.map(len)), list[int])

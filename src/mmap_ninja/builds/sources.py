@@ -292,6 +292,7 @@ def _as_stored(sample: Any, stored: object) -> Any:
     fields = {} if sample is None else fields_of(sample)
     if not isinstance(stored, dict) or fields is None:
         return sample
+    fields = undotted(fields, "sample")
     return {**fields, **{key: _as_stored(fields.get(key), value) for key, value in stored.items()}}
 
 

@@ -1,7 +1,7 @@
 """Opening a column of a generation: the kernel reads its samples."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,22 @@ def open_column(
         copies=copies,
         mapped=mapped,
     )
+
+
+def joined_column(
+    kind: ColumnType, path: str, lengths: Sequence[int], open_part: Callable[[int], _kernel.Column]
+) -> _kernel.Column:
+    """A column over the samples of several datasets.
+
+    Args:
+        kind: The type that they have in common.
+        path: The name of the samples in errors.
+        lengths: How many samples each dataset has.
+        open_part: Gives the samples of a dataset by its place; called when one of them is read.
+    """
+    described = {"codec": None, **_described(kind, Path(path))}
+    del described["codec"]
+    return _kernel.Column.joined(kernel_kind(kind), path, lengths, open_part, **described, nullable=kind.nullable)
 
 
 def _described(kind: ColumnType, path: Path) -> dict[str, Any]:

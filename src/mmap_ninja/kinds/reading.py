@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from mmap_ninja._kernel import Column, column_of
 from mmap_ninja.arrow import export, frames
+from mmap_ninja.columns.types import Column as OfDataset
+from mmap_ninja.columns.types import decode_type
 from mmap_ninja.engine import files
 from mmap_ninja.engine.commit_file import Told
+from mmap_ninja.engine.dataset import Columns
 from mmap_ninja.engine.directory import is_vacant
 from mmap_ninja.engine.generation import Identity
 from mmap_ninja.errors import StaleHandleError
 from mmap_ninja.exported import exported
 from mmap_ninja.kinds import splits
+from mmap_ninja.kinds.joined import Joined, Parts, Pickled
 from mmap_ninja.kinds.nulls import Nulls, check_option, filled, refuse
 from mmap_ninja.kinds.options import HandleOptions
 from mmap_ninja.kinds.sequence import PREVIEW_SAMPLES, Indices, preview_html
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 T = TypeVar("T")
+H = TypeVar("H", bound="ReadingHandle[Any]")
 
 
 class ReadingHandle(ShowingHandle[T]):
@@ -55,12 +60,12 @@ class ReadingHandle(ShowingHandle[T]):
         if isinstance(indices, slice):
             chosen = range(count)[indices]
             selected = column.selected_range(chosen.start, chosen.step, len(chosen))
-            selection = base[indices]
+            selection = base if indices == slice(None) else base[indices]  # which stays a rule, if it is one
         else:
             at = self._resolved(indices, count)
             selected = column.selected(at)
             selection = among(base, at)
-        view = View(state.snapshot, selection, state.columns, state.asked)
+        view = state.view(selection, state.columns, state.asked)
         return showing(type(self), self.out_dir, self.path, options, selected, view)
 
     def split(
@@ -106,14 +111,14 @@ class ReadingHandle(ShowingHandle[T]):
         column, state = self._moment()
         base, views = state.selection_of(len(column)), list[Self]()
         for part, at in zip(parts, splits.drawn(self._hashes(column, state, parts[0]), parts), strict=True):
-            view = View(state.snapshot, Drawn(among(base, at), base, part), state.columns, state.asked)
+            view = state.view(Drawn(among(base, at), base, part), state.columns, state.asked)
             views.append(showing(type(self), self.out_dir, self.path, self._options, column.selected(at), view))
         return views
 
     def _hashes(self, column: Column, state: State, part: Draw) -> Iterator[Hashes]:
         """The hash of each sample, by which it belongs to a part or not."""
         if part.by is None:
-            return splits.hashes_of_positions(len(column), part.seed)
+            return splits.hashes_of_positions(state.positions(len(column)), part.seed)
         place = [own.name for own in state.columns].index(part.by)
         where, kind = f"{self.path}: column {part.by!r}", state.columns[place].type
         return splits.hashes_of_values(column.field(place), kind, where, part.seed)
@@ -149,6 +154,8 @@ class ReadingHandle(ShowingHandle[T]):
         """What an IndexError says about the commit that this handle shows; the kernel calls this."""
         state = self._state
         identity = state.snapshot.identity
+        if isinstance(state, Joined):
+            return f"this concatenation shows its {len(state.parts)} datasets as they were then: concatenate them anew"
         if identity is None:
             return f"{self.path} held nothing when this handle looked; refresh() looks again"
         what, remedy = "handle", "call refresh()"
@@ -158,6 +165,15 @@ class ReadingHandle(ShowingHandle[T]):
             f"this {what} shows commit {identity.commit_id} of {self.path}, and another process may have stored more "
             f"since: {remedy}"
         )
+
+    @property
+    @property
+    def parts(self) -> tuple[Self, ...]:
+        """The datasets that `concat` joined, each as a view of what it showed then; for all others, only this one."""
+        state = self._now()
+        if isinstance(state, Field):
+            return tuple(part[state.name] for part in state.records.parts)
+        return tuple(state.parts) if isinstance(state, Joined) else (self,)
 
     @property
     def commit_id(self) -> str | None:
@@ -213,12 +229,18 @@ class ReadingHandle(ShowingHandle[T]):
         Returns:
             A report: `ok` tells whether all is well, `problems` lists the damaged files, blocks and samples.
         """
+        if isinstance(self._state, Joined):
+            raise ValueError(  # noqa: TRY004 - of this handle, not of its type
+                f"{self.path}: verify: expected one dataset, found {len(self._state.parts)}; verify each of its `parts`"
+            )
         with files.following_links(self._options.follow_symlinks):
             return examine(self.path, level, verbose=verbose, keys=self._options.keys)[0]
 
     def __repr__(self) -> str:
         what = "closed" if self._closed else f"{len(self)} samples"
-        if isinstance(self._state, View):
+        if isinstance(self._state, Joined):
+            what = f"concat of {len(self._state.parts)}, {what}"
+        elif isinstance(self._state, View):
             what = f"view, {what}"
         elif not self._closed:
             what += f", {self.nbytes} bytes" + ("" if self.complete else ", incomplete")
@@ -277,6 +299,9 @@ class ReadingHandle(ShowingHandle[T]):
         draws: tuple[tuple[Any, ...], ...] = ()
         if isinstance(selection, Drawn):
             selection, draws = selection.base, tuple(map(tuple, selection.parts))
+        if isinstance(state, Joined):
+            told_of = state.parts.pickled(), state.parts.lengths, state.complete, state.types()
+            return rejoin, (type(self), self._path_text, self._options, *told_of, selection, draws)
         return reopen, (type(self), str(self.path), self._options, shown.identity, told, selection, draws)
 
 
@@ -301,6 +326,42 @@ def reopen(
         dataset = cls._opened(Path(path), options, told)
         dataset.pin(identity)
         handle = cls._over(dataset, path, options)
+    return _narrowed(handle, selection, draws)
+
+
+def join(cls: type[H], path: Path, options: HandleOptions, parts: Parts, complete: bool, columns: Columns) -> H:
+    """A handle that shows all samples of several datasets."""
+    column = cls._joined_column(columns, str(path), parts)
+    return showing(cls, path, path, options, column, Joined(parts, complete, range(len(column)), columns))
+
+
+@exported
+def rejoin(
+    cls: type[ReadingHandle[Any]],
+    path: str,
+    options: HandleOptions,
+    pickled: Sequence[Pickled],
+    lengths: Sequence[int],
+    complete: bool,
+    columns: Sequence[tuple[str, str, dict[str, Any]]],
+    selection: range | Positions,
+    draws: tuple[tuple[int, int, int, str | None], ...],
+) -> ReadingHandle[Any]:
+    """A handle of several datasets from its pickle; each is opened when a sample of it is read."""
+    of_all = tuple(
+        OfDataset(place, name, decode_type({**document, "type": of}))
+        for place, (name, of, document) in enumerate(columns)
+    )
+    handle = join(cls, Path(path), options, Parts(pickled, lengths), complete, of_all)
+    return _narrowed(handle, selection, draws)
+
+
+def _narrowed(
+    handle: ReadingHandle[Any],
+    selection: range | Positions | None,
+    draws: tuple[tuple[int, int, int, str | None], ...],
+) -> ReadingHandle[Any]:
+    """Some of the samples of a handle, as a pickle tells them."""
     if isinstance(selection, range):
         stop = selection.stop if selection.stop >= 0 else None
         handle = handle.select(slice(selection.start, stop, selection.step) if len(selection) else slice(0))

@@ -14,6 +14,7 @@ from mmap_ninja.builds import sources
 from mmap_ninja.columns import nesting, specs
 from mmap_ninja.columns.specs import Spec
 from mmap_ninja.columns.types import Array, Binary, ColumnType, Json, Ragged, Text
+from mmap_ninja.engine.dataset import Columns
 from mmap_ninja.engine.open_column import open_column
 from mmap_ninja.engine.seen import Seen
 from mmap_ninja.kinds import splits
@@ -22,13 +23,14 @@ from mmap_ninja.kinds.bytes import BytesMmap
 from mmap_ninja.kinds.comparing import Compare, Mask, except_nulls
 from mmap_ninja.kinds.handle import DatasetHandle
 from mmap_ninja.kinds.indices import is_index, several
+from mmap_ninja.kinds.joined import Parts, records_of_parts
 from mmap_ninja.kinds.nulls import Nulls
 from mmap_ninja.kinds.options import HandleOptions
 from mmap_ninja.kinds.ragged import RaggedMmap
 from mmap_ninja.kinds.sequence import Indices
 from mmap_ninja.kinds.showing import showing
 from mmap_ninja.kinds.spans import SpansHandle
-from mmap_ninja.kinds.state import Draw, Drawn, Field, Live, State, View
+from mmap_ninja.kinds.state import Draw, Field, Live, State, View
 from mmap_ninja.kinds.strings import StringsMmap
 
 if TYPE_CHECKING:
@@ -108,6 +110,10 @@ class RecordsHandle(DatasetHandle[Record]):
             str(path), fields, edits=seen.edits, copies=options.gives_copies, mapped=mapped
         )
 
+    @classmethod
+    def _joined_column(cls, columns: Columns, path: str, parts: Parts) -> _kernel.Column:
+        return records_of_parts(columns, path, parts)
+
     def _ipython_key_completions_(self) -> list[str]:
         """What a notebook offers in `ds["`: columns, and groups of nested ones."""
         return nesting.with_groups(self.columns)
@@ -118,7 +124,7 @@ class RecordsHandle(DatasetHandle[Record]):
         if not isinstance(state, Live | View):  # no columns yet, or closed
             return {}
         if state.handles is None:
-            view = View(state.snapshot, state.selection_of(len(column)), state.columns, state.asked)
+            view = state.view(state.selection_of(len(column)), state.columns, state.asked)
             # A view, since a cycle with this handle would keep it alive until a garbage collection.
             records = self._showing(type(self), column, view)
             handles: dict[str, DatasetHandle[Any]] = {}
@@ -172,16 +178,14 @@ class RecordsHandle(DatasetHandle[Record]):
         copies, mapped = self._options.gives_copies, records.is_mapped
         column = _kernel.Column.of_records(self._path_text, fields, copies=copies, mapped=mapped)
         columns, names = tuple(state.columns[place] for place in chosen), tuple(name for name, _ in asked)
-        return column, View(state.snapshot, state.selection_of(len(records)), columns, names)
+        return column, state.view(state.selection_of(len(records)), columns, names)
 
     def _draws(self, fractions: Sequence[float], seed: int, by: str | None) -> list[Draw]:
         state = self._now()
         stored = dict(zip(state.names, (column.name for column in state.columns), strict=True))
         if by is not None and by not in stored:
             raise self._unknown(by)
-        selection = state.selection_of(0)
-        before = selection.parts if isinstance(selection, Drawn) else ()
-        return splits.draws(fractions, seed, None if by is None else stored[by], before)
+        return splits.draws(fractions, seed, None if by is None else stored[by], () if by is None else state.draws)
 
     def __reduce__(self) -> tuple[Any, ...]:
         reduced, state = super().__reduce__(), self._state

@@ -10,12 +10,13 @@ from mmap_ninja import _kernel
 from mmap_ninja._kernel import Column
 from mmap_ninja.engine import files
 from mmap_ninja.engine.commit_file import Told
-from mmap_ninja.engine.dataset import Dataset
+from mmap_ninja.engine.dataset import Columns, Dataset
 from mmap_ninja.engine.directory import is_vacant
 from mmap_ninja.engine.open_column import open_column
 from mmap_ninja.engine.seen import Seen
 from mmap_ninja.errors import IncompleteDatasetWarning, MmapNinjaError
 from mmap_ninja.format.meta import Kind
+from mmap_ninja.kinds.joined import Parts, column_of_parts
 from mmap_ninja.kinds.options import HandleOptions, Mode, PathLike, ReadMode
 from mmap_ninja.kinds.sequence import SampleSequence
 from mmap_ninja.kinds.state import Behind, Closed, Legacy, Live, State, Vacant, View
@@ -108,6 +109,11 @@ class ShowingHandle(SampleSequence[T]):
             copies=options.gives_copies,
             wrapper=options.wrapper_fn,
         )
+
+    @classmethod
+    def _joined_column(cls, columns: Columns, path: str, parts: Parts) -> Column:
+        """The samples of several datasets."""
+        return column_of_parts(columns, path, parts)
 
     def _show(self, dataset: Dataset | LegacyDataset) -> None:
         """Show the commit that an engine is at now."""

@@ -12,7 +12,7 @@ from mmap_ninja import _kernel
 from mmap_ninja._kernel import Column
 from mmap_ninja.columns.casting import AnyArray, is_float
 from mmap_ninja.columns.types import Array, Binary, ColumnType, Text
-from mmap_ninja.kinds.state import Draw, Positions
+from mmap_ninja.kinds.state import Draw, Positions, positions_of
 
 Hashes = npt.NDArray[np.uint64]
 Fractions = Sequence[float]
@@ -83,11 +83,11 @@ def drawn(hashes: Iterable[Hashes], parts: Sequence[Draw]) -> list[Positions]:
     return [np.concatenate(positions) for positions in found]
 
 
-def hashes_of_positions(count: int, seed: int) -> Iterator[Hashes]:
+def hashes_of_positions(positions: range | Positions, seed: int) -> Iterator[Hashes]:
     """XXH64 of each position as a u64."""
-    for first in range(0, count, _SAMPLES_AT_ONCE):
-        words = np.arange(first, min(first + _SAMPLES_AT_ONCE, count), dtype=np.uint64)
-        yield _kernel.word_hashes(words, seed)
+    for first in range(0, len(positions), _SAMPLES_AT_ONCE):
+        some = positions_of(positions[first : first + _SAMPLES_AT_ONCE])
+        yield _kernel.word_hashes(some.astype(np.uint64), seed)
 
 
 def hashes_of_values(column: Column, kind: ColumnType, where: str, seed: int) -> Iterator[Hashes]:

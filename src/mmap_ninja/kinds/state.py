@@ -61,6 +61,13 @@ def among(base: Selection, at: Positions) -> Positions:
     return at if (base.start, base.step) == (0, 1) else base.start + base.step * at
 
 
+def positions_of(selection: Selection) -> Positions:
+    """The positions that a selection has."""
+    if isinstance(selection, Drawn):
+        return selection.at
+    return np.arange(selection.start, selection.stop, selection.step) if isinstance(selection, range) else selection
+
+
 class State:
     """Base of all states, with the answers of one that has no dataset."""
 
@@ -85,6 +92,19 @@ class State:
     def names(self) -> tuple[str, ...]:
         """The names by which the handle shows the columns."""
         return tuple(column.name for column in self.columns)
+
+    @property
+    def draws(self) -> tuple[Draw, ...]:
+        """The draws that chose the samples."""
+        return ()
+
+    def view(self, selection: Selection, columns: Columns, asked: tuple[str, ...] | None) -> "View":
+        """The state of a view of some samples or columns of what is shown."""
+        return View(self.snapshot, selection, columns, asked)
+
+    def positions(self, count: int) -> range | Positions:
+        """The position of each of `count` samples, by which a seed chooses."""
+        return range(count)
 
     @property
     def asked(self) -> tuple[str, ...] | None:
@@ -204,6 +224,11 @@ class View(State):
     def names(self) -> tuple[str, ...]:
         """The chosen names, or those of the dataset."""
         return super().names if self.asked is None else self.asked
+
+    @property
+    def draws(self) -> tuple[Draw, ...]:
+        """The draws that chose the samples."""
+        return self.selection.parts if isinstance(self.selection, Drawn) else ()
 
     def selection_of(self, count: int) -> Selection:  # noqa: ARG002 - for other states
         """The samples that were selected."""
