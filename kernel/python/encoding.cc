@@ -6,6 +6,7 @@
 #include <limits>
 #include <vector>
 
+#include "casting.h"
 #include "python.h"
 #include "shapes.h"
 #include "utf8.h"
@@ -91,8 +92,16 @@ nb::tuple encode_binary(nb::list samples, nb::str path, uint64_t first) {
   return nb::make_tuple(payload, ends);
 }
 
-// Every sample as an array of exactly this dtype, and the least and greatest rank. Others are converted by
-// `convert(sample, number)`.
+// An array of integers as one of another dtype; nothing if one does not fit, or the dtypes are other ones.
+nb::object fitting_integers(PyArrayObject* array, PyArray_Descr* dtype) {
+  Convert convert = PyArray_ISINTEGER(array) ? converter(PyArray_DESCR(array), dtype) : nullptr;
+  uint64_t place;
+  nb::object cast = convert ? converted(array, dtype, convert, &place) : nb::none();
+  return cast.is_none() ? nb::object() : cast;
+}
+
+// Every sample as an array of exactly this dtype, and the least and greatest rank. Others than integers that
+// fit are converted by `convert(sample, number)`.
 nb::tuple convert_samples(nb::list samples, nb::handle dtype, nb::handle convert, uint64_t first) {
   auto descr = reinterpret_cast<PyArray_Descr*>(dtype.ptr());
   nb::list arrays;
@@ -102,7 +111,10 @@ nb::tuple convert_samples(nb::list samples, nb::handle dtype, nb::handle convert
     nb::object sample = samples[k];
     bool is_array = PyArray_CheckExact(sample.ptr());
     PyArray_Descr* own = is_array ? PyArray_DESCR(array_of(sample)) : nullptr;
-    if (!own || (own != descr && !PyArray_EquivTypes(own, descr))) sample = convert(sample, first + k);
+    if (!own || (own != descr && !PyArray_EquivTypes(own, descr))) {
+      nb::object cast = own ? fitting_integers(array_of(sample), descr) : nb::object();
+      sample = cast.is_valid() ? cast : convert(sample, first + k);
+    }
     int rank = PyArray_NDIM(array_of(sample));
     least = std::min(least, rank);
     greatest = std::max(greatest, rank);

@@ -18,6 +18,7 @@ NB_MODULE(_kernel, m) {
   define_exports(m);
   define_samples(m);
   define_measures(m);
+  define_casting(m);
   define_encoding(m);
   define_zstd(m);
   define_hashes(m);

@@ -159,6 +159,7 @@ void define_takes(nb::class_<struct Samples>& samples);
 void define_tables(nb::class_<struct Reader>& column);
 void define_windows(nb::class_<struct Reader>& column);
 void define_measures(nb::module_& m);
+void define_casting(nb::module_& m);
 void define_encoding(nb::module_& m);
 void define_zstd(nb::module_& m);
 void define_orders(nb::module_& m);

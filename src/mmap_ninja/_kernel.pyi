@@ -354,6 +354,9 @@ def fill(batch: list[Any], source: Iterator[Any], samples: int, size_bytes: int,
 def size_of(value: object, most: int, unknown: int, /) -> int:
     """The bytes of a value before it is encoded, at most `most`; a part of a type that tells no size has `unknown`."""
 
+def convert_numbers(array: AnyArray, dtype: np.dtype[Any], /) -> AnyArray | int | None:
+    """An array of another dtype; the place of the first number that it does not hold; or None for other dtypes."""
+
 def convert_samples(
     samples: Any, dtype: np.dtype[Any], convert: Callable[[Any, int], AnyArray], first: int, /
 ) -> tuple[list[AnyArray], int, int]: ...

@@ -56,7 +56,7 @@ def test_append_and_extend_find_the_dataset_by_the_file_name(tmp_path):
     [
         (NUMBERS * 1.0, TypeError, "the dataset's dtype int32 cannot hold these float64 values"),
         (NUMBERS[:, :2], ValueError, r"expected shape \(3, 2\), got \(2, 2\)"),
-        ([[2**40] * 2] * 3, TypeError, "cannot hold these .* values"),
+        ([[2**40] * 2] * 3, TypeError, "cannot hold 1099511627776"),
     ],
 )
 def test_extending_with_something_else_raises(tmp_path, added, error, message):

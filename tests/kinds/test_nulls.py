@@ -309,8 +309,9 @@ def test_concat_of_columns_of_which_only_some_are_nullable_keeps_the_mask(tmp_pa
     assert taken[1] == 1.5
 
 
-def test_dates_of_python_are_fills_of_no_column_since_nothing_stores_them(tmp_path):
+def test_dates_of_python_are_fills_of_columns_that_hold_them_exactly(tmp_path):
     column = build(tmp_path / "ds", "datetime")["x"]
 
-    with pytest.raises(TypeError, match="fill datetime.date.* expected a value that dtype datetime64.s. holds exactly"):
-        column.take([1], fill=dt.date(2020, 1, 1))
+    assert column.take([1], fill=dt.date(2020, 1, 1)).astype(str).tolist() == ["2020-01-01T00:00:00"]
+    with pytest.raises(TypeError, match="fill datetime.datetime.* a value that dtype datetime64.s. holds exactly"):
+        column.take([1], fill=dt.datetime.fromisoformat("2020-01-01T00:00:00.000001"))

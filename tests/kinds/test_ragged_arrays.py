@@ -268,7 +268,7 @@ def test_take_padded_fills_out(rows):
         ([0], {"length": (1, 2)}, ValueError, "length and multiple_of: expected at most the 1 dimensions"),
         ([0], {"length": -1}, ValueError, "length -1: expected at least 0"),
         ([0], {"multiple_of": 0}, ValueError, "multiple_of 0: expected at least 1"),
-        ([0], {"value": 1.5}, TypeError, "the dataset's dtype int32 cannot hold these float64 values"),
+        ([0], {"value": 1.5}, TypeError, "value: dtype int32 .* cannot hold 1.5"),
         ([0], {"value": [1]}, ValueError, "expected one number"),
         ([0], {"out": np.empty((1, 2), np.int32)}, ValueError, "out: expected int32"),
         ([9], {}, IndexError, "index 9 is out of range for 6 samples"),
@@ -429,17 +429,17 @@ def test_wrapper_may_close_its_handle_and_raise(rows):
 @pytest.mark.parametrize(
     ("sample", "message"),
     [
-        ([300, -1], "the dataset's dtype uint8 cannot hold these int64 values unchanged"),
-        ([1.5], "cannot hold these float64 values"),
-        (np.array([1], np.int64), "cannot hold these int64 values"),
+        ([300, -1], r"the dataset's dtype uint8 \(0 to 255\) cannot hold 300, at \[0\]"),
+        ([1.5], "cannot hold 1.5"),
+        (np.array([[1, 2], [3, 256]], np.int64), r"cannot hold 256, at \[1, 1\]"),
         (np.array([1.0]), "cannot hold these float64 values"),
         ([None], "cannot hold these object values"),
         (["a"], "cannot hold these .* values"),
         ([[1], [2, 3]], "expected an array"),
-        (np.ma.array([1], mask=[True]), "masked array would lose its mask"),
+        (np.ma.array([1], mask=[True]), "is null"),
         (np.array([object()]), "cannot hold these object values"),
         ([1 + 2j], "cannot hold these complex128 values"),
-        ([float("nan")], "cannot hold these float64 values"),
+        ([float("nan")], "cannot hold nan"),
     ],
 )
 def test_sample_that_does_not_fit_raises_and_stores_nothing(tmp_path, sample, message):
@@ -465,9 +465,9 @@ def test_declared_float_dtype_narrows(tmp_path):
     stored = RaggedMmap.from_generator(tmp_path / "ds", [[0.1], np.array([0.2])], dtype=np.float32)
     assert stored[0].tolist() == [np.float32(0.1)]
     RaggedMmap(tmp_path / "ds").append(np.array([0.3]))
-    with pytest.raises(TypeError, match="cannot hold these float64 values"):
+    with pytest.raises(TypeError, match="cannot hold 1e\\+300"):
         stored.append([1e300])
-    with pytest.raises(TypeError, match="cannot hold these float64 values"):
+    with pytest.raises(TypeError, match="cannot hold 0.1, at .* with dtype='float32', which rounds"):
         RaggedMmap.from_lists(tmp_path / "found", [np.array([1], np.float32)]).append([0.1])
 
 

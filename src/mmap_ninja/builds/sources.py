@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from mmap_ninja import _kernel
 from mmap_ninja.builds.located import locate
+from mmap_ninja.columns import foreign
 from mmap_ninja.columns.batch import Batch, Table, refuse_one
 from mmap_ninja.columns.casting import as_array
 from mmap_ninja.columns.json_values import without_tuples
@@ -49,7 +50,8 @@ class Iterated(Generic[T]):
 
     def __init__(self, samples: Iterable[T], total: int | None = None) -> None:
         refuse_one(samples, "samples")
-        self._samples = iter(samples)  # raises before a dataset is created, if it is not iterable
+        # Raises before a dataset is created, if it is not iterable.
+        self._samples: Iterator[T] = iter(foreign.several(samples, "samples"))
         self.total: int | None = _length(samples) if total is None else total
 
     def batches(self, limits: Limits, count: int, last: object, path: Path) -> Iterator[list[T]]:
@@ -184,6 +186,7 @@ class Indexed(Generic[T]):
     def __init__(self, source: Indexable[T] | Callable[[int], T]) -> None:
         if isinstance(cast("object", source), str | bytes | bytearray):
             refuse_one(source, "indexable")
+        source = foreign.several(source, "indexable")
         yields = inspect.isgeneratorfunction(source)
         if hasattr(source, "__getitem__"):
             self.source: Indexable[T] | Called[T] = cast(Indexable[T], source)
@@ -273,7 +276,7 @@ def same(sample: object, stored: object) -> bool:
             fields = undotted(fields, "sample")
         return fields is not None and fields.keys() == stored.keys() and all(same(fields[k], stored[k]) for k in stored)
     if not isinstance(stored, np.ndarray | np.generic):
-        return sample == stored
+        return bool(foreign.plain(sample, "") == stored)
     try:
         array = as_array(sample, "", 0)  # with its dtype before storing
         with np.errstate(invalid="ignore"):

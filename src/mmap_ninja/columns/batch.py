@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from mmap_ninja.columns import foreign
 from mmap_ninja.columns.nesting import check_missing, flattened
 from mmap_ninja.columns.types import Column
 
@@ -52,7 +53,7 @@ class Table:
                 raise ValueError(
                     f"{where}: column {name!r}: given twice, nested and with a dot; nothing was stored: give it once"
                 )
-            columns[name] = column
+            columns[name] = foreign.several(column, f"{where}: column {name!r}")
         lengths = {name: len(column) for name, column in columns.items()}
         if len(set(lengths.values())) > 1:
             told = ", ".join(f"{name!r} {length}" for name, length in list(lengths.items())[:10])

@@ -1,18 +1,19 @@
 """Casting to a dataset's dtype: only values that are read back equal, unless the user declared the dtype."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 
+from mmap_ninja import _kernel
+from mmap_ninja.columns import foreign
 from mmap_ninja.columns.dtypes import DType, encode_dtype
-from mmap_ninja.columns.tensors import as_arrays, is_tensor
 
 AnyArray = npt.NDArray[Any]
 
-_OWN_KIND: Final = "SUVmM"  # text, raw bytes, dates: some casts to them that NumPy calls safe change the meaning
+_MOST_DIGITS: Final = 63  # of the mantissa of a long double that holds all integers; a 64th is implied
 
 
 def find_dtype(batch: Iterable[Any], path: str, first: int) -> tuple[DType, bool]:
@@ -56,25 +57,36 @@ def is_masked_array(values: Any) -> "TypeGuard[np.ma.MaskedArray[Any, Any]]":
 
 
 def as_array(sample: Any, path: str, number: int) -> AnyArray:
-    """A sample as an array, if NumPy can make one of it."""
-    if is_masked_array(sample):
-        raise TypeError(
-            f"{path}: sample {number}: a masked array would lose its mask; store sample.filled(...) instead"
-        )
-    if is_tensor(sample):
-        array: AnyArray = as_arrays(sample, f"{path}: sample {number}")
-        return array
+    """A sample as an array, if NumPy can make one of it.
+
+    Raises:
+        TypeError: if it cannot be one array, or some of its elements are null.
+    """
+    where = f"{path}: sample {number}"
+    known = foreign.plain(sample, where)
+    if known is None and sample is not None:
+        raise TypeError(f"{where}: is null; nothing of this batch was stored: fill it, or declare a nullable column")
     try:
-        return np.asarray(sample)
-    except (TypeError, RuntimeError):
-        if not isinstance(sample, list | tuple):
-            raise
-        return np.asarray(as_arrays(sample, f"{path}: sample {number}"))
+        array = np.asarray(known)
+        if array.dtype.hasobject and isinstance(known, list | tuple):
+            array = np.asarray(_plain_items(known, where))
     except ValueError as error:  # lists of unequal lengths
-        raise TypeError(f"{path}: sample {number}: expected an array ({error})") from None
+        raise TypeError(f"{where}: expected an array ({error})") from None
+    except (TypeError, RuntimeError):  # of tensors
+        if not isinstance(known, list | tuple):
+            raise
+        array = np.asarray(_plain_items(known, where))
+    return array
 
 
-def convert(sample: Any, number: int, dtype: DType, path: str, *, declared: bool) -> AnyArray:
+def _plain_items(values: Any, where: str) -> Any:
+    """Nested lists with all values of other libraries made plain."""
+    if isinstance(values, list | tuple):
+        return [_plain_items(value, where) for value in values]
+    return foreign.plain(values, where)
+
+
+def convert(sample: Any, number: int, dtype: DType, path: str, *, declared: bool, stacked: bool = False) -> AnyArray:
     """A sample as an array of a dataset's dtype.
 
     Args:
@@ -83,59 +95,114 @@ def convert(sample: Any, number: int, dtype: DType, path: str, *, declared: bool
         dtype: The dataset's dtype.
         path: The dataset's path, for messages.
         declared: Whether the user declared the dtype; then floats may lose precision.
+        stacked: Whether this is a batch of samples in one array; `number` is that of the first.
 
     Raises:
         TypeError: if the dtype cannot hold exactly these values.
     """
     array = as_array(sample, path, number)
+    cast = fitted(sample, array, dtype, declared=declared)
+    if isinstance(cast, np.ndarray):
+        return cast
+    remedy = "create the dataset with another dtype"
+    if is_float(array.dtype) and is_float(dtype) and not declared:
+        remedy += f", or with dtype={str(dtype)!r}, which rounds wider floats"
+    told = f"nothing of this batch was stored: {remedy}"
+    if cast is None:
+        raise TypeError(
+            f"{path}: sample {number}: the dataset's dtype {dtype} cannot hold these {array.dtype} values unchanged; "
+            f"{told}"
+        )
+    place = [int(at) for at in np.unravel_index(cast, array.shape)]
+    if stacked:
+        number += place.pop(0)
+    at = f", at {place}" if place else ""
+    raise TypeError(
+        f"{path}: sample {number}: the dataset's dtype {held_by(dtype)} cannot hold {array.flat[cast]}{at}; {told}"
+    )
+
+
+def held_by(dtype: DType) -> str:
+    """A dtype with the integers that it holds, for messages."""
+    if dtype.kind not in "iu":
+        return str(dtype)
+    limits = np.iinfo(dtype)
+    return f"{dtype} ({limits.min} to {limits.max})"
+
+
+def fitted(sample: Any, array: AnyArray, dtype: DType, *, declared: bool) -> AnyArray | int | None:
+    """An array in another dtype, if that keeps its values.
+
+    Args:
+        sample: What the array was made of: numbers in lists have no dtype of their own, so that 2.0 may become 2.
+        array: The array.
+        dtype: The dtype.
+        declared: Whether the user declared the dtype; then floats may lose precision.
+
+    Returns:
+        The array; the place, in C order, of the first value that does not fit; or None if none does, by its dtype.
+    """
     if array.dtype == dtype:
         return array
     if array.size == 0 and not array.dtype.hasobject:
         return np.empty(array.shape, dtype)
-    is_plain = not hasattr(sample, "dtype")
-    rounds = is_plain and array.dtype.kind in "iu" and dtype.kind in "fc"  # NumPy calls this safe also beyond 2**53
-    if dtype.kind in _OWN_KIND or array.dtype.kind in _OWN_KIND:
-        if array.dtype.kind == dtype.kind and np.can_cast(array.dtype, dtype, "safe"):
-            cast = array.astype(dtype)
-            if _same_meaning(array, cast):
-                return cast
-    elif np.can_cast(array.dtype, dtype, "safe") and not rounds:
+    if not (_is_number(array.dtype) and _is_number(dtype)):
+        return _of_same_kind(array, dtype)
+    if array.dtype.kind in "iu" and dtype.kind != "b":
+        return _fitted_integers(array, dtype)
+    if np.can_cast(array.dtype, dtype, "safe"):
         return array.astype(dtype)
-    loses_imaginary = array.dtype.kind == "c" != dtype.kind
-    narrows = declared and is_float(array.dtype) and is_float(dtype)
-    exact = is_plain and array.dtype.kind in "biufc" and dtype.kind not in f"b{_OWN_KIND}" and not loses_imaginary
-    if exact or narrows:
-        with np.errstate(all="ignore"):
-            if narrows:
-                cast = array.astype(dtype)
-                fits = np.isfinite(cast) | ~np.isfinite(array)
-            elif dtype.kind in "iu":
-                cast = _integers(sample, array, dtype)
-                fits = cast == array
-            elif rounds:
-                cast = array.astype(dtype)
-                fits = cast.real.astype(np.float64).astype(object) == array.astype(
-                    object
-                )  # Python compares int and float exactly
-            else:
-                cast = array.astype(dtype)
-                back = (cast if array.dtype.kind == "c" else cast.real).astype(array.dtype)
-                fits = (back == array) | ((back != back) & (array != array))  # noqa: PLR0124 - NaN differs from itself
-        if bool(np.all(fits)):
-            return cast
-    raise TypeError(
-        f"{path}: sample {number}: the dataset's dtype {dtype} cannot hold these {array.dtype} values unchanged; "
-        "nothing of "
-        f"this batch was stored: convert them, as with np.asarray(sample, {str(dtype)!r}), or create the dataset with "
-        "another dtype"
-    )
+    with np.errstate(all="ignore"):
+        if declared and is_float(array.dtype) and is_float(dtype):
+            cast = array.astype(dtype)
+            return _unless(np.isfinite(array) & ~np.isfinite(cast), cast)
+        is_plain = isinstance(sample, Sequence | float | complex) and not isinstance(sample, np.generic)
+        if not is_plain or dtype.kind == "b" or array.dtype.kind == "c" != dtype.kind:
+            return None
+        if dtype.kind in "iu":
+            cast = _integers(sample, array, dtype)
+            return _unless(cast != array, cast)
+        cast = array.astype(dtype)
+        back = (cast if array.dtype.kind == "c" else cast.real).astype(array.dtype)
+        return _unless((back != array) & ((back == back) | (array == array)), cast)  # noqa: PLR0124 - NaN is not itself
 
 
-def _same_meaning(array: AnyArray, cast: AnyArray) -> bool:
-    """Whether a cast kept the meaning; NumPy pads raw bytes, matches fields by position, lets dates overflow."""
-    if cast.dtype.kind in "mM":
-        return np.array_equal(cast.astype(array.dtype).view(np.int64), array.view(np.int64))
-    return cast.dtype.kind != "V" or _same_fields(array.dtype, cast.dtype)
+def _unless(wrong: AnyArray, cast: AnyArray) -> AnyArray | int:
+    """The array; or the place of the first value that is wrong."""
+    return int(np.argmax(wrong)) if wrong.any() else cast
+
+
+def _fitted_integers(array: AnyArray, dtype: DType) -> AnyArray | int:
+    """As `fitted`, for integers in a dtype of numbers."""
+    cast = _kernel.convert_numbers(array, dtype)
+    if cast is not None:
+        return cast
+    if dtype.kind in "iu" and np.can_cast(array.dtype, dtype, "safe"):  # in another byte order
+        return array.astype(dtype)
+    if dtype.kind in "fc" and np.finfo(dtype).nmant >= _MOST_DIGITS:
+        return array.astype(dtype)
+    native = array.astype(array.dtype.newbyteorder("="), copy=False)
+    cast = _kernel.convert_numbers(native, dtype.newbyteorder("="))
+    if cast is not None:
+        return cast if isinstance(cast, int) else cast.astype(dtype, copy=False)
+    wide: Any = _kernel.convert_numbers(native, np.dtype(np.float64))  # holds what small and complex floats do
+    if isinstance(wide, int):
+        return wide
+    with np.errstate(all="ignore"):
+        cast = wide.astype(dtype)
+        return _unless(cast.real.astype(np.float64) != wide, cast)
+
+
+def _of_same_kind(array: AnyArray, dtype: DType) -> AnyArray | int | None:
+    """As `fitted`, for text, raw bytes, structures and dates."""
+    if array.dtype.kind != dtype.kind:
+        return None
+    if dtype.kind in "mM" and np.can_cast(array.dtype, dtype, "same_kind"):
+        cast = array.astype(dtype)  # NumPy lets dates overflow
+        return _unless(cast.astype(array.dtype).view(np.int64) != array.view(np.int64), cast)
+    # NumPy pads raw bytes, and matches fields by position.
+    keeps = np.can_cast(array.dtype, dtype, "safe") and (dtype.kind != "V" or _same_fields(array.dtype, dtype))
+    return array.astype(dtype) if keeps else None
 
 
 def _same_fields(one: DType, other: DType) -> bool:
@@ -155,6 +222,15 @@ def _integers(sample: Any, array: AnyArray, dtype: DType) -> AnyArray:
         return np.full_like(array, np.nan)
 
 
+def is_ml_dtype(dtype: DType) -> bool:
+    """Whether a dtype is one of ml_dtypes: numbers, which NumPy takes for raw bytes."""
+    return dtype.type.__module__.startswith("ml_dtypes")
+
+
+def _is_number(dtype: DType) -> bool:
+    return dtype.kind in "biufc" or is_ml_dtype(dtype)
+
+
 def is_float(dtype: DType) -> bool:
     """Whether a dtype is one of floats, those of ml_dtypes among them."""
-    return dtype.kind == "f" or (dtype.type.__module__.startswith("ml_dtypes") and "float" in dtype.name)
+    return dtype.kind == "f" or (is_ml_dtype(dtype) and "float" in dtype.name)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmap_ninja import _kernel
-from mmap_ninja.columns import codec
+from mmap_ninja.columns import codec, foreign
 from mmap_ninja.columns.batch import Packed, Parts, Values
 from mmap_ninja.columns.casting import AnyArray, checked_dtype, convert, find_dtype, is_masked_array
 from mmap_ninja.columns.dtypes import DType
@@ -41,10 +41,16 @@ def encode(column: ColumnType, batch: Values[Any], where: str, first: int) -> tu
         )
     if nulls is not None and isinstance(batch, list):
         filler = _filler(column, batch)
-        batch = [filler if sample is None else sample for sample in batch]
+        batch = [filler if null else sample for sample, null in zip(batch, nulls.tolist(), strict=True)]
     if isinstance(batch, np.ndarray) and is_masked_array(batch):
         batch = np.where(np.ma.getmaskarray(batch), np.zeros((), batch.dtype), batch.data)
-    encoded, parts = _encode(column, batch, where, first, nulls)
+    try:
+        encoded, parts = _encode(column, batch, where, first, nulls)
+    except TypeError:
+        known = _known(column, batch, where)
+        if known is None:
+            raise
+        encoded, parts = _encode(column, known, where, first, nulls)
     if not column.nullable:
         return encoded, parts
     return encoded, (*parts, bytes(len(batch)) if nulls is None else nulls.tobytes())
@@ -65,9 +71,11 @@ def _nulls(batch: Values[Any], where: str, first: int) -> npt.NDArray[np.bool_] 
                 "others would be lost; nothing of this batch was stored: mask all of them, or fill them"
             )
         return nulls
-    if not any(sample is None for sample in batch):
+    kinds = {kind for kind in set(map(type, batch)) if kind is type(None) or foreign.reader_of(kind)}
+    if not kinds:
         return None
-    return np.array([sample is None for sample in batch])
+    nulls = np.array([type(sample) in kinds and foreign.is_null(sample) for sample in batch])
+    return nulls if nulls.any() else None
 
 
 def refuse_nulls(column: ColumnType, values: Any, where: str, first: int) -> None:
@@ -75,7 +83,7 @@ def refuse_nulls(column: ColumnType, values: Any, where: str, first: int) -> Non
     if column.nullable or isinstance(values, np.ndarray | Packed):
         return
     for number, value in enumerate(values, first):
-        if value is None:
+        if foreign.is_null(value):
             raise TypeError(
                 f"{where}: sample {number}: is None, which the column does not allow; nothing of this batch was "
                 "stored: make the column with nullable=True, or call set_nullable"
@@ -85,6 +93,16 @@ def refuse_nulls(column: ColumnType, values: Any, where: str, first: int) -> Non
 def filler(column: ColumnType) -> Any:
     """A sample that fits a column, for rows that were deleted."""
     return None if column.nullable else _filler(column, [])
+
+
+def _known(column: ColumnType, batch: Values[Any], where: str) -> list[Any] | None:
+    """Samples of text, bytes or JSON as plain values; None if they are plain already."""
+    if not isinstance(batch, list) or isinstance(column, Array | Ragged):
+        return None
+    if not any(map(foreign.reader_of, set(map(type, batch)))):
+        return None
+    known = [foreign.plain(sample, where) for sample in batch]
+    return [value.tolist() if isinstance(value, np.ndarray) else value for value in known]
 
 
 def _encode(
@@ -135,7 +153,7 @@ def _encode_arrays(column: Array, batch: Values[Any], where: str, first: int) ->
     cast_ = partial(convert, dtype=dtype, path=where, declared=column.declared)
     data: bytes | memoryview
     if isinstance(batch, np.ndarray):
-        array = batch if batch.dtype == dtype else cast_(batch, first)
+        array = batch if batch.dtype == dtype else cast_(batch, first, stacked=True)
         shape, data = array.shape[1:], np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
         _check_shape(shape, column, where, first)
     else:
@@ -192,7 +210,7 @@ def _filler(column: ColumnType, batch: list[Any]) -> Any:
         case Array():
             return np.zeros(column.shape or (), column.dtype)
         case Ragged():
-            present = next((sample for sample in batch if sample is not None), None)
+            present = next((sample for sample in batch if not foreign.is_null(sample)), None)
             rank = column.ndim if column.ranks is None else column.ranks[1]
             if rank is None:
                 rank = 1 if present is None else np.ndim(present)

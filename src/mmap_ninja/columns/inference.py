@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
+from mmap_ninja.columns import foreign
 from mmap_ninja.columns import types as stored
 from mmap_ninja.columns.batch import Packed, Table
 from mmap_ninja.columns.casting import AnyArray, as_array, checked_dtype, is_float, is_masked_array
@@ -15,7 +16,6 @@ from mmap_ninja.columns.dtypes import DType
 from mmap_ninja.columns.limits import DECIDING_SAMPLES
 from mmap_ninja.columns.nesting import check_names, fields_of, undotted
 from mmap_ninja.columns.specs import declared, spec_of
-from mmap_ninja.columns.tensors import is_tensor
 from mmap_ninja.columns.types import Column, ColumnType
 
 # What a value is. "list": one of numbers, of one shape; "empty": one without items; "json": any other, or a dict.
@@ -98,6 +98,8 @@ def type_of_values(values: Any, name: str, option: str = "columns") -> ColumnTyp
     Raises:
         TypeError: if they define no type, or several that no type unites.
     """
+    if not isinstance(values, Packed):
+        values = foreign.several(values, f"column {name!r}")
     if isinstance(values, np.ndarray) and values.dtype.kind not in "OSU":
         return stored.Array(nullable=_has_nulls(values))
     if isinstance(values, Packed):
@@ -179,10 +181,15 @@ class _Evidence:
 
     def add(self, number: int, value: Any, name: str) -> None:
         """Count a value; TypeError if it is of no form."""
-        if value is None:
+        try:
+            known = foreign.plain(value, "")
+        except TypeError:  # encoding raises it again, and names the sample
+            self._first.setdefault("array", (number, value))
+            return
+        if known is None:
             self.nullable = True
             return
-        form, array = _form(value)
+        form, array = _form(known)
         if form is None:
             raise TypeError(f"column {name!r}: its value {value!r:.80} of sample {number} does not define a type")
         self._first.setdefault(form, (number, value))
@@ -248,7 +255,7 @@ def _type_of(values: Mapping[int, Any], name: str, *, is_missing: bool = False, 
 
 
 def _form(value: Any) -> tuple[_Form | None, AnyArray | None]:
-    """What a value is, and numbers as an array; None for anything that no column holds."""
+    """What a plain value is, and numbers as an array; None for anything that no column holds."""
     match value:
         case str():
             return "str", None
@@ -263,7 +270,7 @@ def _form(value: Any) -> tuple[_Form | None, AnyArray | None]:
             return ("json", None) if numbers is None else ("list", numbers)
         case dict():
             return "json", None
-        case _ if hasattr(value, "__array__"):
+        case _ if hasattr(value, "__array__") or hasattr(value, "__array_interface__"):  # the latter: Pillow's images
             array = as_array(value, "", 0)
             return "array" if array.ndim else "number", array
     return None, None
@@ -276,9 +283,9 @@ def _numbers(values: list[Any] | tuple[Any, ...]) -> AnyArray | None:
     try:
         array = as_array(values, "", 0)
     except TypeError:
-        # Tensors that cannot be stored: encoding tells why.
-        return np.empty(0) if any(map(is_tensor, values)) else None
-    return array if array.dtype.kind in "biufc" or is_float(array.dtype) else None
+        # What is known, but not stored: encoding tells why.
+        return np.empty(0) if any(foreign.reader_of(type(value)) for value in values) else None
+    return array if array.dtype.kind in "biufcmM" or is_float(array.dtype) else None
 
 
 def _begins_with_number(values: Any) -> bool:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from mmap_ninja import _kernel
 from mmap_ninja._kernel import Column, column_of
-from mmap_ninja.columns import specs
+from mmap_ninja.columns import foreign, specs
 from mmap_ninja.columns.batch import Batch
 from mmap_ninja.columns.casting import AnyArray
 from mmap_ninja.columns.dtypes import DType
@@ -237,14 +237,16 @@ class ArrayHandle(Comparing, DatasetHandle[AnyArray]):
             ValueError: if a sample has another shape.
             ReadOnlyError: if the handle, the permissions or the filesystem do not allow it.
         """
-        batch = self._batch_of(samples) if isinstance(samples, ArrayHandle | np.ndarray) else samples
+        known: Any = foreign.several(samples, f"{self.path}: samples")
+        batch: Any = self._batch_of(known) if isinstance(known, ArrayHandle | np.ndarray) else known
         if isinstance(batch, np.ndarray):
             self._commit(batch)
         else:
-            super().extend(cast("Iterable[AnyArray]", samples), verbose)
+            super().extend(batch, verbose)
 
     def _batch_of(self, samples: Any) -> Batch[AnyArray]:
-        array = np.asarray(samples) if isinstance(samples, ArrayHandle) else samples
+        known = foreign.several(samples, f"{self.path}: samples")
+        array = np.asarray(known) if isinstance(known, ArrayHandle) else known
         return array if type(array) is np.ndarray and array.ndim > 0 else list(array)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from mmap_ninja import progress
 from mmap_ninja._kernel import column_of
 from mmap_ninja.builds.located import locate
-from mmap_ninja.columns import encoding
+from mmap_ninja.columns import encoding, foreign
 from mmap_ninja.columns.batch import Batch, Parts, refuse_one
 from mmap_ninja.columns.types import Role
 from mmap_ninja.engine import compaction
@@ -84,6 +84,7 @@ class MutatingHandle(RefusingHandle[T]):
             ReadOnlyError: if the handle, the permissions or the filesystem do not allow it.
         """
         refuse_one(samples, f"{self.path}: samples")
+        samples = foreign.several(samples, f"{self.path}: samples")
         if verbose:
             samples = progress.through(samples, " samples")
         self._commit(list(samples))
@@ -281,7 +282,7 @@ class MutatingHandle(RefusingHandle[T]):
 
     def _batch_of(self, samples: Any) -> Batch[Any]:
         """The argument of `extend`, or of an assignment to several places, as a batch."""
-        return list(samples)
+        return list(foreign.several(samples, f"{self.path}: samples"))
 
     def _edit(self, places: _Places, encode: Encode, count: int) -> None:
         """Delete rows that this handle shows, or put as many new samples in their place; the caller holds its lock."""

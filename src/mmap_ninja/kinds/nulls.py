@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from mmap_ninja.columns.casting import AnyArray, convert
+from mmap_ninja.columns.casting import AnyArray, convert, is_ml_dtype
 from mmap_ninja.columns.dtypes import DType
 
 Nulls = Literal["mask", "raise"]
@@ -50,7 +50,7 @@ def _missing(dtype: DType) -> Any:
     """NaN or NaT; None if the dtype has neither."""
     if dtype.kind in "mM":
         return np.array("NaT", dtype)
-    if dtype.kind not in "fc" and not _is_ml_dtype(dtype):
+    if dtype.kind not in "fc" and not is_ml_dtype(dtype):
         return None
     with np.errstate(all="ignore"):
         value = np.array(np.nan).astype(dtype)
@@ -66,16 +66,12 @@ def exactly(value: object, dtype: DType, where: str) -> AnyArray:
     if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "biufc":
         value = value.tolist()  # a number is the same number in another dtype
     with suppress(TypeError, ValueError), np.errstate(all="ignore"):
-        if not _is_ml_dtype(dtype):
+        if not is_ml_dtype(dtype):
             return convert(value, 0, dtype, where, declared=False)
         cast = np.asarray(value).astype(dtype)  # NumPy cannot tell what these dtypes hold
         if np.array_equal(cast.astype(np.float64), np.asarray(value), equal_nan=True):
             return cast
     raise TypeError(f"{where}: fill {value!r:.80}: expected a value that dtype {dtype} holds exactly; {BY_COLUMN}")
-
-
-def _is_ml_dtype(dtype: DType) -> bool:
-    return dtype.type.__module__.startswith("ml_dtypes")
 
 
 def filled(samples: list[Any], value: object) -> list[Any]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any, Final, cast
 
 from mmap_ninja.builds.build import Define
-from mmap_ninja.columns import inference, nesting, specs
+from mmap_ninja.columns import foreign, inference, nesting, specs
 from mmap_ninja.columns.batch import Batch, Table, refuse_one
 from mmap_ninja.columns.record_encoding import defined, encode_records
 from mmap_ninja.columns.specs import Spec
@@ -43,7 +43,7 @@ class MutableRecords(RecordsHandle):
             super().extend(cast("Iterable[Record]", samples), verbose)
 
     def _batch_of(self, samples: Any) -> Batch[Record]:
-        return Table.of(samples, self._path_text) if isinstance(samples, Mapping) else list(samples)
+        return Table.of(samples, self._path_text) if isinstance(samples, Mapping) else super()._batch_of(samples)
 
     def _check_places(self, key: Any) -> None:
         names = [key] if isinstance(key, str) else key
@@ -77,8 +77,9 @@ class MutableRecords(RecordsHandle):
             StaleHandleError: if others changed the dataset after this handle's snapshot.
         """
         refuse_one(values, f"{self.path}: column {name!r}")
-        listed = cast("Sequence[Any]", values) if hasattr(values, "__getitem__") else list(values)
         where = f"{self.path}: column {name!r}"
+        known: Any = foreign.several(values, where)
+        listed: Sequence[Any] = known if hasattr(known, "__getitem__") else list(known)
         with self._mutex.turn():
             if len(listed) != len(self):
                 raise ValueError(f"{where}: {len(listed)} values for {len(self)} samples; give one for each")
