@@ -25,25 +25,34 @@ uint64_t step_of(const int64_t* dims, int rank, uint64_t unit) {
   return unit;
 }
 
-void pad_from(const Box& box, int depth, const int64_t* dims, const uint8_t* sample, uint8_t* out) {
+const uint8_t* pad_from(const Box& box, int depth, const int64_t* dims, const uint8_t* sample, uint8_t* out) {
   auto at = static_cast<size_t>(depth);
   int rest = box.rank - depth;
   auto kept = static_cast<uint64_t>(std::min(box.dims[at], dims[0]));
-  auto whole = static_cast<uint64_t>(box.dims[at]);
   uint64_t box_step = step_of(box.dims.data() + depth, rest, box.unit);
+  uint64_t filled = (static_cast<uint64_t>(box.dims[at]) - kept) * box_step;
+  uint8_t* to = box.at_end ? out + filled : out;
   // If all further dimensions are those of the box, like the channels of images, it is one run.
   if (std::equal(dims + 1, dims + rest, box.dims.begin() + depth + 1)) {
-    memcpy(out, sample, kept * box_step);
+    uint64_t count = kept * (box_step / box.unit);
+    if (!box.convert) {
+      memcpy(to, sample, kept * box_step);
+    } else if (uint64_t place = box.convert(sample, count, to); place < count) {
+      return sample + place * box.sample_unit;
+    }
   } else {
-    uint64_t step = step_of(dims, rest, box.unit);
+    uint64_t step = step_of(dims, rest, box.sample_unit);
     for (uint64_t k = 0; k < kept; ++k)
-      pad_from(box, depth + 1, dims + 1, sample + k * step, out + k * box_step);
+      if (const uint8_t* unfit = pad_from(box, depth + 1, dims + 1, sample + k * step, to + k * box_step))
+        return unfit;
   }
+  uint8_t* empty = box.at_end ? out : out + kept * box_step;
   if (box.zero) {
-    memset(out + kept * box_step, 0, (whole - kept) * box_step);
+    memset(empty, 0, filled);
   } else {
-    fill(out + kept * box_step, box.fill, box.unit, (whole - kept) * (box_step / box.unit));
+    fill(empty, box.fill, box.unit, filled / box.unit);
   }
+  return nullptr;
 }
 
 }  // namespace
@@ -88,8 +97,8 @@ Status Shapes::at(uint64_t row, uint64_t elements, Shape* shape) const {
   return {};
 }
 
-void pad(const Box& box, const int64_t* dims, const uint8_t* sample, uint8_t* out) {
-  pad_from(box, 0, dims, sample, out);
+const uint8_t* pad(const Box& box, const int64_t* dims, const uint8_t* sample, uint8_t* out) {
+  return pad_from(box, 0, dims, sample, out);
 }
 
 }  // namespace mmap_ninja

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdint>
 
+#include "numbers.h"
 #include "spans.h"
 #include "status.h"
 
@@ -40,16 +41,21 @@ class Shapes {
   Spans spans_;
 };
 
-// A batch of ragged samples in one array: every sample is at the origin of its box, the rest is filled.
+// A batch of ragged samples in one array: every sample is at the origin of its box, or at its end; the rest
+// is filled.
 struct Box {
-  int rank;
-  std::array<int64_t, kMaxRank> dims;  // extents of a box; larger samples are cut off
-  uint64_t unit;                       // bytes of an element
-  const uint8_t* fill;                 // one element
-  bool zero;                           // whether all bytes of the fill are
+  int rank = 0;
+  std::array<int64_t, kMaxRank> dims = {};  // extents of a box; larger samples are cut off
+  uint64_t unit = 0;                        // bytes of an element in the box
+  const uint8_t* fill = nullptr;            // one element
+  bool zero = false;                        // whether all bytes of the fill are
+  uint64_t sample_unit = 0;                 // bytes of an element of a sample
+  bool at_end = false;                      // samples end where their box ends, in every dimension
+  Convert convert = nullptr;                // of the elements; null: they are copied as they are
 };
 
-// Copies one sample, of the rank of the box (at least 1), to a box in C order at `out`.
-void pad(const Box& box, const int64_t* dims, const uint8_t* sample, uint8_t* out);
+// Copies one sample, of the rank of the box (at least 1), to a box in C order at `out`. Returns the first of
+// its elements that cannot be converted, or null.
+[[nodiscard]] const uint8_t* pad(const Box& box, const int64_t* dims, const uint8_t* sample, uint8_t* out);
 
 }  // namespace mmap_ninja

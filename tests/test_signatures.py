@@ -15,7 +15,10 @@ APART = {
     "columns": {"RecordsMmap.create": "there are no samples that could tell", r".*\.filter": "names"},
     "copy_before_wrapper_fn": {"Wrapped": "copies samples of any type"},
     "data": {"Wrapped": "a list, no table"},
-    "dtype": {"Scalar|Array|Ragged": "a declaration, so not None"},
+    "dtype": {
+        "Scalar|Array|Ragged": "a declaration, so not None",
+        "RaggedMmap.take_padded|Windows.take": "to read into",
+    },
     "durability": {BUILDS: "of a build as a whole"},
     "epoch": {"(Shuffle|Weighted).set_epoch": "not the first one"},
     "ends_key": NO_OTHER_KEY,

@@ -23,6 +23,7 @@ struct Layout {
   nb::object dtype = nb::none();  // of arrays
   Shape shape;                    // of a sample, if all have the same
   std::vector<npy_intp> strides;  // of samples that are not stored in C order
+  bool are_windows = false;       // rows are the numbers of their first elements
 };
 
 // Consecutive rows in files, or in memory.

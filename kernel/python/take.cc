@@ -8,6 +8,7 @@
 #include "batch.h"
 #include "decode.h"
 #include "parts.h"
+#include "target.h"
 
 namespace mmap_ninja {
 namespace {
@@ -33,6 +34,8 @@ void adaptive(Hints& hints, const Column& column, const std::vector<uint64_t>& r
 }
 
 std::string sample_name(const Column& column, uint64_t row) {
+  if (column.layout->are_windows)
+    return "the window from element " + std::to_string(column.origin(row)) + " on";
   return "sample " + std::to_string(column.origin(row));
 }
 
@@ -112,68 +115,25 @@ nb::object take_decoded(Hints& hints, const Column& column, const std::vector<ui
   return list_of(taken);
 }
 
-// Memory for a batch: an array of this dtype and shape, in C order.
-class Target {
- public:
-  Target(const Column& column, nb::handle out, const std::vector<npy_intp>& shape) : shape_(shape) {
-    if (out.is_none()) {
-      array_ = filled_ = new_samples(column, shape);
-      return;
-    }
-    if (!PyArray_Check(out.ptr()))
-      raise(nb::borrow(PyExc_TypeError), column.path() + ": out: expected an ndarray");
-    PyArrayObject* array = array_of(out);
-    bool same_shape = PyArray_NDIM(array) == static_cast<int>(shape.size()) &&
-                      std::equal(shape.begin(), shape.end(), PyArray_DIMS(array));
-    auto descr = reinterpret_cast<PyArray_Descr*>(column.layout->dtype.ptr());
-    if (!same_shape || !PyArray_EquivTypes(PyArray_DESCR(array), descr))
-      raise_value(column, "out: expected " + describe(column.layout->dtype, tuple_of(shape)) + ", got " +
-                              describe(out.attr("dtype"), out.attr("shape")));
-    if (!PyArray_ISWRITEABLE(array))
-      raise_value(column, "out: expected a writable array, got a read-only one");
-    array_ = nb::borrow(out);
-    filled_ = PyArray_ISCARRAY(array) ? array_ : new_samples(column, shape);
-  }
-
-  nb::handle array() const { return filled_; }
-  uint8_t* data() const { return data_of<uint8_t>(filled_); }
-  bool is_empty() const { return PyArray_SIZE(array_of(filled_)) == 0; }
-
-  nb::object finish() const {
-    if (!filled_.is(array_) && PyArray_CopyInto(array_of(array_), array_of(filled_)) != 0)
-      throw nb::python_error();
-    return array_;
-  }
-
- private:
-  static nb::object tuple_of(const std::vector<npy_intp>& shape) {
-    nb::list extents;
-    for (npy_intp extent : shape) extents.append(extent);
-    return nb::tuple(extents);
-  }
-  static std::string describe(nb::handle dtype, nb::handle shape) {
-    return std::string(nb::str(dtype).c_str()) + " of shape " + nb::str(shape).c_str();
-  }
-
-  std::vector<npy_intp> shape_;
-  nb::object array_;   // returned to the caller
-  nb::object filled_;  // the array to fill: the same one, or a copy in C order
-};
-
 nb::object nulls_of(const Batch& batch);
-nb::tuple take_rows_of_parts(Reader& reader, nb::handle indices, nb::handle out);
+nb::tuple take_rows_of_parts(Reader& reader, nb::handle indices, nb::handle out, nb::handle dtype);
 std::vector<npy_intp> shape_of(const Column& column, size_t count);
 void gather_strided(const Column& column, const std::vector<uint64_t>& rows, nb::handle target);
+void take_converted(Hints& hints, const Column& column, const std::vector<uint64_t>& rows,
+                    const std::vector<npy_intp>& shape, const Target& target);
 
 // Samples of one shape as one array, and which are null; None if the column is not nullable.
-nb::tuple take_rows(Reader& reader, nb::handle indices, nb::handle out) {
-  if (reader.column->parts) return take_rows_of_parts(reader, indices, out);
+nb::tuple take_rows(Reader& reader, nb::handle indices, nb::handle out, nb::handle dtype) {
+  if (reader.column->parts) return take_rows_of_parts(reader, indices, out, dtype);
   Batch batch = read_batch(reader, indices);
   const ColumnPtr& column = batch.column;
   const std::vector<uint64_t>& rows = batch.rows;
   if (column->layout->dtype.is_none() && !out.is_none()) return nb::make_tuple(out, nb::none());
-  Target target(*column, out, shape_of(*column, rows.size()));
-  if (!column->layout->strides.empty()) {
+  std::vector<npy_intp> shape = shape_of(*column, rows.size());
+  Target target(*column, out, dtype, shape);
+  if (target.convert()) {
+    take_converted(reader.hints, *column, rows, shape, target);
+  } else if (!column->layout->strides.empty()) {
     gather_strided(*column, rows, target.array());
   } else if (!target.is_empty()) {
     adaptive(reader.hints, *column, rows, [&] {
@@ -193,25 +153,28 @@ std::vector<npy_intp> shape_of(const Column& column, size_t count) {
   return shape;
 }
 
-nb::tuple take_rows_of_parts(Reader& reader, nb::handle indices, nb::handle out) {
+nb::tuple take_rows_of_parts(Reader& reader, nb::handle indices, nb::handle out, nb::handle dtype) {
   ColumnPtr column = reader.column;
   std::vector<uint64_t> rows = rows_of(*column, indices);
-  Target target(*column, out, shape_of(*column, rows.size()));
+  std::vector<npy_intp> shape = shape_of(*column, rows.size());
+  Target target(*column, out, dtype, shape);
   nb::object nulls = nb::none();
-  if (column->parts->is_nullable())
-    nulls = owned(PyArray_ZEROS(1, shape_of(*column, rows.size()).data(), NPY_BOOL, 0));
+  if (column->parts->is_nullable()) nulls = owned(PyArray_ZEROS(1, shape.data(), NPY_BOOL, 0));
   std::vector<Found> found;
-  if (find_direct(*column, rows, &found)) {
-    uint64_t size = column->part.spans.unit();
+  // Of a sample in the target.
+  uint64_t size =
+      rows.empty() ? 0 : static_cast<uint64_t>(PyArray_NBYTES(array_of(target.array()))) / rows.size();
+  if (!target.convert() && find_direct(*column, rows, &found)) {
     for (size_t k = 0; k < found.size() && !nulls.is_none(); ++k)
       data_of<uint8_t>(nulls)[k] = found[k].part->part.is_null(found[k].row);
     GilReleased release;
     for (size_t k = 0; k < found.size() && size; ++k)
       memcpy(target.data() + k * size, found[k].span.data, size);
   } else {
+    nb::object as = target.convert() ? target.array().attr("dtype") : nb::none();
     visit(reader, pieces_of(*column, rows), [&](const Piece& piece, Reader& of) {
-      nb::tuple taken = take_rows(of, everything(), nb::none());
-      place_values(piece, data_of<uint8_t>(taken[0]), column->part.spans.unit(), target.data());
+      nb::tuple taken = take_rows(of, everything(), nb::none(), as);
+      place_values(piece, data_of<uint8_t>(taken[0]), size, target.data());
       if (!taken[1].is_none()) place_values(piece, data_of<uint8_t>(taken[1]), 1, data_of<uint8_t>(nulls));
     });
   }
@@ -238,6 +201,55 @@ void gather_strided(const Column& column, const std::vector<uint64_t>& rows, nb:
     if (PySequence_SetItem(target.ptr(), static_cast<Py_ssize_t>(k), sample.ptr()) != 0)
       throw nb::python_error();
   }
+}
+
+// The indices of an element, from its number in C order.
+std::vector<int64_t> place_of(uint64_t element, const int64_t* dims, size_t rank) {
+  std::vector<int64_t> place(rank);
+  for (size_t d = rank; d-- > 0;) {
+    place[d] = static_cast<int64_t>(element % static_cast<uint64_t>(dims[d]));
+    element /= static_cast<uint64_t>(dims[d]);
+  }
+  return place;
+}
+
+// Samples of one shape as numbers of another dtype.
+void take_converted(Hints& hints, const Column& column, const std::vector<uint64_t>& rows,
+                    const std::vector<npy_intp>& shape, const Target& target) {
+  if (target.is_empty()) return;
+  nb::object ordered;  // the samples, if they are not stored in C order
+  if (!column.layout->strides.empty()) {
+    ordered = new_samples(column, shape);
+    gather_strided(column, rows, ordered);
+  }
+  auto elements = static_cast<uint64_t>(PyArray_SIZE(array_of(target.array()))) / rows.size();
+  uint64_t size =
+      elements *
+      static_cast<uint64_t>(PyDataType_ELSIZE(reinterpret_cast<PyArray_Descr*>(column.layout->dtype.ptr())));
+  const uint8_t* unfit = nullptr;
+  size_t sample = 0;
+  uint64_t place = elements;
+  Status status;
+  adaptive(hints, column, rows, [&] {
+    GilReleased release;
+    for (; sample < rows.size(); ++sample) {
+      Span span{};
+      if (ordered.is_valid())
+        span = {data_of<uint8_t>(ordered) + sample * size, size};
+      else if (status = column.part.spans.at(rows[sample], &span); !status.ok())
+        break;
+      place = target.convert()(span.data, elements, target.data() + sample * elements * target.unit());
+      if (place == elements) continue;
+      unfit = span.data + place * (size / elements);
+      break;
+    }
+    return rows.size() * size;
+  });
+  check(status, column);
+  if (!unfit) return;
+  const Shape& of = column.layout->shape;
+  target.refuse(column, sample_name(column, rows[sample]), unfit,
+                place_of(place, of.dims.data(), static_cast<size_t>(of.rank)));
 }
 
 // The shapes of the ragged samples of a batch. They must have one rank of at least 1; nulls may have any
@@ -409,30 +421,56 @@ BatchShapes shapes_of_parts(const Column& column, const std::vector<uint64_t>& r
   return shapes;
 }
 
-// Samples padded to boxes of one shape. `lengths` and `multiples`: per dimension; 0: as large as the batch
-// needs.
-nb::tuple take_padded(Reader& reader, nb::handle indices, nb::handle fill_of,
-                      const std::vector<int64_t>& lengths, const std::vector<int64_t>& multiples,
-                      nb::handle out) {
+// What `take_padded` is asked for, beside the samples.
+struct Padding {
+  nb::handle fill_of;              // called with the dtype of the batch
+  std::vector<int64_t> lengths;    // per dimension; 0: as large as the batch needs
+  std::vector<int64_t> multiples;  // per dimension; 0: any size
+  nb::handle out;
+  nb::handle dtype;
+  bool at_end;  // samples are at the end of their boxes
+  bool mask;    // also returns which elements are not padding
+};
+
+// Which elements of a batch are not padding.
+nb::object mask_of(Box box, const BatchShapes& shapes, std::vector<npy_intp> shape) {
+  nb::object mask = owned(PyArray_SimpleNew(static_cast<int>(shape.size()), shape.data(), NPY_BOOL));
+  box.unit = 1;
+  box.zero = true;
+  box.convert = [](const uint8_t*, uint64_t count, uint8_t* to) {
+    memset(to, 1, count);
+    return count;
+  };
+  auto at = data_of<uint8_t>(mask);
+  auto size = shape[0] ? static_cast<uint64_t>(PyArray_SIZE(array_of(mask)) / shape[0]) : 0;
+  for (size_t k = 0; size && k < shapes.spans.size(); ++k)
+    (void)pad(box, shapes.of(k), shapes.spans[k].data, at + k * size);
+  return mask;
+}
+
+// Samples padded to boxes of one shape, and their lengths.
+nb::tuple take_padded(Reader& reader, nb::handle indices, const Padding& padding) {
+  const std::vector<int64_t>&lengths = padding.lengths, &multiples = padding.multiples;
   ColumnPtr column = reader.column;
   std::vector<Batch> batches;  // one, or one for each part
   if (!column->parts) column = batches.emplace_back(read_batch(reader, indices)).column;
+  std::vector<uint64_t> rows = column->parts ? rows_of(*column, indices) : batches[0].rows;
+  auto result = [&](nb::object batch_of, nb::object valid_of, const auto& make_mask) {
+    return padding.mask ? nb::make_tuple(batch_of, valid_of, make_mask())
+                        : nb::make_tuple(batch_of, valid_of);
+  };
   if (column->layout->dtype.is_none())  // no samples yet
-    return nb::make_tuple(new_samples(*column, {0, 0}), new_array(0, NPY_INT64));
-  BatchShapes shapes = column->parts
-                           ? shapes_of_parts(*column, rows_of(*column, indices), reader.hints.cold, &batches)
-                           : shapes_of(*column, batches[0].rows, "take_padded");
+    return result(Target(*column, nb::none(), padding.dtype, {0, 0}).finish(), new_array(0, NPY_INT64),
+                  [] { return mask_of({}, {}, {0, 0}); });
+  BatchShapes shapes = column->parts ? shapes_of_parts(*column, rows, reader.hints.cold, &batches)
+                                     : shapes_of(*column, rows, "take_padded");
   size_t count = shapes.spans.size();
   // For an empty batch, only the arguments determine the rank.
   size_t rank = count == 0 ? std::max<size_t>({lengths.size(), multiples.size(), 1}) : shapes.rank;
   if (lengths.size() > rank || multiples.size() > rank)
     raise_value(*column, "take_padded: length and multiple_of: expected at most the " + std::to_string(rank) +
                              " dimensions of the samples");
-  nb::object fill = fill_of(column->layout->dtype);
-  const uint8_t* element = data_of<uint8_t>(fill);
-  uint64_t unit = column->part.spans.unit();
-  bool zero = std::all_of(element, element + unit, [](uint8_t byte) { return byte == 0; });
-  Box box{static_cast<int>(rank), {}, unit, element, zero};
+  Box box{.rank = static_cast<int>(rank), .sample_unit = column->part.spans.unit(), .at_end = padding.at_end};
   std::vector<npy_intp> shape{static_cast<npy_intp>(count)};
   for (size_t d = 0; d < rank; ++d) {
     int64_t extent = d < lengths.size() && lengths[d] >= 0 ? lengths[d] : 0;
@@ -445,7 +483,12 @@ nb::tuple take_padded(Reader& reader, nb::handle indices, nb::handle fill_of,
     box.dims[d] = extent;
     shape.push_back(static_cast<npy_intp>(extent));
   }
-  Target target(*column, out, shape);
+  Target target(*column, padding.out, padding.dtype, shape);
+  nb::object fill = padding.fill_of(target.array().attr("dtype"));
+  box.unit = target.unit();
+  box.fill = data_of<uint8_t>(fill);
+  box.zero = std::all_of(box.fill, box.fill + box.unit, [](uint8_t byte) { return byte == 0; });
+  box.convert = target.convert();
   std::vector<npy_intp> lengths_shape{shape[0]};
   if (rank > 1) lengths_shape.push_back(static_cast<npy_intp>(rank));
   nb::object valid =
@@ -454,22 +497,29 @@ nb::tuple take_padded(Reader& reader, nb::handle indices, nb::handle fill_of,
   for (size_t k = 0; k < count; ++k)
     for (size_t d = 0; d < rank; ++d) *valid_of++ = std::min(shapes.of(k)[d], box.dims[d]);
   if (!target.is_empty()) {
-    uint64_t size = unit;
+    uint64_t size = box.unit;
     for (size_t d = 0; d < rank; ++d) size *= static_cast<uint64_t>(box.dims[d]);
+    const uint8_t* unfit = nullptr;
+    size_t k = 0;
     auto fill_boxes = [&] {
       GilReleased release;
-      for (size_t k = 0; k < count; ++k) {
+      for (; k < count && !unfit; ++k) {
         if (k + kSamplesAhead < count) prefetch_span(shapes.spans[k + kSamplesAhead]);
-        pad(box, shapes.of(k), shapes.spans[k].data, target.data() + k * size);
+        unfit = pad(box, shapes.of(k), shapes.spans[k].data, target.data() + k * size);
       }
       return count * size;
     };
     if (column->parts)
       fill_boxes();
     else
-      adaptive(reader.hints, *column, batches[0].rows, fill_boxes);
+      adaptive(reader.hints, *column, rows, fill_boxes);
+    if (unfit) {
+      auto element = static_cast<uint64_t>(unfit - shapes.spans[k - 1].data) / box.sample_unit;
+      target.refuse(*column, "take_padded: " + sample_name(*column, rows[k - 1]), unfit,
+                    place_of(element, shapes.of(k - 1), rank));
+    }
   }
-  return nb::make_tuple(target.finish(), valid);
+  return result(target.finish(), valid, [&] { return mask_of(box, shapes, shape); });
 }
 
 void prefetch(Reader& reader, nb::handle indices) {
@@ -501,9 +551,13 @@ void prefetch(Reader& reader, nb::handle indices) {
 
 void define_takes(nb::class_<Reader>& column) {
   column.def("take", &take, nb::arg().none())
-      .def("take_rows", &take_rows, nb::arg().none(), nb::arg().none())
+      .def(
+          "take_rows",
+          [](Reader& self, nb::handle indices, nb::handle out) {
+            return take_rows(self, indices, out, nb::none());
+          },
+          nb::arg().none(), nb::arg().none())
       .def("take_jagged", &take_jagged, nb::arg().none())
-      .def("take_padded", &take_padded, nb::arg().none(), nb::arg(), nb::arg(), nb::arg(), nb::arg().none())
       .def("prefetch", &prefetch, nb::arg().none());
 }
 
@@ -518,9 +572,15 @@ void define_takes(nb::class_<Samples>& samples) {
       .def(
           "_take_rows",
           [](Samples& self, nb::handle indices, nb::handle out) {
-            return looking_up(self, [&] { return take_rows(shown(self), indices, out); });
+            return looking_up(self, [&] { return take_rows(shown(self), indices, out, nb::none()); });
           },
           nb::arg().none(), nb::arg().none())
+      .def(
+          "_take_rows_as",
+          [](Samples& self, nb::handle indices, nb::handle out, nb::handle dtype) {
+            return looking_up(self, [&] { return take_rows(shown(self), indices, out, dtype); });
+          },
+          nb::arg().none(), nb::arg().none(), nb::arg().none())
       .def(
           "_take_jagged",
           [](Samples& self, nb::handle indices) {
@@ -530,11 +590,13 @@ void define_takes(nb::class_<Samples>& samples) {
       .def(
           "_take_padded",
           [](Samples& self, nb::handle indices, nb::handle fill_of, const std::vector<int64_t>& lengths,
-             const std::vector<int64_t>& multiples, nb::handle out) {
-            return looking_up(
-                self, [&] { return take_padded(shown(self), indices, fill_of, lengths, multiples, out); });
+             const std::vector<int64_t>& multiples, nb::handle out, nb::handle dtype, bool at_end,
+             bool mask) {
+            Padding padding{fill_of, lengths, multiples, out, dtype, at_end, mask};
+            return looking_up(self, [&] { return take_padded(shown(self), indices, padding); });
           },
-          nb::arg().none(), nb::arg(), nb::arg(), nb::arg(), nb::arg().none());
+          nb::arg().none(), nb::arg(), nb::arg(), nb::arg(), nb::arg().none(), nb::arg().none(), nb::arg(),
+          nb::arg());
 }
 
 }  // namespace mmap_ninja

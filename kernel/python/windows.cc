@@ -92,6 +92,7 @@ Reader windows(const Reader& reader, const std::vector<int64_t>& shape, uint64_t
   column.rows = RowMap(std::move(runs));
   column.part.spans = spans.windows(size);
   Layout layout{.path = seen->path(), .dtype = seen->layout->dtype};
+  layout.are_windows = true;
   layout.shape.rank = static_cast<int>(shape.size());
   std::copy(shape.begin(), shape.end(), layout.shape.dims.begin());
   column.layout = std::make_shared<const Layout>(std::move(layout));

@@ -252,7 +252,7 @@ struct Dataset {
     }
     if (all.empty()) return;
     std::vector<uint8_t> element(spans.unit(), 7);
-    Box box{all[0].rank, {}, spans.unit(), element.data(), false};
+    Box box{.rank = all[0].rank, .unit = spans.unit(), .fill = element.data(), .sample_unit = spans.unit()};
     uint64_t size = spans.unit();
     for (int d = 0; d < box.rank; ++d) {
       auto at = static_cast<size_t>(d);
@@ -264,8 +264,9 @@ struct Dataset {
     if (size == 0 || size > kMostBytes / all.size()) return;
     for (size_t k = 0; k < all.size(); ++k) {
       std::vector<uint8_t> out(size);
-      pad(box, all[k].dims.data(), samples[k].data, out.data());
+      if (pad(box, all[k].dims.data(), samples[k].data, out.data())) abort();
       box.zero = !box.zero;
+      box.at_end = k % 3 == 0;
     }
   }
 

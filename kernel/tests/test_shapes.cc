@@ -80,15 +80,20 @@ void test_legacy_zero_over_one_element_is_a_scalar() {
 }
 
 std::vector<uint8_t> padded(const std::vector<int64_t>& box_dims, const std::vector<int64_t>& dims,
-                            const std::vector<uint8_t>& sample, uint16_t element) {
-  Box box{static_cast<int>(box_dims.size()), {}, 2, reinterpret_cast<const uint8_t*>(&element), element == 0};
+                            const std::vector<uint8_t>& sample, uint16_t element, bool at_end = false) {
+  Box box{.rank = static_cast<int>(box_dims.size()),
+          .unit = 2,
+          .fill = reinterpret_cast<const uint8_t*>(&element),
+          .zero = element == 0,
+          .sample_unit = 2,
+          .at_end = at_end};
   size_t size = 2;
   for (size_t k = 0; k < box_dims.size(); ++k) {
     box.dims[k] = box_dims[k];
     size *= static_cast<size_t>(box_dims[k]);
   }
   std::vector<uint8_t> out(size, 0xee);
-  pad(box, dims.data(), sample.data(), out.data());
+  CHECK(!pad(box, dims.data(), sample.data(), out.data()));
   return out;
 }
 
@@ -103,6 +108,37 @@ void test_samples_are_at_the_origin_of_their_box() {
   CHECK((padded({2, 1, 2}, {1, 2, 2}, sample, 0) == std::vector<uint8_t>{1, 0, 2, 0, 0, 0, 0, 0}));
 }
 
+void test_samples_are_at_the_end_of_their_box() {
+  const std::vector<uint8_t> sample{1, 0, 2, 0, 3, 0, 4, 0};
+  CHECK((padded({6}, {4}, sample, 0x0909, true) == std::vector<uint8_t>{9, 9, 9, 9, 1, 0, 2, 0, 3, 0, 4, 0}));
+  CHECK((padded({2}, {4}, sample, 0, true) == std::vector<uint8_t>{1, 0, 2, 0}));
+  CHECK(
+      (padded({3, 2}, {2, 2}, sample, 7, true) == std::vector<uint8_t>{7, 0, 7, 0, 1, 0, 2, 0, 3, 0, 4, 0}));
+  CHECK(
+      (padded({2, 3}, {2, 2}, sample, 7, true) == std::vector<uint8_t>{7, 0, 1, 0, 2, 0, 7, 0, 3, 0, 4, 0}));
+}
+
+void test_elements_are_converted_up_to_the_first_that_does_not_fit() {
+  const std::vector<uint16_t> sample{1, 2, 3, 300};
+  const uint8_t* data = reinterpret_cast<const uint8_t*>(sample.data());
+  const int64_t filled = -100;
+  Box box{.rank = 2,
+          .dims = {2, 3},
+          .unit = 8,
+          .fill = reinterpret_cast<const uint8_t*>(&filled),
+          .sample_unit = 2,
+          .convert = converter(Number::u2, Number::i8)};
+  const int64_t dims[] = {2, 2};
+  std::vector<int64_t> out(6);
+  CHECK(!pad(box, dims, data, reinterpret_cast<uint8_t*>(out.data())));
+  CHECK((out == std::vector<int64_t>{1, 2, -100, 3, 300, -100}));
+  box.unit = 1;
+  box.convert = converter(Number::u2, Number::i1);
+  CHECK(pad(box, dims, data, reinterpret_cast<uint8_t*>(out.data())) == data + 6);
+  box.dims = {2, 1};  // what is cut off need not fit
+  CHECK(!pad(box, dims, data, reinterpret_cast<uint8_t*>(out.data())));
+}
+
 }  // namespace
 
 int main() {
@@ -111,5 +147,7 @@ int main() {
   test_ranked_rows_must_have_room_for_their_rank();
   test_legacy_zero_over_one_element_is_a_scalar();
   test_samples_are_at_the_origin_of_their_box();
+  test_samples_are_at_the_end_of_their_box();
+  test_elements_are_converted_up_to_the_first_that_does_not_fit();
   return 0;
 }

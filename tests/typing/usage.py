@@ -13,6 +13,7 @@ from mmap_ninja.string import StringsMmap
 
 AnyArray = npt.NDArray[Any]
 Offsets = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 Record = dict[str, Any]
 
 
@@ -55,6 +56,8 @@ def arrays() -> None:
     assert_type(tokens[0], AnyArray)
     assert_type(tokens[:2], list[AnyArray])
     assert_type(tokens.take_padded([0, 1], value=-1, multiple_of=2), tuple[AnyArray, Offsets])
+    assert_type(tokens.take_padded([0], side="left", dtype="i8", mask=True), tuple[AnyArray, Offsets, Mask])
+    assert_type(tokens.windows(2).take([0], dtype="i8"), AnyArray)
     assert_type(tokens.take_jagged([0, 1]), tuple[AnyArray, Offsets])
     tokens.append([1, 2])
     tokens.extend([[1, 2], np.arange(3)])

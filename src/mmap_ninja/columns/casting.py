@@ -122,6 +122,20 @@ def convert(sample: Any, number: int, dtype: DType, path: str, *, declared: bool
     )
 
 
+def asked_dtype(dtype: npt.DTypeLike | None, out: AnyArray | None, where: str) -> DType | None:
+    """The dtype that samples are to be read into; None: that of `out`, or their own.
+
+    Raises:
+        ValueError: if `out` has another one.
+    """
+    if dtype is None:
+        return None
+    asked: DType = np.dtype(dtype)
+    if out is not None and getattr(out, "dtype", asked) != asked:
+        raise ValueError(f"{where}: out has dtype {out.dtype}, but dtype is {asked}; give one of them")
+    return asked
+
+
 def held_by(dtype: DType) -> str:
     """A dtype with the integers that it holds, for messages."""
     if dtype.kind not in "iu":

@@ -292,7 +292,8 @@ def _begins_with_number(values: Any) -> bool:
     """Whether the first value in nested lists may be a number: NumPy would try all of them, and lists in themselves."""
     for _ in range(stored.MOST_DIMENSIONS + 1):
         if not isinstance(values, list | tuple):
-            return isinstance(values, int | float | complex) or hasattr(values, "__array__")
+            known = isinstance(values, int | float | complex) or hasattr(values, "__array__")
+            return known or foreign.reader_of(type(values)) is not None
         if not values:
             return True
         values = values[0]

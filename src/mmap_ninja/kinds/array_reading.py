@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -109,7 +109,7 @@ class ArrayHandle(Comparing, DatasetHandle[AnyArray]):
         Args:
             indices: Integers in any order, also repeated, negative ones counted from the end; a boolean mask; or a
                 slice.
-            out: The array to fill: `[len(indices), *shape[1:]]` of this dtype.
+            out: The array to fill: `[len(indices), *shape[1:]]` of a dtype that holds the values.
             nulls: What a null of a nullable column becomes. "mask": None in a list; masked in an array, with NaN or NaT
                 under the mask where the dtype has one. "raise": a ValueError that names the column and the position.
             fill: A value for nulls, which the column holds exactly; None: as `nulls` says.
@@ -120,7 +120,8 @@ class ArrayHandle(Comparing, DatasetHandle[AnyArray]):
 
         Raises:
             IndexError: if an index is out of range.
-            ValueError: if `out` has the wrong shape or dtype, or a sample is null and `nulls="raise"`.
+            ValueError: if `out` has the wrong shape, or a dtype that does not hold a value; or if a sample is null and
+                `nulls="raise"`.
             TypeError: if the column cannot hold `fill`.
         """
         if nulls == "mask" and fill is None:

@@ -4,7 +4,7 @@ import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self, cast, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, cast, get_args, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ from mmap_ninja.arrow import export
 from mmap_ninja.columns import specs
 from mmap_ninja.columns import types as stored
 from mmap_ninja.columns.batch import Batch
-from mmap_ninja.columns.casting import AnyArray, convert
+from mmap_ninja.columns.casting import AnyArray, as_array, asked_dtype, fitted, held_by
 from mmap_ninja.exported import exported
 from mmap_ninja.kinds.handle import DatasetHandle
 from mmap_ninja.kinds.indices import is_index, resolved, several
@@ -26,6 +26,11 @@ from mmap_ninja.kinds.windows import Windows, common_rank
 DTypeLike = npt.DTypeLike
 Wrapper = Callable[[AnyArray], Any]
 Extents = int | Sequence[int | None] | None
+Side = Literal["right", "left"]
+Lengths = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+_SIDES: Final = get_args(Side)
 
 
 class RaggedHandle(DatasetHandle[AnyArray]):
@@ -126,6 +131,32 @@ class RaggedHandle(DatasetHandle[AnyArray]):
         """
         return self._take_jagged(indices)
 
+    @overload
+    def take_padded(
+        self,
+        indices: Indices,
+        value: Any = ...,
+        length: Extents = ...,
+        multiple_of: Extents = ...,
+        out: AnyArray | None = ...,
+        *,
+        dtype: DTypeLike | None = ...,
+        side: Side = ...,
+        mask: Literal[False] = ...,
+    ) -> tuple[AnyArray, Lengths]: ...
+    @overload
+    def take_padded(
+        self,
+        indices: Indices,
+        value: Any = ...,
+        length: Extents = ...,
+        multiple_of: Extents = ...,
+        out: AnyArray | None = ...,
+        *,
+        dtype: DTypeLike | None = ...,
+        side: Side = ...,
+        mask: Literal[True],
+    ) -> tuple[AnyArray, Lengths, Mask]: ...
     def take_padded(
         self,
         indices: Indices,
@@ -133,8 +164,12 @@ class RaggedHandle(DatasetHandle[AnyArray]):
         length: Extents = None,
         multiple_of: Extents = None,
         out: AnyArray | None = None,
-    ) -> tuple[AnyArray, npt.NDArray[np.int64]]:
-        """Many samples as one array: each is padded at the end of every dimension.
+        *,
+        dtype: DTypeLike | None = None,
+        side: Side = "right",
+        mask: bool = False,
+    ) -> tuple[AnyArray, Lengths] | tuple[AnyArray, Lengths, Mask]:
+        """Many samples as one array: each is padded in every dimension.
 
         Args:
             indices: Integers in any order, also repeated, negative ones counted from the end; a boolean mask; or a
@@ -144,27 +179,44 @@ class RaggedHandle(DatasetHandle[AnyArray]):
                 in the batch. Longer samples are cut off.
             multiple_of: Round the size up to a multiple of this: a number for the first dimension, or one for each
                 dimension; None: do not round.
-            out: The array to fill, of the resulting shape and this dtype.
+            out: The array to fill, of the resulting shape and a dtype that holds the values.
+            dtype: The dtype of the array, which must hold the values; None: that of `out`, else the dataset's.
+            side: Where the padding is. "right": after each sample. "left": before it, as a language model that
+                generates text needs it; samples that are too long are still cut off at their end.
+            mask: Whether to return a mask as well, as an attention layer needs it.
 
         Returns:
-            `(array, lengths)`: `[len(indices), ...]` of this dtype, and the size of each sample: int64
-            `[len(indices)]`, or `[len(indices), ndim]` for samples of several dimensions.
+            `(array, lengths)`, or with `mask=True` `(array, lengths, mask)`: `[len(indices), ...]`; the size of each
+            sample: int64 `[len(indices)]`, or `[len(indices), ndim]` for samples of several dimensions; and booleans of
+            the shape of the array, True where a sample is and False where padding is.
 
         Raises:
             IndexError: if an index is out of range.
-            ValueError: if the samples have several ranks, or are scalars; if `out` has the wrong shape or dtype.
-            TypeError: if the dtype cannot hold the value.
+            ValueError: if the samples have several ranks, or are scalars; if `out` has the wrong shape or dtype, or its
+                dtype or `dtype` does not hold a value.
+            TypeError: if the dtype cannot hold the padding, or the dataset's dtype does not go into `dtype`.
         """
+        if side not in _SIDES:
+            raise ValueError(f"side {side!r} is unknown (expected one of {_SIDES})")
+        asked = asked_dtype(dtype, out, f"{self.path}: take_padded")
         extents = _extents(length, "length"), _extents(multiple_of, "multiple_of")
-        return self._take_padded(indices, partial(self._fill, value), *extents, out)
+        fill = partial(self._fill, value)
+        return self._take_padded(indices, fill, *extents, out, asked, side == "left", bool(mask))
 
     def _fill(self, value: Any, dtype: np.dtype[Any]) -> AnyArray:
-        """The padding in the dtype that the kernel reads; another thread may have moved the handle."""
+        """The padding in the dtype of the batch, which the kernel knows: another thread may have moved the handle."""
         if type(value) is int and value == 0:
             return np.zeros((), dtype)
-        fill = convert(value, 0, dtype, f"{self.path}: take_padded: value", declared=True)
-        if fill.ndim:
-            raise ValueError(f"{self.path}: take_padded: value: expected one number, got shape {fill.shape}")
+        where = f"{self.path}: take_padded: value"
+        array = as_array(value, where, 0)
+        if array.ndim:
+            raise ValueError(f"{where}: expected one number, got shape {array.shape}")
+        fill = fitted(value, array, dtype, declared=True)
+        if not isinstance(fill, np.ndarray):
+            raise TypeError(
+                f"{where}: dtype {held_by(dtype)} cannot hold {value!r:.80}; choose another value, or pass a dtype= "
+                "that holds it"
+            )
         return fill
 
     def windows(self, length: int, stride: int | None = None, *, within_samples: bool = False) -> Windows:

@@ -167,7 +167,6 @@ class ReadingHandle(ShowingHandle[T]):
         )
 
     @property
-    @property
     def parts(self) -> tuple[Self, ...]:
         """The datasets that `concat` joined, each as a view of what it showed then; for all others, only this one."""
         state = self._now()

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mmap_ninja._kernel import Column, column_of
-from mmap_ninja.columns.casting import AnyArray
+from mmap_ninja.columns.casting import AnyArray, asked_dtype
 from mmap_ninja.exported import exported
 from mmap_ninja.kinds.handle import DatasetHandle
 from mmap_ninja.kinds.indices import resolved
@@ -64,22 +65,27 @@ class Windows(SampleSequence[AnyArray]):
             column = column.selected(selection)
         self._show_column(column, None)
 
-    def take(self, indices: Indices, out: AnyArray | None = None) -> AnyArray:  # type: ignore[override]
+    def take(  # type: ignore[override]
+        self, indices: Indices, out: AnyArray | None = None, *, dtype: npt.DTypeLike | None = None
+    ) -> AnyArray:
         """Many windows as one array, in one native call.
 
         Args:
             indices: Integers in any order, also repeated, negative ones counted from the end; a boolean mask; or a
                 slice.
-            out: The array to fill: `[len(indices), length, ...]` of the dataset's dtype.
+            out: The array to fill: `[len(indices), length, ...]` of a dtype that holds the values.
+            dtype: The dtype of the array, which must hold the values; None: that of `out`, else the dataset's.
 
         Returns:
             `[len(indices), length, ...]`, owned and writable; or `out`.
 
         Raises:
             IndexError: if an index is out of range.
-            ValueError: if `out` has the wrong shape or dtype.
+            ValueError: if `out` has the wrong shape or dtype, or its dtype or `dtype` does not hold a value.
+            TypeError: if the dataset's dtype does not go into `dtype`.
         """
-        return self._take_rows(resolved(indices, len(self), self._items), out)[0]
+        asked = asked_dtype(dtype, out, f"{self._samples.path}: windows")
+        return self._take_rows_as(resolved(indices, len(self), self._items), out, asked)[0]
 
     def __getitems__(self, indices: Indices) -> list[AnyArray]:
         """A batch for PyTorch's DataLoader, which calls this."""
