@@ -107,6 +107,12 @@ def test_blocks_for_pytorch_run_and_print_their_comments(tmp_path, monkeypatch):
     check_blocks("docs/pytorch.md")
 
 
+def test_blocks_for_training_run_and_print_their_comments(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    check_blocks("docs/training.md")
+
+
 # What a rank runs, after the recipe: on rank 1, a sample is added before it opens the dataset.
 RANK = """
 import os, sys
@@ -133,7 +139,7 @@ def test_ranks_that_open_a_growing_dataset_together_see_the_same_samples(tmp_pat
 
     ranks = [
         subprocess.Popen(
-            [sys.executable, "-c", recipe + RANK, str(rank), str(tmp_path / "ds")],
+            [sys.executable, "-c", "import mmap_ninja as mn\n" + recipe + RANK, str(rank), str(tmp_path / "ds")],
             stdout=subprocess.PIPE, text=True, env=environment,
         )
         for rank in range(2)

@@ -12,20 +12,26 @@ NO_OTHER_KEY = {"StringsMmap.from_strings|RaggedMmap.from_lists": "inherited: a 
 # Parameters with another explanation in some places, and why: patterns of names that share one.
 APART = {
     "arr": {"np_append": "one sample"},
-    "columns": {"RecordsMmap.create": "there are no samples that could tell", r".*\.filter": "names"},
+    "batch_size": {"Batches|Packing": "of all ranks", "Buckets": "may be None", "Loader": "of one rank"},
+    "columns": {
+        "RecordsMmap.create": "there are no samples that could tell",
+        r".*\.filter": "names",
+        "Loader": "a choice of them",
+    },
     "copy_before_wrapper_fn": {"Wrapped": "copies samples of any type"},
     "data": {"Wrapped": "a list, no table"},
     "dtype": {
         "Scalar|Array|Ragged": "a declaration, so not None",
         "RaggedMmap.take_padded|Windows.take": "to read into",
+        "Pad": "of batches",
     },
     "durability": {BUILDS: "of a build as a whole"},
-    "epoch": {"(Shuffle|Weighted).set_epoch": "not the first one"},
+    "epoch": {r"\w+.set_epoch": "not the first one"},
     "ends_key": NO_OTHER_KEY,
-    "fill": {"RecordsMmap.take": "for several columns"},
+    "fill": {"RecordsMmap.take|Loader": "for several columns"},
     "flattened_shapes_key": NO_OTHER_KEY,
     "if_exists": {"merge": "knows fewer"},
-    "length": {"RaggedMmap.windows|Windows": "of windows, not of boxes"},
+    "length": {"RaggedMmap.windows|Windows": "of windows, not of boxes", "Packing": "of rows"},
     "level": {"Report": "that which was asked for"},
     "metadata": {"merge": "None: that of the first dataset", r".*\.save": "None: that of this dataset"},
     "mode": {
@@ -33,7 +39,9 @@ APART = {
         "np_open_existing": "of a memmap",
         "open_existing": "only of some of what it returns",
     },
+    "multiple_of": {"Buckets": "of samples, not of elements"},
     "nullable": {"Scalar|Array": "batches are arrays", "Json": "has a null of its own"},
+    "order": {"Batches": "of an epoch, not of the dataset"},
     "out": {"RaggedMmap.take_padded": "its shape depends on the samples", "Windows.take": "of windows"},
     "out_dir": {
         BUILDS: "it is made",
@@ -42,7 +50,11 @@ APART = {
         "merge": "one of several directories",
         "recover": "one of several directories",
     },
-    "path": {"upgrade": "who else may write to it", "Recovery": "one of several directories"},
+    "path": {
+        "upgrade": "who else may write to it",
+        "Recovery": "one of several directories",
+        "shared_list": "it is made, and may be None",
+    },
     "sample_generator": {"np_from_generator": "of arrays of one shape only"},
     "samples": {
         "ArrayMmap.extend": "also an array",
@@ -53,11 +65,13 @@ APART = {
         "Report": "a number",
         "Windows": "of which windows are made",
     },
-    "seed": {"Shuffle|Weighted": "of an order, so not None"},
+    "seed": {"Shuffle|Weighted|Buckets|Packing": "of an order, so not None", "Loader": "also of `rng`"},
     "shapes_key": NO_OTHER_KEY,
     "starts_key": NO_OTHER_KEY,
-    "value": {"RaggedMmap.take_padded": "to fill with"},
-    "values": {"RecordsMmap.from_columns": "of all columns"},
+    "value": {"RaggedMmap.take_padded|Pad": "to fill with"},
+    "values": {"RecordsMmap.from_columns": "of all columns", "shared_list": "samples of any kind"},
+    "window": {"Buckets": "of batches, not of blocks"},
+    "world_size": {"Loader": "what happens to the last batch"},
     "wrapper_fn": {"Wrapped": "gets slices as a whole", "open_existing": "decides what is returned"},
 }
 

@@ -58,8 +58,14 @@ if TYPE_CHECKING:  # the names for type checkers; Python uses the tables below
     from mmap_ninja.kinds.windows import Windows as Windows
     from mmap_ninja.kinds.wrapped import Wrapped as Wrapped
     from mmap_ninja.legacy.upgrade import upgrade as upgrade
+    from mmap_ninja.loading.buckets import Buckets as Buckets
+    from mmap_ninja.loading.collate import Pad as Pad
+    from mmap_ninja.loading.loader import Loader as Loader
     from mmap_ninja.loading.orders import Shuffle as Shuffle
     from mmap_ninja.loading.orders import Weighted as Weighted
+    from mmap_ninja.loading.packing import Packing as Packing
+    from mmap_ninja.loading.plans import Batches as Batches
+    from mmap_ninja.loading.shared import shared_list as shared_list
     from mmap_ninja.maintenance.merge import merge as merge
     from mmap_ninja.maintenance.recover import Recovery as Recovery
     from mmap_ninja.maintenance.recover import recover as recover
@@ -91,7 +97,13 @@ else:
         "kinds.windows": ("Windows",),
         "kinds.wrapped": ("Wrapped",),
         "legacy.upgrade": ("upgrade",),
+        "loading.buckets": ("Buckets",),
+        "loading.collate": ("Pad",),
+        "loading.loader": ("Loader",),
         "loading.orders": ("Shuffle", "Weighted"),
+        "loading.packing": ("Packing",),
+        "loading.plans": ("Batches",),
+        "loading.shared": ("shared_list",),
         "maintenance.merge": ("merge",),
         "maintenance.recover": ("Recovery", "recover"),
         "maintenance.verify": ("Problem", "Report", "verify"),

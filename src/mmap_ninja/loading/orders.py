@@ -1,11 +1,13 @@
 """Orders: which sample comes when in an epoch, computed where it is asked for."""
 
+# ruff: noqa: SLF001 - orders that are made of others read them
+
 import copy
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from functools import cached_property, partial
-from typing import Any, Final, SupportsIndex, overload
+from typing import Any, Final, Self, SupportsIndex, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +18,10 @@ from mmap_ninja.exported import exported
 Positions = npt.NDArray[np.int64]
 Reader = Callable[[int, int, int], Positions]  # of the places first, first + step, ..., so many
 
+MOST: Final = 1 << 62  # positions
+SEEDS: Final = 1 << 64
+
 _AT_ONCE: Final = 4096  # positions that an iterator computes at once
-_MOST: Final = 1 << 62
-_MOST_SEEDS: Final = 1 << 64
 _WINDOW: Final = 16
 
 
@@ -47,6 +50,19 @@ class Order(ABC):
     @abstractmethod
     def _reader(self) -> Reader:
         """A function that reads positions of this epoch, also after `set_epoch`."""
+
+    def _with_seed(self, seed: int) -> Self:  # noqa: ARG002 - for orders that have one
+        """The same order with another seed, if it has one."""
+        return copy.copy(self)
+
+    @property
+    @abstractmethod
+    def _end(self) -> int:
+        """A number above all positions."""
+
+    @abstractmethod
+    def _described(self) -> str:
+        """What decides the order but for seed and epoch, for fingerprints."""
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -80,8 +96,8 @@ class SeededOrder(Order):
     """An order that a seed and an epoch decide, the same on every machine."""
 
     def __init__(self, seed: int, epoch: int) -> None:
-        self._seed = _number(seed, "seed", 0, _MOST_SEEDS)
-        self._epoch = _number(epoch, "epoch", 0, _MOST_SEEDS)
+        self._seed = number(seed, "seed", 0, SEEDS)
+        self._epoch = number(epoch, "epoch", 0, SEEDS)
 
     @property
     def seed(self) -> int:
@@ -102,7 +118,7 @@ class SeededOrder(Order):
         Raises:
             ValueError: if it is not.
         """
-        self._epoch = _number(epoch, "epoch", 0, _MOST_SEEDS)
+        self._epoch = number(epoch, "epoch", 0, SEEDS)
 
     def shard(self, rank: int, world_size: int) -> "Shard":
         """The positions that one of several processes takes: every `world_size`-th, from `rank` on.
@@ -111,7 +127,7 @@ class SeededOrder(Order):
         processes have equally many, as in PyTorch's `DistributedSampler`.
 
         Args:
-            rank: The number of the process, from 0.
+            rank: The number of this process, from 0.
             world_size: How many processes there are.
 
         Returns:
@@ -121,6 +137,11 @@ class SeededOrder(Order):
             ValueError: if `rank` is not below `world_size`.
         """
         return Shard(self, rank, world_size)
+
+    def _with_seed(self, seed: int) -> Self:
+        other = copy.copy(self)
+        other._seed = number(seed, "seed", 0, SEEDS)
+        return other
 
     @property
     def _key(self) -> int:
@@ -165,9 +186,9 @@ class Shuffle(SeededOrder):
             raise TypeError(f"n: expected a number of samples, got {type(n).__name__}; give len(...) of it")
         if block is None and window is not None:
             raise ValueError(f"window={window}: expected `block`, too; there is no window without blocks")
-        self._n = _number(n, "n", 0, _MOST + 1)
-        self._block = None if block is None else _number(block, "block", 1, _MOST)
-        self._window = None if window is None else _number(window, "window", 1, _MOST)
+        self._n = number(n, "n", 0, MOST + 1)
+        self._block = None if block is None else number(block, "block", 1, MOST)
+        self._window = None if window is None else number(window, "window", 1, MOST)
         self._made: tuple[int, Reader] | None = None  # the last epoch's reader
 
     def __len__(self) -> int:
@@ -180,6 +201,14 @@ class Shuffle(SeededOrder):
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_made": None}
+
+    @property
+    def _end(self) -> int:
+        return self._n
+
+    def _described(self) -> str:
+        blocks = "" if self._block is None else f" of blocks of {self._block} in windows of {self._window or _WINDOW}"
+        return f"shuffle of {self._n}{blocks}"
 
     def _reader(self) -> Reader:
         made, epoch = self._made, self._epoch
@@ -221,7 +250,7 @@ class Weighted(SeededOrder):
     def __init__(self, weights: npt.ArrayLike, size: int | None = None, seed: int = 0, epoch: int = 0) -> None:
         super().__init__(seed, epoch)
         self._weights = _checked_weights(weights)
-        self._size = len(self._weights) if size is None else _number(size, "size", 0, _MOST + 1)
+        self._size = len(self._weights) if size is None else number(size, "size", 0, MOST + 1)
 
     def __len__(self) -> int:
         return self._size
@@ -236,16 +265,71 @@ class Weighted(SeededOrder):
     def _table(self) -> _kernel.AliasTable:
         return _kernel.AliasTable(self._weights)
 
+    @property
+    def _end(self) -> int:
+        return len(self._weights)
+
+    def _described(self) -> str:
+        return f"{self._size} draws by weights {digest_of(self._weights)}"
+
     def _reader(self) -> Reader:
         return partial(self._table.at, self._key)
+
+
+class Listed(Order):
+    """Positions that somebody else decided, the same in every epoch."""
+
+    def __init__(self, positions: Positions | range) -> None:
+        self._positions = positions
+        self._epoch = 0
+
+    @property
+    def epoch(self) -> int:
+        """The number that `set_epoch` was given last."""
+        return self._epoch
+
+    def set_epoch(self, epoch: int) -> None:
+        """Count an epoch; its order is the same.
+
+        Args:
+            epoch: A number from 0 to 2^64 - 1.
+
+        Raises:
+            ValueError: if it is not.
+        """
+        self._epoch = number(epoch, "epoch", 0, SEEDS)
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def __repr__(self) -> str:
+        return self._described()
+
+    @cached_property
+    def _end(self) -> int:
+        if isinstance(self._positions, range):
+            return self._positions.stop
+        return int(self._positions.max(initial=-1)) + 1
+
+    def _described(self) -> str:
+        if isinstance(self._positions, range):
+            return f"the order of {len(self._positions)}"
+        return f"{len(self._positions)} positions {digest_of(self._positions)}"
+
+    def _reader(self) -> Reader:
+        return self._read
+
+    def _read(self, first: int, step: int, count: int) -> Positions:
+        places = first + step * np.arange(count)
+        return places if isinstance(self._positions, range) else self._positions[places]
 
 
 class Shard(Order):
     """The positions that one of several processes takes, from `shard` of an order."""
 
     def __init__(self, order: SeededOrder, rank: int, world_size: int) -> None:
-        self._world_size = _number(world_size, "world_size", 1, _MOST)
-        self._rank = _number(rank, "rank", 0, self._world_size)
+        self._world_size = number(world_size, "world_size", 1, MOST)
+        self._rank = number(rank, "rank", 0, self._world_size)
         self._order = copy.copy(order)
 
     @property
@@ -273,8 +357,15 @@ class Shard(Order):
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_order": copy.copy(self._order)}
 
+    @property
+    def _end(self) -> int:
+        return self._order._end
+
+    def _described(self) -> str:
+        return f"shard {self._rank} of {self._world_size} of {self._order._described()}"
+
     def _reader(self) -> Reader:
-        return partial(self._read, self._order._reader())  # noqa: SLF001 - a part of its order
+        return partial(self._read, self._order._reader())
 
     def _read(self, read: Reader, first: int, step: int, count: int) -> Positions:
         highest = self._rank + max(first, first + step * (count - 1)) * self._world_size
@@ -288,7 +379,24 @@ class Shard(Order):
         return np.concatenate(wrapped + others if step < 0 else others + wrapped)
 
 
-def _number(value: SupportsIndex, name: str, low: int, end: int) -> int:
+def order_of(order: Order | npt.ArrayLike) -> Order:
+    """An order, or an array of positions as one; a copy, with an epoch of its own.
+
+    Raises:
+        TypeError: if it is neither.
+        ValueError: if a position is negative.
+    """
+    if isinstance(order, Order):
+        return copy.copy(order)
+    positions = np.asarray(order)
+    if positions.ndim != 1 or (positions.dtype.kind not in "iu" and positions.size):
+        raise TypeError(f"order: expected a Shuffle, a Weighted, or an array of positions, got {order!r:.80}")
+    if positions.size and positions.min() < 0:
+        raise ValueError(f"order: expected positions of at least 0, found {positions.min()}")
+    return Listed(positions.astype(np.int64))
+
+
+def number(value: SupportsIndex, name: str, low: int, end: int) -> int:
     """An integer from `low` to `end` - 1.
 
     Raises:
@@ -297,10 +405,10 @@ def _number(value: SupportsIndex, name: str, low: int, end: int) -> int:
     """
     if not hasattr(value, "__index__"):
         raise TypeError(f"{name}: expected an integer, got {value!r:.80}")
-    number = operator.index(value)
-    if not low <= number < end:
-        raise ValueError(f"{name}={number}: expected {low} to {end - 1}")
-    return number
+    found = operator.index(value)
+    if not low <= found < end:
+        raise ValueError(f"{name}={found}: expected {low} to {end - 1}")
+    return found
 
 
 def _checked_weights(weights: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -314,3 +422,8 @@ def _checked_weights(weights: npt.ArrayLike) -> npt.NDArray[np.float64]:
     if not values.any():
         raise ValueError(f"weights: expected a weight above 0, found none among {len(values)}")
     return values
+
+
+def digest_of(array: npt.NDArray[Any]) -> str:
+    """A hash of an array's values, for fingerprints."""
+    return f"{_kernel.xxh64(np.ascontiguousarray(array).tobytes()):016x}"

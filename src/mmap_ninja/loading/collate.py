@@ -1,0 +1,227 @@
+"""Batches from samples: stacked, padded, jagged, or as lists."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import partial
+from typing import Any, Final, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from mmap_ninja._kernel import column_of
+from mmap_ninja.columns import nesting
+from mmap_ninja.exported import exported
+from mmap_ninja.kinds import nulls as null_samples
+from mmap_ninja.kinds.nulls import Nulls, exactly
+from mmap_ninja.kinds.ragged_reading import RaggedHandle
+from mmap_ninja.kinds.reading import ReadingHandle
+from mmap_ninja.kinds.record_reading import RecordsHandle
+from mmap_ninja.kinds.windows import Windows
+from mmap_ninja.loading.orders import Positions
+
+Collate = Literal["auto", "stack", "pad", "jagged", "list"]
+Read = Callable[[Positions], Any]
+
+_COLLATES: Final = get_args(Collate)
+
+
+@exported
+@dataclass(frozen=True)
+class Pad:
+    """How a `Loader` pads ragged samples to one shape: the arguments of `take_padded`.
+
+    Args:
+        value: The padding; 0 is the zero of any dtype (of texts, the empty text).
+        length: Size to pad to: a number for the first dimension, or one for each dimension; None: the largest size
+            in the batch. Longer samples are cut off.
+        multiple_of: Round the size up to a multiple of this: a number for the first dimension, or one for each
+            dimension; None: do not round.
+        side: Where the padding is. "right": after each sample. "left": before it, as a language model that
+            generates text needs it; samples that are too long are still cut off at their end.
+        mask: Whether to return a mask as well, as an attention layer needs it.
+        dtype: The dtype of the array, which must hold the values; None: the dataset's.
+    """
+
+    value: Any = 0
+    length: int | Sequence[int | None] | None = None
+    multiple_of: int | Sequence[int | None] | None = None
+    side: Literal["right", "left"] = "right"
+    mask: bool = False
+    dtype: npt.DTypeLike | None = None
+
+
+@dataclass(frozen=True)
+class Forms:
+    """How samples become a batch; see `Loader`."""
+
+    collate: Collate
+    pad: Pad | Mapping[str, Pad] | None
+    nulls: Nulls
+    fill: Any
+
+    def __post_init__(self) -> None:
+        if self.collate not in _COLLATES:
+            raise ValueError(f"collate {self.collate!r} is unknown (expected one of {_COLLATES})")
+        null_samples.check_option(self.nulls)
+        pads = self.pad.values() if isinstance(self.pad, Mapping) else [self.pad]
+        for pad in pads:
+            if pad is not None and not isinstance(pad, Pad):
+                raise TypeError(f"pad: expected an mmap_ninja.Pad, or a dict of them, got {pad!r:.80}")
+        if self.pad is not None and self.collate not in ("auto", "pad"):
+            raise ValueError(f"collate={self.collate!r}: pads nothing; leave out `pad`, or pass collate='pad'")
+
+    def pad_of(self, name: str | None) -> Pad | None:
+        """How a column is padded; None: not at all."""
+        pad = self.pad.get(name or "") if isinstance(self.pad, Mapping) else self.pad
+        return Pad() if pad is None and self.collate == "pad" else pad
+
+    def fill_of(self, name: str) -> Any:
+        """The value for nulls of a column."""
+        return self.fill.get(name) if isinstance(self.fill, Mapping) else self.fill
+
+
+def reader_of(samples: Any, forms: Forms) -> Read:
+    """A function that reads the samples at some positions as a batch.
+
+    Raises:
+        KeyError: if `pad` or `fill` names a column that is not there.
+        ValueError: if the samples cannot have the form that was asked for.
+    """
+    if isinstance(samples, RecordsHandle):
+        return _reader_of_records(samples, forms)
+    if isinstance(forms.pad, Mapping):
+        raise TypeError("pad: expected one mmap_ninja.Pad, since these samples have no columns, got a dict")
+    if isinstance(samples, Windows):
+        return samples.__getitems__ if forms.collate == "list" else samples.take
+    if isinstance(samples, ReadingHandle):
+        return _reader_of_column(samples, forms, None, forms.fill)
+    return _reader_of_sequence(samples, forms)
+
+
+def _reader_of_records(samples: RecordsHandle, forms: Forms) -> Read:
+    if forms.collate == "list":
+        return samples.__getitems__
+    columns = {name: samples[name] for name in samples.columns}
+    for option in (forms.pad, forms.fill):
+        for name in option if isinstance(option, Mapping) else ():
+            if name not in columns:
+                raise KeyError(f"{samples.path}: has no column {name!r}; it has {', '.join(map(repr, columns))}")
+    readers = {name: _reader_of_column(column, forms, name, forms.fill_of(name)) for name, column in columns.items()}
+    padded = {name for name, column in columns.items() if _is_padded(column, forms, name)}
+
+    def read(positions: Positions) -> Any:
+        batch: dict[str, Any] = {}
+        for name, read_column in readers.items():
+            values = read_column(positions)
+            if name in padded:
+                batch |= zip((name, f"{name}_lengths", f"{name}_mask"), values, strict=False)
+            else:
+                batch[name] = values
+        return nesting.nested(batch)
+
+    return read
+
+
+def _is_padded(column: Any, forms: Forms, name: str | None) -> bool:
+    return isinstance(column, RaggedHandle) and forms.pad_of(name) is not None
+
+
+def _reader_of_column(samples: Any, forms: Forms, name: str | None, fill: Any) -> Read:
+    """For one column, whose type alone decides the form."""
+    if forms.collate == "list":
+        return partial(_listed, samples, forms.nulls, fill)
+    if forms.collate == "jagged" and hasattr(samples, "take_jagged"):
+        return partial(_without_nulls, samples, forms.nulls, samples.take_jagged)
+    take = partial(samples.take, nulls=forms.nulls, fill=fill)
+    if not isinstance(samples, RaggedHandle):
+        return take
+    if (pad := forms.pad_of(name)) is not None:
+        options = {field.name: getattr(pad, field.name) for field in fields(pad)}
+        return partial(_without_nulls, samples, forms.nulls, partial(samples.take_padded, **options))
+    if forms.collate == "stack":
+        return lambda positions: _stacked(take(positions), samples._where)  # noqa: SLF001 - for its message
+    return take
+
+
+def _listed(samples: Any, nulls: Nulls, fill: Any, positions: Positions) -> list[Any]:
+    return list(samples.take(positions, nulls=nulls, fill=fill))
+
+
+def _without_nulls(samples: Any, nulls: Nulls, read: Read, positions: Positions) -> Any:
+    """A batch in a form that has no place for nulls: they are empty in it."""
+    if nulls == "raise":
+        null_samples.refuse(column_of(samples).null_mask(positions), positions, samples._where)  # noqa: SLF001
+    return read(positions)
+
+
+def _reader_of_sequence(samples: Any, forms: Forms) -> Read:
+    """For samples that only Python knows: the first one of a batch tells what they are."""
+    fetch = getattr(samples, "__getitems__", None) or (lambda positions: [samples[at] for at in positions])
+
+    def read(positions: Positions) -> Any:
+        batch = fetch(positions.tolist())
+        return batch if isinstance(batch, np.ndarray) else _collated(list(batch), forms, type(samples).__name__)
+
+    return read
+
+
+def _collated(batch: list[Any], forms: Forms, where: str) -> Any:
+    if forms.collate == "list" or not batch or isinstance(batch[0], str | bytes):
+        return batch
+    if isinstance(batch[0], Mapping):
+        return {name: _collated([sample[name] for sample in batch], forms, f"{where}: {name!r}") for name in batch[0]}
+    if not isinstance(batch[0], np.ndarray | np.generic | int | float | complex):
+        return batch
+    if forms.collate == "jagged" and np.ndim(batch[0]):
+        return np.concatenate(batch), np.cumsum([0, *map(len, batch)])
+    if (pad := forms.pad_of(None)) is not None and np.ndim(batch[0]):
+        return _padded(batch, pad, where)
+    return _stacked(batch, where)
+
+
+def _stacked(batch: list[Any], where: str) -> npt.NDArray[Any]:
+    """Arrays of one shape as one.
+
+    Raises:
+        ValueError: if they have several.
+    """
+    shapes = {np.shape(sample) for sample in batch}
+    if len(shapes) > 1:
+        raise ValueError(
+            f"{where}: expected samples of one shape to stack, found {sorted(shapes)!s:.80}; pass collate='pad', "
+            "'jagged' or 'list'"
+        )
+    return np.stack(batch) if batch else np.empty(0)
+
+
+def _padded(batch: list[Any], pad: Pad, where: str) -> tuple[npt.NDArray[Any], ...]:
+    """As `take_padded`, for arrays in memory."""
+    arrays = [np.asarray(sample) for sample in batch]
+    rank = arrays[0].ndim
+    if any(array.ndim != rank for array in arrays):
+        raise ValueError(f"{where}: expected samples of {rank} dimensions as the batch's first; pass collate='list'")
+    shapes = np.array([array.shape for array in arrays])
+    box = [
+        size if length is None else length
+        for size, length in zip(shapes.max(0).tolist(), _extents(pad.length, rank), strict=True)
+    ]
+    box = [
+        -(-size // (step or 1)) * (step or 1) for size, step in zip(box, _extents(pad.multiple_of, rank), strict=True)
+    ]
+    dtype = np.result_type(*arrays) if pad.dtype is None else np.dtype(pad.dtype)
+    out = np.full((len(arrays), *box), exactly(pad.value, dtype, f"{where}: pad: value"), dtype)
+    mask = np.zeros(out.shape, bool)
+    lengths = np.minimum(shapes, box)
+    for k, (array, sizes) in enumerate(zip(arrays, lengths.tolist(), strict=True)):
+        space = tuple(
+            slice(size - own, None) if pad.side == "left" else slice(own) for own, size in zip(sizes, box, strict=True)
+        )
+        out[k][space] = array[tuple(map(slice, sizes))]
+        mask[k][space] = True
+    valid = lengths[:, 0] if rank == 1 else lengths
+    return (out, valid, mask) if pad.mask else (out, valid)
+
+
+def _extents(given: int | Sequence[int | None] | None, rank: int) -> list[int | None]:
+    listed = list(given) if isinstance(given, Sequence) else [given]
+    return [*listed, *[None] * (rank - len(listed))]

@@ -1,0 +1,137 @@
+"""One epoch, or the rest of one: what its batches are made of, and how, for one of several processes."""
+
+# ruff: noqa: SLF001 - plans, orders and loaders belong together
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mmap_ninja import _kernel
+from mmap_ninja.builds.located import locate
+from mmap_ninja.loading.collate import Read
+from mmap_ninja.loading.fingerprint import described
+from mmap_ninja.loading.orders import Positions
+from mmap_ninja.loading.plans import Plan
+
+_SHOWN = 10  # positions in a message
+
+
+class Place(NamedTuple):
+    """Where a loader is."""
+
+    epoch: int
+    position: int  # samples of all processes, or rows of a packing, that were handed out in this epoch
+
+    def after(self, size: int) -> "Place":
+        """The place after a batch of so many of them."""
+        return Place(self.epoch, self.position + size)
+
+
+@dataclass(frozen=True)
+class Maker:
+    """What a loader does with each batch.
+
+    Args:
+        name: The dataset, for messages.
+        rank: The number of this process.
+        world_size: How many processes there are.
+        transform: Called with the batch; None: nothing is.
+        seed: That of the generators for `transform`; None: it gets none.
+        with_index: Whether the samples' positions come with the batch.
+    """
+
+    name: str
+    rank: int
+    world_size: int
+    transform: Callable[..., Any] | None
+    seed: int | None
+    with_index: bool
+
+    def transformed(self, batch: Any, positions: Positions, place: Place) -> Any:
+        """A batch after `transform`.
+
+        Raises:
+            TypeError: if it returns nothing.
+        """
+        if self.transform is None:
+            return batch
+        try:
+            if self.seed is None:
+                result = self.transform(batch)
+            else:
+                numbers = (self.seed, place.epoch, place.position + self.rank)
+                key = _kernel.xxh64(b"".join(part.to_bytes(8, "little") for part in numbers))
+                result = self.transform(batch, np.random.Generator(np.random.Philox(key=key)))
+        except Exception as error:
+            locate(error, f"transform of the samples {_shown(positions)} of epoch {place.epoch}")
+            raise
+        if result is None:
+            raise TypeError(
+                f"{self.name}: transform: expected it to return a batch, got None for the samples {_shown(positions)}"
+            )
+        return result
+
+
+@dataclass(frozen=True)
+class Course:
+    """The batches of an epoch. Threads may share it.
+
+    Args:
+        samples: A snapshot of the dataset.
+        plan: The plan of this epoch.
+        read: Reads the samples at some positions of the plan.
+        maker: What is done with them.
+    """
+
+    samples: Any
+    plan: Plan
+    read: Read
+    maker: Maker
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What a state belongs to."""
+        return {"dataset": described(self.samples), "samples": len(self.samples), "plan": self.plan._described()}
+
+    def share(self, position: int) -> tuple[Positions, int]:
+        """This process's part of the batch that begins at a position, and the size of the whole batch."""
+        positions, world_size = self.plan._batch_from(position), self.maker.world_size
+        size = len(positions)
+        if rest := size % world_size:
+            positions = np.concatenate([positions, np.resize(self.plan._batch_from(0), world_size - rest)])
+        return positions[self.maker.rank :: world_size], size
+
+    def make(self, positions: Positions, place: Place) -> tuple[Any, float]:
+        """The batch of a place, and the seconds that making it took."""
+        begin = time.perf_counter()
+        batch = self.maker.transformed(self.read(positions), positions, place)
+        if self.maker.with_index:
+            batch = self.plan._indices(positions), batch
+        return batch, time.perf_counter() - begin
+
+
+def check_fingerprint(found: Any, own: dict[str, Any], *, strict: bool) -> None:
+    """Raise ValueError if a state is of another plan, or of another dataset.
+
+    Args:
+        found: The state's fingerprint.
+        own: That of the loader.
+        strict: Whether another dataset of as many samples is refused.
+    """
+    if not isinstance(found, Mapping) or found.keys() != own.keys():
+        raise ValueError(f"state: expected a fingerprint like {own}, got {found!r:.200}")
+    if found == own or (not strict and {**found, "dataset": own["dataset"]} == own):
+        return
+    remedy = "load it with the same dataset and plan"
+    if found["samples"] < own["samples"] and found["plan"] != own["plan"]:
+        remedy = f"if the dataset has grown, use dataset.select(slice(0, {found['samples']}))"
+    elif found["plan"] == own["plan"] and found["samples"] == own["samples"]:
+        remedy = "pass strict=False if the dataset was built again from the same samples"
+    raise ValueError(f"state: is of {dict(found)}, and this loader of {own}; {remedy}")
+
+
+def _shown(positions: Positions) -> str:
+    shown = ", ".join(map(str, positions[:_SHOWN].tolist()))
+    return f"[{shown}, ...]" if len(positions) > _SHOWN else f"[{shown}]"

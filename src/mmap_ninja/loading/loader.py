@@ -1,0 +1,362 @@
+"""The loader: whole batches of an epoch, which goes on exactly where it stopped."""
+
+# ruff: noqa: SLF001 - plans, orders and loaders belong together
+
+import copy
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, Self
+
+import numpy.typing as npt
+
+from mmap_ninja.exported import exported
+from mmap_ninja.kinds.nulls import Nulls
+from mmap_ninja.kinds.reading import ReadingHandle
+from mmap_ninja.loading.collate import Collate, Forms, Pad, reader_of
+from mmap_ninja.loading.course import Course, Maker, Place, check_fingerprint
+from mmap_ninja.loading.orders import MOST, SEEDS, Listed, Order, Shuffle, number, order_of
+from mmap_ninja.loading.packed import packed_reader
+from mmap_ninja.loading.packing import Packing
+from mmap_ninja.loading.plans import Batches, Plan
+from mmap_ninja.loading.running import Running
+
+State = dict[str, Any]
+
+_VERSION: Final = 1
+_FIELDS: Final = ("version", "fingerprint", "seed", "epoch", "position", "batch_size", "world_size")
+
+
+@exported
+class Loader:
+    """Batches for training, epoch by epoch, which stop and go on exactly where they stopped.
+
+    Each `iter()` is the next epoch, from its start, over the snapshot that the dataset shows then. A batch is read by
+    one native call per column, in this process: there are no workers.
+
+    Args:
+        dataset: A dataset, a view, a `concat`, windows, or any list.
+        batch_size: Samples in a batch of one process. Without a plan it is required.
+        plan: `Batches`, `Buckets`, or positions of batches of your own; it takes the place of `batch_size`, `shuffle`
+            and `drop_last`, and its sizes are of all processes together.
+        shuffle: Whether each epoch has a new order. Or the order: a `Shuffle`, a `Weighted`, or an array of positions.
+        seed: What decides the order and `rng`: a number from 0 to 2^64 - 1. An order or a plan has its own seed.
+        rank: The number of this process, from 0.
+        world_size: How many processes there are. Where the last batch does not divide, samples from the start of the
+            epoch fill it up, so that all processes have equally many.
+        drop_last: Whether to leave out the last batch if it is short.
+        columns: The columns of records to read; None: all.
+        collate: The form of batches. "auto": one array of samples that have one shape by their type; padded if `pad`
+            is given; otherwise a list; a dict of these for records. "stack": one array, also of ragged samples, which
+            then must have one shape. "pad": as with `pad=Pad()`. "jagged": `(values, offsets)` as from `take_jagged`.
+            "list": a list of samples.
+        pad: How ragged samples are padded, for all columns or by column in a dict: a batch is then
+            `(array, lengths[, mask])`, or, for records, `x`, `x_lengths` and `x_mask`.
+        nulls: What a null of a nullable column becomes. "mask": None in a list; masked in an array, with NaN or NaT
+            under the mask where the dtype has one. "raise": a ValueError that names the column and the position.
+        fill: A value for nulls, which their columns hold exactly, or, for records, a dict with a value for each of
+            some columns; None: as `nulls` says.
+        transform: Called with each batch; its result is the batch. With `rng`, also with a random generator.
+        rng: Whether `transform` gets a `numpy.random.Generator`, which is the same for the same batch of the same
+            epoch, also after a resume.
+        num_threads: How many threads make batches ahead. None: as many as make the steps of your loop shorter, by
+            measurement, at most 4; 0: none, batches are made where they are needed. `transform` then runs in them, for
+            several batches at once.
+        prefetch: How many batches threads make ahead, at most, or one for each thread if that is more.
+        with_index: Whether to return `(indices, batch)`: the positions of the samples in the dataset, int64.
+
+    Raises:
+        TypeError: if an argument has another type.
+        ValueError: if arguments contradict each other, or a number is out of range.
+
+    Example:
+        >>> from mmap_ninja import ArrayMmap
+        >>> samples = ArrayMmap.from_generator("samples", range(10))
+        >>> loader = Loader(samples, batch_size=4, shuffle=True)
+        >>> batches = iter(loader)
+        >>> next(batches)
+        array([0, 7, 2, 8])
+        >>> state = loader.state_dict()
+        >>> [batch.tolist() for batch in batches]
+        [[5, 4, 6, 9], [1, 3]]
+        >>> loader.load_state_dict(state)
+        >>> [batch.tolist() for batch in loader]
+        [[5, 4, 6, 9], [1, 3]]
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        batch_size: int | None = None,
+        *,
+        plan: Plan | None = None,
+        shuffle: bool | Order | npt.ArrayLike = False,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        drop_last: bool = False,
+        columns: list[str] | None = None,
+        collate: Collate = "auto",
+        pad: Pad | Mapping[str, Pad] | None = None,
+        nulls: Nulls = "raise",
+        fill: Any = None,
+        transform: Callable[..., Any] | None = None,
+        rng: bool = False,
+        num_threads: int | None = None,
+        prefetch: int = 2,
+        with_index: bool = False,
+    ) -> None:
+        if not hasattr(dataset, "__getitem__") or not hasattr(dataset, "__len__"):
+            raise TypeError(f"dataset: expected a list of samples, got {type(dataset).__name__}")
+        self.dataset: Any = dataset
+        self.world_size: int = number(world_size, "world_size", 1, MOST)
+        self.rank: int = number(rank, "rank", 0, self.world_size)
+        self.drop_last: bool = drop_last
+        self.num_threads: int | None = None if num_threads is None else number(num_threads, "num_threads", 0, 1025)
+        self.prefetch: int = number(prefetch, "prefetch", 1, 1025)
+        self.with_index: bool = with_index
+        self._seed = number(seed, "seed", 0, SEEDS)
+        self._columns = columns
+        self._forms = Forms(collate, pad, nulls, fill)
+        self._transform: Callable[..., Any] | None = _checked_transform(transform, rng=rng)
+        self._has_rng = rng
+        if plan is not None:
+            if batch_size is not None or shuffle is not False or drop_last:
+                raise ValueError("plan: decides batch_size, shuffle and drop_last, too; leave them out")
+            self._plan: Plan | None = _checked_plan(plan, self.world_size)
+            self._order: Order | bool = False
+            sizes = self._plan.batch_size
+            self.batch_size: int | None = None if sizes is None else sizes // self.world_size
+        else:
+            if batch_size is None:
+                raise TypeError("batch_size: expected the samples in a batch of this process, or a plan, got neither")
+            self._plan = None
+            self._order = shuffle if isinstance(shuffle, bool) else order_of(shuffle)
+            self.batch_size = number(batch_size, "batch_size", 1, MOST // self.world_size)
+        self._place = Place(getattr(self._plan or self._order, "epoch", 0), 0)
+        self._is_begun = False  # whether an iterator began at this place, so that the next one begins an epoch
+        self._resumed: Course | None = None  # that of a state that was loaded
+        self._course: Course | None = None  # that of the iteration in progress
+        self._left = 0  # batches of it
+        self._running: weakref.ref[Running] | None = None
+        self._turn = object()  # changes whenever older iterators become invalid
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the iteration in progress, or else of the next one."""
+        return self._place.epoch
+
+    @property
+    def seed(self) -> int:
+        """The seed of the order, or else of `rng`."""
+        of = self._plan if self._plan is not None else self._order
+        own = getattr(of, "seed", None)
+        return self._seed if own is None else own
+
+    def set_epoch(self, epoch: int) -> None:
+        """Begin this epoch with the next `iter()`, unless a state of it was just loaded.
+
+        Args:
+            epoch: A number from 0 to 2^64 - 1.
+
+        Raises:
+            ValueError: if it is not.
+        """
+        if number(epoch, "epoch", 0, SEEDS) != self._place.epoch or self._is_begun:
+            self._go_to(Place(epoch, 0))
+
+    def __len__(self) -> int:
+        """The number of batches of the whole epoch, also after a resume."""
+        course = self._course or self._resumed or self._course_of(self._place._replace(position=0))
+        return self._count(course.plan, 0)
+
+    def __iter__(self) -> Iterator[Any]:
+        place = self._place
+        if self._is_begun:
+            place = Place(place.epoch + 1, 0)
+        resumed = self._resumed if place.position else None
+        course = self._course_of(place) if resumed is None else resumed
+        if not course.plan._units:
+            raise ValueError(f"{self._name}: has no samples, so there are no batches")
+        if not self._count(course.plan, 0):
+            raise ValueError(
+                f"{self._name}: has {course.plan._units} samples, fewer than the {course.plan._multiple} of a batch of "
+                "all processes, and drop_last leaves out shorter ones"
+            )
+        self._go_to(place)
+        self._is_begun, self._course, self._left = True, course, self._count(course.plan, place.position)
+        running = Running(course, place, self._left, self.num_threads, self.prefetch)
+        self._running = weakref.ref(running)  # an iterator that nobody has any more ends its threads
+        return _Epoch(self, running, self._turn)
+
+    def close(self) -> None:
+        """End the iteration in progress, and its threads; the next `iter()` is the next epoch.
+
+        Leaving a loop does that, too, as soon as nobody has its iterator any more.
+        """
+        self._turn = object()
+        self._end_iteration()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def state_dict(self) -> State:
+        """Where the loader is: what `load_state_dict` needs to go on with exactly the next batch.
+
+        Returns:
+            A dict of integers and strings, which JSON can hold: "version"; "fingerprint" of the dataset and the plan;
+            "seed"; "epoch"; "position", the samples, or rows of a packing, of all processes that were handed out in
+            this epoch; "batch_size" and "world_size". After the last batch it is the start of the next epoch.
+        """
+        course = self._course or self._resumed or self._course_of(self._place)
+        is_over = self._is_begun and not self._left
+        place = Place(self._place.epoch + 1, 0) if is_over else self._place
+        return {
+            "version": _VERSION,
+            "fingerprint": course.fingerprint(),
+            "seed": self.seed,
+            **place._asdict(),
+            "batch_size": self.batch_size,
+            "world_size": self.world_size,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
+        """Go on where a loader was, with the next `iter()`; `batch_size` and `world_size` may be others now.
+
+        The seed of the state becomes that of this loader.
+
+        Args:
+            state: From `state_dict`, perhaps of another process; or with an "epoch" and a "position" of your own.
+            strict: Whether the dataset must be the same one. If not, it may be another one of as many samples, such as
+                one that was built again.
+
+        Raises:
+            ValueError: if the state is of another dataset or plan, or no batch begins at its position.
+        """
+        missing = [name for name in _FIELDS if name not in state]
+        if missing or state["version"] != _VERSION:
+            raise ValueError(f"state: expected one of version {_VERSION} with {_FIELDS}, got {dict(state)!r:.200}")
+        place = Place(number(state["epoch"], "epoch", 0, SEEDS), number(state["position"], "position", 0, MOST))
+        seed = number(state["seed"], "seed", 0, SEEDS)
+        course = self._course_of(place)
+        check_fingerprint(state["fingerprint"], course.fingerprint(), strict=strict)
+        plan = course.plan._with_seed(seed)
+        plan.set_epoch(place.epoch)
+        if place.position > plan._units:
+            raise ValueError(f"state: position {place.position}: the epoch has {plan._units}")
+        if place.position and not plan._batches_from(place.position):
+            place = Place(place.epoch + 1, 0)
+        self._take_seed(seed)
+        self._go_to(place)
+        self._resumed = self._course_of(place)
+
+    def __repr__(self) -> str:
+        what = f"plan={self._plan!r}" if self._plan is not None else f"batch_size={self.batch_size}"
+        ranks = "" if self.world_size == 1 else f", rank {self.rank} of {self.world_size}"
+        return f"Loader({self._name}, {what}{ranks})"
+
+    @property
+    def _name(self) -> str:
+        return str(getattr(self.dataset, "path", None) or type(self.dataset).__name__)
+
+    def _go_to(self, place: Place) -> None:
+        self._place, self._is_begun, self._left = place, False, 0
+        self._course = self._resumed = None
+        self._turn = object()
+        self._end_iteration()
+
+    def _end_iteration(self) -> None:
+        running = None if self._running is None else self._running()
+        if running is not None:
+            running.close()
+
+    def _course_of(self, place: Place) -> Course:
+        """The epoch of a place, over what the dataset shows now."""
+        samples = self.dataset
+        if self._columns is not None:
+            if not hasattr(samples, "columns"):
+                raise TypeError(f"{self._name}: columns={self._columns!r:.80}: the samples have no columns")
+            samples = samples[self._columns]
+        if isinstance(samples, ReadingHandle):
+            samples = samples.select(slice(None))
+        plan = self._plan_for(len(samples))
+        plan._check(len(samples), self._name)
+        plan.set_epoch(place.epoch)
+        if isinstance(plan, Packing):
+            read = packed_reader(samples, plan, plan.batch_size // self.world_size)
+        else:
+            read = reader_of(samples, self._forms)
+        seed = self._seed if self._has_rng else None
+        maker = Maker(self._name, self.rank, self.world_size, self._transform, seed, self.with_index)
+        return Course(samples, plan, read, maker)
+
+    def _plan_for(self, count: int) -> Plan:
+        if self._plan is not None:
+            return copy.copy(self._plan)
+        order = self._order
+        if isinstance(order, bool):
+            order = Shuffle(count, self._seed) if order else Listed(range(count))
+        return Batches(order, (self.batch_size or 1) * self.world_size)
+
+    def _count(self, plan: Plan, position: int) -> int:
+        """The number of batches from a position on."""
+        is_short = self.drop_last and (plan._units - position) % plan._multiple != 0
+        return plan._batches_from(position) - is_short
+
+    def _take_seed(self, seed: int) -> None:
+        if self._plan is not None:
+            self._plan = self._plan._with_seed(seed)
+        elif isinstance(self._order, Order):
+            self._order = self._order._with_seed(seed)
+        if self.seed != seed:  # neither has one: it is that of `rng`
+            self._seed = seed
+
+
+class _Epoch(Iterator[Any]):
+    """The batches of an epoch from the loader's place on; it moves the loader."""
+
+    def __init__(self, loader: Loader, running: Running, turn: object) -> None:
+        self._loader = loader
+        self._running = running
+        self._turn = turn
+        self._is_over = False
+
+    def __next__(self) -> Any:
+        if self._is_over:
+            raise StopIteration
+        loader = self._loader
+        if loader._turn is not self._turn:
+            raise RuntimeError(
+                f"{loader._name}: a newer iter(), set_epoch, load_state_dict or close() has ended this iteration; "
+                "go on with a new one"
+            )
+        if not loader._left:
+            self._is_over = True
+            loader._go_to(Place(loader._place.epoch + 1, 0))
+            raise StopIteration
+        batch, size = self._running.next()
+        loader._place = loader._place.after(size)
+        loader._left -= 1
+        return batch
+
+
+def _checked_transform(transform: Callable[..., Any] | None, *, rng: bool) -> Callable[..., Any] | None:
+    if transform is not None and not callable(transform):
+        raise TypeError(f"transform: expected a function, got {type(transform).__name__}")
+    if rng and transform is None:
+        raise ValueError("rng=True: there is no transform that could use it")
+    return transform
+
+
+def _checked_plan(plan: Plan, world_size: int) -> Plan:
+    """A copy of a plan that deals to so many processes."""
+    if not isinstance(plan, Plan):
+        raise TypeError(f"plan: expected Batches, Buckets or a Packing, got {type(plan).__name__}")
+    if plan._multiple % world_size:
+        raise ValueError(
+            f"plan: batches are multiples of {plan._multiple}, which {world_size} processes cannot share; sizes are of "
+            "all processes together"
+        )
+    return copy.copy(plan)

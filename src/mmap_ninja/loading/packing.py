@@ -1,0 +1,188 @@
+"""Packing: documents of any length in rows of one length."""
+
+# ruff: noqa: SLF001 - plans, orders and loaders belong together
+
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from mmap_ninja import _kernel
+from mmap_ninja.exported import exported
+from mmap_ninja.kinds.indices import resolved
+from mmap_ninja.loading.orders import MOST, SEEDS, Positions, Shuffle, digest_of, number
+from mmap_ninja.loading.plans import Batches, Plan, check_count, checked_lengths
+
+
+class Segments(NamedTuple):
+    """The segments of some rows, one after the other: a document, or a piece of one, each."""
+
+    offsets: Positions  # of rows in segments: one more than there are rows
+    documents: Positions
+    starts: Positions  # in the documents
+    lengths: Positions
+
+
+@exported
+class Packing(Plan):
+    """Batches of rows of one length that are filled with documents: hardly any element is padding.
+
+    Documents are packed best fit decreasing, 10,000 at a time. Which ones share a row depends on the seed alone, and
+    each epoch shuffles the rows. Empty documents are in no row. The positions of a batch are numbers of rows.
+
+    Args:
+        lengths: The length of each sample: `dataset.lengths`, for example.
+        length: Elements in a row.
+        batch_size: Samples, or rows, in a batch of all processes together.
+        seed: What decides the order, with the epoch: a number from 0 to 2^64 - 1.
+        epoch: The epoch to begin with: a number from 0 to 2^64 - 1.
+        split: Whether documents longer than a row are cut, into full rows and a rest.
+
+    Raises:
+        TypeError: if the lengths, or other numbers, are not integers.
+        ValueError: if a document is longer than a row and `split` is false, or a number is out of range.
+
+    Example:
+        >>> plan = Packing([3, 9, 7, 1, 25, 5], 10, batch_size=2)
+        >>> plan.rows, len(plan), plan.filled
+        (5, 3, 1.0)
+        >>> plan.segments([0]).documents
+        array([4])
+    """
+
+    def __init__(
+        self,
+        lengths: npt.ArrayLike,
+        length: int,
+        *,
+        batch_size: int,
+        seed: int = 0,
+        epoch: int = 0,
+        split: bool = True,
+    ) -> None:
+        self._lengths = checked_lengths(lengths)
+        self.length: int = number(length, "length", 1, MOST)
+        self.batch_size: int = number(batch_size, "batch_size", 1, MOST)
+        self.split: bool = split
+        longest = int(self._lengths.max(initial=0))
+        if not split and longest > self.length:
+            raise ValueError(
+                f"lengths: document {self._lengths.argmax()} has {longest} elements, and a row {self.length}; pass "
+                "split=True to cut it, or select shorter documents"
+            )
+        self.seed: int = number(seed, "seed", 0, SEEDS)
+        self._epoch = number(epoch, "epoch", 0, SEEDS)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that this is the plan of."""
+        return self._epoch
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go to another epoch.
+
+        Args:
+            epoch: A number from 0 to 2^64 - 1.
+
+        Raises:
+            ValueError: if it is not.
+        """
+        self._epoch = number(epoch, "epoch", 0, SEEDS)
+        self.__dict__.pop("_batches", None)
+
+    @property
+    def rows(self) -> int:
+        """The number of rows."""
+        return len(self._packed[0])
+
+    @property
+    def filled(self) -> float:
+        """The share of the elements of all rows that are not padding."""
+        return int(self._lengths.sum()) / (self.rows * self.length) if self.rows else 1.0
+
+    @property
+    def most_segments(self) -> int:
+        """The largest number of segments in a row."""
+        return int(np.diff(self._packed[0], prepend=0).max(initial=0))
+
+    def segments(self, rows: npt.ArrayLike) -> Segments:
+        """What is in some rows.
+
+        Args:
+            rows: Numbers of rows, as a batch of this plan has them.
+
+        Raises:
+            IndexError: if there is no such row.
+        """
+        ends, documents, pieces = self._packed
+        at = resolved(rows, self.rows, "rows")
+        starts = np.where(at > 0, ends[at - 1], 0)
+        counts = ends[at] - starts
+        offsets = np.concatenate([[0], np.cumsum(counts)])
+        found = np.repeat(starts - offsets[:-1], counts) + np.arange(offsets[-1])
+        begins = pieces[found] * self.length
+        lengths = np.minimum(self._lengths[documents[found]] - begins, self.length)
+        return Segments(offsets, documents[found], begins, lengths)
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __repr__(self) -> str:
+        return (
+            f"Packing({len(self._lengths)} lengths, {self.length}, batch_size={self.batch_size}, seed={self.seed}, "
+            f"epoch={self._epoch}, split={self.split})"
+        )
+
+    def __copy__(self) -> "Packing":  # which shares the rows
+        other = object.__new__(Packing)
+        other.__dict__.update(self.__dict__)
+        other.__dict__.pop("_batches", None)
+        return other
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name not in ("_packed", "_batches")}
+
+    @cached_property
+    def _packed(self) -> tuple[Positions, Positions, Positions]:
+        """The ends of rows in segments, and each segment's document and number of pieces before it."""
+        key = _kernel.xxh64(b"rows" + self.seed.to_bytes(8, "little"))
+        return _kernel.pack(self._lengths, self.length, key)
+
+    def _check(self, count: int, name: str) -> None:
+        check_count(self._lengths, count, name)
+
+    def _indices(self, positions: Positions) -> tuple[Positions, Positions]:
+        segments = self.segments(positions)
+        return segments.documents, segments.offsets
+
+    @property
+    def _units(self) -> int:
+        return self.rows
+
+    @property
+    def _multiple(self) -> int:
+        return self.batch_size
+
+    def _batch_from(self, unit: int) -> Positions:
+        return self._batches._batch_from(unit)
+
+    def _batches_from(self, unit: int) -> int:
+        return self._batches._batches_from(unit)
+
+    def _with_seed(self, seed: int) -> "Packing":
+        return Packing(
+            self._lengths, self.length, batch_size=self.batch_size, seed=seed, epoch=self._epoch, split=self.split
+        )
+
+    def _described(self) -> str:
+        return (
+            f"packing in {self.length}, split={self.split}, of {len(self._lengths)} lengths {digest_of(self._lengths)}"
+        )
+
+    def _batch(self, k: int) -> Positions:
+        return self._batches[k]
+
+    @cached_property
+    def _batches(self) -> Batches:
+        return Batches(Shuffle(self.rows, self.seed, self._epoch), self.batch_size)

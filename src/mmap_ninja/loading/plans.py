@@ -1,0 +1,211 @@
+"""Plans: which positions make up each batch of an epoch."""
+
+# ruff: noqa: SLF001 - plans, orders and loaders belong together
+
+import copy
+import operator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any, Self, SupportsIndex
+
+import numpy as np
+import numpy.typing as npt
+
+from mmap_ninja.exported import exported
+from mmap_ninja.loading.orders import MOST, Order, Positions, SeededOrder, number, order_of
+
+
+class Plan(ABC):
+    """The batches of an epoch, as a sequence of arrays of positions that are computed when they are asked for.
+
+    A batch is global: of all processes together. Each takes every `world_size`-th of its positions.
+    """
+
+    batch_size: int | None
+
+    @property
+    @abstractmethod
+    def epoch(self) -> int:
+        """The epoch that this is the plan of."""
+
+    @abstractmethod
+    def set_epoch(self, epoch: int) -> None:
+        """Go to another epoch.
+
+        Args:
+            epoch: A number from 0 to 2^64 - 1.
+
+        Raises:
+            ValueError: if it is not.
+        """
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def _batch(self, k: int) -> Positions:
+        """The positions of a batch, which is in range."""
+
+    # For a loader, which knows only how much of the epoch was handed out, in samples or in rows of a packing.
+
+    @abstractmethod
+    def _check(self, count: int, name: str) -> None:
+        """Check that a dataset of so many samples has those of this plan.
+
+        Raises:
+            IndexError: if it does not have a position.
+            ValueError: if the plan was made from the lengths of other samples.
+        """
+
+    def _indices(self, positions: Positions) -> Any:
+        """The samples at positions of a batch."""
+        return positions
+
+    @property
+    @abstractmethod
+    def _units(self) -> int:
+        """The number of samples, or rows, in an epoch."""
+
+    @property
+    @abstractmethod
+    def _multiple(self) -> int:
+        """A number that divides the size of every batch but a short last one."""
+
+    @abstractmethod
+    def _batch_from(self, unit: int) -> Positions:
+        """The positions of the batch that begins after so many units.
+
+        Raises:
+            ValueError: if none begins there.
+        """
+
+    @abstractmethod
+    def _batches_from(self, unit: int) -> int:
+        """The number of batches from there on."""
+
+    @abstractmethod
+    def _with_seed(self, seed: int) -> Self:
+        """The same plan with another seed, if it has one."""
+
+    @abstractmethod
+    def _described(self) -> str:
+        """What decides the batches but for seed and epoch, for fingerprints."""
+
+    def __getitem__(self, index: SupportsIndex, /) -> Positions:
+        k = operator.index(index)
+        if not -len(self) <= k < len(self):
+            raise IndexError(f"index {k} is out of range for {self!r:.80} of {len(self)} batches")
+        return self._batch(k % len(self))
+
+    def __iter__(self) -> Iterator[Positions]:
+        return (self._batch(k) for k in range(len(self)))
+
+
+@exported
+class Batches(Plan):
+    """Batches of one size, in an order; only the last one may be shorter.
+
+    Args:
+        order: A `Shuffle`, a `Weighted`, or an array of positions; it is copied.
+        batch_size: Samples, or rows, in a batch of all processes together.
+
+    Raises:
+        TypeError: if the order is none, or the size is not an integer.
+        ValueError: if a position is negative, or the size is below 1.
+
+    Example:
+        >>> from mmap_ninja import Shuffle
+        >>> plan = Batches(Shuffle(10), 4)
+        >>> len(plan), plan[2]
+        (3, array([1, 3]))
+        >>> [len(positions) for positions in plan]
+        [4, 4, 2]
+    """
+
+    def __init__(self, order: Order | npt.ArrayLike, batch_size: int) -> None:
+        self._order = order_of(order)
+        self.batch_size: int = number(batch_size, "batch_size", 1, MOST)
+
+    @property
+    def seed(self) -> int | None:
+        """The seed of the order; None if it has none."""
+        return self._order.seed if isinstance(self._order, SeededOrder) else None
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that this is the plan of."""
+        return self._order.epoch
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go to another epoch.
+
+        Args:
+            epoch: A number from 0 to 2^64 - 1.
+
+        Raises:
+            ValueError: if it is not.
+        """
+        self._order.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        return len(range(0, len(self._order), self.batch_size))
+
+    def __repr__(self) -> str:
+        return f"Batches({self._order!r}, {self.batch_size})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_order": copy.copy(self._order)}
+
+    def _batch(self, k: int) -> Positions:
+        return self._batch_from(k * self.batch_size)
+
+    def _check(self, count: int, name: str) -> None:
+        if (end := self._order._end) > count and len(self._order):
+            raise IndexError(
+                f"{name}: position {end - 1} of {self._order!r:.80} is out of range for {count} samples; make the "
+                "order for the dataset as it is now"
+            )
+
+    @property
+    def _units(self) -> int:
+        return len(self._order)
+
+    @property
+    def _multiple(self) -> int:
+        return self.batch_size
+
+    def _batch_from(self, unit: int) -> Positions:
+        return self._order[unit : unit + self.batch_size]
+
+    def _batches_from(self, unit: int) -> int:
+        return len(range(unit, len(self._order), self.batch_size))
+
+    def _with_seed(self, seed: int) -> "Batches":
+        return Batches(self._order._with_seed(seed), self.batch_size)
+
+    def _described(self) -> str:
+        return self._order._described()
+
+
+def check_count(lengths: Positions, count: int, name: str) -> None:
+    """Raise ValueError if a plan was made from another number of lengths than there are samples."""
+    if len(lengths) != count:
+        raise ValueError(
+            f"{name}: has {count} samples, and the plan was made from {len(lengths)} lengths; make it from those of "
+            "the dataset as it is now"
+        )
+
+
+def checked_lengths(lengths: npt.ArrayLike) -> Positions:
+    """The lengths of samples as an array of int64.
+
+    Raises:
+        TypeError: if they are not integers.
+        ValueError: if one is negative.
+    """
+    found = np.asarray(lengths)
+    if found.ndim != 1 or (found.dtype.kind not in "iu" and found.size):
+        raise TypeError(f"lengths: expected one integer per sample, got {found.dtype} of shape {found.shape}")
+    if found.size and found.min() < 0:
+        raise ValueError(f"lengths: expected at least 0, found {found.min()} at {found.argmin()}")
+    return np.ascontiguousarray(found, np.int64)
