@@ -6,8 +6,8 @@ from typing import Any, NoReturn
 def shown(value: Any) -> Any:
     """A JSON value whose dicts and lists are read-only."""
     if isinstance(value, dict):
-        return ReadOnlyDict({key: shown(item) for key, item in value.items()})
-    return ReadOnlyList(map(shown, value)) if isinstance(value, list) else value
+        return _Dict({key: shown(item) for key, item in value.items()})
+    return _List(map(shown, value)) if isinstance(value, list) else value
 
 
 def _changeable(value: Any) -> Any:
@@ -24,7 +24,7 @@ def _refuse(*_: object, **__: object) -> NoReturn:
     )
 
 
-class ReadOnlyDict(dict[str, Any]):
+class _Dict(dict[str, Any]):
     """A dict that cannot be changed; copies and pickles of it are plain dicts, which can."""
 
     __slots__ = ()
@@ -41,7 +41,7 @@ class ReadOnlyDict(dict[str, Any]):
         return dict, (self.copy(),)
 
 
-class ReadOnlyList(list[Any]):
+class _List(list[Any]):
     """A list that cannot be changed; copies and pickles of it are plain lists, which can."""
 
     __slots__ = ()
