@@ -12,6 +12,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import mmap_ninja
@@ -111,6 +112,28 @@ def test_blocks_for_training_run_and_print_their_comments(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
 
     check_blocks("docs/training.md")
+
+
+def test_blocks_for_replay_buffers_run_and_print_their_comments(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    check_blocks("docs/replay.md")
+
+
+def test_ring_of_the_page_keeps_the_newest_samples_in_bounded_space_and_goes_on_where_it_was(tmp_path):
+    names = {}
+    exec(blocks_of("docs/replay.md")[0], names)  # noqa: S102 - our own page
+    frame = np.zeros((84, 84), np.uint8)
+
+    most = 0
+    for first in (0, 500):
+        ring = names["Ring"](tmp_path / "ring", 100)
+        for number in range(first, first + 500):
+            ring.add({"frame": frame, "action": number, "reward": 0.0, "info": None})
+            most = max(most, sum(file.stat().st_size for file in (tmp_path / "ring").iterdir()))
+
+    assert ring.samples["action"][:].tolist() == list(range(900, 1000))
+    assert most < 1.8 * 100 * frame.nbytes
 
 
 # What a rank runs, after the recipe: on rank 1, a sample is added before it opens the dataset.

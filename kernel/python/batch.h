@@ -33,6 +33,8 @@ struct Batch {
   std::vector<uint64_t> rows;  // of `column`
 };
 Batch read_batch(Reader& reader, nb::handle indices);
+// The same of some rows of a column.
+Batch read_batch(const ColumnPtr& column, std::vector<uint64_t> rows, Hints& hints);
 // The batch of some rows of a column; they must fit in memory.
 Batch read_rows(const ColumnPtr& column, std::vector<uint64_t> rows, bool is_cold);
 

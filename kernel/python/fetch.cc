@@ -145,14 +145,17 @@ Batch read_rows(const ColumnPtr& column, std::vector<uint64_t> rows, bool is_col
   return batch;
 }
 
+Batch read_batch(const ColumnPtr& column, std::vector<uint64_t> rows, Hints& hints) {
+  Stopwatch watch;
+  Batch batch = read_rows(column, std::move(rows), hints.cold);
+  if (column->access == Access::pread)
+    hints.cold = watch.waited(batch.rows.size(), batch.column->part.spans.payload_size(), false);
+  return batch;
+}
+
 Batch read_batch(Reader& reader, nb::handle indices) {
   ColumnPtr column = reader.column;
-  std::vector<uint64_t> rows = rows_of(*column, indices);
-  Stopwatch watch;
-  Batch batch = read_rows(column, std::move(rows), reader.hints.cold);
-  if (column->access == Access::pread)
-    reader.hints.cold = watch.waited(batch.rows.size(), batch.column->part.spans.payload_size(), false);
-  return batch;
+  return read_batch(column, rows_of(*column, indices), reader.hints);
 }
 
 }  // namespace mmap_ninja

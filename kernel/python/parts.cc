@@ -191,16 +191,15 @@ nb::object owned_sample(const Found& found, Hints* hints) {
 
 }  // namespace
 
-nb::object list_of_parts(Reader& reader, nb::handle indices, TakeList take) {
-  ColumnPtr column = reader.column;
-  std::vector<uint64_t> rows = rows_of(*column, indices);
+nb::object list_of_parts(const ColumnPtr& column, const std::vector<uint64_t>& rows, Hints& hints,
+                         TakeList take) {
   std::vector<nb::object> taken(rows.size());
   std::vector<Found> found;
   if (find_direct(*column, rows, &found)) {
-    for (size_t k = 0; k < found.size(); ++k) taken[k] = owned_sample(found[k], &reader.hints);
+    for (size_t k = 0; k < found.size(); ++k) taken[k] = owned_sample(found[k], &hints);
     return list_of(taken);
   }
-  visit(reader, pieces_of(*column, rows), [&](const Piece& piece, Reader& of) {
+  visit(hints, pieces_of(*column, rows), [&](const Piece& piece, Reader& of) {
     nb::object list = take(of, everything());
     for (uint64_t k = 0; k < piece.count(); ++k)
       taken[piece.place(k)] = nb::borrow(PyList_GET_ITEM(list.ptr(), static_cast<Py_ssize_t>(k)));
@@ -244,7 +243,7 @@ nb::tuple jagged_of_parts(Reader& reader, nb::handle indices, TakeJagged take) {
   std::vector<Piece> pieces = pieces_of(*column, rows);
   std::vector<nb::tuple> taken;
   PyArrayObject* first = nullptr;  // with values, if there are any
-  visit(reader, pieces, [&](const Piece& piece, Reader& of) {
+  visit(reader.hints, pieces, [&](const Piece& piece, Reader& of) {
     taken.push_back(take(of, everything()));
     nb::handle values = taken.back()[0];
     auto mine = data_of<const int64_t>(taken.back()[1]);

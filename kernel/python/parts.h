@@ -103,11 +103,11 @@ std::vector<Piece> pieces_of(const Column& column, const std::vector<uint64_t>& 
 
 // Calls use(piece, reader) for each piece, and keeps what the readers learn.
 template <typename Use>
-void visit(Reader& reader, const std::vector<Piece>& pieces, Use use) {
+void visit(Hints& hints, const std::vector<Piece>& pieces, Use use) {
   for (const Piece& piece : pieces) {
-    Reader of{piece.column, reader.hints};
+    Reader of{piece.column, hints};
     use(piece, of);
-    reader.hints = of.hints;
+    hints = of.hints;
   }
 }
 
@@ -125,7 +125,8 @@ inline void place_values(const Piece& piece, const void* values, uint64_t size, 
 
 // What functions for one part give for a batch of several: a list, or values back to back and their ends.
 using TakeList = nb::object (*)(Reader&, nb::handle);
-nb::object list_of_parts(Reader& reader, nb::handle indices, TakeList take);
+nb::object list_of_parts(const ColumnPtr& column, const std::vector<uint64_t>& rows, Hints& hints,
+                         TakeList take);
 using TakeJagged = nb::tuple (*)(Reader&, nb::handle);
 nb::tuple jagged_of_parts(Reader& reader, nb::handle indices, TakeJagged take);
 // The column without its samples, and so without parts.
@@ -135,7 +136,7 @@ template <typename Of>
 nb::object values_of_parts(Reader& reader, Of of) {
   ColumnPtr column = reader.column;
   nb::object all;
-  visit(reader, pieces_of(*column), [&](const Piece& piece, Reader& of_piece) {
+  visit(reader.hints, pieces_of(*column), [&](const Piece& piece, Reader& of_piece) {
     nb::object values = of(of_piece);
     PyArrayObject* from = array_of(values);
     if (!all.is_valid()) {

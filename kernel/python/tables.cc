@@ -74,7 +74,7 @@ nb::object null_mask_of_parts(Reader& reader, nb::handle indices) {
   npy_intp count = 0;
   for (const Piece& piece : pieces) count += static_cast<npy_intp>(piece.count());
   nb::object mask = owned(PyArray_ZEROS(1, &count, NPY_BOOL, 0));
-  visit(reader, pieces, [&](const Piece& piece, Reader& of) {
+  visit(reader.hints, pieces, [&](const Piece& piece, Reader& of) {
     nb::object some = null_mask(of, nb::none());
     if (!some.is_none()) place_values(piece, data_of<uint8_t>(some), 1, data_of<uint8_t>(mask));
   });

@@ -39,26 +39,27 @@ std::string sample_name(const Column& column, uint64_t row) {
   return "sample " + std::to_string(column.origin(row));
 }
 
+nb::object take(Reader& reader, nb::handle indices);
 nb::object take_decoded(Hints& hints, const Column& column, const std::vector<uint64_t>& rows);
 nb::object take_records(Hints& hints, const Column& column, const std::vector<uint64_t>& rows);
 
 // A list of owned samples.
-nb::object take(Reader& reader, nb::handle indices) {
-  if (reader.column->parts) return list_of_parts(reader, indices, &take);
-  Batch batch = read_batch(reader, indices);
+nb::object take(const ColumnPtr& shown, std::vector<uint64_t> chosen, Hints& hints) {
+  if (shown->parts) return list_of_parts(shown, chosen, hints, &take);
+  Batch batch = read_batch(shown, std::move(chosen), hints);
   const ColumnPtr& column = batch.column;
   const std::vector<uint64_t>& rows = batch.rows;
-  if (column->fields) return take_records(reader.hints, *column, rows);
-  if (column->part.frames.codec) return take_decoded(reader.hints, *column, rows);
+  if (column->fields) return take_records(hints, *column, rows);
+  if (column->part.frames.codec) return take_decoded(hints, *column, rows);
   nb::object list;
   Status status;
-  adaptive(reader.hints, *column, rows, [&] {
+  adaptive(hints, *column, rows, [&] {
     // Made here, since the garbage collector must not see it half filled while other threads run.
     list = owned(PyList_New(static_cast<Py_ssize_t>(rows.size())));
     uint64_t bytes = 0;
     status = visit(column->part.spans, rows.data(), rows.size(), [&](uint64_t k, Span span) -> Status {
       Status decoded;
-      PyObject* sample = decode(*column, rows[k], span, true, &reader.hints, &decoded);
+      PyObject* sample = decode(*column, rows[k], span, true, &hints, &decoded);
       if (!sample && decoded.ok()) throw nb::python_error();
       if (!sample) {
         decoded.row = rows[k];
@@ -72,6 +73,11 @@ nb::object take(Reader& reader, nb::handle indices) {
   });
   check(status, *column);
   return list;
+}
+
+nb::object take(Reader& reader, nb::handle indices) {
+  ColumnPtr column = reader.column;
+  return take(column, rows_of(*column, indices), reader.hints);
 }
 
 // A list of owned records, read column by column.
@@ -88,6 +94,7 @@ nb::object take_records(Hints& hints, const Column& column, const std::vector<ui
 }
 
 // A list of owned samples of a compressed column; decodes some at a time, since all may need much memory.
+nb::object take(Reader& reader, nb::handle indices);
 nb::object take_decoded(Hints& hints, const Column& column, const std::vector<uint64_t>& rows) {
   constexpr uint64_t kAtOnce = 1024;
   // Not a list yet, since the garbage collector must not see it half filled while other threads run.
@@ -116,33 +123,41 @@ nb::object take_decoded(Hints& hints, const Column& column, const std::vector<ui
 }
 
 nb::object nulls_of(const Batch& batch);
-nb::tuple take_rows_of_parts(Reader& reader, nb::handle indices, nb::handle out, nb::handle dtype);
+nb::tuple take_rows(Reader& reader, nb::handle indices, nb::handle out, nb::handle dtype);
+nb::tuple take_rows_of_parts(const ColumnPtr& column, const std::vector<uint64_t>& rows, Hints& hints,
+                             nb::handle out, nb::handle dtype);
 std::vector<npy_intp> shape_of(const Column& column, size_t count);
 void gather_strided(const Column& column, const std::vector<uint64_t>& rows, nb::handle target);
 void take_converted(Hints& hints, const Column& column, const std::vector<uint64_t>& rows,
                     const std::vector<npy_intp>& shape, const Target& target);
 
 // Samples of one shape as one array, and which are null; None if the column is not nullable.
-nb::tuple take_rows(Reader& reader, nb::handle indices, nb::handle out, nb::handle dtype) {
-  if (reader.column->parts) return take_rows_of_parts(reader, indices, out, dtype);
-  Batch batch = read_batch(reader, indices);
+nb::tuple take_rows(const ColumnPtr& shown, std::vector<uint64_t> chosen, Hints& hints, nb::handle out,
+                    nb::handle dtype) {
+  if (shown->parts) return take_rows_of_parts(shown, chosen, hints, out, dtype);
+  Batch batch = read_batch(shown, std::move(chosen), hints);
   const ColumnPtr& column = batch.column;
   const std::vector<uint64_t>& rows = batch.rows;
   if (column->layout->dtype.is_none() && !out.is_none()) return nb::make_tuple(out, nb::none());
   std::vector<npy_intp> shape = shape_of(*column, rows.size());
   Target target(*column, out, dtype, shape);
   if (target.convert()) {
-    take_converted(reader.hints, *column, rows, shape, target);
+    take_converted(hints, *column, rows, shape, target);
   } else if (!column->layout->strides.empty()) {
     gather_strided(*column, rows, target.array());
   } else if (!target.is_empty()) {
-    adaptive(reader.hints, *column, rows, [&] {
+    adaptive(hints, *column, rows, [&] {
       GilReleased release;
       gather_rows(column->part.spans, rows.data(), rows.size(), target.data());
       return rows.size() * column->part.spans.unit();
     });
   }
   return nb::make_tuple(target.finish(), nulls_of(batch));
+}
+
+nb::tuple take_rows(Reader& reader, nb::handle indices, nb::handle out, nb::handle dtype) {
+  ColumnPtr column = reader.column;
+  return take_rows(column, rows_of(*column, indices), reader.hints, out, dtype);
 }
 
 // The shape of so many samples as one array.
@@ -153,9 +168,8 @@ std::vector<npy_intp> shape_of(const Column& column, size_t count) {
   return shape;
 }
 
-nb::tuple take_rows_of_parts(Reader& reader, nb::handle indices, nb::handle out, nb::handle dtype) {
-  ColumnPtr column = reader.column;
-  std::vector<uint64_t> rows = rows_of(*column, indices);
+nb::tuple take_rows_of_parts(const ColumnPtr& column, const std::vector<uint64_t>& rows, Hints& hints,
+                             nb::handle out, nb::handle dtype) {
   std::vector<npy_intp> shape = shape_of(*column, rows.size());
   Target target(*column, out, dtype, shape);
   nb::object nulls = nb::none();
@@ -172,13 +186,27 @@ nb::tuple take_rows_of_parts(Reader& reader, nb::handle indices, nb::handle out,
       memcpy(target.data() + k * size, found[k].span.data, size);
   } else {
     nb::object as = target.convert() ? target.array().attr("dtype") : nb::none();
-    visit(reader, pieces_of(*column, rows), [&](const Piece& piece, Reader& of) {
+    visit(hints, pieces_of(*column, rows), [&](const Piece& piece, Reader& of) {
       nb::tuple taken = take_rows(of, everything(), nb::none(), as);
       place_values(piece, data_of<uint8_t>(taken[0]), size, target.data());
       if (!taken[1].is_none()) place_values(piece, data_of<uint8_t>(taken[1]), 1, data_of<uint8_t>(nulls));
     });
   }
   return nb::make_tuple(target.finish(), nulls);
+}
+
+// Records by columns: of each, its samples as `take` or, if they have one shape, `take_rows` gives them.
+nb::list take_columns(Reader& reader, nb::handle indices) {
+  ColumnPtr records = reader.column;
+  nb::list taken;
+  if (!records->fields) return taken;
+  std::vector<uint64_t> rows = rows_of(*records, indices);
+  for (const Fields::Field& field : records->fields->fields) {
+    bool one_shape = field.column->kind == SampleKind::array;
+    taken.append(one_shape ? nb::object(take_rows(field.column, rows, field.hints, nb::none(), nb::none()))
+                           : nb::object(nb::make_tuple(take(field.column, rows, field.hints), nb::none())));
+  }
+  return taken;
 }
 
 nb::object nulls_of(const Batch& batch) {
@@ -526,7 +554,7 @@ void prefetch(Reader& reader, nb::handle indices) {
   ColumnPtr column = reader.column;
   std::vector<uint64_t> rows = rows_of(*column, indices);
   if (column->parts)
-    return visit(reader, pieces_of(*column, rows),
+    return visit(reader.hints, pieces_of(*column, rows),
                  [](const Piece&, Reader& of) { prefetch(of, everything()); });
   check_sizes(*column);
   auto ask = [&](const Spans& spans) {
@@ -550,13 +578,14 @@ void prefetch(Reader& reader, nb::handle indices) {
 }  // namespace
 
 void define_takes(nb::class_<Reader>& column) {
-  column.def("take", &take, nb::arg().none())
+  column.def("take", nb::overload_cast<Reader&, nb::handle>(&take), nb::arg().none())
       .def(
           "take_rows",
           [](Reader& self, nb::handle indices, nb::handle out) {
             return take_rows(self, indices, out, nb::none());
           },
           nb::arg().none(), nb::arg().none())
+      .def("take_columns", &take_columns, nb::arg().none())
       .def("take_jagged", &take_jagged, nb::arg().none())
       .def("prefetch", &prefetch, nb::arg().none());
 }

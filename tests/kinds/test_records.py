@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import shutil
+import sys
 from typing import NamedTuple
 
 import numpy as np
@@ -949,3 +950,47 @@ def test_tuples_are_lists(tmp_path):
     dataset.append({"t": ()})
 
     assert [one["t"] for one in dataset] == [["a", ["b", 1]], [{"c": [1, 2]}], []]
+
+
+def calls_of(function):
+    """How many functions a call runs, in Python and in C."""
+    events = []
+    sys.setprofile(lambda _frame, event, _argument: events.append(event))
+    try:
+        function()
+    finally:
+        sys.setprofile(None)
+    return sum(event in ("call", "c_call") for event in events)
+
+
+def test_take_after_a_commit_does_no_more_than_without_one(tmp_path):
+    ds = RecordsMmap.from_generator(tmp_path / "ds", map(sample, range(20)), columns=COLUMNS)
+    places = np.arange(5)
+    ds.take(places)  # what is found once for each type
+    undisturbed = calls_of(lambda: ds.take(places))
+
+    for change in (lambda: ds.append(sample(20)), lambda: ds.__delitem__(0), lambda: ds.__setitem__(1, sample(21))):
+        change()
+
+        assert calls_of(lambda: ds.take(places)) == undisturbed
+
+
+@pytest.mark.parametrize("read_mode", ["mmap", "pread"])
+def test_take_by_columns_is_what_the_handles_of_the_columns_take(tmp_path, read_mode):
+    RecordsMmap.from_generator(tmp_path / "ds", map(sample, range(20)), columns=COLUMNS)
+    ds = RecordsMmap(tmp_path / "ds", read_mode=read_mode)
+    ds[3] = sample(30)
+    del ds[7]
+    with_nulls = {**COLUMNS, "label": mn.Scalar(np.int32, nullable=True)}
+    RecordsMmap.from_generator(tmp_path / "more", map(sample, range(7)), columns=with_nulls).append(sample(7))
+    both = mn.concat([ds, RecordsMmap(tmp_path / "more", read_mode=read_mode)])
+    views = ds.select([9, 4, 2]), both.select([20, 25, 1, 22]), both[["meta.box", "label"]], both["meta"]
+
+    for shown in (ds, ds[["text", "meta.score"]], ds["meta"], both, *views):
+        taken = flat(shown.take([2, 0, -1]))
+
+        assert list(taken) == shown.columns
+        for name, batch in taken.items():
+            expected = shown[name].take([2, 0, -1])
+            assert type(batch) is type(expected)
+            assert plain(batch) == plain(expected)

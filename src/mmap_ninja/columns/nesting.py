@@ -5,7 +5,7 @@ There is one rule, in samples, tables and declarations: `a.b` is the entry `b` o
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Final, cast
 
 MOST_COLUMNS: Final = 1000
@@ -101,6 +101,9 @@ def check_missing(missing: Sequence[str], unknown: Sequence[str], where: str) ->
             else "see schema, add_column, and the columns= of a build"
         )
         raise ValueError(f"{where}: {' and '.join(told)}; nothing of this batch was stored: {remedy}")
+
+
+names_of = lru_cache(maxsize=64)(Names)  # each commit asks for those of its dataset
 
 
 def fields_of(sample: object) -> Mapping[str, Any] | None:

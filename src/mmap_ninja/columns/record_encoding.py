@@ -34,7 +34,7 @@ def encode_records(
     if table:
         values = table.ordered(columns, path)
     else:
-        names = nesting.Names(tuple(column.name for column in columns))
+        names = nesting.names_of(tuple(column.name for column in columns))
         values = names.split(listed, path, first, lambda place: columns[place].type.nullable)
     encoded: list[Column] = []
     parts: list[bytes | memoryview | None] = []

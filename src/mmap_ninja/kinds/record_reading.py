@@ -24,7 +24,7 @@ from mmap_ninja.kinds.comparing import Compare, Mask, except_nulls
 from mmap_ninja.kinds.handle import DatasetHandle
 from mmap_ninja.kinds.indices import is_index, several
 from mmap_ninja.kinds.joined import Parts, records_of_parts
-from mmap_ninja.kinds.nulls import Nulls
+from mmap_ninja.kinds.nulls import Nulls, masked
 from mmap_ninja.kinds.options import HandleOptions
 from mmap_ninja.kinds.ragged import RaggedMmap
 from mmap_ninja.kinds.sequence import Indices
@@ -219,15 +219,17 @@ class RecordsHandle(DatasetHandle[Record]):
             ValueError: if a sample is null and `nulls="raise"`.
             TypeError: if a column cannot hold its `fill`.
         """
+        if nulls == "mask" and fill is None:  # without handles of the columns, which each commit would make anew
+            column, state = self._moment()
+            columns = column.take_columns(self._resolved(indices, len(column)))
+            batches = [batch if is_null is None else masked(batch, is_null) for batch, is_null in columns]
+            return nesting.nested(dict(zip(state.names, batches, strict=True)))
         handles = self._columns()
         count = len(next(iter(handles.values()))) if handles else 0
-        at = self._resolved(indices, count)
-        if nulls == "mask" and fill is None:
-            taken = {name: handle.take(at) for name, handle in handles.items()}
-        else:
-            fills = self._fills(fill, handles)
-            taken = {name: handle.take(at, nulls=nulls, fill=fills.get(name)) for name, handle in handles.items()}
-        return nesting.nested(taken)
+        at, fills = self._resolved(indices, count), self._fills(fill, handles)
+        return nesting.nested(
+            {name: handle.take(at, nulls=nulls, fill=fills.get(name)) for name, handle in handles.items()}
+        )
 
     def _fills(self, fill: Any, names: Collection[str]) -> Mapping[str, Any]:
         """The values for nulls by column, from one for all columns or for each of some."""
