@@ -209,7 +209,7 @@ Status create_file(const char* path, int like, int* fd) {
   return status;
 }
 
-Status open_regular(const char* path, bool writable, bool follows_links, int* fd) {
+Status open_regular(const char* path, bool writable, bool follows_links, int* fd, Place* place) {
   // O_NONBLOCK: a FIFO must fail the check below, instead of waiting for a writer.
   int flags = (writable ? O_RDWR : O_RDONLY) | (follows_links ? 0 : O_NOFOLLOW) | O_CLOEXEC | O_NONBLOCK;
   do {
@@ -220,7 +220,11 @@ Status open_regular(const char* path, bool writable, bool follows_links, int* fd
   if (*fd < 0) return failure("open", errno);
   struct stat info;
   bool known = ::fstat(*fd, &info) == 0;
-  if (known && S_ISREG(info.st_mode)) return {};
+  if (known && S_ISREG(info.st_mode)) {
+    place->device = static_cast<uint64_t>(info.st_dev);
+    place->inode = static_cast<uint64_t>(info.st_ino);
+    return {};
+  }
   Status status = known ? Status{.code = Code::irregular} : failure("fstat", errno);
   ::close(*fd);
   return status;

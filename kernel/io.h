@@ -49,10 +49,6 @@ void start_writeback(int fd, uint64_t offset, uint64_t size);
 Status try_lock(int fd, bool* taken);
 Status unlock(int fd);
 
-// Opens an existing regular file. Code::linked for a link that is not to be followed, Code::irregular for
-// anything else.
-Status open_regular(const char* path, bool writable, bool follows_links, int* fd);
-
 // The identity of a file, its mount and its disk.
 struct Place {
   uint64_t device = 0;
@@ -61,6 +57,9 @@ struct Place {
   uint64_t disk = 0;   // changes with every disk that is inserted or attached; 0: unknown
 };
 Status place_of(int fd, Place* place);
+// Opens an existing regular file, of which it finds device and inode. Code::linked for a link that is not to
+// be followed, Code::irregular for anything else.
+Status open_regular(const char* path, bool writable, bool follows_links, int* fd, Place* place);
 // Device, inode and size of the file at a path, without following a symbolic link. Does not ask for times:
 // after that, a file updates them at its next write, which costs a microsecond.
 Status look_at(const char* path, Place* place, uint64_t* size);

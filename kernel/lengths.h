@@ -1,9 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
+#include "file.h"
 #include "status.h"
 
 namespace mmap_ninja {
@@ -25,8 +27,8 @@ struct FileRule {
   LengthRule length;
   uint64_t unit;
   uint32_t offsets;
-  bool sealed;  // its complete blocks have sums, the rest is covered by the digest
-  int fd;       // owned by the log from `Log::open` on
+  bool sealed;                 // its complete blocks have sums, the rest is covered by the digest
+  std::shared_ptr<File> file;  // open for writing, and perhaps shared with readers
 };
 
 // The bytes of each file that belong to a commit. `ends`: for each payload, the offset at `rows`, where its

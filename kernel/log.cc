@@ -9,6 +9,7 @@
 
 #include <algorithm>
 
+#include "file.h"
 #include "io.h"
 
 namespace mmap_ninja {
@@ -48,7 +49,6 @@ void Log::abandon() {
 
 void Log::close() {
   leave();
-  for (const FileRule& rule : rules_) ::close(rule.fd);
   rules_.clear();
   commits_.reset();  // a map keeps its file open, and thus its lock
   // Closed, but not unlocked: after a fork the lock is shared with the parent, which may hold it.
@@ -83,9 +83,10 @@ Status Log::start(const Slot& state) {
             .what = "COMMIT",
             .found = static_cast<uint64_t>(info.st_size),
             .expected = CommitFile::kSize};
-  if (Status status = Mapping::open(commit_fd_, CommitFile::kSize, Access::map, "COMMIT", &commits_);
-      !status.ok())
-    return status;
+  auto file = std::make_shared<File>(commit_fd_);
+  Status mapped = Mapping::open(file, CommitFile::kSize, Access::map, "COMMIT", &commits_);
+  (void)file->release();  // the map needs no descriptor of its own
+  if (!mapped.ok()) return mapped;
   if (Status status = commit_file_.open(commit_fd_, paths_.directory); !status.ok()) return status;
   if (lock_fd_ >= 0) {
     if (Status status = status_of(lock_fd_, &info); !status.ok()) return status;
@@ -230,7 +231,7 @@ Status Log::check_base(const Base& base) {
   for (size_t k = 0; k < rules_.size(); ++k) {
     if (!rules_[k].sealed) continue;
     Tail tail(rules_[k].id, extents[k]);
-    if (Status status = Tail::read(rules_[k].id, rules_[k].fd, extents[k], true, &tail); !status.ok())
+    if (Status status = Tail::read(rules_[k].id, rules_[k].file->fd(), extents[k], true, &tail); !status.ok())
       return status;
     partial_sums += tail.digest();
     lines += tail.blocks();
@@ -248,7 +249,7 @@ Status Log::sum_lines(uint64_t from, uint64_t to, uint64_t* total) const {
   if (from > to) return {.code = Code::moved};
   int fd = -1;
   for (const FileRule& rule : rules_)
-    if (rule.length == LengthRule::sums) fd = rule.fd;
+    if (rule.length == LengthRule::sums) fd = rule.file->fd();
   std::vector<BlockSum> lines(std::min(kAtOnce, to - from));
   while (from < to) {
     uint64_t count = std::min<uint64_t>(lines.size(), to - from);
@@ -268,7 +269,7 @@ Status Log::committed_extents(uint64_t rows, uint64_t edits, std::vector<uint64_
   for (size_t k = 0; k < rules_.size(); ++k) {
     if (rules_[k].length != LengthRule::payload) continue;
     if (rows > INT64_MAX / sizeof ends[k]) return too_large();
-    int fd = rules_[rules_[k].offsets].fd;
+    int fd = rules_[rules_[k].offsets].file->fd();
     if (Status status = io::read_at(fd, &ends[k], sizeof ends[k], rows * sizeof ends[k]); !status.ok()) {
       if (status.code == Code::short_file) status.what = "offsets";
       return status;
@@ -278,7 +279,7 @@ Status Log::committed_extents(uint64_t rows, uint64_t edits, std::vector<uint64_
   for (size_t k = 0; k < rules_.size(); ++k) {
     if (rules_[k].length == LengthRule::sums) continue;
     uint64_t size;
-    if (Status status = file_size(rules_[k].fd, &size); !status.ok()) return status;
+    if (Status status = file_size(rules_[k].file->fd(), &size); !status.ok()) return status;
     if (size < (*found)[k])
       return {.code = Code::short_file,
               .what = name_of(rules_[k].length),
@@ -301,7 +302,7 @@ Status Log::load(const Slot& slot) {
     if (durable_extents[k] > extents[k]) return {.code = Code::bad_digest};
     uint64_t extent = rules_[k].length == LengthRule::sums ? 0 : extents[k];  // its tail stays empty
     tails.emplace_back(rules_[k].id, extent);
-    status = Tail::read(rules_[k].id, rules_[k].fd, extent, rules_[k].sealed, &tails[k]);
+    status = Tail::read(rules_[k].id, rules_[k].file->fd(), extent, rules_[k].sealed, &tails[k]);
     if (!status.ok()) return status;
     partial_sums += tails[k].digest();
   }
@@ -387,9 +388,9 @@ Status Log::append(const CommitRequest& request) {
     }
     uint64_t at = extent(k);
     if (uint64_t end = at; !grow(&end, part.size)) status = too_large();
-    if (status.ok()) status = io::write_at(rules_[k].fd, part.data, part.size, at);
+    if (status.ok()) status = io::write_at(rules_[k].file->fd(), part.data, part.size, at);
     if (!status.ok()) break;
-    if (sync_often_ && part.size >= kBlock) io::start_writeback(rules_[k].fd, at, part.size);
+    if (sync_often_ && part.size >= kBlock) io::start_writeback(rules_[k].file->fd(), at, part.size);
     if (rules_[k].length != LengthRule::sums) tails[k].append(part.data, part.size, &sums);
   }
   if (!status.ok()) {
@@ -448,7 +449,7 @@ Status Log::publish(Slot next, bool durable) {
 Status Log::publish_durable(const Slot& next) {
   for (size_t k = 0; k < rules_.size(); ++k) {
     if (extent(k) == durable_extents_[k]) continue;
-    if (Status status = sync_or_doubt(rules_[k].fd); !status.ok()) return status;
+    if (Status status = sync_or_doubt(rules_[k].file->fd()); !status.ok()) return status;
   }
   return commit_file_.put_durable(next, descriptors());
 }
@@ -462,7 +463,7 @@ Status Log::poison(Status status, const Slot& failed) {
 // The descriptors of all files except the commit file.
 std::vector<int> Log::descriptors() const {
   std::vector<int> fds;
-  for (const FileRule& rule : rules_) fds.push_back(rule.fd);
+  for (const FileRule& rule : rules_) fds.push_back(rule.file->fd());
   if (meta_fd_ >= 0) fds.push_back(meta_fd_);
   return fds;
 }
@@ -478,7 +479,8 @@ uint64_t Log::last_offset(size_t file) const {
 void Log::give_back_space() {
   for (size_t k = 0; k < rules_.size(); ++k) {
     uint64_t size;
-    if (file_size(rules_[k].fd, &size).ok() && size > extent(k)) (void)io::truncate(rules_[k].fd, extent(k));
+    if (file_size(rules_[k].file->fd(), &size).ok() && size > extent(k))
+      (void)io::truncate(rules_[k].file->fd(), extent(k));
   }
 }
 

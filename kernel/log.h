@@ -71,7 +71,8 @@ class Log : private Inherited {
   // `state` is a commit that the caller has accepted while holding the lock, `next_seq` the first unused
   // number. A `lock_fd` of -1 means that the caller excludes other writers for the log's whole life; a
   // `meta_fd` of -1 that there is no meta file. `builds`: whether the caller makes a first build, for which
-  // it holds the lock of the commit file. Takes ownership of all descriptors, even if it fails.
+  // it holds the lock of the commit file. Takes ownership of these descriptors, even if it fails; those of
+  // the rules stay open as long as the log.
   Status open(std::vector<FileRule> rules, int commit_fd, int lock_fd, int meta_fd, LogPaths paths,
               const Slot& state, uint64_t next_seq, bool sync_often, bool builds = false);
 
@@ -79,7 +80,7 @@ class Log : private Inherited {
   ~Log() { close(); }
 
   Status commit(const CommitRequest& request);
-  // Closes the descriptors, which releases a lock that only they held; nothing can be committed afterwards.
+  // Closes its descriptors, which releases a lock that only they held; nothing can be committed afterwards.
   void close();
   const Slot& state() const { return state_; }
   // Whether the commit file (or the lock) is the one at a path.

@@ -4,10 +4,12 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <new>
+#include <vector>
 
 #include "io.h"
 
@@ -25,38 +27,90 @@ constexpr int MADV_POPULATE_READ = 22;  // Linux 5.14; older kernels return EINV
 constexpr int kMostPrivate = 1 << 14;  // Linux allows a process 65,530 maps, and memory is made of maps, too
 std::atomic<int> privates{0};
 
+// Whether a byte of a map can be read: past the end of its file that would raise SIGBUS. A system call that
+// is given an address reads it first, and reports the error; this one then refuses the unknown operation.
+// https://github.com/abseil/abseil-cpp/blob/master/absl/debugging/internal/address_is_readable.cc
+bool can_read(const uint8_t* byte) {
+#if defined(__linux__)
+  constexpr uintptr_t kSignals = 8;  // bytes of a set of signals
+  uintptr_t at = reinterpret_cast<uintptr_t>(byte) / kSignals * kSignals;
+  return ::syscall(SYS_rt_sigprocmask, ~0, at, nullptr, kSignals) == 0 || errno != EFAULT;
+#else
+  return byte != nullptr;  // files are not let go there
+#endif
+}
+
+// Where the last byte that is not zero ends; 0: there is none.
+uint64_t end_of(const uint8_t* bytes, uint64_t size) {
+  while (size && bytes[size - 1] == 0) --size;
+  return size;
+}
+
 void* map(int fd, uint64_t size) { return ::mmap(nullptr, size, PROT_READ, MAP_SHARED, fd, 0); }
 
 }  // namespace
 
-Status Mapping::open(int fd, uint64_t size, Access access, const char* what,
+Status Mapping::open(std::shared_ptr<File> file, uint64_t size, Access access, const char* what,
                      std::shared_ptr<Mapping>* mapping) {
-  uint64_t capacity = UINT64_MAX;
-  void* data = nullptr;
-  if (access == Access::map) {
-    capacity = (std::max<uint64_t>(size, 1) + page - 1) / page * page;
-    data = MAP_FAILED;
-#if defined(__linux__)
-    // Address space costs nothing, unless there is a limit (RLIMIT_AS): then map only what exists.
-    uint64_t reserved = capacity + std::max(capacity, kReserve);
-    data = map(fd, reserved);
-    if (data != MAP_FAILED) capacity = reserved;
-#endif
-    if (data == MAP_FAILED) data = map(fd, capacity);
-    if (data == MAP_FAILED) return {.code = Code::system, .error = errno, .what = "mmap"};
+  if (access == Access::pread) {
+    if (Status status = file->hold(); !status.ok()) return status;
+    return make(nullptr, UINT64_MAX, std::move(file), what, mapping);
   }
-  int own_fd = ::fcntl(fd, F_DUPFD_CLOEXEC, 0);
-  int error = own_fd < 0 ? errno : ENOMEM;
-  auto owner = own_fd < 0 ? nullptr
-                          : new (std::nothrow)
-                                Mapping(static_cast<const uint8_t*>(data), capacity, own_fd, what);
+  std::shared_ptr<File> opened;
+  int fd;
+  if (Status status = file->borrow(&fd, &opened); !status.ok()) return status;
+  uint64_t capacity = (std::max<uint64_t>(size, 1) + page - 1) / page * page;
+  void* data = MAP_FAILED;
+#if defined(__linux__)
+  // Address space costs nothing, unless there is a limit (RLIMIT_AS): then map only what exists.
+  uint64_t reserved = capacity + std::max(capacity, kReserve);
+  data = map(fd, reserved);
+  if (data != MAP_FAILED) capacity = reserved;
+#endif
+  if (data == MAP_FAILED) data = map(fd, capacity);
+  if (data == MAP_FAILED) return {.code = Code::system, .error = errno, .what = "mmap"};
+  return make(static_cast<const uint8_t*>(data), capacity, std::move(file), what, mapping);
+}
+
+Status Mapping::open_alone(const std::shared_ptr<File>& file, uint64_t size, const char* what,
+                           std::shared_ptr<Mapping>* mapping) {
+  std::shared_ptr<File> opened;
+  int fd;
+  std::shared_ptr<Mapping> made;
+  Status status = file->borrow(&fd, &opened);
+  if (status.ok()) status = open(opened ? opened : file, size, Access::map, what, &made);
+  // By system calls, which take no page faults.
+  uint64_t begin = size ? page_start(size - 1) : 0;
+  std::vector<uint8_t> last_page(size - begin);
+  if (status.ok()) status = io::read_at(fd, last_page.data(), last_page.size(), begin);
+  if (status.ok()) file->let_go_for(made);
+  if (status.code == Code::short_file)
+    return {.code = Code::short_file, .what = what, .found = status.found, .expected = size};
+  if (!status.ok()) return status;
+  made->file_ = file;
+  made->committed_ = size;
+  made->mark_ = end_of(last_page.data(), last_page.size());
+  if (made->mark_) made->mark_ += begin;
+  *mapping = std::move(made);
+  return {};
+}
+
+Status Mapping::make(const uint8_t* data, uint64_t capacity, std::shared_ptr<File> file, const char* what,
+                     std::shared_ptr<Mapping>* mapping) {
+  auto owner = new (std::nothrow) Mapping(data, capacity, std::move(file), what);
   if (owner == nullptr) {
-    if (own_fd >= 0) ::close(own_fd);
-    if (data) ::munmap(data, capacity);
-    return {.code = Code::system, .error = error, .what = "mmap"};
+    if (data) ::munmap(const_cast<uint8_t*>(data), capacity);
+    return {.code = Code::system, .error = ENOMEM, .what = "mmap"};
   }
   mapping->reset(owner);
   return {};
+}
+
+Status Mapping::open(int fd, uint64_t size, Access access, const char* what,
+                     std::shared_ptr<Mapping>* mapping) {
+  int own_fd = ::fcntl(fd, F_DUPFD_CLOEXEC, 0);
+  if (own_fd < 0) return {.code = Code::system, .error = errno, .what = "fcntl"};
+  return open(std::make_shared<File>(own_fd), size, access, what, mapping);
 }
 
 Status Mapping::open_private(const std::shared_ptr<const Mapping>& file, uint64_t begin, uint64_t size,
@@ -65,11 +119,14 @@ Status Mapping::open_private(const std::shared_ptr<const Mapping>& file, uint64_
     return {.code = Code::system, .error = ENOMEM, .what = "mmap"};
   // Without MAP_NORESERVE, Linux refuses maps that are larger than memory and swap, although hardly any page
   // is ever written.
-  void* data = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, file->fd_,
+  std::shared_ptr<File> opened;
+  int fd;
+  if (Status status = file->file_->borrow(&fd, &opened); !status.ok()) return status;
+  void* data = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, fd,
                       static_cast<off_t>(begin));
   if (data == MAP_FAILED) return {.code = Code::system, .error = errno, .what = "mmap"};
   auto owner =
-      new (std::nothrow) Mapping(static_cast<const uint8_t*>(data), size, file->fd_, file->what_, file);
+      new (std::nothrow) Mapping(static_cast<const uint8_t*>(data), size, file->file_, file->what_, file);
   if (owner == nullptr) {
     ::munmap(data, size);
     return {.code = Code::no_memory};
@@ -88,7 +145,7 @@ Status Mapping::allocate(uint64_t size, std::shared_ptr<Mapping>* memory, uint8_
   if (size > INT64_MAX - kAlignment || ::posix_memalign(&data, kAlignment, std::max<uint64_t>(size, 1)) != 0)
     return {.code = Code::no_memory};
   *bytes = static_cast<uint8_t*>(data);
-  auto owner = new (std::nothrow) Mapping(*bytes, size, -1, "");
+  auto owner = new (std::nothrow) Mapping(*bytes, size, nullptr, "");
   if (owner == nullptr) {
     ::free(data);
     return {.code = Code::no_memory};
@@ -99,31 +156,49 @@ Status Mapping::allocate(uint64_t size, std::shared_ptr<Mapping>* memory, uint8_
 
 Mapping::~Mapping() {
   auto data = const_cast<uint8_t*>(data_);
-  if (fd_ < 0) {
+  if (!file_) {
     ::free(data);
     return;
   }
   if (data) ::munmap(data, capacity_);
-  if (!file_) {
-    ::close(fd_);
-  } else {
-    privates.fetch_sub(1, std::memory_order_relaxed);
-  }
+  if (original_) privates.fetch_sub(1, std::memory_order_relaxed);
 }
 
 Status Mapping::check_size(uint64_t size) const {
-  if (fd_ < 0) return {};
+  if (!file_) return {};
+  int fd = file_->fd();
+  if (fd < 0) return check_end();
   // 0.1 us, while fstat takes 0.3. It moves the position that duplicates of a descriptor share, which nobody
   // uses.
-  off_t end = ::lseek(fd_, 0, SEEK_END);
+  off_t end = ::lseek(fd, 0, SEEK_END);
   if (end < 0) return {.code = Code::system, .error = errno, .what = "lseek"};
   auto found = static_cast<uint64_t>(end);
   if (found < size) return {.code = Code::short_file, .what = what_, .found = found, .expected = size};
   return {};
 }
 
+Status Mapping::check_end() const {
+  if (committed_ == 0) return {};
+  bool is_whole = can_read(data_ + committed_ - 1);
+  // Another byte there is damage of another kind, which the readers of the bytes report.
+  if (is_whole && (mark_ == 0 || end_of(data_ + mark_ - 1, committed_ - mark_ + 1) != 0)) return {};
+  return {.code = Code::cut_file, .what = what_, .expected = committed_};
+}
+
+Status Mapping::grow(uint64_t size) {
+  if (!file_ || !data_ || size <= committed_) return {};
+  if (file_->fd() < 0) {
+    if (!can_read(data_ + size - 1)) return {.code = Code::cut_file, .what = what_, .expected = size};
+    uint64_t last_page = page_start(size - 1), from = std::max(last_page, committed_);
+    uint64_t end = end_of(data_ + from, size - from);
+    if (end || mark_ <= last_page) mark_ = end ? from + end : 0;
+  }
+  committed_ = size;
+  return {};
+}
+
 Status Mapping::read(uint64_t begin, uint64_t size, uint8_t* out) const {
-  Status status = size ? io::read_at(fd_, out, size, begin) : Status{};
+  Status status = size ? io::read_at(file_->fd(), out, size, begin) : Status{};
   if (status.code != Code::short_file) return status;
   status.what = what_;
   Status now = check_size(begin + size);
@@ -131,7 +206,7 @@ Status Mapping::read(uint64_t begin, uint64_t size, uint8_t* out) const {
 }
 
 Status Mapping::populate(uint64_t begin, uint64_t end) {
-  if (fd_ < 0 || !data_) return {};
+  if (!file_ || !data_) return {};
   uint64_t needed = end;
   begin = page_start(begin);
   end = std::min((end + page - 1) / page * page, capacity_);
@@ -178,10 +253,10 @@ bool Mapping::is_written(uint64_t begin, uint64_t end) const {
 }
 
 void Mapping::will_need(uint64_t begin, uint64_t end) const {
-  if (fd_ < 0) return;
+  if (!file_) return;
   if (!data_) {
 #if defined(__linux__)
-    (void)::posix_fadvise(fd_, static_cast<off_t>(begin), static_cast<off_t>(end - begin),
+    (void)::posix_fadvise(file_->fd(), static_cast<off_t>(begin), static_cast<off_t>(end - begin),
                           POSIX_FADV_WILLNEED);
 #endif
     return;

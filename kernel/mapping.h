@@ -5,6 +5,7 @@
 #include <memory>
 #include <utility>
 
+#include "file.h"
 #include "status.h"
 
 namespace mmap_ninja {
@@ -19,10 +20,19 @@ enum class Access : uint8_t {
 // bytes of the file appear without a new map; bytes past the committed length must not be touched, since they
 // raise SIGBUS. With Access::pread this is only the file. It can also be memory with bytes read from a file,
 // or a private map of a file that another one maps.
+//
+// A map does not need its file's descriptor. One whose file is let go sees by its last page whether the file
+// was truncated: it can no longer be read, or has zeros where it had other bytes.
 class Mapping {
  public:
-  // Maps at least the first `size` bytes of `fd`, which may be closed afterwards: a duplicate is kept.
-  // `what`: the name of the file in errors, a literal.
+  // Maps at least the first `size` bytes of a file, all of which are committed; the file stays open. `what`:
+  // the name of the file in errors, a literal.
+  static Status open(std::shared_ptr<File> file, uint64_t size, Access access, const char* what,
+                     std::shared_ptr<Mapping>* mapping);
+  // Maps them, and lets the file go.
+  static Status open_alone(const std::shared_ptr<File>& file, uint64_t size, const char* what,
+                           std::shared_ptr<Mapping>* mapping);
+  // The same as `open`, with a duplicate of a descriptor.
   static Status open(int fd, uint64_t size, Access access, const char* what,
                      std::shared_ptr<Mapping>* mapping);
   // A map of bytes [begin, begin + size) of the file that can be written: what is written stays in this
@@ -40,16 +50,20 @@ class Mapping {
   // Null for a file that is not mapped.
   const uint8_t* data() const { return data_; }
   Access access() const { return data_ ? Access::map : Access::pread; }
-  bool is_memory() const { return fd_ < 0; }
-  // Code::short_file if the file is shorter than `size`: then touching the map would kill the process. Memory
-  // is always long enough.
+  bool is_memory() const { return !file_; }
+  // Code::short_file if the file is shorter than `size`: then touching the map would kill the process. Of a
+  // file that was let go, if bytes that are committed are gone. Memory is always long enough.
   Status check_size(uint64_t size) const;
+  // More bytes are committed, within the capacity. Not thread-safe, also beside `check_size`.
+  Status grow(uint64_t size);
   // Reads a range of the file by system calls; Code::short_file if the file is too short.
   Status read(uint64_t begin, uint64_t size, uint8_t* out) const;
   // The same file with a larger capacity.
   Status reopen(uint64_t size, std::shared_ptr<Mapping>* mapping) const {
-    return open(fd_, size, access(), what_, mapping);
+    return file_->fd() < 0 ? open_alone(file_, size, what_, mapping)
+                           : open(file_, size, access(), what_, mapping);
   }
+  uint64_t committed() const { return committed_; }
   // The bytes that may be committed before a new map is needed.
   uint64_t capacity() const { return capacity_; }
   // Where the page that holds a byte of a file starts.
@@ -72,15 +86,24 @@ class Mapping {
   void will_need(uint64_t begin, uint64_t end) const;
 
  private:
-  Mapping(const uint8_t* data, uint64_t capacity, int fd, const char* what,
-          std::shared_ptr<const Mapping> file = {})
-      : data_(data), capacity_(capacity), fd_(fd), what_(what), file_(std::move(file)) {}
+  Mapping(const uint8_t* data, uint64_t capacity, std::shared_ptr<File> file, const char* what,
+          std::shared_ptr<const Mapping> original = {})
+      : data_(data),
+        capacity_(capacity),
+        file_(std::move(file)),
+        what_(what),
+        original_(std::move(original)) {}
+  static Status make(const uint8_t* data, uint64_t capacity, std::shared_ptr<File> file, const char* what,
+                     std::shared_ptr<Mapping>* mapping);
+  Status check_end() const;
 
   const uint8_t* data_;
   uint64_t capacity_;
-  int fd_;  // a duplicate, or that of `file_`; -1: this is memory
+  std::shared_ptr<File> file_;  // null: this is memory
   const char* what_;
-  std::shared_ptr<const Mapping> file_;  // that this is a private map of
+  std::shared_ptr<const Mapping> original_;  // that this is a private map of
+  uint64_t committed_ = 0;                   // bytes
+  uint64_t mark_ = 0;  // behind the last byte of the last committed page that is not zero; 0: there is none
   std::atomic<uint64_t> populated_begin_{0};
   std::atomic<uint64_t> populated_end_{0};
 };

@@ -13,6 +13,7 @@ enum class Code : uint8_t {
   bad_shape,    // the shape of sample `row` does not match its `found` elements
   bad_text,     // sample `row` is not valid UTF-8 at its byte `found`
   short_file,   // `what` has `found` bytes where the commit needs `expected`
+  cut_file,     // `what` has less than the `expected` bytes that the commit needs
   timed_out,    // the lock was not free before the deadline
   building,     // a first build by another writer goes on
   moved,        // the newest commit has another generation, or needs a check of its digest
@@ -22,6 +23,7 @@ enum class Code : uint8_t {
   forked,       // the writer belongs to the process with id `expected`
   irregular,    // the file at a path is not a regular one
   linked,       // a symbolic link, which is not to be followed, is at a path
+  replaced,     // another file, or none, is where a file was found before
   deleted,      // the dataset's files were unlinked under the writer
   bad_digest,   // the ends of the files do not match the durable commit
   suspect,      // a sync failed earlier, here or in another process

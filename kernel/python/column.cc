@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "batch.h"
+#include "files.h"
 #include "parts.h"
 
 namespace mmap_ninja {
@@ -46,8 +47,8 @@ class Files {
  public:
   Files(nb::dict files, Access access, const std::string& path) : access_(access), path_(path) {
     for (auto [name, file] : files) {
-      auto [fd, size] = nb::cast<std::pair<int, uint64_t>>(file);
-      files_.push_back({nb::cast<const char*>(name), fd, size});
+      auto [of, size] = nb::cast<std::pair<PyFile, uint64_t>>(file);
+      files_.push_back({nb::cast<const char*>(name), of.file, size});
     }
   }
 
@@ -61,14 +62,17 @@ class Files {
     if (needed > file->size)
       raise({.code = Code::short_file, .what = name, .found = file->size, .expected = needed}, path_);
     MapPtr mapping;
-    check(Mapping::open(file->fd, file->size, access_, name, &mapping), path_);
+    bool is_kept = access_ == Access::pread || file->name == "data";
+    check(is_kept ? Mapping::open(file->file, file->size, access_, name, &mapping)
+                  : Mapping::open_alone(file->file, file->size, name, &mapping),
+          path_);
     return mapping;
   }
 
  private:
   struct File {
     std::string_view name;
-    int fd;
+    std::shared_ptr<mmap_ninja::File> file;
     uint64_t size;
   };
 
@@ -272,7 +276,7 @@ Column unwrapped(const Column& seen) {
 // Maps the file again only if it has outgrown its reservation.
 MapPtr grown(const std::string& path, const MapPtr& mapping, uint64_t size) {
   MapPtr result = mapping;
-  if (mapping && size > mapping->capacity()) check(mapping->reopen(size, &result), path);
+  if (mapping) check(size > mapping->capacity() ? mapping->reopen(size, &result) : mapping->grow(size), path);
   return result;
 }
 

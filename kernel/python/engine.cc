@@ -46,26 +46,25 @@ int duplicate(const PyFile& file, const std::string& path) {
   return fd;
 }
 
-// The log takes the files of the rules. `lock`: the open LOCK, which the caller holds; None if the lock on
+// `lock`: the open LOCK, which the caller holds; None if the lock on
 // the commit file itself excludes others.
 void open_log(PyLog* self, const std::string& path, nb::list rules, const PyFile& commit_file,
               const PyFile* lock, const PyFile& meta, nb::tuple paths, const Slot& state, uint64_t next_seq,
               bool sync_often, bool builds) {
   new (self) PyLog{path, {}, {}};
   std::vector<FileRule> file_rules;
-  std::vector<std::shared_ptr<File>> files;
   for (nb::handle rule : rules) {
     auto [id, length, unit, offsets, sealed, file] =
         nb::cast<std::tuple<uint64_t, int, uint64_t, uint32_t, bool, nb::object>>(rule);
-    files.push_back(nb::cast<PyFile&>(file).file);
-    file_rules.push_back({id, static_cast<LengthRule>(length), unit, offsets, sealed, -1});
+    const PyFile& of = nb::cast<PyFile&>(file);
+    (void)writer_fd(of, path);
+    file_rules.push_back({id, static_cast<LengthRule>(length), unit, offsets, sealed, of.file});
   }
   LogPaths log_paths{nb::cast<std::string>(paths[0]), nb::cast<std::string>(paths[1]),
                      nb::cast<std::string>(paths[2])};
   std::vector<std::shared_ptr<File>> own;
   for (const PyFile* file : {&commit_file, lock, &meta})
     own.push_back(std::make_shared<File>(file ? duplicate(*file, path) : -1));
-  for (size_t k = 0; k < files.size(); ++k) file_rules[k].fd = files[k]->release();
   // With the GIL, which serialises the opening and closing of all logs, as they require.
   check(self->log.open(std::move(file_rules), own[0]->release(), own[1]->release(), own[2]->release(),
                        std::move(log_paths), state, next_seq, sync_often, builds),
@@ -79,7 +78,7 @@ nb::list lengths_of(nb::list rules, uint64_t rows, uint64_t edits, nb::list ends
   std::vector<uint64_t> last_ends, found;
   for (nb::handle rule : rules) {
     auto [length, unit, sealed] = nb::cast<std::tuple<int, uint64_t, bool>>(rule);
-    file_rules.push_back({0, static_cast<LengthRule>(length), unit, 0, sealed, -1});
+    file_rules.push_back({0, static_cast<LengthRule>(length), unit, 0, sealed, nullptr});
   }
   for (nb::handle end : ends) last_ends.push_back(nb::cast<uint64_t>(end));
   check(extents(file_rules, rows, edits, last_ends, &found), "");
@@ -157,7 +156,7 @@ void switch_commit(const PyFile& commit_file, const std::string& path, const std
                    nb::list synced, const Slot& slot, const Slot& before, nb::handle lock) {
   if (!lock.is_none()) (void)writer_fd(nb::cast<PyFile&>(lock), path);
   std::vector<int> fds;
-  for (nb::handle file : synced) fds.push_back(nb::cast<int>(file));
+  for (nb::handle file : synced) fds.push_back(nb::cast<PyFile&>(file).file->fd());
   int fd = writer_fd(commit_file, path);
   Status status;
   {
@@ -178,7 +177,7 @@ void switch_commit(const PyFile& commit_file, const std::string& path, const std
 void settle(const PyFile& commit_file, const std::string& path, const std::string& directory,
             nb::list synced) {
   std::vector<int> fds;
-  for (nb::handle file : synced) fds.push_back(nb::cast<int>(file));
+  for (nb::handle file : synced) fds.push_back(nb::cast<PyFile&>(file).file->fd());
   int fd = commit_file.file->fd();
   Status status;
   {
@@ -284,7 +283,7 @@ void define_io(nb::module_& m) {
 namespace {
 
 // Ranges of a file, joined. `starts`, `sizes`: int64, in bytes.
-nb::object read_ranges(int fd, uint64_t file_size, nb::handle starts, nb::handle sizes,
+nb::object read_ranges(const PyFile& of, uint64_t file_size, nb::handle starts, nb::handle sizes,
                        const std::string& path) {
   auto count = static_cast<size_t>(PyArray_SIZE(array_of(starts)));
   auto start = data_of<const int64_t>(starts), size = data_of<const int64_t>(sizes);
@@ -301,7 +300,8 @@ nb::object read_ranges(int fd, uint64_t file_size, nb::handle starts, nb::handle
     total += static_cast<uint64_t>(size[k]);
   }
   std::shared_ptr<Mapping> file;
-  check(Mapping::open(fd, file_size, io::is_remote(fd) ? Access::pread : Access::map, "data", &file), path);
+  Access access = io::is_remote(of.file->fd()) ? Access::pread : Access::map;
+  check(Mapping::open(of.file, file_size, access, "data", &file), path);
   check(file->check_size(file_size), path);
   nb::object bytes = new_bytes(total);
   uint8_t* out = data_of_bytes(bytes);

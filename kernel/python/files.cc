@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "io.h"
+#include "mapping.h"
 
 using namespace nanobind::literals;
 
@@ -31,6 +32,15 @@ PyFile open_file(const std::string& path, bool writable, bool follows_links) {
   return opened;
 }
 
+// A file that is opened when it is needed. Where maps do not tell of a truncation, it stays open.
+PyFile named_file(const std::string& path, bool follows_links) {
+#if defined(__linux__)
+  return {File::named(path.c_str(), follows_links)};
+#else
+  return open_file(path, false, follows_links);
+#endif
+}
+
 PyFile create_file(const std::string& path, const PyFile* like) {
   PyFile created;
   Status status;
@@ -46,6 +56,16 @@ PyFile open_directory(const std::string& path) {
   int fd = -1;
   check(io::open_directory(path.c_str(), &fd), path);
   return {std::make_shared<File>(fd)};
+}
+
+// Raises an error if the process cannot open so many more files.
+void check_room(uint64_t count, const std::string& path) {
+  std::vector<std::shared_ptr<File>> files;
+  for (uint64_t k = 0; k < count; ++k) {
+    int fd = k ? ::fcntl(files[0]->fd(), F_DUPFD_CLOEXEC, 0) : ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) check({.code = Code::system, .error = errno, .what = "open"}, path);
+    files.push_back(std::make_shared<File>(fd));
+  }
 }
 
 // A file without a name, in memory if the system supports that.
@@ -66,6 +86,36 @@ bool is_at(const PyFile& file, const std::string& path) {
   struct stat own, found;
   return ::fstat(file.file->fd(), &own) == 0 && ::stat(path.c_str(), &found) == 0 &&
          own.st_dev == found.st_dev && own.st_ino == found.st_ino;
+}
+
+// This file or, if it was let go, another one that is open as long as the object.
+nb::object borrowed(nb::object self) {
+  const PyFile& file = nb::cast<PyFile&>(self);
+  int fd;
+  PyFile opened;
+  check(file.file->borrow(&fd, &opened.file), file.file->path());
+  return opened.file ? nb::cast(std::move(opened)) : self;
+}
+
+// The numbers at the beginning of a file that was let go, over its map; None if there is no map of so many.
+nb::object mapped_numbers(const PyFile& self, uint64_t size) {
+  std::shared_ptr<const Mapping> map = self.file->map();
+  if (!map || size > map->committed()) return nb::none();
+  check(map->check_size(size), self.file->path());
+  auto count = static_cast<npy_intp>(size / sizeof(uint64_t));
+  nb::object numbers =
+      owned(PyArray_New(&PyArray_Type, 1, &count, NPY_UINT64, nullptr, const_cast<uint8_t*>(map->data()), 0,
+                        NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED, nullptr));
+  using Kept = std::shared_ptr<const Mapping>;
+  nb::object owner = nb::capsule(new Kept(map), [](void* kept) noexcept { delete static_cast<Kept*>(kept); });
+  if (PyArray_SetBaseObject(array_of(numbers), owner.release().ptr()) != 0) throw nb::python_error();
+  return numbers;
+}
+
+nb::tuple identity_of(const PyFile& file) {
+  uint64_t device, inode;
+  check(file.file->identify(&device, &inode), file.file->path());
+  return nb::make_tuple(device, inode);
 }
 
 // Opens a file and locks it; None if another process holds the lock for `timeout` seconds. The locked file is
@@ -207,6 +257,14 @@ void define_files(nb::module_& m) {
   nb::class_<PyFile>(m, "File")
       .def("fileno", [](const PyFile& self) { return self.file->fd(); })
       .def("close", [](PyFile& self) { self.file->close(); })
+      .def("borrowed", &borrowed)
+      .def("mapped_numbers", &mapped_numbers)
+      .def("let_go", [](const PyFile& self) { self.file->let_go(); })
+      .def("take_over",
+           [](const PyFile& self, const PyFile& other) {
+             check(self.file->take_over(other.file.get()), self.file->path());
+           })
+      .def_prop_ro("identity", &identity_of)
       .def("__enter__", [](nb::object self) { return self; })
       .def("__exit__", &close_at_exit)
       .def("check_writer", [](const PyFile& self, const std::string& path) { (void)writer_fd(self, path); })
@@ -217,11 +275,13 @@ void define_files(nb::module_& m) {
         return taken;
       });
   m.def("open_file", &open_file, "path"_a, "writable"_a, "follows_links"_a = false);
+  m.def("named_file", &named_file, "path"_a, "follows_links"_a);
   m.def("create_file", &create_file, "path"_a, "like"_a.none());
   m.def("lock_file", &lock_file, "path"_a, "timeout"_a);
   m.def("is_held", &is_held, "path"_a);
   m.def("open_directory", &open_directory, "path"_a);
   m.def("anonymous_file", &anonymous_file);
+  m.def("check_room", &check_room, "count"_a, "path"_a);
   nb::class_<Scope>(m, "Scope")
       .def(nb::init<>())
       .def("hold", &Scope::hold)

@@ -1,6 +1,8 @@
 #include "python.h"
 
+#include <errno.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <string_view>
@@ -11,10 +13,20 @@ namespace {
 // The module mmap_ninja.errors; set at import, never released.
 PyObject* errors = nullptr;
 
+// What the error does not say of itself.
+std::string explained(int error) {
+  struct rlimit limit;
+  if (error != EMFILE || ::getrlimit(RLIMIT_NOFILE, &limit) != 0) return "";
+  auto shown = [](rlim_t value) { return value == RLIM_INFINITY ? "unlimited" : std::to_string(value); };
+  return "; this process may have " + shown(limit.rlim_cur) +
+         " files open (RLIMIT_NOFILE), and may raise that to " + shown(limit.rlim_max) +
+         ": call resource.setrlimit, or ulimit -n in the shell that starts it, or close other datasets";
+}
+
 [[noreturn]] void raise_os_error(int error, const std::string& what, const std::string& path) {
   nb::object where = nb::cast(path);
   nb::object exception = nb::steal(PyObject_CallFunction(
-      PyExc_OSError, "isO", error, (what + ": " + strerror(error)).c_str(), where.ptr()));
+      PyExc_OSError, "isO", error, (what + ": " + strerror(error) + explained(error)).c_str(), where.ptr()));
   if (exception.is_valid())
     PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(exception.ptr())), exception.ptr());
   throw nb::python_error();
@@ -57,6 +69,9 @@ const Message kMessages[] = {
     ours(Code::short_file, "DatasetTruncatedError",
          "{path}: its {what} file holds {found} bytes where the commit needs {expected}; it was truncated: "
          "restore it from a copy"),
+    ours(Code::cut_file, "DatasetTruncatedError",
+         "{path}: its {what} file holds less than the {expected} bytes that the commit needs; it was "
+         "truncated: restore it from a copy"),
     ours(Code::conflict, "StaleHandleError",
          "{path}: {found} rows where this writer expected {expected}: another process appended meanwhile; "
          "nothing was written: try again"),
@@ -70,6 +85,10 @@ const Message kMessages[] = {
     ours(Code::linked, "CorruptDatasetError",
          "{path}: expected a regular file, found a symbolic link; to read the dataset through its links, use "
          "mmap_ninja.open(..., follow_symlinks=True); to write to it, copy the files that they lead to"),
+    ours(
+        Code::replaced, "StaleHandleError",
+        "{path}: a file of the dataset is no longer at its path: the dataset was compacted, replaced or moved "
+        "meanwhile; open it again"),
     ours(Code::deleted, "StaleHandleError",
          "{path}: the dataset is no longer at this path: it was moved, deleted or replaced by another one; "
          "nothing was written: open the dataset where it is now"),

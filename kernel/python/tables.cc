@@ -284,7 +284,7 @@ Memory memory_of(const Column& column, const std::shared_ptr<Mapping>& file, Ran
         return {data, nb::borrow(part.views->owner())};
     }
     if (Memory own = own_map(file, range); own.data) return own;
-    if (range.size > kMostCopied)
+    if (is_payload && range.size > kMostCopied)
       raise(
           nb::borrow(PyExc_MemoryError),
           column.path() + ": " + std::to_string(range.size) +

@@ -60,9 +60,9 @@ int memory_file(const std::vector<uint8_t>& content) {
 
 // A file that is mapped, and read by system calls. ASan forbids reading past its end in the last page of the
 // map.
-class File {
+class StoredFile {
  public:
-  explicit File(const std::vector<uint8_t>& content) : size_(content.size()) {
+  explicit StoredFile(const std::vector<uint8_t>& content) : size_(content.size()) {
     int fd = memory_file(content);
     CHECK(Mapping::open(fd, size_, Access::map, "file", &mapped_).ok());
     CHECK(Mapping::open(fd, size_, Access::pread, "file", &read_).ok());
@@ -71,13 +71,13 @@ class File {
     ASAN_POISON_MEMORY_REGION(mapped_->data() + size_, past());
 #endif
   }
-  ~File() {
+  ~StoredFile() {
 #if defined(HAS_ASAN)
     ASAN_UNPOISON_MEMORY_REGION(mapped_->data() + size_, past());
 #endif
   }
-  File(const File&) = delete;
-  File& operator=(const File&) = delete;
+  StoredFile(const StoredFile&) = delete;
+  StoredFile& operator=(const StoredFile&) = delete;
 
   uint64_t size() const { return size_; }
   const std::shared_ptr<Mapping>& as(Access access) const { return access == Access::map ? mapped_ : read_; }
@@ -363,7 +363,7 @@ void compare(const Dataset& mapped, const Dataset& file, const std::vector<uint6
   }
 }
 
-using FilePtr = std::unique_ptr<const File>;
+using FilePtr = std::unique_ptr<const StoredFile>;
 
 // The files of a column; null for those that it does not have.
 struct Column {
@@ -402,7 +402,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::shared_ptr<const Edits> edits;
   if (!Edits::apply({}, log, header.rows, &edits).ok()) return 0;
 
-  auto add = [&](uint64_t bytes) { return std::make_unique<const File>(input.bytes(bytes)); };
+  auto add = [&](uint64_t bytes) { return std::make_unique<const StoredFile>(input.bytes(bytes)); };
   Column column;
   uint64_t payload_size = header.rows * header.unit, numbers = header.rows * sizeof(uint64_t);
   if (header.index == 1) column.starts = add(numbers + sizeof(uint64_t));

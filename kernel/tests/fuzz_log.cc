@@ -41,6 +41,7 @@ class Files {
     CHECK(fd >= 0);
     return fd;
   }
+  std::shared_ptr<File> shared(size_t file) const { return std::make_shared<File>(open(file)); }
   void fill(size_t file, const Bytes& content) const {
     int fd = open(file, O_TRUNC);
     CHECK(io::write_at(fd, content.data(), content.size(), 0).ok());
@@ -66,11 +67,11 @@ class Files {
 };
 
 Status open_log(const Files& files, const Slot& state, uint64_t unit, Log* log) {
-  std::vector<FileRule> rules{{1, LengthRule::payload, unit, 1, true, files.open(0)},
-                              {2, LengthRule::offsets, 8, 0, true, files.open(1)},
-                              {3, LengthRule::rows, 4, 0, true, files.open(2)},
-                              {4, LengthRule::edits, 32, 0, true, files.open(3)},
-                              {5, LengthRule::sums, 24, 0, false, files.open(4)}};
+  std::vector<FileRule> rules{{1, LengthRule::payload, unit, 1, true, files.shared(0)},
+                              {2, LengthRule::offsets, 8, 0, true, files.shared(1)},
+                              {3, LengthRule::rows, 4, 0, true, files.shared(2)},
+                              {4, LengthRule::edits, 32, 0, true, files.shared(3)},
+                              {5, LengthRule::sums, 24, 0, false, files.shared(4)}};
   return log->open(std::move(rules), files.open(kFiles), -1, -1, {}, state, state.seq + 1, true);
 }
 

@@ -15,7 +15,7 @@ using namespace mmap_ninja;
 
 namespace {
 
-using File = std::shared_ptr<Mapping>;
+using MapPtr = std::shared_ptr<Mapping>;
 
 int temporary(const void* data, size_t size) {
   char path[] = "/tmp/test_fetch-XXXXXX";
@@ -26,21 +26,21 @@ int temporary(const void* data, size_t size) {
   return fd;
 }
 
-File file_of(const void* data, size_t size, Access access, const char* what) {
+MapPtr file_of(const void* data, size_t size, Access access, const char* what) {
   int fd = temporary(data, size);
-  File file;
+  MapPtr file;
   CHECK(Mapping::open(fd, size, access, what, &file).ok());
   CHECK(file->access() == access);
   close(fd);
   return file;
 }
 
-File numbers(const std::vector<uint64_t>& values, Access access, const char* what) {
+MapPtr numbers(const std::vector<uint64_t>& values, Access access, const char* what) {
   return file_of(values.data(), values.size() * sizeof(uint64_t), access, what);
 }
 
 Spans spans_of(const std::string& payload, const std::vector<uint64_t>& offsets, Access access) {
-  File index = numbers(offsets, access, "offsets");
+  MapPtr index = numbers(offsets, access, "offsets");
   return {file_of(payload.data(), payload.size(), access, "data"), payload.size(), 1, {index, index, 8}};
 }
 
@@ -78,7 +78,8 @@ void test_rows_are_the_same_as_over_a_map() {
 }
 
 void test_starts_and_ends_may_be_two_files() {
-  File starts = numbers({4, 0, 2}, Access::pread, "starts"), ends = numbers({6, 3, 2}, Access::pread, "ends");
+  MapPtr starts = numbers({4, 0, 2}, Access::pread, "starts"),
+         ends = numbers({6, 3, 2}, Access::pread, "ends");
   Spans spans(file_of("abbccc", 6, Access::pread, "data"), 6, 1, {starts, ends, 0});
   CHECK((texts(spans, {0, 1, 2}) == std::vector<std::string>{"cc", "abb", ""}));
   CHECK((texts(spans, {2, 0}) == std::vector<std::string>{"", "cc"}));
@@ -92,7 +93,7 @@ void test_rows_of_one_size_need_no_index() {
 }
 
 void test_units_scale_ranges() {
-  File index = numbers({0, 1, 4}, Access::pread, "offsets");
+  MapPtr index = numbers({0, 1, 4}, Access::pread, "offsets");
   Spans spans(file_of("aabbccdd", 8, Access::pread, "data"), 8, 2, {index, index, 8});
   CHECK((texts(spans, {1, 0}) == std::vector<std::string>{"bbccdd", "aa"}));
 }
@@ -100,7 +101,7 @@ void test_units_scale_ranges() {
 void test_samples_in_several_pieces_have_all_of_the_payload() {
   const uint64_t rows[] = {2, 0};
   for (Access access : {Access::map, Access::pread}) {
-    File payload = file_of("abcdef", 6, access, "data");
+    MapPtr payload = file_of("abcdef", 6, access, "data");
     Spans spans(payload, 6, 1, {}), fetched(nullptr, 0, 0, {});
     CHECK(fetch_scattered(spans, rows, 2, &fetched).ok());
     CHECK((fetched.payload() == payload) == (access == Access::map));
@@ -131,9 +132,9 @@ void test_short_files_are_reported_with_their_length() {
   std::vector<uint64_t> offsets(10001);
   for (size_t k = 0; k < offsets.size(); ++k) offsets[k] = k;
   int fd = temporary(payload.data(), payload.size());
-  File data;
+  MapPtr data;
   CHECK(Mapping::open(fd, payload.size(), Access::pread, "data", &data).ok());
-  File index = numbers(offsets, Access::pread, "offsets");
+  MapPtr index = numbers(offsets, Access::pread, "offsets");
   Spans spans(data, payload.size(), 1, {index, index, 8}), fetched(nullptr, 0, 0, {});
   CHECK(ftruncate(fd, 5000) == 0);
   const uint64_t rows[] = {4999, 5000};
@@ -150,18 +151,18 @@ void test_short_files_are_reported_with_their_length() {
 
 void test_rows_of_a_file_are_read_in_any_order() {
   for (Access access : {Access::map, Access::pread}) {
-    File file = file_of("aabbccdd", 8, access, "sizes");
+    MapPtr file = file_of("aabbccdd", 8, access, "sizes");
     const uint64_t rows[] = {3, 0, 1, 1};
     char out[9] = {};
     CHECK(read_rows(*file, 2, rows, 4, reinterpret_cast<uint8_t*>(out)).ok());
     CHECK(std::string(out) == "ddaabbbb");
-    File memory;
+    MapPtr memory;
     CHECK(fetch(file, 2, rows, 4, &memory).ok() && memcmp(memory->data(), "ddaabbbb", 8) == 0);
   }
 }
 
 void test_shapes_are_read_with_their_form() {
-  File table = numbers({2, 3, 0, 4, 1, 1}, Access::pread, "shapes");
+  MapPtr table = numbers({2, 3, 0, 4, 1, 1}, Access::pread, "shapes");
   Shapes shapes(ShapeForm::rows, Spans(table, 48, 16, {})),
       fetched(ShapeForm::flat, Spans(nullptr, 0, 0, {}));
   const uint64_t rows[] = {2, 0};
@@ -172,7 +173,7 @@ void test_shapes_are_read_with_their_form() {
 }
 
 void test_too_much_memory_is_refused() {
-  File memory;
+  MapPtr memory;
   uint8_t* bytes;
   CHECK(Mapping::allocate(UINT64_MAX, &memory, &bytes).code == Code::no_memory);
   Spans spans(file_of("", 0, Access::pread, "data"), 0, 1, {}), fetched(nullptr, 0, 0, {});

@@ -63,6 +63,8 @@ struct Files {
     return fd;
   }
 
+  std::shared_ptr<File> shared(const char* name) const { return std::make_shared<File>(open(name)); }
+
   Slot newest() const {
     int fd = open("COMMIT");
     Slot best{};
@@ -101,10 +103,10 @@ struct Files {
   }
 
   Status start(Log* log, bool builds = false) const {
-    std::vector<FileRule> rules{{1, LengthRule::payload, 1, 1, true, open("data")},
-                                {2, LengthRule::offsets, 8, 0, true, open("offsets")},
-                                {3, LengthRule::edits, 32, 0, true, open("edits")},
-                                {4, LengthRule::sums, 24, 0, false, open("sums")}};
+    std::vector<FileRule> rules{{1, LengthRule::payload, 1, 1, true, shared("data")},
+                                {2, LengthRule::offsets, 8, 0, true, shared("offsets")},
+                                {3, LengthRule::edits, 32, 0, true, shared("edits")},
+                                {4, LengthRule::sums, 24, 0, false, shared("sums")}};
     Slot state = newest();
     LogPaths paths{directory, directory + "/LOCK", directory + "/COMMIT"};
     return log->open(std::move(rules), open("COMMIT"), open("LOCK"), -1, paths, state, state.seq + 1, true,

@@ -22,6 +22,7 @@ import mmap_ninja
 from mmap_ninja import BytesMmap, CorruptDatasetError, StringsMmap, _kernel
 from mmap_ninja.columns import codec
 from mmap_ninja.columns.types import Zstd
+from mmap_ninja.engine import files
 from mmap_ninja.format.meta import decode_meta
 from support.faults import META, replace_meta
 from support.golden import GOLDEN
@@ -560,14 +561,9 @@ def test_frames_of_0x_are_read_by_the_sizes_in_them(name):
     expected = json.loads((GOLDEN / "expected.json").read_text())[name]["samples"]
     opened = codec.opened(Zstd(layout.compression.level, None, layout.compression.dictionary), name)
     found = {"data": layout.payload, "starts": layout.starts, "ends": layout.ends}
-    descriptors = {role: os.open(GOLDEN / name / file.name, os.O_RDONLY) for role, file in found.items()}
-    parts = {role: (descriptors[role], file.size_bytes) for role, file in found.items()}
+    parts = {role: (files.open_read(GOLDEN / name / file.name), file.size_bytes) for role, file in found.items()}
     wrong = codec.opened(Zstd(3), name)
-    try:
-        column, wrong_column = (_kernel.Column("text", name, layout.rows, parts, codec=of) for of in (opened, wrong))
-    finally:
-        for descriptor in descriptors.values():
-            os.close(descriptor)
+    column, wrong_column = (_kernel.Column("text", name, layout.rows, parts, codec=of) for of in (opened, wrong))
 
     assert list(column) == expected == column.take(list(range(len(expected))))
     assert column.sizes().tolist() == [len(text.encode()) for text in expected]

@@ -29,15 +29,16 @@ def source_of(path, runs):
 def written(parts):
     """The bytes of a file."""
     return b"".join(
-        files.read_at(part.fd, part.size, part.offset, "") if isinstance(part, files.Range) else part for part in parts
+        files.read_at(part.file.fileno(), part.size, part.offset, "") if isinstance(part, files.Range) else part
+        for part in parts
     )
 
 
 def expected(source, place, column):
     """The bytes of a column's files, made row by row from the source's files."""
-    meta, fds = source.generation.meta, source.generation.descriptors
+    meta, opened = source.generation.meta, source.generation.all_opened()
     held = {
-        role: files.read_at(fds[index], source.extents[index], 0, "")
+        role: files.read_at(opened[index].fileno(), source.extents[index], 0, "")
         for role in column.type.files()
         for index in [meta.index(role, meta.columns[place].id)]
     }

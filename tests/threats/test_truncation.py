@@ -1,5 +1,8 @@
 """Files that are truncated while open: reads of several samples raise, and nothing wrong is read.
 
+Of a file that is only mapped, the system tells the length in pages. A cut within the last page shows by the bytes that
+are zeros now; if all of them were zeros, what is read is right.
+
 With read_mode="pread", this is true of all reads. Over a map, reading single samples, and returned views, can kill the
 process, as documented.
 """
@@ -50,17 +53,20 @@ def kind(request):
 
 
 def cuts(path):
-    """Truncate each file with samples to several lengths, one by one; restores its bytes each time."""
+    """Truncate each file with samples to several lengths, one by one; restores its bytes each time.
+
+    Also tells whether anything is lost: bytes other than zeros, or pages.
+    """
     names = sorted(name for name in os.listdir(path) if name.startswith("c") and (path / name).stat().st_size)
     for name in names:
         content = (path / name).read_bytes()
         around = (PAGE - 1, PAGE + 1) if len(names) < 10 else (PAGE + 1,)  # fewer for each column of records
         for length in sorted({0, 1, len(content) - 1, *(at for at in around if at < len(content))}):
-            yield name, length
+            yield name, length, any(content[length:]) or -(-length // PAGE) < -(-len(content) // PAGE)
             (path / name).write_bytes(content)  # keeps the inode
 
 
-def opened_then_cut(path, mode, name, length):
+def opened_then_cut(path, mode, name, length, _loses=True):
     """A handle that has read a sample before one of its files was truncated."""
     dataset = mn.open(path, read_mode=mode)
     next(iter(dataset))
@@ -104,8 +110,10 @@ def test_over_maps_whatever_reads_several_samples_raises(tmp_path, kind):
     good, found = outcomes_after_cuts(tmp_path / "ds", "mmap", reads)
 
     for cut, outcomes in found:
+        may_be_right = () if cut[2] or ".data-" in cut[0] else outcomes
         for name, value in outcomes.items():
-            assert is_cut(value) or (name in UNCONCERNED[kind] and value == good[name]), (name, cut)
+            right = value == good[name] and (name in UNCONCERNED[kind] or name in may_be_right)
+            assert is_cut(value) or right, (name, cut)
 
 
 def test_by_system_calls_every_read_is_right_or_raises(tmp_path, kind):
@@ -125,15 +133,19 @@ def test_by_system_calls_every_read_is_right_or_raises(tmp_path, kind):
 def test_error_names_the_dataset_the_file_and_its_length(tmp_path):
     STORED["strings-trained"].build(tmp_path / "ds", COUNT).close()
     sizes = tmp_path / "ds" / "c0.sizes-1"
-    expected = f"{tmp_path / 'ds'}: its sizes file holds 100 bytes where the commit needs {sizes.stat().st_size}"
+    needed = sizes.stat().st_size
+    told = {
+        "mmap": f"its sizes file holds less than the {needed} bytes that the commit needs",
+        "pread": f"its sizes file holds 100 bytes where the commit needs {needed}",
+    }
 
-    for mode in ("mmap", "pread"):
+    for mode, message in told.items():
         content = sizes.read_bytes()
         dataset = opened_then_cut(tmp_path / "ds", mode, sizes.name, 100)
         with pytest.raises(DatasetTruncatedError) as caught:
             dataset.take(range(700))
         sizes.write_bytes(content)
-        assert str(caught.value).startswith(expected)
+        assert str(caught.value).startswith(f"{tmp_path / 'ds'}: {message}")
 
 
 @pytest.mark.parametrize("read", [lambda ds: ds[-1], lambda ds: ds.select(slice(9))[8]])
@@ -229,6 +241,6 @@ def test_prefetch_of_a_truncated_file_raises(tmp_path):
     for mode in ("mmap", "pread"):
         content = (tmp_path / "ds" / "c0.offsets-1").read_bytes()
         dataset = opened_then_cut(tmp_path / "ds", mode, "c0.offsets-1", 8)
-        with pytest.raises(DatasetTruncatedError, match="its offsets file holds 8 bytes"):
+        with pytest.raises(DatasetTruncatedError, match="its offsets file holds (8 bytes|less than the 5608 bytes)"):
             dataset.prefetch([600])
         (tmp_path / "ds" / "c0.offsets-1").write_bytes(content)

@@ -51,7 +51,7 @@ def evolve(
     if target.name == COMMIT:
         drop_ended_build(path, slot.generation)  # synced together with the names of the new files
     old, number = generation.meta, next_generation(path)
-    opened = dict(zip(old.files, generation.opened, strict=True))
+    opened = dict(zip(old.files, generation.all_opened(), strict=True))
     sizes = dict(zip(old.files, generation.extents(slot.rows, slot.edits), strict=True))
     sums_file = old.files[-1]
     stored = files.read_at(opened[sums_file].fileno(), sizes[sums_file], 0, path / sums_file.name)
@@ -72,7 +72,7 @@ def evolve(
             if file in kept:
                 writer.share(file, opened[file], sizes[file])
             elif source is not None:
-                writer.create(file, [files.Range(opened[source].fileno(), 0, sizes[source])])
+                writer.create(file, [files.Range(opened[source], 0, sizes[source])])
             else:
                 writer.create(file, _contents_of(file, generation, slot.rows, change))
         writer.create_sums(stored if meta.files[-1] in kept else None)
@@ -83,7 +83,7 @@ def evolve(
         made.extents(slot.rows, slot.edits)  # no reader may see a file that is too short
         check_place(target.file, path, target.name)
         check_place(lock, path, LOCK)
-        target.switch(path, slot, generation.descriptors, lock, before)
+        target.switch(path, slot, list(opened.values()), lock, before)
     finally:
         with suppress(OSError, MmapNinjaError):  # raise the first error, not one of the clean-up
             if lock.is_at(f"{path}/{LOCK}"):  # not in a forked child, nor if the directory was moved

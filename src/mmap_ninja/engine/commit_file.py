@@ -92,7 +92,7 @@ class CommitFile:
         self.path = path
         self.file = file
         self.slots = slots
-        self.identity: tuple[int, int] = files.identity(file.fileno())
+        self.identity: tuple[int, int] = file.identity
         self.looked: Look | None = None  # the latest look
         # Whether a sync of the dataset failed: commits that are not durable may be lost even without a power loss.
         self.suspect: bool = bool([1 for _, slot in slots if slot.flags & _kernel.SUSPECT])

@@ -229,10 +229,11 @@ class _Recoded(_Copied):
 
     def _decoded(self, where: str) -> Iterator[tuple[bytes, Sizes]]:
         """The decoded samples back to back, and their lengths; some at a time."""
-        source = self.source
-        place = source.generation.meta.columns.index(source.column(self.name))
+        source, stored = self.source, self.source.column(self.name)
+        place = source.generation.meta.columns.index(stored)
         rows = len(source.offsets(self.name)) - 1
-        column = open_column(source.generation, place, source.extents, rows, where, mapped=False)
+        generation = source.generation.with_opened(stored.id)
+        column = open_column(generation, place, source.extents, rows, where, mapped=False)
         for runs in source.pieces():
             chosen = expanded(runs)
             filled = np.cumsum(column.selected(chosen).sizes()) // _BYTES_AT_ONCE
@@ -307,7 +308,7 @@ def _ranges(source: CopiedRows, index: int, ranges: Runs) -> Iterator[Content]:
                     f"{path}: the offsets place rows at {start} to {start + size}, but it has {extent} bytes; restore "
                     "it from a copy"
                 )
-            yield files.Range(source.generation.opened[index].fileno(), start, size)
+            yield files.Range(source.generation.files[index], start, size)
         else:
             yield _read(source, index, group)
 
@@ -315,9 +316,7 @@ def _ranges(source: CopiedRows, index: int, ranges: Runs) -> Iterator[Content]:
 def _read(source: CopiedRows, index: int, ranges: Runs) -> bytes:
     path = source.generation.path / source.generation.meta.files[index].name
     starts, sizes = np.ascontiguousarray(ranges[:, 0]), np.ascontiguousarray(ranges[:, 1])
-    return _kernel.read_ranges(
-        source.generation.opened[index].fileno(), source.extents[index], starts, sizes, str(path)
-    )
+    return _kernel.read_ranges(source.generation.opened(index), source.extents[index], starts, sizes, str(path))
 
 
 def _split(runs: Runs, *keys: npt.NDArray[np.int64]) -> Iterator[Runs]:

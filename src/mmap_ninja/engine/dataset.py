@@ -100,7 +100,7 @@ class Dataset:
     @property
     def any_descriptor(self) -> int:
         """The descriptor of an open file; all are in one directory."""
-        return self._seen.generation.opened[0].fileno()
+        return self._seen.generation.files[-1].fileno()
 
     @property
     def meta(self) -> Meta:
@@ -122,9 +122,9 @@ class Dataset:
             slot, extents = found.slot, found.extents
             if slot.is_same(before.slot):
                 seen = before
-            elif before.is_followed_by(found):
+            elif self._goes_on(before, found):
                 seen = Seen(slot, before.generation, extents, before.edits_of(slot))
-            else:  # a backup was restored in place
+            else:  # a backup was restored in place, or the generation was switched meanwhile
                 found = newest(self.path, self._name, look=look)
         if seen is None:
             self._logs.drop()
@@ -132,6 +132,13 @@ class Dataset:
         self._is_behind = False
         self._seen = seen
         return found.commit
+
+    @staticmethod
+    def _goes_on(before: Seen, found: Newest) -> bool:
+        try:
+            return before.is_followed_by(found)
+        except StaleHandleError:  # its files were removed
+            return False
 
     def pin(self, identity: Identity) -> None:
         """Go back to an earlier commit of the same generation.
@@ -314,8 +321,7 @@ class Dataset:
         if not seen.slot.durable:
             return False
         with files.open_read(self.path / meta_name(seen.meta.generation)) as meta:
-            descriptors = [*seen.generation.descriptors, meta.fileno()]
-            _kernel.settle(commit.file, commit.path, str(self.path), descriptors)
+            _kernel.settle(commit.file, commit.path, str(self.path), [*seen.generation.all_opened(), meta])
         return True
 
     def abandon(self) -> None:
@@ -342,6 +348,12 @@ class Dataset:
             commit, seen = self.refresh(), self._seen
             drop_rejected(commit, seen.slot)
             with self._target() as target:
+                if not files.stays_itself(target.file.fileno()):
+                    # Open the files again: the open ones are from before there was a writer.
+                    generation = Generation.open(self.path, seen.slot, commit)
+                    accepted = seen.slot.seq, seen.slot.digest
+                    commit.looked = Look(commit, commit.slots[0][1].seq, accepted, commit.slots)
+                    self._seen = seen = Seen(seen.slot, generation, seen.extents, seen.edits)
                 log = open_log(
                     seen.generation,
                     seen.slot,
@@ -351,12 +363,6 @@ class Dataset:
                     sync_often=self._sync_often,
                     builds=self._build is not None,
                 )
-                if not files.stays_itself(target.file.fileno()):
-                    # Open the files again: the open ones are from before there was a writer.
-                    generation = Generation.open(self.path, seen.slot, commit)
-                    accepted = seen.slot.seq, seen.slot.digest
-                    commit.looked = Look(commit, commit.slots[0][1].seq, accepted, commit.slots)
-                    self._seen = Seen(seen.slot, generation, seen.extents, seen.edits)
                 self._logs.begin(log)
 
 

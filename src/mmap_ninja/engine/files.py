@@ -7,7 +7,7 @@ signal handler runs between opening a file and owning it.
 
 import errno
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import cache, partial
@@ -24,9 +24,9 @@ _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class Range(NamedTuple):
-    """A range of an open file, to copy into another one."""
+    """A range of a file, to copy into another one."""
 
-    fd: int
+    file: _kernel.File
     offset: int
     size: int
 
@@ -84,6 +84,16 @@ def _following_links() -> Iterator[None]:
 def open_read(path: AnyPath) -> _kernel.File:
     """Open a regular file for reading; FIFOs and devices are refused, and so are symbolic links by default."""
     return _kernel.open_file(str(path), False, _follows_links.get())
+
+
+def check_room(count: int, path: AnyPath) -> None:
+    """Raise the OSError of a process that has too many files open, if it cannot open so many more."""
+    _kernel.check_room(count, str(path))
+
+
+def named(path: AnyPath) -> _kernel.File:
+    """A file as `open_read` opens it, but only when it is read, by `borrowed`: a process has few descriptors."""
+    return _kernel.named_file(str(path), _follows_links.get())
 
 
 def open_write(path: AnyPath) -> _kernel.File:
@@ -175,7 +185,8 @@ def write(file: _kernel.File, data: bytes, offset: int, path: AnyPath) -> None:
 def put(file: _kernel.File, content: Content, offset: int, path: AnyPath) -> int:
     """Write bytes, or a range of another file, at `offset`; returns how many."""
     if isinstance(content, Range):
-        _kernel.copy_range(content.fd, content.offset, file, offset, content.size, str(path))
+        source = content.file.borrowed()
+        _kernel.copy_range(source.fileno(), content.offset, file, offset, content.size, str(path))
         return content.size
     _kernel.write_at(file, content, offset, str(path))
     return len(content)
@@ -253,17 +264,6 @@ def remove_directory(path: AnyPath) -> None:
 def names(path: AnyPath) -> list[str]:
     """The names in a directory, sorted."""
     return sorted(os.listdir(path))
-
-
-def identity(fd: int) -> tuple[int, int]:
-    """Device and inode of an open file."""
-    info = os.fstat(fd)
-    return info.st_dev, info.st_ino
-
-
-def identities(opened: Sequence[_kernel.File]) -> list[tuple[int, int]]:
-    """Device and inode of several open files."""
-    return [(info.st_dev, info.st_ino) for info in map(os.fstat, map(_kernel.File.fileno, opened))]
 
 
 def surroundings(fd: int, path: AnyPath) -> tuple[int, int]:

@@ -14,13 +14,15 @@ from mmap_ninja import _kernel
 from mmap_ninja.columns.types import LengthRule
 from mmap_ninja.engine import files
 from mmap_ninja.engine.commit_file import CommitFile, Look, Told, check_features, read_commit
-from mmap_ninja.errors import CorruptDatasetError, DatasetTruncatedError
+from mmap_ninja.errors import CorruptDatasetError, DatasetTruncatedError, StaleHandleError
 from mmap_ninja.exported import exported
 from mmap_ninja.format import lengths
 from mmap_ninja.format.meta import META_SIZE_LIMIT, Meta, decode_meta
 from mmap_ninja.format.names import COMMIT, meta_name
 from mmap_ninja.format.slots import EDIT_SIZE, SUM_SIZE
 
+_OPEN: Final = frozenset({"data", "edits", "sums"})  # the roles of files that stay open
+_AT_ONCE: Final = 64  # of more files, the others are not open at the same time even before they are mapped
 _ATTEMPTS: Final = 10  # a slot can be torn under a reader, a generation can be switched; twice in a row is rare
 _U64: Final = 8
 _SUMS_AT_ONCE: Final = SUM_SIZE << 16  # bytes of a sums file
@@ -62,13 +64,17 @@ class Identity(NamedTuple):
 
 
 class Generation:
-    """The open, read-only files of one generation."""
+    """The files of one generation.
+
+    Those of samples, edits and sums are open. The others are let go when they are mapped, and opened again for a moment
+    when they are read otherwise, since a process has few descriptors; unless a log writes to them.
+    """
 
     def __init__(self, path: Path, meta: Meta, commit: CommitFile | None) -> None:
         self.path = path
         self.meta = meta
         self.commit = commit  # the file that named it, if any
-        self.opened: list[_kernel.File] = []
+        self.files: list[_kernel.File] = []  # in the order of the meta
         self.payloads: list[int] = [index for index, file in enumerate(meta.files) if file.role == "data"]
 
     @classmethod
@@ -80,20 +86,57 @@ class Generation:
             CorruptDatasetError: if the meta is not the one that the slot names.
         """
         generation = cls(path, read_meta(path, slot), commit)
+        are_few = len(generation.meta.files) <= _AT_ONCE
         for file in generation.meta.files:
-            generation.opened.append(files.open_read(f"{path}/{file.name}"))
+            opened = files.open_read if are_few or file.role in _OPEN else files.named
+            generation.files.append(opened(f"{path}/{file.name}"))
         return generation
 
-    @property
-    def descriptors(self) -> list[int]:
-        """The descriptors of the files, which stay open as long as this object."""
-        return list(map(_kernel.File.fileno, self.opened))
+    def opened(self, index: int) -> _kernel.File:
+        """An open file, for as long as the result is referred to.
+
+        Raises:
+            StaleHandleError: if it is no longer at its path, as after another process switched the generation.
+        """
+        return self.files[index].borrowed()
+
+    def all_opened(self) -> list[_kernel.File]:
+        """All files, likewise."""
+        return [file.borrowed() for file in self.files]
+
+    def with_opened(self, column: int) -> "Generation":
+        """The same generation; the files of a column are open for as long as the result is referred to, likewise."""
+        opened = Generation(self.path, self.meta, self.commit)
+        for file, of in zip(self.files, self.meta.files, strict=True):
+            opened.files.append(file.borrowed() if of.column == column else file)
+        return opened
+
+    def open_for_writing(self) -> list[_kernel.File]:
+        """All files, open for reading and writing: those that are open already, and others for those that are not.
+
+        Raises:
+            StaleHandleError: if others are at their paths by now.
+            ReadOnlyError: if the permissions or the filesystem forbid it.
+        """
+        opened = []
+        for index, file in enumerate(self.files):
+            writable = files.open_write(f"{self.path}/{self.meta.files[index].name}")
+            if writable.identity != file.borrowed().identity:
+                raise stale(self.path)
+            if file.fileno() >= 0:  # one descriptor for readers and the log
+                file.take_over(writable)
+            opened.append(writable if file.fileno() < 0 else file)
+        return opened
+
+    def let_go(self) -> None:
+        """Keep no file open. They are opened again when they are read, if they are still at their paths."""
+        for file in self.files if self.commit is None else (*self.files, self.commit.file):
+            file.let_go()
 
     def edit_log(self, start: int, stop: int) -> bytes:
         """Committed lines of the edits file, from `start` to `stop`."""
-        return files.read_at(
-            self.opened[self.meta.edits_index].fileno(), (stop - start) * EDIT_SIZE, start * EDIT_SIZE, self.path
-        )
+        file = self.opened(self.meta.edits_index)
+        return files.read_at(file.fileno(), (stop - start) * EDIT_SIZE, start * EDIT_SIZE, self.path)
 
     def size_of(self, index: int, ranges: npt.NDArray[np.int64]) -> int:
         """Bytes that rows take in one file; `ranges` `[k, 2]`: first row and number of rows of each run."""
@@ -112,7 +155,11 @@ class Generation:
         Raises:
             DatasetTruncatedError: if the file is too short.
         """
-        fd = self.opened[index].fileno()
+        numbers = self.files[index].mapped_numbers(size)
+        if numbers is not None:  # also after another process has removed the file
+            return numbers
+        file = self.opened(index)
+        fd = file.fileno()
         if os.fstat(fd).st_size < size:
             raise self._too_short(index, size)
         if not files.reads_by_map(fd):
@@ -141,24 +188,26 @@ class Generation:
                 "from a copy"
             )
         rules = self.meta.rules
-        ends = [0] * len(rules)
-        for index in self.payloads:
-            if rules[index].length is LengthRule.PAYLOAD:
-                offsets = rules[index].offsets
-                end = os.pread(self.opened[offsets].fileno(), _U64, rows * _U64)
+        ends, sizes = [0] * len(rules), [0] * len(rules)
+        for index, (rule, file) in enumerate(zip(rules, self.files, strict=True)):
+            opened = file.borrowed()
+            sizes[index] = os.fstat(opened.fileno()).st_size
+            if rule.length is LengthRule.OFFSETS:
+                end = os.pread(opened.fileno(), _U64, rows * _U64)
                 if len(end) < _U64:
-                    raise self._too_short(offsets, (rows + 1) * _U64)
+                    raise self._too_short(index, (rows + 1) * _U64)
                 ends[index] = int.from_bytes(end, "little")
+        ends = [ends[rule.offsets] if rule.length is LengthRule.PAYLOAD else 0 for rule in rules]
         extents = lengths.extents(rules, rows, edits, ends)
         for index, extent in enumerate(extents):
-            size = os.fstat(self.opened[index].fileno()).st_size
-            if size < extent and (sums or rules[index].length is not LengthRule.SUMS):
+            if sizes[index] < extent and (sums or rules[index].length is not LengthRule.SUMS):
                 raise self._too_short(index, extent)
         return extents
 
     def _too_short(self, index: int, expected: int) -> DatasetTruncatedError:
         path = self.path / self.meta.files[index].name
-        found = os.fstat(self.opened[index].fileno()).st_size
+        file = self.opened(index)
+        found = os.fstat(file.fileno()).st_size
         return DatasetTruncatedError(
             f"{path}: {found} bytes where the commit needs {expected}; it was truncated, or its offsets are damaged: "
             "restore it from a copy"
@@ -177,18 +226,18 @@ class Generation:
 
     def _sum_of_lines(self, start: int, stop: int) -> int:
         """The sum of the checksums in a range of the sums file."""
-        total = 0
+        total, file = 0, self.opened(-1)
         for at in range(start, stop, _SUMS_AT_ONCE):
-            data = files.read_at(self.opened[-1].fileno(), min(_SUMS_AT_ONCE, stop - at), at, self.path)
+            data = files.read_at(file.fileno(), min(_SUMS_AT_ONCE, stop - at), at, self.path)
             total += int(np.frombuffer(data, np.uint64)[2::3].sum(dtype=np.uint64))
         return total % 2**64
 
     def _ends(self, extents: list[int]) -> int:
         """The sum of the hashes of the partial blocks at the ends of files."""
         total = 0
-        for file, rule, of, extent in zip(self.meta.files, self.meta.rules, self.opened, extents, strict=True):
+        for index, (file, rule, extent) in enumerate(zip(self.meta.files, self.meta.rules, extents, strict=True)):
             if rule.sealed and extent % _kernel.BLOCK:
-                start = extent // _kernel.BLOCK * _kernel.BLOCK
+                start, of = extent // _kernel.BLOCK * _kernel.BLOCK, self.opened(index)
                 total += _kernel.range_digest(file.id, of.fileno(), start, extent, str(self.path / file.name))[0]
         return total
 
@@ -248,15 +297,22 @@ class Generation:
                 if extents[index] > durable[index] and not unsealed:
                     return False  # these bytes have no digest
                 continue
+            of = self.opened(index)
             if file.role == "sums":
-                written = os.pread(self.opened[index].fileno(), extents[index] - durable[index], durable[index])
+                written = os.pread(of.fileno(), extents[index] - durable[index], durable[index])
                 return digest % 2**64 == slot.digest and sums == set(block_sums(written))
             part, complete = _kernel.range_digest(
-                file.id, self.opened[index].fileno(), durable[index], extents[index], str(self.path / file.name)
+                file.id, of.fileno(), durable[index], extents[index], str(self.path / file.name)
             )
             digest += part
             sums.update(block_sums(complete))
         return False
+
+
+def descriptors_to_open(meta: Meta) -> int:
+    """How many descriptors opening a generation takes, with its commit file, meta file, LOCK and directory."""
+    of_files = len(meta.files) if len(meta.files) <= _AT_ONCE else len(meta.columns) + 2
+    return of_files + 4
 
 
 _LAST_WRITTEN: Final[list[Meta]] = []
@@ -320,15 +376,15 @@ def newest(path: Path, name: str = COMMIT, known: Generation | None = None, look
         CorruptDatasetError: if no commit can be trusted, or the files of the trusted one are damaged.
         FormatVersionError: if it needs features that this version does not know.
     """
-    failed: OSError | CorruptDatasetError | None = None
+    failed: OSError | CorruptDatasetError | StaleHandleError | None = None
     for attempt in range(_ATTEMPTS):
         commit = read_commit(path, name)
         try:
             found = _chosen(path, commit, known, look)
             if found.generation is known and found.slot is not commit.slots[0][1]:
                 found = _chosen(path, commit, None, look)  # a newer commit may have replaced the known files
-        except FileNotFoundError as error:
-            failed = error
+        except (FileNotFoundError, StaleHandleError) as error:
+            failed, known = error, None
             time.sleep(50e-6 * 2**attempt)
             continue
         except CorruptDatasetError as error:
@@ -363,6 +419,11 @@ def _chosen(path: Path, commit: CommitFile, known: Generation | None, look: Look
         f"{path}: no durable commit is intact, and the data of the others does not match its digest; restore the "
         "dataset from a copy"
     )
+
+
+def stale(path: Path) -> StaleHandleError:
+    """The error for a directory that another one has taken the place of."""
+    return StaleHandleError(f"{path}: another directory was put at this path; nothing was written: try again")
 
 
 def block_sums(data: bytes) -> list[bytes]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from mmap_ninja import _kernel
 from mmap_ninja.columns.batch import Parts
 from mmap_ninja.engine import files
-from mmap_ninja.engine.generation import Generation
+from mmap_ninja.engine.generation import Generation, stale
 from mmap_ninja.errors import (
     ForkedHandleError,
     GenerationMovedError,
@@ -48,7 +48,7 @@ def open_log(
     sync_often: bool,
     builds: bool,
 ) -> _kernel.Log:
-    """A log that appends to a generation.
+    """A log that appends to a generation, whose files stay open for writing.
 
     Args:
         generation: The generation.
@@ -63,21 +63,20 @@ def open_log(
         StaleHandleError: if another directory was put at the path of the dataset.
     """
     path, meta = str(generation.path), generation.meta
-    opened = [files.open_write(f"{path}/{file.name}") for file in meta.files]
-    # The directory may be exchanged meanwhile: files for reading, for writing and the lock must be from one.
     assert generation.commit is not None  # noqa: S101 - there is a commit to append to
-    known = [generation.commit.file, *generation.opened]
-    if files.identities([commit_file, *opened]) != files.identities(known) or (
-        lock is not None and not lock.is_at(f"{path}/{LOCK}")
-    ):
-        raise StaleHandleError(f"{path}: another directory was put at this path; nothing was written: try again")
+    # The directory may be exchanged meanwhile: files for reading, for writing and the lock must be from one.
+    opened = generation.open_for_writing()
+    if commit_file.identity != generation.commit.identity or (lock is not None and not lock.is_at(f"{path}/{LOCK}")):
+        raise stale(generation.path)
     rules = [
         (file.id, int(rule.length), rule.unit, rule.offsets, rule.sealed, of)
         for file, rule, of in zip(meta.files, meta.rules, opened, strict=True)
     ]
     paths = (path, "", "") if lock is None else (path, f"{path}/{LOCK}", f"{path}/{COMMIT}")
     with files.open_read(f"{path}/{meta_name(meta.generation)}") as of_meta:
-        return _kernel.Log(path, rules, commit_file, lock, of_meta, paths, slot, next_seq, sync_often, builds)
+        log = _kernel.Log(path, rules, commit_file, lock, of_meta, paths, slot, next_seq, sync_often, builds)
+    generation.files = opened
+    return log
 
 
 class Logs:

@@ -28,7 +28,7 @@ def open_column(
     """Open the column at a place.
 
     Args:
-        generation: Its files may be closed afterwards.
+        generation: Its files.
         place: The column's position among its columns.
         extents: The length of each file in bytes.
         rows: The number of rows.
@@ -40,11 +40,11 @@ def open_column(
     """
     column, meta = generation.meta.columns[place], generation.meta
     kind = column.type
-    files: dict[str, tuple[int, int]] = {}
+    files: dict[str, tuple[_kernel.File, int]] = {}
     if kind.is_known:
         for index, file in enumerate(meta.files):
             if file.column == column.id:
-                files[file.role] = generation.opened[index].fileno(), extents[index]
+                files[file.role] = generation.files[index], extents[index]
     if isinstance(kind, Json):
         wrapper = partial(_decoded, path=str(generation.path / meta.files[meta.index("data", column.id)].name))
     return _kernel.Column(

@@ -10,7 +10,7 @@ import numpy as np
 from mmap_ninja import _kernel
 from mmap_ninja.engine import copying, files
 from mmap_ninja.engine.commit_file import read_commit
-from mmap_ninja.engine.generation import Generation, written
+from mmap_ninja.engine.generation import Generation, descriptors_to_open, written
 from mmap_ninja.errors import CommitUncertainError, CorruptDatasetError, StaleHandleError
 from mmap_ninja.format.meta import FileEntry, Meta, new_meta
 from mmap_ninja.format.names import COMMIT, FIRST_OFFSET, LEGACY_DATA, meta_name
@@ -29,6 +29,7 @@ class GenerationWriter:
     """
 
     def __init__(self, path: Path, meta: Meta, like: _kernel.File | None, sums: bytes = b"") -> None:
+        files.check_room(descriptors_to_open(meta), path)  # before anything is there that could not be opened
         self.meta: Meta = meta
         self._path = path
         self._like = like
@@ -177,7 +178,7 @@ class Target:
         self,
         path: Path,
         slot: _kernel.Slot,
-        synced: list[int],
+        synced: list[_kernel.File],
         lock: _kernel.File,
         before: _kernel.Slot | None = None,
     ) -> None:
@@ -241,7 +242,7 @@ def make_commit_file(
     sync_own, sync_parent = files.names_to_sync(path, path), files.names_to_sync(f"{path}/..", path)
     files.remove(new_path)
     file = scope.hold(files.create(new_path, like))
-    slot.seq, slot.boot, (slot.device, slot.inode) = slot.seq or 1, files.boot_id(), files.identity(file.fileno())
+    slot.seq, slot.boot, (slot.device, slot.inode) = slot.seq or 1, files.boot_id(), file.identity
     slot.mount, slot.disk = files.surroundings(file.fileno(), new_path)
     file.try_lock(new_path)
     files.write(file, _all_slots(slot), 0, new_path)

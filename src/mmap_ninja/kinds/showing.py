@@ -4,7 +4,7 @@ import warnings
 from contextlib import nullcontext
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar
 
 from mmap_ninja import _kernel
 from mmap_ninja._kernel import Column
@@ -14,7 +14,7 @@ from mmap_ninja.engine.dataset import Columns, Dataset
 from mmap_ninja.engine.directory import is_vacant
 from mmap_ninja.engine.open_column import open_column
 from mmap_ninja.engine.seen import Seen
-from mmap_ninja.errors import IncompleteDatasetWarning, MmapNinjaError
+from mmap_ninja.errors import IncompleteDatasetWarning, MmapNinjaError, StaleHandleError
 from mmap_ninja.format.meta import Kind
 from mmap_ninja.kinds.joined import Parts, column_of_parts
 from mmap_ninja.kinds.options import HandleOptions, Mode, PathLike, ReadMode
@@ -22,6 +22,8 @@ from mmap_ninja.kinds.sequence import SampleSequence
 from mmap_ninja.kinds.state import Behind, Closed, Legacy, Live, State, Vacant, View
 from mmap_ninja.legacy import upgrade
 from mmap_ninja.legacy.dataset import LegacyDataset, open_dataset
+
+_ATTEMPTS: Final = 10  # a generation can be switched under a reader; twice in a row is rare
 
 T = TypeVar("T")
 H = TypeVar("H", bound="ShowingHandle[Any]")
@@ -71,7 +73,7 @@ class ShowingHandle(SampleSequence[T]):
         """What is at a path: a dataset, or nothing if the options allow creating one."""
         if options.is_writable and is_vacant(path):
             return cls._nothing(path, options)
-        return cls._shown_of(cls._opened(path, options), options)
+        return cls._newest_of(cls._opened(path, options), options)
 
     @classmethod
     def _nothing(cls, path: Path, options: HandleOptions) -> tuple[Column, State]:
@@ -94,6 +96,18 @@ class ShowingHandle(SampleSequence[T]):
             return column, Legacy(dataset)
         seen = dataset.seen
         return cls._open_column(seen, dataset.path, options, mapped=mapped), Live(seen, dataset)
+
+    @classmethod
+    def _newest_of(cls, dataset: Dataset | LegacyDataset, options: HandleOptions) -> tuple[Column, State]:
+        """The same, or a later commit if others remove the files of many columns while these are mapped."""
+        for _ in range(_ATTEMPTS):
+            try:
+                return cls._shown_of(dataset, options)
+            except StaleHandleError:
+                if isinstance(dataset, LegacyDataset):
+                    raise
+                dataset.refresh()
+        return cls._shown_of(dataset, options)
 
     @classmethod
     def _open_column(cls, seen: Seen, path: Path, options: HandleOptions, *, mapped: bool) -> Column:
@@ -122,7 +136,7 @@ class ShowingHandle(SampleSequence[T]):
             return
         seen, shown = dataset.seen, self._state
         if type(shown) is not Live or seen.generation is not shown.seen.generation:
-            self._show_column(*self._shown_of(dataset, self._options))
+            self._show_column(*self._newest_of(dataset, self._options))
         elif seen is not shown.seen:
             sizes = list(map(seen.extents.__getitem__, seen.generation.payloads))
             self._grow(sizes, seen.rows, seen.edits, Live(seen, dataset))

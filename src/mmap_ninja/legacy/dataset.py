@@ -66,7 +66,7 @@ class LegacyDataset:
     @property
     def any_descriptor(self) -> int:
         """The descriptor of an open file."""
-        return self.file(self.layout.payload)
+        return self.file(self.layout.payload).fileno()
 
     @property
     def snapshot(self) -> Snapshot:
@@ -88,17 +88,17 @@ class LegacyDataset:
     def sync(self) -> None:
         """Wait until the files and their names are on the disk."""
         for name, file in self._opened.items():
-            files.sync(file, self.path / name)
+            files.sync(file.borrowed(), self.path / name)
         for folder in sorted({(self.path / name).parent for name in self._opened} | {self.path, self.path.parent}):
             files.sync_directory(folder, self.path)
 
     def close(self) -> None:
         """Does nothing: there is nothing to write, and the files close when this object is collected."""
 
-    def file(self, file: LayoutFile | None) -> int:
-        """The descriptor of a file of the layout."""
+    def file(self, file: LayoutFile | None) -> _kernel.File:
+        """A file of the layout."""
         assert file is not None  # noqa: S101 - only called for kinds with this file
-        return self._opened[file.name].fileno()
+        return self._opened[file.name]
 
     def open_column(
         self, *, mapped: bool, copies: bool = False, wrapper: Callable[[Any], Any] | None = None
@@ -133,7 +133,7 @@ class LegacyDataset:
         index = {name: found[name] for name in ("data", "starts", "ends")}
         return _kernel.Column("binary", str(self.path), self.rows, index, unit=unit, mapped=mapped)
 
-    def _column_files(self) -> dict[str, tuple[int, int]]:
+    def _column_files(self) -> dict[str, tuple[_kernel.File, int]]:
         """The files by the kernel's names for them."""
         layout = self.layout
         roles = {"data": layout.payload, "starts": layout.starts, "ends": layout.ends}

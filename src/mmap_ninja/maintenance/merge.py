@@ -10,10 +10,11 @@ from mmap_ninja.builds import build
 from mmap_ninja.columns.joining import Joinable, joined
 from mmap_ninja.columns.types import Column
 from mmap_ninja.engine import copying, files, upgrade_marks
+from mmap_ninja.engine.commit_file import read_commit
 from mmap_ninja.engine.compaction import sealed
 from mmap_ninja.engine.copying import CopiedRows
 from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT, Dataset
-from mmap_ninja.errors import IncompleteDatasetWarning
+from mmap_ninja.errors import IncompleteDatasetWarning, StaleHandleError
 from mmap_ninja.exported import exported
 from mmap_ninja.format.meta import checked_metadata
 
@@ -53,6 +54,7 @@ def merge(
         FileExistsError: if there is a dataset at `out_dir` and `if_exists="error"`.
         TypeError: if the kinds or columns differ, or `paths` is a single path.
         ValueError: if there are no datasets, or one was written by mmap_ninja 0.x, or one is `out_dir`.
+        StaleHandleError: if an input is compacted or replaced meanwhile.
 
     Example:
         >>> import mmap_ninja
@@ -86,6 +88,8 @@ def merge(
     with files.Scope() as scope, build.begin_hidden(out, datasets[0].meta.kind, columns, options, scope) as started:
         with copying.shown(copying.contents(columns, rows), rows, verbose=verbose) as contents:
             started.fill(contents, sum(seen.num_samples for seen in full))
+        for dataset in datasets:
+            _check_unchanged(dataset)
         started.finish()
 
 
@@ -95,7 +99,17 @@ def _opened(path: Path, out: Path) -> Dataset:
     dataset = Dataset(path, None, "process", DEFAULT_LOCK_TIMEOUT)
     if out.exists() and out.samefile(path):
         raise ValueError(f"{path}: is both input and output; {_REFUSED}: choose another output directory")
+    dataset.seen.generation.let_go()  # there may be more inputs than a process can have files open
     return dataset
+
+
+def _check_unchanged(dataset: Dataset) -> None:
+    """Raise StaleHandleError if others took the files of a dataset away while they were read."""
+    newest, slot = read_commit(dataset.path).slots[0][1], dataset.seen.slot
+    if (newest.uuid, newest.generation) != (slot.uuid, slot.generation):
+        raise StaleHandleError(
+            f"{dataset.path}: the dataset was compacted or replaced while it was merged; {_REFUSED}: try again"
+        )
 
 
 def _common_columns(datasets: Sequence[Dataset]) -> tuple[Column, ...]:

@@ -66,7 +66,7 @@ class Offsets(Sequence[int]):
     """The first numbers of an offsets file, each read on access, since a map of it may be truncated."""
 
     def __init__(self, generation: Generation, index: int, count: int) -> None:
-        self._descriptor = generation.opened[index].fileno()
+        self._file = generation.opened(index)
         self._path = generation.path / generation.meta.files[index].name
         self._count = count
 
@@ -82,14 +82,14 @@ class Offsets(Sequence[int]):
             raise TypeError(f"offsets {key!r}: expected an integer; offsets are read one by one")
         if not 0 <= key < self._count:
             raise IndexError(f"offset {key} is out of range for {self._count} offsets")
-        return int.from_bytes(files.read_at(self._descriptor, _U64, key * _U64, self._path), "little")
+        return int.from_bytes(files.read_at(self._file.fileno(), _U64, key * _U64, self._path), "little")
 
     def ascents(self, units: int) -> Ascents:
         """Read all offsets, for a payload of so many units."""
         bounds, greatest, before = [0], 0, 0
         for first in range(0, self._count, _OFFSETS_AT_ONCE):
             count = min(_OFFSETS_AT_ONCE, self._count - first)
-            data = files.read_at(self._descriptor, count * _U64, first * _U64, self._path)
+            data = files.read_at(self._file.fileno(), count * _U64, first * _U64, self._path)
             part = np.frombuffer(data, np.uint64)
             descents = np.flatnonzero(part < np.concatenate([np.array([before], np.uint64), part[:-1]]))
             bounds += (first + descents).tolist()
@@ -304,7 +304,7 @@ def _open(path: Path, meta: Meta, commit: CommitFile | None) -> Found:
             found.findings.append(Finding(file.name, f"cannot be opened ({error})"))
             found.missing.add(index)
             opened = _kernel.anonymous_file()
-        generation.opened.append(opened)
+        generation.files.append(opened)
         found.sizes.append(os.fstat(opened.fileno()).st_size)
     return found
 
@@ -398,7 +398,7 @@ def _confirmed_edits(found: Found, count: int) -> int:
     if slot is None or found.commit is None or not slot.carries & _kernel.SUMS:
         return count  # no hash contradicts them
     file, size = found.generation.meta.files[index], found.sizes[index]
-    fd, path = found.generation.opened[index].fileno(), str(found.generation.path / file.name)
+    opened, path = found.generation.opened(index), str(found.generation.path / file.name)
     earlier = [
         other.edits
         for _, other in found.commit.slots
@@ -406,7 +406,7 @@ def _confirmed_edits(found: Found, count: int) -> int:
         and other.carries & _kernel.SUMS
         and other.edits <= slot.edits
         and other.edits * EDIT_SIZE <= size
-        and _hash_of_end(file.id, fd, other.edits * EDIT_SIZE, path) == other.edits_end
+        and _hash_of_end(file.id, opened.fileno(), other.edits * EDIT_SIZE, path) == other.edits_end
     ]
     confirmed = max(earlier, default=0)
     if confirmed == count or size < count * EDIT_SIZE:  # reported elsewhere

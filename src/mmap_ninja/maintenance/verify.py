@@ -204,8 +204,9 @@ def _verify_sums(found: Found, *, verbose: bool) -> None:
     with progress.bar(total, "B", shown=verbose, scaled=True) as tell:
         for index, of in stored.items():
             bad: list[int] = []
+            file = generation.opened(index)
             for first, sums in of.pieces():
-                bad += _kernel.bad_blocks(meta.files[index].id, generation.opened[index].fileno(), first, sums)
+                bad += _kernel.bad_blocks(meta.files[index].id, file.fileno(), first, sums)
                 tell(len(sums) * _kernel.BLOCK)
             if bad and meta.files[index].role == "edits":
                 bad_edits = bad[0]
@@ -229,7 +230,7 @@ def _stored_sums(found: Found, extents: list[int]) -> dict[int, _Sums]:
     """The checksums of each sealed file, by its index."""
     generation, meta = found.generation, found.generation.meta
     name, size = meta.files[-1].name, extents[-1]
-    data = files.read_at(generation.opened[-1].fileno(), size, 0, generation.path / name)
+    data = files.read_at(generation.opened(-1).fileno(), size, 0, generation.path / name)
     lines = np.frombuffer(data, np.uint64).reshape(-1, SUM_SIZE // _U64)
     stored, missing = {}, 0
     for index, (rule, extent) in enumerate(zip(meta.rules, extents, strict=True)):
@@ -307,9 +308,8 @@ def _confirms(found: Found, slot: _kernel.Slot, stored: dict[int, _Sums]) -> boo
             digest += slot.edits_end  # the recorded hash, since damage of edits is reported separately
             continue
         file, start = generation.meta.files[index], complete[1] * _kernel.BLOCK
-        digest += _kernel.range_digest(
-            file.id, generation.opened[index].fileno(), start, extents[index], str(generation.path / file.name)
-        )[0]
+        opened, path = generation.opened(index), str(generation.path / file.name)
+        digest += _kernel.range_digest(file.id, opened.fileno(), start, extents[index], path)[0]
     return digest % 2**64 == slot.digest
 
 
