@@ -103,7 +103,10 @@ def check_missing(missing: Sequence[str], unknown: Sequence[str], where: str) ->
         raise ValueError(f"{where}: {' and '.join(told)}; nothing of this batch was stored: {remedy}")
 
 
-names_of = lru_cache(maxsize=64)(Names)  # each commit asks for those of its dataset
+@lru_cache(maxsize=64)
+def names_of(names: tuple[str, ...]) -> Names:
+    """The names of columns; they are kept, since each commit asks for those of its dataset."""
+    return Names(names)
 
 
 def fields_of(sample: object) -> Mapping[str, Any] | None:
