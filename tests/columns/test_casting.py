@@ -39,6 +39,34 @@ def test_integers_that_numpy_takes_for_floats_are_stored_exactly(tmp_path):
     assert stored[0].tolist() == [1, 2**63 + 1]
 
 
+@pytest.mark.parametrize(
+    ("sample", "told"),
+    [
+        ([1, 2**63 + 1], r"9223372036854775809, at \[1\]"),
+        ([[0.5, 2**53 + 1], [1, 2]], r"9007199254740993, at \[0, 1\]"),
+        ((np.int64(2**53 + 1), 1j), r"9007199254740993, at \[0\]"),
+    ],
+)
+def test_integers_beside_floats_in_a_list_are_stored_exactly_or_raise(tmp_path, sample, told):
+    """A bug once: [2**53 + 1, 0.5] was stored as [2**53, 0.5], since NumPy makes floats of such a list."""
+    for options in ({}, {"dtype": np.complex128}):
+        with pytest.raises(TypeError, match=f"cannot hold {told}; nothing of this batch was stored: create the data"):
+            RaggedMmap.from_lists(tmp_path / "ds", [sample], **options)
+    stored = RaggedMmap.from_lists(tmp_path / "exact", [[2**53, 0.5, np.inf, np.nan, 2.0**60, -(2**60)]])
+
+    np.testing.assert_array_equal(stored[0], [2.0**53, 0.5, np.inf, np.nan, 2.0**60, -(2.0**60)])
+
+
+@pytest.mark.parametrize("name", ["float8_e5m2", "float8_e4m3fn", "bfloat16"])
+def test_integers_fit_small_floats_that_hold_them(name):
+    """A bug once: NumPy knows no limits of float8_e5m2, whose kind is that of its own floats."""
+    dtype = np.dtype(getattr(ml_dtypes, name))
+
+    assert convert(np.array([-3, 16]), 0, dtype, "ds", declared=False).astype(int).tolist() == [-3, 16]
+    with pytest.raises(TypeError, match=rf"dtype {name} cannot hold 1001, at \[1\]"):
+        convert(np.array([1, 1001]), 0, dtype, "ds", declared=False)
+
+
 def test_real_numbers_fit_complex_ones(tmp_path):
     """A bug once: a list of real numbers gave a ComplexWarning."""
     stored = RaggedMmap.from_lists(tmp_path / "ds", [[1, 2], [0.5]], dtype=np.complex64)

@@ -275,3 +275,66 @@ def test_no_library_is_imported_for_other_values(tmp_path):
     found = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
 
     assert found.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        np.ma.array([1, 2], mask=[0, 1]),
+        pd.Series([1, None], dtype="Int8"),
+        pl.Series([1, None]),
+        pa.array([1, None]),
+    ],
+    ids=["masked", "pandas", "polars", "arrow"],
+)
+def test_nulls_of_arrays_in_a_list_are_not_lost(tmp_path, part):
+    """A bug once: what lies below the mask was stored, or NaN."""
+    for sample in ([part], [[part], [part]], [[1, 2], part]):
+        with pytest.raises(TypeError, match="only some of its elements are masked or null"):
+            RaggedMmap.from_lists(tmp_path / "ds", [sample])
+    stored = RaggedMmap.from_lists(tmp_path / "whole", [[pd.Series([1, 2], dtype="Int8"), np.ma.array([3, 4])]])
+
+    assert stored[0].tolist() == [[1, 2], [3, 4]]
+
+
+def test_added_column_loses_no_elements_beside_masked_ones(tmp_path):
+    """A bug once: a sample of which some elements are masked became a null in a nullable column."""
+    records = RecordsMmap.from_columns(tmp_path / "ds", {"a": [1, 2]})
+
+    with pytest.raises(TypeError, match="sample 0: only some of its elements are masked or null"):
+        records.add_column("b", [np.ma.array([1, 2], mask=[0, 1]), None])
+    records.add_column("c", np.ma.array([[1, 2], [3, 4]], mask=[[0, 0], [1, 1]]))
+
+    assert list(records.columns) == ["a", "c"]
+    assert records[0]["c"].tolist() == [1, 2]
+    assert records[1]["c"] is None
+
+
+def test_nan_of_pandas_is_a_value_as_it_is_in_numpy(tmp_path):
+    """A bug once: NaN became a null in from_columns, and a Series with NaN was no sample."""
+    numbers = pd.Series([1.0, np.nan])
+    mixed = pd.Series([1, None, 2], dtype=object)
+
+    columns = RecordsMmap.from_columns(tmp_path / "columns", {"x": numbers})
+    generated = RecordsMmap.from_generator(tmp_path / "generated", [{"x": value} for value in numbers])
+    rows = RaggedMmap.from_lists(tmp_path / "rows", [numbers])
+    nulls = RecordsMmap.from_columns(
+        tmp_path / "nulls", {"x": mixed, "y": mixed.astype("str").where(mixed.notna(), None)}
+    )
+
+    assert columns.schema == generated.schema == {"x": mn.Scalar(np.dtype("f8"))}
+    for stored in (columns["x"][:], generated["x"][:], rows[0]):
+        np.testing.assert_array_equal(stored, [1, np.nan])
+    assert [sample["x"] for sample in nulls] == [1, None, 2]
+    assert nulls.schema["y"] == mn.Text(nullable=True)
+
+
+def test_durations_and_dates_at_the_ends_of_their_ranges_are_exact_or_raise(tmp_path):
+    """A bug once: NumPy let the longest timedelta overflow; an early date with a time zone raised OverflowError."""
+    early = dt.datetime(1, 1, 1, tzinfo=dt.timezone(dt.timedelta(hours=2)))
+
+    with pytest.raises(TypeError, match=r"sample 0: timedelta64\[us\] cannot hold datetime.timedelta\(days=9"):
+        ArrayMmap.from_generator(tmp_path / "longest", [dt.timedelta.max])
+    dates = ArrayMmap.from_generator(tmp_path / "dates", [early])
+
+    assert dates[0] == np.datetime64("0000-12-31T22:00:00", "us")

@@ -13,6 +13,7 @@ from mmap_ninja.columns.dtypes import DType, encode_dtype
 
 AnyArray = npt.NDArray[Any]
 
+_ALL_INTEGERS: Final = 2.0**53  # of less, and float64 holds them
 _MOST_DIGITS: Final = 63  # of the mantissa of a long double that holds all integers; a 64th is implied
 
 
@@ -66,6 +67,8 @@ def as_array(sample: Any, path: str, number: int) -> AnyArray:
     known = foreign.plain(sample, where)
     if known is None and sample is not None:
         raise TypeError(f"{where}: is null; nothing of this batch was stored: fill it, or declare a nullable column")
+    if isinstance(known, list | tuple) and _holds_foreign(known):
+        known = _plain_items(known, where)  # NumPy would lose their nulls
     try:
         array = np.asarray(known)
         if array.dtype.hasobject and isinstance(known, list | tuple):
@@ -77,6 +80,16 @@ def as_array(sample: Any, path: str, number: int) -> AnyArray:
             raise
         array = np.asarray(_plain_items(known, where))
     return array
+
+
+def _holds_foreign(values: Sequence[Any]) -> bool:
+    """Whether there are values of other libraries in nested lists, as far as that takes no time for numbers."""
+    if not values or isinstance(values[0], int | float | str):
+        return False
+    kinds = set(map(type, values))
+    if any(map(foreign.reader_of, kinds)):
+        return True
+    return any(_holds_foreign(value) for value in values if isinstance(value, list | tuple))
 
 
 def _plain_items(values: Any, where: str) -> Any:
@@ -105,7 +118,7 @@ def convert(sample: Any, number: int, dtype: DType, path: str, *, declared: bool
     if isinstance(cast, np.ndarray):
         return cast
     remedy = "create the dataset with another dtype"
-    if is_float(array.dtype) and is_float(dtype) and not declared:
+    if is_float(array.dtype) and is_float(dtype) and not declared and array.dtype != dtype:
         remedy += f", or with dtype={str(dtype)!r}, which rounds wider floats"
     told = f"nothing of this batch was stored: {remedy}"
     if cast is None:
@@ -117,8 +130,9 @@ def convert(sample: Any, number: int, dtype: DType, path: str, *, declared: bool
     if stacked:
         number += place.pop(0)
     at = f", at {place}" if place else ""
+    values = np.asarray(sample, object) if isinstance(sample, list | tuple) else array  # before NumPy rounded them
     raise TypeError(
-        f"{path}: sample {number}: the dataset's dtype {held_by(dtype)} cannot hold {array.flat[cast]}{at}; {told}"
+        f"{path}: sample {number}: the dataset's dtype {held_by(dtype)} cannot hold {values.flat[cast]}{at}; {told}"
     )
 
 
@@ -156,6 +170,10 @@ def fitted(sample: Any, array: AnyArray, dtype: DType, *, declared: bool) -> Any
     Returns:
         The array; the place, in C order, of the first value that does not fit; or None if none does, by its dtype.
     """
+    if array.dtype.kind in "fc" and dtype.kind not in "iu" and isinstance(sample, list | tuple):
+        rounded = _rounded(sample, array)
+        if rounded is not None:
+            return rounded
     if array.dtype == dtype:
         return array
     if array.size == 0 and not array.dtype.hasobject:
@@ -181,6 +199,20 @@ def fitted(sample: Any, array: AnyArray, dtype: DType, *, declared: bool) -> Any
         return _unless((back != array) & ((back == back) | (array == array)), cast)  # noqa: PLR0124 - NaN is not itself
 
 
+def _rounded(sample: Sequence[Any], array: AnyArray) -> int | None:
+    """The place of the first int beside floats that NumPy has rounded to one; None if there is none."""
+    with np.errstate(all="ignore"):
+        large = np.flatnonzero(np.abs(array) >= _ALL_INTEGERS)
+    if not large.size:
+        return None
+    values = np.asarray(sample, object).flat
+    return next((place for place in large.tolist() if _is_other(values[place], array.flat[place])), None)
+
+
+def _is_other(value: Any, cast: Any) -> bool:
+    return isinstance(value, int | np.integer) and bool(np.isfinite(cast)) and int(value) != int(cast.real)
+
+
 def _unless(wrong: AnyArray, cast: AnyArray) -> AnyArray | int:
     """The array; or the place of the first value that is wrong."""
     return int(np.argmax(wrong)) if wrong.any() else cast
@@ -193,7 +225,7 @@ def _fitted_integers(array: AnyArray, dtype: DType) -> AnyArray | int:
         return cast
     if dtype.kind in "iu" and np.can_cast(array.dtype, dtype, "safe"):  # in another byte order
         return array.astype(dtype)
-    if dtype.kind in "fc" and np.finfo(dtype).nmant >= _MOST_DIGITS:
+    if dtype.kind in "fc" and dtype.itemsize > 8 and np.finfo(dtype).nmant >= _MOST_DIGITS:
         return array.astype(dtype)
     native = array.astype(array.dtype.newbyteorder("="), copy=False)
     cast = _kernel.convert_numbers(native, dtype.newbyteorder("="))

@@ -48,11 +48,12 @@ def reader_of(kind: type) -> Reader | None:
 
 def _of_pandas(values: Any, where: str) -> Any:
     """A Series, an Index or one of pandas' own arrays."""
-    array = getattr(values, "array", values)
+    array, pandas = getattr(values, "array", values), sys.modules["pandas"]
+    if isinstance(array, pandas.arrays.NumpyExtensionArray):
+        array = array.to_numpy()
     dtype = array.dtype
-    if isinstance(dtype, np.dtype) and not dtype.hasobject:  # also dates, whose NaT is a value
+    if isinstance(dtype, np.dtype) and not dtype.hasobject:  # NaN and NaT are values
         return np.asarray(array)
-    pandas = sys.modules["pandas"]
     if isinstance(dtype, pandas.CategoricalDtype):
         return _chosen(several(dtype.categories, where), np.asarray(array.codes))
     if isinstance(dtype, pandas.DatetimeTZDtype):
@@ -63,7 +64,7 @@ def _of_pandas(values: Any, where: str) -> Any:
         return _masked(array.to_numpy(dtype.numpy_dtype, na_value=0), np.asarray(array.isna()))
     if isinstance(dtype, pandas.SparseDtype):
         return np.asarray(array)
-    return [None if null else value for value, null in zip(array, array.isna(), strict=True)]
+    return [None if null else value for value, null in zip(array, pandas.isna(array), strict=True)]
 
 
 def _chosen(categories: Any, codes: Any) -> Any:
@@ -142,10 +143,17 @@ def _of_masked(array: Any, where: str) -> Any:
     )
 
 
-def _of_datetime(value: Any, _: str) -> Any:
-    if value.tzinfo is not None:
-        value = value.astimezone(dt.UTC).replace(tzinfo=None)
-    return np.datetime64(value, "us")
+def _of_datetime(value: Any, where: str) -> Any:
+    offset = value.utcoffset()
+    local = np.datetime64(value.replace(tzinfo=None), "us")
+    return local if offset is None else local - _of_timedelta(offset, where)
+
+
+def _of_timedelta(value: Any, where: str) -> Any:
+    count = value // dt.timedelta(microseconds=1)
+    if abs(count) >= 1 << 63:  # NumPy would let it overflow
+        raise TypeError(f"{where}: timedelta64[us] cannot hold {value!r}")
+    return np.timedelta64(count, "us")
 
 
 def _of_timestamp(value: Any, _: str) -> Any:
@@ -156,7 +164,7 @@ def _of_timestamp(value: Any, _: str) -> Any:
 _READERS: Final[dict[tuple[str, str], Reader]] = {
     ("datetime", "datetime"): _of_datetime,
     ("datetime", "date"): lambda value, _: np.datetime64(value, "D"),
-    ("datetime", "timedelta"): lambda value, _: np.timedelta64(value, "us"),
+    ("datetime", "timedelta"): _of_timedelta,
     ("numpy", "MaskedArray"): _of_masked,
     ("pandas", "ExtensionArray"): _of_pandas,
     ("pandas", "Index"): _of_pandas,

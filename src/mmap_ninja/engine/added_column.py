@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from mmap_ninja.columns import encoding
 from mmap_ninja.columns.batch import Parts, size_of
-from mmap_ninja.columns.casting import is_masked_array
 from mmap_ninja.columns.limits import Limits
 from mmap_ninja.columns.types import Array, Column, ColumnType, Ragged, Role
 from mmap_ninja.format.names import FIRST_OFFSET
@@ -46,13 +45,7 @@ class AddedColumn:
 
     def _rows(self) -> Iterator[Any]:
         filler = encoding.filler(self.column.type)
-        return (filler if place < 0 else self._value(place) for place in map(int, self._positions))
-
-    def _value(self, place: int) -> Any:
-        value = self._values[place]
-        if not is_masked_array(value):
-            return value
-        return None if np.ma.getmaskarray(value).any() else value.data
+        return (filler if place < 0 else self._values[place] for place in map(int, self._positions))
 
     def _widest(self, kind: ColumnType) -> ColumnType:
         """The type that all values fit, where the first one does not define all of it."""
@@ -61,9 +54,9 @@ class AddedColumn:
         if kind.is_known and not isinstance(kind, Ragged):
             return kind
         if isinstance(kind, Array):
-            return self._encode(kind, [self._value(0)], 0)[0]
+            return self._encode(kind, [self._values[0]], 0)[0]
         first = 0
-        for batch in self._limits.gathered(map(self._value, range(len(self._values)))):
+        for batch in self._limits.gathered(self._values[place] for place in range(len(self._values))):
             kind, _ = self._encode(kind, batch, first)
             first += len(batch)
         return kind
