@@ -1,6 +1,9 @@
 // How many bytes samples have before they are encoded, as far as it is cheap to tell; and batches that end by
 // it.
 
+#include <Python.h>
+#include <datetime.h>
+
 #include <algorithm>
 
 #include "python.h"
@@ -34,7 +37,8 @@ class Measure {
       add_items(value, depth);
     } else if (PyArray_Check(value)) {
       add_array(value, depth);
-    } else if (PyFloat_Check(value) || PyArray_IsScalar(value, Number)) {
+    } else if (PyFloat_Check(value) || PyArray_IsScalar(value, Number) || PyDate_Check(value) ||
+               PyDelta_Check(value)) {
       count(kReference);
     } else {
       add_other(value, depth);
@@ -83,6 +87,7 @@ class Measure {
     forgive();
     nb::object size = attribute(value, nbytes);  // of the tensors of any framework
     if (size.is_valid() && PyLong_Check(size.ptr())) return count(PyLong_AsUnsignedLongLongMask(size.ptr()));
+    if (count_pixels(value)) return;
     nb::object fields = attribute(value, dataclass_fields);
     if (!fields.is_valid() || !PyDict_Check(fields.ptr())) return count(unknown_);
     PyObject* name;
@@ -90,6 +95,22 @@ class Measure {
       nb::object field = attribute(value, name);
       if (field.is_valid()) add_inner(field.ptr(), depth);
     }
+  }
+
+  // Whether a value is an image of Pillow, which tells its size before it is loaded.
+  bool count_pixels(PyObject* value) {
+    static PyObject* const getbands = PyUnicode_InternFromString("getbands");
+    static PyObject* const size_of_image = PyUnicode_InternFromString("size");
+    nb::object bands = attribute(value, getbands);
+    nb::object size = bands.is_valid() ? attribute(value, size_of_image) : nb::object();
+    int width = 0, height = 0;
+    if (!size.is_valid() || !PyTuple_Check(size.ptr())) return false;
+    if (!PyArg_ParseTuple(size.ptr(), "ii", &width, &height)) return forgive(), false;
+    nb::object found = nb::steal(PyObject_CallNoArgs(bands.ptr()));
+    Py_ssize_t depth = found.is_valid() ? PyObject_Size(found.ptr()) : -1;
+    if (depth < 0) return forgive(), false;
+    count(static_cast<uint64_t>(width) * static_cast<uint64_t>(height) * static_cast<uint64_t>(depth));
+    return true;
   }
 
   // An attribute; nothing if it is missing.
@@ -140,6 +161,7 @@ uint64_t size_of(nb::handle value, uint64_t most, uint64_t unknown) {
 }  // namespace
 
 void define_measures(nb::module_& m) {
+  PyDateTime_IMPORT;
   m.def("fill", &fill);
   m.def("size_of", &size_of, nb::arg().none(), nb::arg(), nb::arg());
 }

@@ -1,11 +1,16 @@
 """Inference: the first samples decide columns and dtypes, whatever batches and processes bring them."""
 
+import datetime as dt
 import itertools
 import os
 import time
 
 import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
+from PIL import Image
 
 import mmap_ninja as mn
 from mmap_ninja import RaggedMmap, RecordsMmap
@@ -412,3 +417,43 @@ def test_deciding_samples_are_counted_the_same_everywhere():
     assert count_deciding([{"x": "a"}] * 5000, BATCH_BYTES) == MOST
     assert count_deciding([{"x": "a" * 100}] * 50, 250) == 3
     assert count_deciding([], 1) == 0
+
+
+OTHERS = {  # values of other libraries, or of which NumPy is told by their type
+    "date": lambda: dt.datetime.fromisoformat("2020-01-02T03:04:05"),
+    "duration": lambda: dt.timedelta(seconds=1),
+    "timestamp": lambda: pd.Timestamp("2020-01-02"),
+    "polars": lambda: pl.Series([1, 2]),
+    "arrow": lambda: pa.scalar(1),
+    "image": lambda: Image.new("L", (2, 3)),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("batch_size", [1, 1024])
+def test_values_of_other_libraries_do_not_end_what_decides(tmp_path, batch_size, name):
+    """A bug once: such a value tells no size, so that the first sample alone decided."""
+    samples = [{"x": OTHERS[name](), "n": n} for n in [None, *[1] * 500, 2.5]]
+
+    stored = RecordsMmap.from_generator(tmp_path / "ds", samples, batch_size)
+
+    assert stored.schema["n"] == mn.Scalar(np.dtype("f8"), nullable=True)
+    assert stored[0]["n"] is None
+
+
+@pytest.mark.parametrize("n_jobs", [None, 2])
+@pytest.mark.parametrize("batch_size", [1, 1024])
+def test_first_sample_without_fields_decides_nothing_alone(tmp_path, batch_size, n_jobs):
+    """A bug once: {} counted as a sample whose columns are all declared, so that the first batch decided."""
+    samples = [{}, {"n": 1}, {"n": 2.5}]
+
+    stored = RecordsMmap.from_indexable(tmp_path / "ds", samples, batch_size, n_jobs)
+
+    assert [sample["n"] for sample in stored] == [None, 1, 2.5]
+
+
+def test_numbers_of_numpy_decide_with_their_dtype(tmp_path):
+    """A bug once: float64 is a float, so that its values were thought to fit float32, which then refused them."""
+    stored = RecordsMmap.from_generator(tmp_path / "ds", [{"n": np.float32(1.5)}, {"n": np.float64(0.5)}])
+
+    assert stored["n"].dtype == np.float64

@@ -4,10 +4,9 @@ import itertools
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
-from mmap_ninja import _kernel
 from mmap_ninja.columns import inference
 from mmap_ninja.columns.batch import Batch, Table
-from mmap_ninja.columns.limits import DECIDING_SAMPLES, Limits
+from mmap_ninja.columns.limits import DECIDING_SAMPLES, Limits, deciding_bytes
 from mmap_ninja.columns.types import Column
 
 T = TypeVar("T")
@@ -65,5 +64,5 @@ def _joined(held: list[Any]) -> Any:
 def _size(batch: Any, most: int) -> int:
     """The bytes that a batch takes up while it is held."""
     if not isinstance(batch, Table):
-        return _kernel.size_of(batch, most, most)
-    return sum(_kernel.size_of(column, most, most) for column in batch.columns.values())
+        return deciding_bytes(batch, most)
+    return sum(deciding_bytes(column, most) for column in batch.columns.values())

@@ -35,6 +35,8 @@ _APART: Final = "SUVmMO"  # dtypes that no others join
 
 def are_known(sample: object, known: tuple[Column, ...]) -> bool:
     """Whether all fields of a sample, or the columns of a table, are declared; the first one tells that."""
+    if not known:
+        return False
     given = {column.name for column in known}
     if isinstance(sample, Table):
         return sample.columns.keys() <= given
@@ -195,7 +197,7 @@ class _Evidence:
         self._first.setdefault(form, (number, value))
         if array is None or not array.size:
             return
-        if form == "list" or isinstance(value, bool | int | float | complex):
+        if form == "list" or (isinstance(value, int | float | complex) and not isinstance(value, np.generic)):
             self._plain.append(array)
         else:
             dtype = checked_dtype(array.dtype, f"column {name!r}")

@@ -13,6 +13,11 @@ BATCH_BYTES: Final = 64 << 20  # the default of builds: takes much longer to wri
 DECIDING_SAMPLES: Final = 1024  # that decide; a schema must not depend on the size of batches
 
 
+def deciding_bytes(samples: Any, size_bytes: int) -> int:
+    """The bytes of samples that are to decide, at most so many; a part that tells no size counts as its share."""
+    return _kernel.size_of(samples, size_bytes, max(1, size_bytes // DECIDING_SAMPLES))
+
+
 class Sliceable(Protocol):
     """Samples that can be sliced: an array, a table, a batch of Arrow."""
 
@@ -31,7 +36,7 @@ def count_deciding(samples: Iterable[Any], size_bytes: int) -> int:
         if left <= 0:
             break
         count += 1
-        left -= _kernel.size_of(sample, size_bytes, size_bytes)
+        left -= deciding_bytes(sample, size_bytes)
     return count
 
 
