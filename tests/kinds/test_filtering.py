@@ -301,6 +301,24 @@ def test_save_stores_what_a_directory_of_0x_shows(tmp_path, name):
 # ---- from_columns
 
 
+def test_from_columns_keeps_the_types_of_records_that_are_not_declared_anew(tmp_path):
+    """A bug once: if one column was declared, the others were inferred: arrays became ragged."""
+    given = {"a": mn.Array((3,), "i2"), "j": mn.Json(), "t": mn.Text(nullable=True)}
+    records = RecordsMmap.create(tmp_path / "ds", columns=given)
+    records.extend([{"a": [1, 2, 3], "j": {"z": 1}, "t": "x"}, {"a": [4, 5, 6], "j": [2], "t": None}])
+    asked = {"n": mn.Scalar("i4", nullable=True), "t": mn.Text(codec="zstd", nullable=True)}
+
+    stored = RecordsMmap.from_columns(tmp_path / "out", records, columns=asked)
+
+    assert stored.schema == {**records.schema, **mn.RecordsMmap.create(tmp_path / "asked", columns=asked).schema}
+    assert [dict(sample, a=sample["a"].tolist()) for sample in stored] == [
+        {"a": [1, 2, 3], "j": {"z": 1}, "t": "x", "n": None},
+        {"a": [4, 5, 6], "j": [2], "t": None, "n": None},
+    ]
+    with pytest.raises(ValueError, match="column 'a': is also a group of columns"):
+        RecordsMmap.from_columns(tmp_path / "out", records, columns={"a.b": mn.Text(nullable=True)})
+
+
 def test_from_columns_takes_records_and_views_of_them(tmp_path):
     dataset, samples = KINDS["records"].edited(tmp_path / "ds")
 

@@ -7,7 +7,7 @@ from typing import Any, Self
 from mmap_ninja.arrow import ingest
 from mmap_ninja.builds import paced, sources
 from mmap_ninja.builds.build import IfExists, Options
-from mmap_ninja.columns import specs
+from mmap_ninja.columns import nesting, specs
 from mmap_ninja.columns.batch import Table
 from mmap_ninja.columns.limits import BATCH_BYTES
 from mmap_ninja.columns.specs import Spec, Specs  # noqa: F401 - get_type_hints needs Spec to resolve Specs
@@ -290,7 +290,11 @@ class RecordsMmap(MutableRecords):
         made = specs.columns_of(columns or {})
         if isinstance(values, RecordsMmap):
             view = values.select(slice(None))
-            made = made or view._columns_to_store()  # noqa: SLF001 - both of one moment
+            shown = view._columns_to_store()  # noqa: SLF001 - both of one moment
+            asked = {column.name: column for column in made}
+            made = tuple(replace(asked.pop(column.name, column), id=column.id) for column in shown)
+            made += tuple(replace(column, id=place) for place, column in enumerate(asked.values(), len(made)))
+            nesting.check_names([column.name for column in made])
             values = view._columns()  # noqa: SLF001
         table = Table.of(values, str(out_dir))
         names = tuple(table.columns)
