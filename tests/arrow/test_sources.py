@@ -252,6 +252,46 @@ def test_tables_that_do_not_fit_the_first_one_are_named(tmp_path):
         assert RecordsMmap(tmp_path / "ds")[:] == ROWS
 
 
+CHANGING = {
+    "text as a number": (pa.array([1]), pa.array(["007"])),
+    "a number as text": (pa.array(["a"]), pa.array([7])),
+    "a number as bool": (pa.array([True]), pa.array([7])),
+    "a wider float": (pa.array([1.5], pa.float32()), pa.array([0.1])),
+    "a time as a date": (pa.array([1], pa.date32()), pa.array([5], pa.timestamp("us"))),
+    "a time as a number": (pa.array([1]), pa.array([5], pa.timestamp("us"))),
+    "another field": (pa.array([{"x": 1}]), pa.array([{"x": 1, "y": 2}])),
+    "numbers as texts": (pa.array([["a"]]), pa.array([[7]])),
+}
+KEEPING = {
+    "a smaller integer": (pa.array([1]), pa.array([7], pa.uint8())),
+    "an integer": (pa.array([1.5]), pa.array([7])),
+    "a dictionary": (pa.array(["a"]), pa.array(["b"]).dictionary_encode()),
+    "a date": (pa.array([5], pa.timestamp("us")), pa.array([1], pa.date32())),
+    "only nulls": (pa.array(["a"]), pa.nulls(1)),
+    "a field less": (pa.array([{"x": 1, "y": 2}]), pa.array([{"x": 1}])),
+    "large lists": (pa.array([[1]]), pa.array([[7]], pa.large_list(pa.int8()))),
+}
+
+
+@pytest.mark.parametrize("name", CHANGING)
+def test_later_tables_whose_values_a_cast_changes_are_refused(tmp_path, name):
+    """A bug once: "007" was stored as 7, 7 as True, and a time as its date."""
+    first, second = (pa.table({"c": values}) for values in CHANGING[name])
+
+    with pytest.raises(ValueError, match=r"item 1: column 'c': the first of them has .*, and this one .*; cast it"):
+        RecordsMmap.from_arrow(tmp_path / "ds", [first, second])
+
+
+@pytest.mark.parametrize("name", KEEPING)
+def test_later_tables_of_other_types_are_stored_if_that_changes_no_value(tmp_path, name):
+    first, second = (pa.table({"c": values}) for values in KEEPING[name])
+
+    stored = RecordsMmap.from_arrow(tmp_path / "ds", [first, second])
+
+    assert len(stored) == 2
+    assert stored.columns == RecordsMmap.from_arrow(tmp_path / "first", first).columns
+
+
 def test_rows_without_columns_are_refused(tmp_path):
     with pytest.raises(ValueError, match="ds: the table has no columns; expected at least one"):
         RecordsMmap.from_arrow(tmp_path / "ds", pa.Table.from_pandas(pd.DataFrame(index=["a", "b"])))

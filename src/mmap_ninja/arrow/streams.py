@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
 
-from mmap_ninja.arrow.types import library
+from mmap_ninja.arrow.types import is_binary, is_text, library
 
 _VALUES: Final = "values"  # the name given to values without one
 _HIVE_NULL: Final = "__HIVE_DEFAULT_PARTITION__"
@@ -223,9 +223,44 @@ def _fitted(batch: Any, schema: Any, where: str) -> Iterator[Any]:
         )
     columns = []
     for field in schema:
-        with _naming(f"{where}: column {field.name!r}: the first of them has {field.type}"):
-            columns.append(batch.column(field.name).cast(field.type))
+        told, column = f"{where}: column {field.name!r}: the first of them has {field.type}", batch.column(field.name)
+        if not _keeps(column.type, field.type):
+            raise ValueError(f"{told}, and this one {column.type}, whose values that could change; cast it")
+        with _naming(told):
+            columns.append(column.cast(field.type))
     yield library().RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _keeps(found: Any, wanted: Any) -> bool:
+    """Whether a cast between two types keeps all values, or raises."""
+    types = library().types
+    found, wanted = _plain(found), _plain(wanted)
+    if found == wanted or types.is_null(found):
+        return True
+    if types.is_struct(found) and types.is_struct(wanted):
+        inner = {of.name: of.type for of in wanted}
+        return all(of.name in inner and _keeps(of.type, inner[of.name]) for of in found)
+    if hasattr(found, "value_type") and hasattr(wanted, "value_type"):  # lists
+        return _keeps(found.value_type, wanted.value_type)
+    if types.is_floating(found):
+        return bool(types.is_floating(wanted) and found.bit_width <= wanted.bit_width)
+    if types.is_integer(found) or types.is_boolean(found):
+        return bool(types.is_integer(wanted) or types.is_floating(wanted))
+    if types.is_date(found):
+        return bool(types.is_date(wanted) or types.is_timestamp(wanted))
+    return any(test(found) and test(wanted) for test in (_is_bytes, types.is_timestamp, types.is_duration))
+
+
+def _plain(of: Any) -> Any:
+    """The type of the values of a dictionary, or below an extension."""
+    pa = library()
+    while isinstance(of, pa.DictionaryType | pa.BaseExtensionType):
+        of = of.value_type if isinstance(of, pa.DictionaryType) else of.storage_type
+    return of
+
+
+def _is_bytes(of: Any) -> bool:
+    return is_text(of) or is_binary(of) or bool(library().types.is_fixed_size_binary(of))
 
 
 @contextmanager
