@@ -81,6 +81,20 @@ def test_arrays_become_a_series(tmp_path, values, dtype):
     ]
 
 
+@pytest.mark.parametrize("values", [np.array([2**62], "M8[D]"), np.array([2**60 + 1], "M8[ps]")], ids=str)
+def test_dates_that_pandas_does_not_hold_raise(tmp_path, values):
+    """A bug once: a day in a far year became 1970-01-01, and picoseconds were cut to seconds."""
+    with pytest.raises(
+        TypeError, match=r"column 'sample': dtype datetime64\[.*\] has values that pandas does not hold"
+    ):
+        ArrayMmap.from_ndarray(tmp_path / "ds", values).to_pandas()
+
+    exact = ArrayMmap.from_ndarray(tmp_path / "exact", np.array([2000, "NaT"], "M8[ps]")).to_pandas()
+
+    assert exact.astype("int64")[0] == 2
+    assert exact.isna().tolist() == [False, True]
+
+
 def test_other_kinds_become_a_series_also_when_empty_edited_or_wrapped(tmp_path):
     texts = StringsMmap.from_strings(tmp_path / "t", ["a", "b", "c"])
     del texts[1]

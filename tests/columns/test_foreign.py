@@ -338,3 +338,19 @@ def test_durations_and_dates_at_the_ends_of_their_ranges_are_exact_or_raise(tmp_
     dates = ArrayMmap.from_generator(tmp_path / "dates", [early])
 
     assert dates[0] == np.datetime64("0000-12-31T22:00:00", "us")
+
+
+def test_interrupted_build_of_arrays_in_json_continues(tmp_path):
+    """A bug once: they were compared as arrays, which have no truth value."""
+
+    def samples(count):
+        for number in range(count):
+            yield {"x": pa.array([number, 2])}
+        if count == 3:
+            raise OSError
+
+    with pytest.raises(OSError):  # noqa: PT011 - has no message
+        RecordsMmap.from_generator(tmp_path / "ds", samples(3), batch_size=1, columns={"x": mn.Json()})
+    stored = RecordsMmap.from_generator(tmp_path / "ds", samples(5), columns={"x": mn.Json()}, if_exists="resume")
+
+    assert [sample["x"] for sample in stored] == [[number, 2] for number in range(5)]

@@ -4,7 +4,7 @@
 |---|---|
 | integers, `bool` | the same; nullable: `Int8` to `UInt64`, `boolean` |
 | floats, complex | the same; null is NaN |
-| `M8`, `m8` | the same in s, ms, us, ns, others in s; null is NaT |
+| `M8`, `m8` | the same in s, ms, us, ns, coarser ones in s, finer ones in ns, if exact; null is NaT |
 | strings, `U<n>` | `str`, which is `object` before pandas 3 |
 | everything else | `object`: bytes, arrays, JSON values; null is None |
 """
@@ -16,9 +16,10 @@ import numpy as np
 
 from mmap_ninja._kernel import Column
 from mmap_ninja.arrow.export import Exported
-from mmap_ninja.columns.casting import AnyArray
+from mmap_ninja.columns.casting import AnyArray, fitted
 
 _UNITS: Final = ("s", "ms", "us", "ns")  # of dates in pandas
+_FINER_UNITS: Final = ("ps", "fs", "as")
 
 
 def library() -> Any:
@@ -43,7 +44,7 @@ def series(exported: Exported, name: str) -> Any:
     """A column as a Series."""
     pd, column = library(), exported.column
     if column.kind == "array" and not column.sample_shape:
-        return pd.Series(_scalars(column), name=name, copy=False)
+        return pd.Series(_scalars(column, name), name=name, copy=False)
     is_text = column.kind == "text" and not exported.is_json
     return pd.Series(_objects(column), name=name, dtype="str" if is_text else object)
 
@@ -59,7 +60,7 @@ def _objects(column: Column) -> list[Any]:
     return samples
 
 
-def _scalars(column: Column) -> Any:
+def _scalars(column: Column, name: str) -> Any:
     """One value for each sample as what pandas has for its dtype."""
     if column.dtype is None:  # no samples yet
         return np.empty(0)
@@ -75,7 +76,7 @@ def _scalars(column: Column) -> Any:
         return pd.Series(
             [None if null else text for text, null in zip(values.tolist(), mask, strict=True)], dtype="str"
         )
-    values = _native(values)
+    values = _native(values, name)
     if dtype.kind in "biu":
         array = pd.arrays.BooleanArray if dtype.kind == "b" else pd.arrays.IntegerArray
         return array(values, mask) if is_nullable else values
@@ -84,9 +85,20 @@ def _scalars(column: Column) -> Any:
     return values
 
 
-def _native(values: AnyArray) -> AnyArray:
-    """Values in this machine's byte order, and dates in a unit that pandas has."""
+def _native(values: AnyArray, name: str) -> AnyArray:
+    """Values in this machine's byte order, and dates in a unit that pandas has.
+
+    Raises:
+        TypeError: if that unit does not hold a date exactly.
+    """
     dtype = values.dtype.newbyteorder("=")
-    if dtype.kind in "mM" and np.datetime_data(dtype) not in [(unit, 1) for unit in _UNITS]:
-        dtype = np.dtype(f"{dtype.kind}8[s]")
-    return values.astype(dtype, copy=False)
+    if dtype.kind not in "mM":
+        return values.astype(dtype, copy=False)
+    unit = np.datetime_data(dtype)[0]
+    unit = unit if unit in _UNITS else "ns" if unit in _FINER_UNITS else "s"
+    exact = fitted(values, values, np.dtype(f"{dtype.kind}8[{unit}]"), declared=False)
+    if not isinstance(exact, np.ndarray):
+        raise TypeError(
+            f"column {name!r}: dtype {dtype} has values that pandas does not hold in {unit}; read them by take"
+        )
+    return exact

@@ -276,7 +276,8 @@ def same(sample: object, stored: object) -> bool:
             fields = undotted(fields, "sample")
         return fields is not None and fields.keys() == stored.keys() and all(same(fields[k], stored[k]) for k in stored)
     if not isinstance(stored, np.ndarray | np.generic):
-        return bool(foreign.plain(sample, "") == stored)
+        known = foreign.plain(sample, "")
+        return bool((known.tolist() if isinstance(known, np.ndarray) else known) == stored)
     try:
         array = as_array(sample, "", 0)  # with its dtype before storing
         with np.errstate(invalid="ignore"):
