@@ -354,3 +354,21 @@ def test_interrupted_build_of_arrays_in_json_continues(tmp_path):
     stored = RecordsMmap.from_generator(tmp_path / "ds", samples(5), columns={"x": mn.Json()}, if_exists="resume")
 
     assert [sample["x"] for sample in stored] == [[number, 2] for number in range(5)]
+
+
+@pytest.mark.parametrize("axes", [(0, 1, 2, 3), (0, 2, 1, 3)])
+def test_tensors_of_arrow_keep_their_shape_in_every_constructor(tmp_path, axes):
+    """A bug once: from_arrow stored them flat, in the order of their memory."""
+    expected = np.arange(72, dtype="int16").reshape(3, 2, 3, 4).transpose(axes)
+    tensors = pa.FixedShapeTensorArray.from_numpy_ndarray(expected)
+    sliced = pa.table({"x": tensors}).slice(1)
+    nulls = pa.table({"x": pa.ExtensionArray.from_storage(tensors.type, tensors.storage.take(pa.array([2, None])))})
+
+    columns = RecordsMmap.from_columns(tmp_path / "columns", {"x": tensors})["x"]
+    table = RecordsMmap.from_arrow(tmp_path / "table", sliced)["x"]
+    nullable = RecordsMmap.from_arrow(tmp_path / "nulls", nulls)
+
+    assert same(columns[:], expected)
+    assert same(table[:], expected[1:])
+    assert same(nullable[0]["x"], expected[2])
+    assert nullable[1]["x"] is None

@@ -197,8 +197,24 @@ def _plain(array: Any) -> Any:
     """The storage of an extension array; a dictionary array decoded to its values."""
     pa = library()
     while isinstance(array, pa.ExtensionArray | pa.DictionaryArray):
+        if isinstance(array, pa.FixedShapeTensorArray) and array.type.shape and all(array.type.shape):
+            return _of_tensors(array)
         array = array.storage if isinstance(array, pa.ExtensionArray) else array.dictionary_decode()
     return array
+
+
+def _of_tensors(array: Any) -> Any:
+    """Tensors as nested lists of fixed sizes; a permutation tells the order in which their axes are stored."""
+    pa, nulls = library(), array.is_null()
+    lists, shape = array.storage, tuple(array.type.shape)
+    flat = lists.values.slice(lists.offset * math.prod(shape), len(lists) * math.prod(shape))
+    order = array.type.permutation
+    if order is not None and list(order) != sorted(order):
+        places = np.arange(len(flat)).reshape(len(lists), *shape).transpose(0, *(axis + 1 for axis in order))
+        flat, shape = flat.take(pa.array(places.reshape(-1))), places.shape[1:]
+    for size in shape[:0:-1]:
+        flat = pa.FixedSizeListArray.from_arrays(flat, size)
+    return pa.FixedSizeListArray.from_arrays(flat, shape[0], mask=nulls)
 
 
 def _spec(field: Any, array: Any, where: str) -> "Spec":
