@@ -136,14 +136,12 @@ def convert(sample: Any, number: int, dtype: DType, path: str, *, declared: bool
     )
 
 
-def asked_dtype(dtype: npt.DTypeLike | None, out: AnyArray | None, where: str) -> DType | None:
-    """The dtype that samples are to be read into; None: that of `out`, or their own.
+def asked_dtype(dtype: npt.DTypeLike, out: AnyArray | None, where: str) -> DType:
+    """The dtype that samples are to be read into.
 
     Raises:
         ValueError: if `out` has another one.
     """
-    if dtype is None:
-        return None
     asked: DType = np.dtype(dtype)
     if out is not None and getattr(out, "dtype", asked) != asked:
         raise ValueError(f"{where}: out has dtype {out.dtype}, but dtype is {asked}; give one of them")

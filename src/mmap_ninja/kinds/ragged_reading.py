@@ -198,7 +198,7 @@ class RaggedHandle(DatasetHandle[AnyArray]):
         """
         if side not in _SIDES:
             raise ValueError(f"side {side!r} is unknown (expected one of {_SIDES})")
-        asked = asked_dtype(dtype, out, f"{self.path}: take_padded")
+        asked = None if dtype is None else asked_dtype(dtype, out, f"{self.path}: take_padded")
         extents = _extents(length, "length"), _extents(multiple_of, "multiple_of")
         fill = partial(self._fill, value)
         return self._take_padded(indices, fill, *extents, out, asked, side == "left", bool(mask))

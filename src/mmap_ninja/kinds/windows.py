@@ -84,7 +84,7 @@ class Windows(SampleSequence[AnyArray]):
             ValueError: if `out` has the wrong shape or dtype, or its dtype or `dtype` does not hold a value.
             TypeError: if the dataset's dtype does not go into `dtype`.
         """
-        asked = asked_dtype(dtype, out, f"{self._samples.path}: windows")
+        asked = None if dtype is None else asked_dtype(dtype, out, f"{self._samples.path}: windows")
         return self._take_rows_as(resolved(indices, len(self), self._items), out, asked)[0]
 
     def __getitems__(self, indices: Indices) -> list[AnyArray]:
