@@ -36,7 +36,8 @@ const ColumnPtr& Sources::at(size_t part) const {
 const ColumnPtr& Parts::at(size_t part) const {
   if (!opened_[part]) [[unlikely]] {
     const ColumnPtr& source = sources_->at(part);
-    opened_[part] = with_rows(*source, source->rows).column;
+    // Else another thread was faster, and may hold what it found without a reference.
+    if (!opened_[part]) opened_[part] = with_rows(*source, source->rows).column;
   }
   return opened_[part];
 }

@@ -5,12 +5,14 @@ import itertools
 import os
 import pickle
 import shutil
+import threading
 
 import numpy as np
 import pytest
 
 import mmap_ninja as mn
 from mmap_ninja import ArrayMmap, BytesMmap, RaggedMmap, RecordsMmap, StringsMmap
+from mmap_ninja.kinds import joined as of_parts
 from support.faults import in_child
 from support.kinds import KINDS, plain
 
@@ -365,6 +367,32 @@ def test_pickle_opens_a_part_when_one_of_its_samples_is_read(tmp_path):
         view.take([0, 2])
     with pytest.raises(mn.NotADatasetError, match=r"b: no such directory"):
         list(joined)
+
+
+def test_threads_that_open_the_same_part_read_its_samples(tmp_path, monkeypatch):
+    """A crash once: the slower thread replaced the part that the faster one was reading without a reference."""
+    records = [{"text": "a" * 1000}, {"text": "b" * 1000}]
+    parts = [RecordsMmap.from_generator(tmp_path / record["text"][0], [record]) for record in records]
+    both = pickle.loads(pickle.dumps(mn.concat(parts)))
+    slower, is_inside, may_end = threading.Thread(target=lambda: both[[0]]), threading.Event(), threading.Event()
+    opened = of_parts._opened
+
+    def slowly(reopen, arguments, *state):
+        handle = opened(reopen, arguments, *state)
+        if threading.current_thread() is slower:
+            is_inside.set()
+            may_end.wait()
+        elif handle.path.name == "a":
+            is_inside.wait()
+        else:
+            may_end.set()
+            slower.join()
+        return handle
+
+    monkeypatch.setattr(of_parts, "_opened", slowly)
+    slower.start()
+
+    assert both[[0, 1]] == records
 
 
 @pytest.mark.parametrize("name", ["strings", "array", "ragged", "records"])
