@@ -335,6 +335,16 @@ def test_datasets_without_columns_yet_fit_all_others(tmp_path, order):
         assert len(mn.concat([empty, empty]).take([])) == 0
 
 
+@pytest.mark.parametrize("cls", [StringsMmap, BytesMmap, ArrayMmap, RaggedMmap, RecordsMmap])
+def test_concat_of_paths_that_hold_nothing_is_empty(tmp_path, cls):
+    nothing = mn.concat([cls(tmp_path / "a"), cls(tmp_path / "b")])
+
+    for empty in (nothing, pickle.loads(pickle.dumps(nothing)), nothing[:], nothing.save(tmp_path / "saved")):
+        assert list(empty) == []
+    assert (len(nothing), nothing.nbytes) == (0, 0)
+    assert plain(nothing.take([])) == plain(cls(tmp_path / "a").take([]))
+
+
 def test_columns_that_do_not_fit_are_told_as_users_know_them(tmp_path):
     one = RecordsMmap.from_columns(tmp_path / "one", {"n": np.array([1], np.int32)})
     other = RecordsMmap.from_columns(tmp_path / "other", {"n": np.array([1.5])})

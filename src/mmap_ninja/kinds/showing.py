@@ -15,7 +15,7 @@ from mmap_ninja.engine.directory import is_vacant
 from mmap_ninja.engine.open_column import open_column
 from mmap_ninja.engine.seen import Seen
 from mmap_ninja.errors import IncompleteDatasetWarning, MmapNinjaError, StaleHandleError
-from mmap_ninja.format.meta import Kind
+from mmap_ninja.format.meta import Kind, first_columns
 from mmap_ninja.kinds.joined import Parts, column_of_parts
 from mmap_ninja.kinds.options import HandleOptions, Mode, PathLike, ReadMode
 from mmap_ninja.kinds.sequence import SampleSequence
@@ -127,7 +127,7 @@ class ShowingHandle(SampleSequence[T]):
     @classmethod
     def _joined_column(cls, columns: Columns, path: str, parts: Parts) -> Column:
         """The samples of several datasets."""
-        return column_of_parts(columns, path, parts)
+        return column_of_parts(columns or first_columns(cls._kind), path, parts)  # none: nothing is at any path
 
     def _show(self, dataset: Dataset | LegacyDataset) -> None:
         """Show the commit that an engine is at now."""
