@@ -68,7 +68,7 @@ Reader windows(const Reader& reader, const std::vector<int64_t>& shape, uint64_t
   for (size_t k = 1; k < shape.size(); ++k)
     overflows |= __builtin_mul_overflow(step, static_cast<uint64_t>(shape[k]), &step);
   overflows |= __builtin_mul_overflow(length, step, &size) || size > INT64_MAX;
-  overflows |= __builtin_mul_overflow(stride, step, &apart);
+  if (__builtin_mul_overflow(stride, step, &apart)) apart = UINT64_MAX;  // farther than any sample is long
   if (overflows) raise({.code = Code::overflow, .what = "window"}, seen->path());
   auto runs = std::make_shared<Runs>();
   if (step != 0 && seen->rows.count() != 0) {

@@ -42,7 +42,7 @@ def test_windows_of_other_than_ragged_samples_raise(column):
         column.windows([1], 1, False)
 
 
-@pytest.mark.parametrize("arguments", [([2**61], 1), ([1], 2**62), ([1, 2**61, 8], 1)])
+@pytest.mark.parametrize("arguments", [([2**61], 1), ([1, 2**61, 8], 1)])
 def test_windows_of_more_than_64_bits_raise(tmp_path, arguments):
     column = _kernel.column_of(RaggedMmap.from_generator(tmp_path / "ds", [np.arange(5)]))
 

@@ -245,3 +245,18 @@ def test_windows_of_samples_that_end_before_they_start_raise(rows):
 def test_length_and_stride_are_integers(rows):
     with pytest.raises(TypeError, match="float"):
         rows.windows(2.5)
+
+
+@pytest.mark.parametrize("stride", [2**31, 2**61, 2**63, 2**70])
+def test_stride_beyond_all_samples_gives_their_first_windows(tmp_path, rows, stride):
+    frames = RaggedMmap.from_generator(tmp_path / "frames", [np.ones((3, 80), np.int64)] * 2)
+
+    assert [window.tolist() for window in rows.windows(2, stride)] == across(ROWS, 2, stride)
+    assert [window.tolist() for window in rows.windows(2, stride, within_samples=True)] == within(ROWS, 2, stride)
+    assert [window.shape for window in frames.windows(2, stride, within_samples=True)] == [(2, 80)] * 2
+
+
+@pytest.mark.parametrize("length", [2**62, 2**63, 2**70])
+def test_length_beyond_64_bits_raises(rows, length):
+    with pytest.raises(OverflowError, match=r"ds: the window would exceed 2\^63 bytes"):
+        rows.windows(length)

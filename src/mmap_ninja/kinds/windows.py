@@ -1,6 +1,7 @@
 """Windows of fixed length over the first axis of ragged samples."""
 
 import operator
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -56,8 +57,9 @@ class Windows(SampleSequence[AnyArray]):
         self._samples = samples
         super().__init__(str(samples.path))
         elements = column_of(samples)
-        shape = [self.length, *_trailing(elements, f"{samples.path}: windows")]
-        column = elements.windows(shape, self.stride, within_samples)
+        shape = [min(self.length, sys.maxsize), *_trailing(elements, f"{samples.path}: windows")]
+        # Any stride that is longer than all samples gives their first windows.
+        column = elements.windows(shape, min(self.stride, sys.maxsize), within_samples)
         self._selection: range | Positions = range(len(column)) if selection is None else selection
         if isinstance(selection, range):
             column = column.selected_range(selection.start, selection.step, len(selection))
