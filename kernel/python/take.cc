@@ -512,10 +512,12 @@ nb::tuple take_padded(Reader& reader, nb::handle indices, const Padding& padding
     shape.push_back(static_cast<npy_intp>(extent));
   }
   Target target(*column, padding.out, padding.dtype, shape);
-  nb::object fill = padding.fill_of(target.array().attr("dtype"));
+  nb::object fill = padding.fill_of(target.dtype());
   box.unit = target.unit();
   box.fill = data_of<uint8_t>(fill);
-  box.zero = std::all_of(box.fill, box.fill + box.unit, [](uint8_t byte) { return byte == 0; });
+  // The dtype that NumPy converts from might not hold the padding, which is set afterwards.
+  bool is_recast = target.is_recast();
+  box.zero = is_recast || std::all_of(box.fill, box.fill + box.unit, [](uint8_t byte) { return byte == 0; });
   box.convert = target.convert();
   std::vector<npy_intp> lengths_shape{shape[0]};
   if (rank > 1) lengths_shape.push_back(static_cast<npy_intp>(rank));
@@ -547,7 +549,9 @@ nb::tuple take_padded(Reader& reader, nb::handle indices, const Padding& padding
                     place_of(element, shapes.of(k - 1), rank));
     }
   }
-  return result(target.finish(), valid, [&] { return mask_of(box, shapes, shape); });
+  nb::object filled = target.finish();
+  if (is_recast) filled[~mask_of(box, shapes, shape)] = fill;
+  return result(filled, valid, [&] { return mask_of(box, shapes, shape); });
 }
 
 void prefetch(Reader& reader, nb::handle indices) {

@@ -78,6 +78,10 @@ Target::Target(const Column& column, nb::handle out, nb::handle dtype, const std
   filled_ = PyArray_ISCARRAY(array) && (is_own || convert_) ? array_ : new_array_of(filled, shape);
 }
 
+bool Target::is_recast() const {
+  return !PyArray_EquivTypes(PyArray_DESCR(array_of(array_)), PyArray_DESCR(array_of(filled_)));
+}
+
 void Target::refuse(const Column& column, const std::string& where, const uint8_t* element,
                     const std::vector<int64_t>& place) const {
   nb::object value =

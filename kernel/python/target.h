@@ -20,6 +20,10 @@ class Target {
   bool is_empty() const { return PyArray_SIZE(array_of(filled_)) == 0; }
   // Converts the numbers of the column to those of the array; null: they are copied as they are.
   Convert convert() const { return convert_; }
+  // The dtype that the caller gets.
+  nb::object dtype() const { return array_.attr("dtype"); }
+  // Whether NumPy converts the filled array to that one, which has another dtype.
+  bool is_recast() const;
   uint64_t unit() const { return static_cast<uint64_t>(PyArray_ITEMSIZE(array_of(filled_))); }
 
   // Raises that an element of the column, at a place in what `where` names, does not fit.

@@ -87,6 +87,27 @@ def test_half_precision_becomes_wider(tmp_path):
     assert halves.take_padded([0, 1], dtype="f4")[0].tolist() == [[0.5, 1], [2, 0]]
 
 
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_padding_of_half_precision_needs_to_fit_only_the_wider_dtype(tmp_path, side):
+    """A bug once: 0.1 became 0.09997559, and 1e6 was refused, as float16 has it."""
+    halves = RaggedMmap.from_lists(tmp_path / "ds", [np.array([1.5, 2], "f2"), np.array([3], "f2")])
+    at = {"left": 0, "right": 1}[side]
+
+    for dtype, value in (("f8", 0.1), ("f4", 1e6), ("c16", 1j)):
+        batch, _, mask = halves.take_padded([0, 1], value, dtype=dtype, side=side, mask=True)
+        out, _ = halves.take_padded([0, 1], value, out=np.ones((2, 2), dtype), side=side)
+
+        assert batch.dtype == dtype
+        assert batch.tolist() == out.tolist() == [[1.5, 2], [value, 3] if side == "left" else [3, value]]
+        assert np.argwhere(~mask).tolist() == [[1, at]]
+
+
+def test_padding_is_stored_in_the_byte_order_that_is_asked_for(rows):
+    batch, _ = rows.take_padded([1, 2], 258, length=2, dtype=">u2")
+
+    assert batch.tolist() == [[4, 258], [258, 258]]
+
+
 def test_dataset_without_samples_gives_the_dtype(tmp_path):
     batch, _, mask = RaggedMmap(tmp_path / "ds").take_padded([], dtype="i4", mask=True)
 
