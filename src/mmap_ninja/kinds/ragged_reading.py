@@ -1,6 +1,7 @@
 """Reading samples of any shape: shapes, jagged and padded batches, windows."""
 
 import operator
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -318,7 +319,11 @@ def _extents(given: Extents, name: str) -> list[int]:
     """Sizes as the kernel takes them: -1 for a dimension that is as large as the batch needs."""
     if given is None:
         return []
-    extents = [given] if isinstance(given, int | np.integer) else list(given)
+    try:
+        each = given if isinstance(given, Iterable) else [given]
+        extents = [None if extent is None else operator.index(extent) for extent in each]
+    except TypeError:
+        raise TypeError(f"{name} {given!r:.80}: expected an integer, or one or None for each dimension") from None
     if any(extent is not None and extent < (name == "multiple_of") for extent in extents):
         raise ValueError(f"{name} {given!r}: expected at least {int(name == 'multiple_of')}")
-    return [-1 if extent is None else int(extent) for extent in extents]
+    return [-1 if extent is None else min(extent, sys.maxsize) for extent in extents]
