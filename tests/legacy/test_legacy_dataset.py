@@ -166,7 +166,7 @@ def test_ragged_batches_and_windows():
     assert flat.windows(2).take([0, 3]).tolist() == [[-3, -2], [-1, 0]]
     assert len(flat.windows(2, 1, within_samples=True)) == 6
     assert square.take_padded([0, 3])[0].shape == (2, 3, 3)
-    with pytest.raises(ValueError, match="windows: expected samples of rank 1"):
+    with pytest.raises(ValueError, match="windows: expected samples that differ in the first axis only"):
         square.windows(2)
 
 
