@@ -142,3 +142,69 @@ def test_a_pad_by_column_needs_columns(records, ragged):
         first(ragged, 2, pad={"x": Pad()})
     with pytest.raises(KeyError, match="has no column 'nothing'"):
         first(records, 2, pad={"nothing": Pad()})
+
+
+@pytest.fixture
+def nullable(tmp_path):
+    columns = {
+        "a.x": mn.Scalar("i8", nullable=True),
+        "text": mn.Text(nullable=True),
+        "tokens": mn.Ragged("u2", nullable=True),
+        "meta": mn.Json(nullable=True),
+    }
+    records = mn.RecordsMmap.create(tmp_path / "nullable", columns=columns)
+    records.extend(
+        [
+            {"a": {"x": 1}, "text": "one", "tokens": [1], "meta": [1]},
+            {"a": {"x": None}, "text": None, "tokens": None, "meta": None},
+            {"a": {"x": 3}, "text": "three", "tokens": [3, 3], "meta": "é"},
+        ]
+    )
+    return records
+
+
+def test_lists_of_records_treat_nulls_as_others_do(nullable):
+    with pytest.raises(ValueError, match=r"column 'a\.x': sample 1 is null"):
+        first(nullable, 3, collate="list")
+    assert first(nullable, 3, collate="list", nulls="mask")[1] == {
+        "a": {"x": None},
+        "text": None,
+        "tokens": None,
+        "meta": None,
+    }
+    assert first(nullable["a.x"], 3, collate="list", nulls="mask") == [1, None, 3]
+    filled = first(nullable, 3, collate="list", fill={"a.x": -1, "text": "", "tokens": [7], "meta": 0})
+    assert [record["a"]["x"] for record in filled] == [1, -1, 3]
+    assert (filled[1]["text"], filled[1]["tokens"].tolist()) == ("", [7])
+
+
+def test_a_fill_takes_the_place_of_nulls_in_every_form(nullable):
+    values, offsets = first(nullable["tokens"], 3, collate="jagged", fill=[8, 9])
+    assert (values.tolist(), offsets.tolist(), values.dtype) == ([1, 8, 9, 3, 3], [0, 1, 3, 5], np.uint16)
+    values, offsets = first(nullable["text"], 3, collate="jagged", fill="é")
+    assert (values.tobytes().decode(), offsets.tolist()) == ("oneéthree", [0, 3, 5, 10])
+    values, offsets = first(nullable["meta"], 3, collate="jagged", fill={"id": 0})
+    assert (values.tobytes().decode(), offsets.tolist()) == ('[1]{"id":0}"é"', [0, 3, 11, 15])
+    for pad in (Pad(mask=True), Pad(value=9, length=1), Pad(side="left", multiple_of=4, dtype="i4", mask=True)):
+        expected = first([np.array(sample, "u2") for sample in ([1], [8, 9], [3, 3])], 3, pad=pad)
+        found = first(nullable["tokens"], 3, pad=pad, fill=[8, 9])
+        for part, other in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(part, other)
+            assert part.dtype == other.dtype
+
+
+def test_nulls_of_any_list_are_refused_filled_or_kept():
+    samples = [{"x": 1, "y": "a"}, {"x": None, "y": None}]
+    with pytest.raises(ValueError, match="'x': sample 1 is null"):
+        first(samples, 2)
+    batch = first(samples, 2, fill={"x": 0, "y": ""})
+    assert (batch["x"].tolist(), batch["y"]) == ([1, 0], ["a", ""])
+    assert first([1, None], 2, nulls="mask") == [1, None]
+
+
+def test_names_of_padded_parts_are_not_taken_twice(tmp_path):
+    records = mn.RecordsMmap.from_generator(tmp_path / "clash", [{"x": [1, 2], "x_lengths": 5}])
+
+    with pytest.raises(ValueError, match="column 'x_lengths' has the name of a part of the padded 'x'"):
+        first(records, 1, pad=Pad())
+    assert first(records, 1, collate="jagged")["x_lengths"].tolist() == [5]

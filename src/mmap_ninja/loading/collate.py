@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import partial
+from functools import partial, reduce
+from operator import getitem
 from typing import Any, Final, Literal, get_args
 
 import numpy as np
@@ -10,12 +11,13 @@ import numpy.typing as npt
 
 from mmap_ninja._kernel import column_of
 from mmap_ninja.columns import nesting
+from mmap_ninja.columns.json_values import as_json
 from mmap_ninja.exported import exported
 from mmap_ninja.kinds import nulls as null_samples
 from mmap_ninja.kinds.nulls import Nulls, exactly
 from mmap_ninja.kinds.ragged_reading import RaggedHandle
 from mmap_ninja.kinds.reading import ReadingHandle
-from mmap_ninja.kinds.record_reading import RecordsHandle
+from mmap_ninja.kinds.record_reading import JsonColumn, RecordsHandle
 from mmap_ninja.kinds.windows import Windows
 from mmap_ninja.loading.orders import Positions
 
@@ -99,27 +101,51 @@ def reader_of(samples: Any, forms: Forms) -> Read:
 
 
 def _reader_of_records(samples: RecordsHandle, forms: Forms) -> Read:
-    if forms.collate == "list":
-        return samples.__getitems__
     columns = {name: samples[name] for name in samples.columns}
     for option in (forms.pad, forms.fill):
         for name in option if isinstance(option, Mapping) else ():
             if name not in columns:
                 raise KeyError(f"{samples.path}: has no column {name!r}; it has {', '.join(map(repr, columns))}")
+    if forms.collate == "list":
+        return partial(_listed_records, samples, columns, forms)
     readers = {name: _reader_of_column(column, forms, name, forms.fill_of(name)) for name, column in columns.items()}
-    padded = {name for name, column in columns.items() if _is_padded(column, forms, name)}
+    padded = {name: _padded_names(name) for name, column in columns.items() if _is_padded(column, forms, name)}
+    for name, names in padded.items():
+        if taken := [other for other in names[1:] if other in columns]:
+            raise ValueError(
+                f"{samples.path}: column {taken[0]!r} has the name of a part of the padded {name!r}; rename it"
+            )
 
     def read(positions: Positions) -> Any:
         batch: dict[str, Any] = {}
         for name, read_column in readers.items():
             values = read_column(positions)
             if name in padded:
-                batch |= zip((name, f"{name}_lengths", f"{name}_mask"), values, strict=False)
+                batch |= zip(padded[name], values, strict=False)
             else:
                 batch[name] = values
         return nesting.nested(batch)
 
     return read
+
+
+def _listed_records(
+    samples: RecordsHandle, columns: Mapping[str, Any], forms: Forms, positions: Positions
+) -> list[dict[str, Any]]:
+    records = samples.__getitems__(positions)
+    for name, column in columns.items():
+        is_null = column_of(column).null_mask(positions)
+        if is_null is None or not is_null.any():
+            continue
+        values = _listed(column, forms.nulls, forms.fill_of(name), positions)
+        *groups, last = name.split(".")
+        for k in np.flatnonzero(is_null).tolist():
+            reduce(getitem, groups, records[k])[last] = values[k]
+    return records
+
+
+def _padded_names(name: str) -> tuple[str, str, str]:
+    return name, f"{name}_lengths", f"{name}_mask"
 
 
 def _is_padded(column: Any, forms: Forms, name: str | None) -> bool:
@@ -131,52 +157,90 @@ def _reader_of_column(samples: Any, forms: Forms, name: str | None, fill: Any) -
     if forms.collate == "list":
         return partial(_listed, samples, forms.nulls, fill)
     if forms.collate == "jagged" and hasattr(samples, "take_jagged"):
-        return partial(_without_nulls, samples, forms.nulls, samples.take_jagged)
+        in_memory = partial(_jagged_json, samples._where) if isinstance(samples, JsonColumn) else _jagged  # noqa: SLF001
+        return partial(_without_nulls, samples, forms.nulls, fill, samples.take_jagged, in_memory)
     take = partial(samples.take, nulls=forms.nulls, fill=fill)
     if not isinstance(samples, RaggedHandle):
         return take
     if (pad := forms.pad_of(name)) is not None:
         options = {field.name: getattr(pad, field.name) for field in fields(pad)}
-        return partial(_without_nulls, samples, forms.nulls, partial(samples.take_padded, **options))
+        pad_in_memory = partial(_padded, pad=pad, where=samples._where)  # noqa: SLF001 - for its messages
+        return partial(
+            _without_nulls, samples, forms.nulls, fill, partial(samples.take_padded, **options), pad_in_memory
+        )
     if forms.collate == "stack":
         return lambda positions: _stacked(take(positions), samples._where)  # noqa: SLF001 - for its message
     return take
 
 
 def _listed(samples: Any, nulls: Nulls, fill: Any, positions: Positions) -> list[Any]:
+    if nulls == "mask" and fill is None:
+        return list(samples.__getitems__(positions))
     return list(samples.take(positions, nulls=nulls, fill=fill))
 
 
-def _without_nulls(samples: Any, nulls: Nulls, read: Read, positions: Positions) -> Any:
-    """A batch in a form that has no place for nulls: they are empty in it."""
-    if nulls == "raise":
-        null_samples.refuse(column_of(samples).null_mask(positions), positions, samples._where)  # noqa: SLF001
+def _without_nulls(
+    samples: Any, nulls: Nulls, fill: Any, read: Read, in_memory: Callable[[list[Any]], Any], positions: Positions
+) -> Any:
+    """A batch in a form that has no place for nulls: they are empty in it, or become `fill`."""
+    is_null = column_of(samples).null_mask(positions)
+    if is_null is not None and is_null.any():
+        if fill is not None:
+            return in_memory(list(samples.take(positions, fill=fill)))
+        if nulls == "raise":
+            null_samples.refuse(is_null, positions, samples._where)  # noqa: SLF001
     return read(positions)
 
 
 def _reader_of_sequence(samples: Any, forms: Forms) -> Read:
     """For samples that only Python knows: the first one of a batch tells what they are."""
+    collated = partial(_collated, forms=forms, fill=forms.fill, where=type(samples).__name__)
     fetch = getattr(samples, "__getitems__", None) or (lambda positions: [samples[at] for at in positions])
 
     def read(positions: Positions) -> Any:
         batch = fetch(positions.tolist())
-        return batch if isinstance(batch, np.ndarray) else _collated(list(batch), forms, type(samples).__name__)
+        return batch if isinstance(batch, np.ndarray) else collated(list(batch), positions)
 
     return read
 
 
-def _collated(batch: list[Any], forms: Forms, where: str) -> Any:
+def _collated(batch: list[Any], positions: Positions, forms: Forms, fill: Any, where: str) -> Any:
+    is_null = np.array([sample is None for sample in batch])
+    if is_null.any():
+        if fill is not None:
+            batch = null_samples.filled(batch, fill)
+        elif forms.nulls == "raise":
+            null_samples.refuse(is_null, positions, where)
+        else:
+            return batch
     if forms.collate == "list" or not batch or isinstance(batch[0], str | bytes):
         return batch
     if isinstance(batch[0], Mapping):
-        return {name: _collated([sample[name] for sample in batch], forms, f"{where}: {name!r}") for name in batch[0]}
+        return {
+            name: _collated(
+                [sample[name] for sample in batch], positions, forms, forms.fill_of(name), f"{where}: {name!r}"
+            )
+            for name in batch[0]
+        }
     if not isinstance(batch[0], np.ndarray | np.generic | int | float | complex):
         return batch
     if forms.collate == "jagged" and np.ndim(batch[0]):
-        return np.concatenate(batch), np.cumsum([0, *map(len, batch)])
+        return _jagged(batch)
     if (pad := forms.pad_of(None)) is not None and np.ndim(batch[0]):
         return _padded(batch, pad, where)
     return _stacked(batch, where)
+
+
+def _jagged(batch: list[Any]) -> tuple[npt.NDArray[Any], Positions]:
+    """As `take_jagged`, for samples in memory."""
+    encoded = [sample.encode() if isinstance(sample, str) else sample for sample in batch]
+    arrays = [np.frombuffer(sample, np.uint8) if isinstance(sample, bytes) else sample for sample in encoded]
+    return np.concatenate(arrays), np.cumsum([0, *map(len, arrays)])
+
+
+def _jagged_json(where: str, batch: list[Any]) -> tuple[npt.NDArray[Any], Positions]:
+    """As `take_jagged` of a column of JSON, for its values."""
+    return _jagged([as_json(value, where, k) for k, value in enumerate(batch)])
 
 
 def _stacked(batch: list[Any], where: str) -> npt.NDArray[Any]:
