@@ -95,5 +95,9 @@ def test_what_cannot_be_packed_is_refused(tmp_path, documents):
         next(iter(Loader(numbers, plan=Packing([1, 1, 1], 5, batch_size=1))))
     with pytest.raises(TypeError, match="of one dimension"):
         next(iter(Loader(images, plan=Packing([2, 4], 8, batch_size=1))))
-    with pytest.raises(ValueError, match="shorter samples than the lengths"):
-        next(iter(Loader(documents, plan=Packing(SIZES + 1, 64, batch_size=1))))
+    for lengths in (SIZES + 1, np.maximum(SIZES - 1, 0)):
+        with pytest.raises(ValueError, match="elements, and the plan was made from a length of"):
+            next(iter(Loader(documents, plan=Packing(lengths, 64, batch_size=1))))
+    clashing = mn.RecordsMmap.from_generator(tmp_path / "clashing", [{"x": [1, 2], "positions": [3, 4]}])
+    with pytest.raises(ValueError, match="column 'positions' has the name of a part of packed batches"):
+        next(iter(Loader(clashing, plan=Packing([2], 8, batch_size=1))))

@@ -1,7 +1,9 @@
 """Batches of packed rows: the documents' elements, and what tells attention where each document is."""
 
+# ruff: noqa: SLF001 - plans, orders and loaders belong together
+
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -12,12 +14,15 @@ from mmap_ninja.loading.packing import Packing, Segments
 
 Batch = dict[str, Any]
 
+_DESCRIBING: Final = ("segment_ids", "positions", "seq_lens", "cu_seqlens", "max_seqlen")
+
 
 def packed_reader(samples: Any, plan: Packing, most_rows: int) -> Callable[[Positions], Batch]:
     """A function that reads rows of a packing, at most so many at a time.
 
     Raises:
         TypeError: if the samples are no sequences of numbers or bytes.
+        ValueError: if a column has the name of a part of the batch.
     """
     if isinstance(samples, RecordsHandle):
         columns = {name: samples[name] for name in samples.columns}
@@ -27,11 +32,14 @@ def packed_reader(samples: Any, plan: Packing, most_rows: int) -> Callable[[Posi
     if not packed or not all(hasattr(column, "take_jagged") for column in packed.values()):
         raise TypeError(f"plan: a packing needs texts, bytes, or ragged samples of one dimension, got {samples!r:.120}")
 
+    if taken := [name for name in packed if name in _DESCRIBING]:
+        raise ValueError(f"{samples.path}: column {taken[0]!r} has the name of a part of packed batches; rename it")
+
     def read(rows: Positions) -> Batch:
         segments = plan.segments(rows)
         places = _places(segments, plan.length)
         batch = {
-            name: _row_elements(column, segments, places, (len(rows), plan.length), f"{samples.path}: column {name!r}")
+            name: _row_elements(column, segments, places, plan, f"{samples.path}: column {name!r}")
             for name, column in packed.items()
         }
         return batch | _described(segments, places, plan, len(rows), most_rows)
@@ -53,15 +61,19 @@ def _runs(starts: Positions, lengths: Positions) -> Positions:
     return np.repeat(starts - before, lengths) + np.arange(int(lengths.sum()))
 
 
-def _row_elements(column: Any, segments: Segments, places: Positions, shape: tuple[int, int], where: str) -> Any:
+def _row_elements(column: Any, segments: Segments, places: Positions, plan: Packing, where: str) -> Any:
     values, offsets = column.take_jagged(segments.documents)
     if values.ndim != 1:
         raise TypeError(
             f"{where}: a packing needs samples of one dimension, found elements of shape {values.shape[1:]}"
         )
-    if ((offsets[1:] - offsets[:-1]) < segments.starts + segments.lengths).any():
-        raise ValueError(f"{where}: has shorter samples than the lengths that the plan was made from")
-    rows = np.zeros(shape, values.dtype)
+    if differs := np.flatnonzero(np.diff(offsets) != plan._lengths[segments.documents]).tolist():
+        document, length = segments.documents[differs[0]], np.diff(offsets)[differs[0]]
+        raise ValueError(
+            f"{where}: sample {document} has {length} elements, and the plan was made from a length of "
+            f"{plan._lengths[document]}; make it from the lengths of this column, or choose others with columns="
+        )
+    rows = np.zeros((len(segments.offsets) - 1, plan.length), values.dtype)
     rows.reshape(-1)[_runs(places, segments.lengths)] = values[_runs(offsets[:-1] + segments.starts, segments.lengths)]
     return rows
 

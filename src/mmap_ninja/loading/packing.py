@@ -3,7 +3,7 @@
 # ruff: noqa: SLF001 - plans, orders and loaders belong together
 
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,8 @@ from mmap_ninja.exported import exported
 from mmap_ninja.kinds.indices import resolved
 from mmap_ninja.loading.orders import MOST, SEEDS, Positions, Shuffle, digest_of, number
 from mmap_ninja.loading.plans import Batches, Plan, check_count, checked_lengths
+
+_MOST_ELEMENTS: Final = (1 << 31) - 1  # of a row: positions and offsets are int32, as attention wants them
 
 
 class Segments(NamedTuple):
@@ -62,7 +64,7 @@ class Packing(Plan):
         split: bool = True,
     ) -> None:
         self._lengths = checked_lengths(lengths)
-        self.length: int = number(length, "length", 1, MOST)
+        self.length: int = number(length, "length", 1, _MOST_ELEMENTS + 1)
         self.batch_size: int = number(batch_size, "batch_size", 1, MOST)
         self.split: bool = split
         longest = int(self._lengths.max(initial=0))
