@@ -131,6 +131,27 @@ def test_buckets_are_as_full_as_the_elements_allow():
     assert {len(positions) for positions in plan} == {20}
 
 
+def test_lengths_are_copied():
+    lengths = np.arange(1, 9)
+    plans = [Buckets(lengths, batch_size=2), Packing(lengths, 8, batch_size=1)]
+    expected = [[batch.tolist() for batch in copy.copy(plan)] for plan in plans]
+
+    lengths[:] = 100
+
+    assert [[batch.tolist() for batch in plan] for plan in plans] == expected
+
+
+def test_the_longest_batch_of_a_window_is_not_always_its_last():
+    lengths = np.arange(1, 101).repeat(10)
+    plan = Buckets(lengths, batch_size=20, max_elements=400, window=200)
+    longest = []
+    for epoch in range(8):
+        plan.set_epoch(epoch)
+        longest.append(int(np.argmax([lengths[batch].max() for batch in plan])))
+
+    assert len(set(longest)) > 4
+
+
 def test_batches_of_buckets_come_in_no_order_of_length():
     lengths = np.arange(3200)
 
@@ -207,11 +228,14 @@ def test_segments_are_those_of_the_rows_asked_for():
         (lambda: Batches(Shuffle(5), 2.0), TypeError, "batch_size: expected an integer, got 2.0"),
         (lambda: Batches([1.5], 2), TypeError, "order: expected a Shuffle, a Weighted, or an array of positions"),
         (lambda: Batches([[1]], 2), TypeError, "array of positions"),
-        (lambda: Batches([3, -1], 2), ValueError, "positions of at least 0, found -1"),
+        (lambda: Batches([3, -1], 2), ValueError, r"positions from 0 to 2\^62 - 1, found -1"),
+        (lambda: Batches(np.array([1, 2**64 - 1], "u8"), 2), ValueError, f"found {2**64 - 1}"),
+        (lambda: Buckets(np.array([1, 2**64 - 1], "u8"), batch_size=2), ValueError, f"found {2**64 - 1} at 1"),
+        (lambda: Packing([1], 1 << 31, batch_size=1), ValueError, "length=2147483648: expected 1 to 2147483647"),
         (lambda: Buckets([1, 2]), ValueError, "expected `batch_size`, `max_elements` or both"),
         (lambda: Buckets([1, 2], batch_size=3, multiple_of=2), ValueError, "a multiple of multiple_of=2"),
         (lambda: Buckets([1, 9], max_elements=5), ValueError, "sample 1 has 9 elements, and max_elements is 5"),
-        (lambda: Buckets([1, -9], batch_size=1), ValueError, "at least 0, found -9 at 1"),
+        (lambda: Buckets([1, -9], batch_size=1), ValueError, r"expected 0 to 2\^62 - 1, found -9 at 1"),
         (lambda: Buckets([1.0], batch_size=1), TypeError, "one integer per sample, got float64"),
         (lambda: Buckets([1], batch_size=1, window=0), ValueError, "window=0"),
         (lambda: Packing([1, 9], 5, batch_size=1, split=False), ValueError, "document 1 has 9 elements, and a row 5"),

@@ -215,7 +215,7 @@ class Buckets(Plan):
         positions = self._sorted(window)
         bounds = self._bounds(self._lengths[positions])
         batches = [positions[start:stop] for start, stop in itertools.pairwise(bounds.tolist())]
-        is_short = len(batches[-1]) < (self.batch_size or 1) or len(batches[-1]) % self.multiple_of != 0
+        is_short = len(batches[-1]) % self._multiple != 0
         key = _kernel.xxh64(b"".join(part.to_bytes(8, "little") for part in (self.seed, self.epoch, window)))
         order = Shuffle(len(batches) - is_short, key)[:].tolist()
         return [batches[k] for k in order] + batches[len(order) :]

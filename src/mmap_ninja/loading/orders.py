@@ -51,6 +51,11 @@ class Order(ABC):
     def _reader(self) -> Reader:
         """A function that reads positions of this epoch, also after `set_epoch`."""
 
+    @property
+    def seed(self) -> int | None:
+        """The seed of all epochs; None if the order has none."""
+        return None
+
     def _with_seed(self, seed: int) -> Self:  # noqa: ARG002 - for orders that have one
         """The same order with another seed, if it has one."""
         return copy.copy(self)
@@ -348,6 +353,11 @@ class Shard(Order):
         """
         self._order.set_epoch(epoch)
 
+    @property
+    def seed(self) -> int:
+        """The seed of all epochs."""
+        return self._order.seed
+
     def __len__(self) -> int:
         return len(range(self._rank, self._rank + len(self._order), self._world_size))
 
@@ -356,6 +366,9 @@ class Shard(Order):
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_order": copy.copy(self._order)}
+
+    def _with_seed(self, seed: int) -> "Shard":
+        return Shard(self._order._with_seed(seed), self._rank, self._world_size)
 
     @property
     def _end(self) -> int:
@@ -391,8 +404,9 @@ def order_of(order: Order | npt.ArrayLike) -> Order:
     positions = np.asarray(order)
     if positions.ndim != 1 or (positions.dtype.kind not in "iu" and positions.size):
         raise TypeError(f"order: expected a Shuffle, a Weighted, or an array of positions, got {order!r:.80}")
-    if positions.size and positions.min() < 0:
-        raise ValueError(f"order: expected positions of at least 0, found {positions.min()}")
+    for found in (positions.min(), positions.max()) if positions.size else ():
+        if not 0 <= found < MOST:
+            raise ValueError(f"order: expected positions from 0 to 2^62 - 1, found {found}")
     return Listed(positions.astype(np.int64))
 
 

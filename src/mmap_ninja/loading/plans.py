@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmap_ninja.exported import exported
-from mmap_ninja.loading.orders import MOST, Order, Positions, SeededOrder, number, order_of
+from mmap_ninja.loading.orders import MOST, Order, Positions, number, order_of
 
 
 class Plan(ABC):
@@ -129,7 +129,7 @@ class Batches(Plan):
     @property
     def seed(self) -> int | None:
         """The seed of the order; None if it has none."""
-        return self._order.seed if isinstance(self._order, SeededOrder) else None
+        return self._order.seed
 
     @property
     def epoch(self) -> int:
@@ -206,6 +206,7 @@ def checked_lengths(lengths: npt.ArrayLike) -> Positions:
     found = np.asarray(lengths)
     if found.ndim != 1 or (found.dtype.kind not in "iu" and found.size):
         raise TypeError(f"lengths: expected one integer per sample, got {found.dtype} of shape {found.shape}")
-    if found.size and found.min() < 0:
-        raise ValueError(f"lengths: expected at least 0, found {found.min()} at {found.argmin()}")
-    return np.ascontiguousarray(found, np.int64)
+    for at in (found.argmin(), found.argmax()) if found.size else ():
+        if not 0 <= found[at] < MOST:
+            raise ValueError(f"lengths: expected 0 to 2^62 - 1, found {found[at]} at {at}")
+    return np.array(found, np.int64)
