@@ -3,6 +3,7 @@
 import copy
 import itertools
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -410,6 +411,49 @@ def test_an_error_of_a_transform_names_the_samples(numbers):
 
     assert [entry.name for entry in caught.traceback][-1] == "fail"
     assert place_of(loader) == (0, 16)
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda loader: pickle.loads(pickle.dumps(loader))])
+@pytest.mark.parametrize("num_threads", [0, 2])
+def test_a_copy_in_the_middle_leaves_the_iteration_alone(numbers, copied, num_threads):
+    loader = Loader(numbers, 8, shuffle=True, num_threads=num_threads)
+    expected = flat(loader)
+    loader.set_epoch(0)
+    batches = iter(loader)
+    begun = flat([next(batches)])
+
+    other = copied(loader)
+
+    assert other.state_dict() == loader.state_dict()
+    next(iter(other))
+    assert begun + flat(batches) == expected
+    assert (loader.epoch, other.epoch) == (1, 1)
+
+
+def test_an_epoch_may_be_a_number_of_numpy(numbers):
+    loader = Loader(numbers, 8, shuffle=True, transform=lambda batch, rng: batch + rng.integers(9), rng=True)
+
+    loader.set_epoch(np.int64(2))
+
+    assert json.loads(json.dumps(loader.state_dict()))["epoch"] == 2
+    assert len(flat(loader)) == COUNT
+
+
+def test_the_seed_of_a_shard_is_in_states(numbers):
+    loader = Loader(numbers, 8, shuffle=Shuffle(COUNT, seed=1).shard(1, 2))
+    batches = iter(loader)
+    next(batches)
+
+    other = Loader(numbers, 8, shuffle=Shuffle(COUNT, seed=2).shard(1, 2))
+    other.load_state_dict(loader.state_dict())
+
+    assert flat(other) == flat(batches)
+
+
+@pytest.mark.parametrize("state", [None, 5, {}, []])
+def test_what_is_no_state_is_refused(numbers, state):
+    with pytest.raises(ValueError, match="state: expected one of version 1"):
+        Loader(numbers, 8).load_state_dict(state)
 
 
 def test_with_index_tells_which_samples(numbers):

@@ -90,6 +90,97 @@ def test_an_error_comes_after_all_earlier_batches(numbers):
     assert loader.state_dict()["position"] == 30
 
 
+@pytest.mark.parametrize("num_threads", [0, 2])
+def test_after_an_error_the_same_batch_comes_again(numbers, num_threads):
+    failures = [1, 2]
+
+    def failing(batch):
+        if batch[0] == 20 and failures:
+            raise OSError("not yet", failures.pop())
+        return batch
+
+    batches = iter(Loader(numbers, 10, num_threads=num_threads, transform=failing))
+    found = [next(batches), next(batches)]
+    for _ in range(2):
+        with pytest.raises(OSError, match="not yet"):
+            next(batches)
+
+    assert np.concatenate([*found, *batches]).tolist() == list(range(1000))
+
+
+@pytest.mark.parametrize("num_threads", [0, 2])
+def test_stop_iteration_of_a_transform_does_not_end_the_epoch(numbers, num_threads):
+    def ends(batch):
+        return next(iter(batch[:0]))
+
+    with pytest.raises(RuntimeError, match="making a batch raised StopIteration"):
+        list(Loader(numbers, 10, num_threads=num_threads, transform=ends))
+
+
+def test_closing_while_another_thread_waits_ends_the_wait(numbers):
+    begun, is_closed = threading.Event(), threading.Event()
+
+    def waiting(batch):
+        begun.set()
+        is_closed.wait(10)
+        return batch
+
+    loader = Loader(numbers, 10, num_threads=1, transform=waiting)
+    errors = []
+
+    def consume():
+        try:
+            for _ in loader:
+                pass
+        except RuntimeError as error:
+            errors.append(str(error))
+
+    consumer = threading.Thread(target=consume)
+    consumer.start()
+    begun.wait(10)
+    threading.Timer(0.05, is_closed.set).start()
+    loader.close()
+    consumer.join(10)
+
+    assert not consumer.is_alive()
+    assert len(errors) == 1
+
+
+def test_interrupts_anywhere_leave_the_order_and_the_place_right(numbers):
+    folder = os.path.dirname(mn.loading.__file__)
+    loader = Loader(numbers, 10, num_threads=2, prefetch=4)
+    batches = iter(loader)
+    found = []
+    lines = interrupts = 0
+
+    def interrupt(frame, event, _):
+        nonlocal lines
+        lines += event == "line" and os.path.dirname(frame.f_code.co_filename) == folder
+        if lines == 5 + interrupts % 50:
+            raise KeyboardInterrupt
+        return interrupt
+
+    for _ in range(1000):
+        lines = 0
+        try:
+            sys.settrace(interrupt)
+            batch = next(batches, None)
+        except KeyboardInterrupt:
+            continue
+        finally:
+            sys.settrace(None)
+            interrupts += 1
+        if batch is None:
+            break
+        found.append(batch)
+        assert loader.state_dict()["position"] == batch[-1] + 1 or batch[-1] == 999
+
+    starts = [batch[0] for batch in found]
+    assert starts == sorted(set(starts))
+    assert all(batch.tolist() == list(range(batch[0], batch[0] + 10)) for batch in found)
+    assert (loader.epoch, interrupts > len(found)) == (1, True)
+
+
 def test_an_error_of_the_source_comes_through(tmp_path):
     class Broken(list):
         def __getitem__(self, index):

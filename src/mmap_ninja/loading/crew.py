@@ -15,30 +15,42 @@ _CREWS: Final[weakref.WeakSet["Crew"]] = weakref.WeakSet()
 
 
 class Job(Generic[T]):
-    """A call that a thread makes. What it returns or raises is handed out once."""
+    """A call that a thread makes."""
 
     def __init__(self, call: Callable[[], T]) -> None:
         self.call = call
+        self._outcome: tuple[Any, BaseException | None] | None = None
+        self._has_raised = False
         # Queues of C code: no interrupt can leave one locked, as it can a condition variable.
-        self._outcome: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
+        self._is_over: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def run(self) -> None:
         """Make the call, in the thread of a crew."""
         try:
-            outcome = self.call(), None
+            self._outcome = self.call(), None
         except BaseException as error:  # noqa: BLE001 - raised where the result is wanted
-            self._outcome.put((None, error))
-        else:
-            self._outcome.put(outcome)
+            self._outcome = None, error
+        self._is_over.put(None)
+
+    def drop(self) -> None:
+        """Let nobody wait for a call that no thread will make."""
+        self._outcome = None, RuntimeError("the iteration was closed while its next batch was awaited")
+        self._is_over.put(None)
 
     def result(self) -> T:
-        """Wait for the end of the call; raises what it raised."""
-        value, error = self._outcome.get()
+        """Wait for the end of the call; raises what it raised, and after that, makes the call anew, here."""
+        if self._has_raised:
+            return self.call()
+        while self._outcome is None:  # so that after an interrupt, the result can be asked for again
+            self._is_over.get()
+        value, error = self._outcome
         if error is not None:
             try:
+                self._has_raised = True
                 raise error
             finally:
-                del error  # which would keep this frame, and so the exception, alive in a cycle
+                self._outcome = None
+                del error  # either would keep this frame, and so the exception, alive in a cycle
         return cast("T", value)
 
 
@@ -59,13 +71,15 @@ class Crew:
 
     def resize(self, size: int) -> None:
         """Have so many threads; one that is not needed any more ends after its job."""
-        for _ in range(self.size, size):
+        # An interrupt may leave a thread more than counted, which ends with the crew, but never one less.
+        while self.size < size:
             thread = threading.Thread(target=_work, args=(self._jobs,), name="mmap_ninja-loader", daemon=True)
-            thread.start()
             self._threads.append(thread)
-        for _ in range(size, self.size):
+            thread.start()
+            self.size += 1
+        while self.size > size:
+            self.size -= 1
             self._jobs.put(None)
-        self.size = size
 
     def start(self, call: Callable[[], T]) -> Job[T]:
         """Have a call made by the next thread that is free."""
@@ -75,11 +89,13 @@ class Crew:
 
     def close(self) -> None:
         """Drop the jobs that no thread has begun, and wait for the threads to end."""
-        if self._end.detach() is None or not self.is_here:
+        if not self._end.alive or not self.is_here:
             return
         _dismiss(self._jobs, self._threads)
+        self._end.detach()
         for thread in self._threads:
-            thread.join()
+            if thread.is_alive():  # or it never began
+                thread.join()
 
 
 def _work(jobs: "queue.SimpleQueue[Job[Any] | None]") -> None:
@@ -91,7 +107,8 @@ def _work(jobs: "queue.SimpleQueue[Job[Any] | None]") -> None:
 def _dismiss(jobs: "queue.SimpleQueue[Job[Any] | None]", threads: list[threading.Thread]) -> None:
     with contextlib.suppress(queue.Empty):
         while True:
-            jobs.get_nowait()
+            if (job := jobs.get_nowait()) is not None:
+                job.drop()
     for _ in threads:
         jobs.put(None)
 

@@ -18,7 +18,7 @@ from mmap_ninja.loading.orders import MOST, SEEDS, Listed, Order, Shuffle, numbe
 from mmap_ninja.loading.packed import packed_reader
 from mmap_ninja.loading.packing import Packing
 from mmap_ninja.loading.plans import Batches, Plan
-from mmap_ninja.loading.running import Running
+from mmap_ninja.loading.running import Rest, Running
 
 State = dict[str, Any]
 
@@ -115,7 +115,7 @@ class Loader:
         self.prefetch: int = number(prefetch, "prefetch", 1, 1025)
         self.with_index: bool = with_index
         self._seed = number(seed, "seed", 0, SEEDS)
-        self._columns = columns
+        self._columns = list(columns) if isinstance(columns, tuple) else columns
         self._forms = Forms(collate, pad, nulls, fill)
         self._transform: Callable[..., Any] | None = _checked_transform(transform, rng=rng)
         self._has_rng = rng
@@ -132,7 +132,7 @@ class Loader:
             self._plan = None
             self._order = shuffle if isinstance(shuffle, bool) else order_of(shuffle)
             self.batch_size = number(batch_size, "batch_size", 1, MOST // self.world_size)
-        self._place = Place(getattr(self._plan or self._order, "epoch", 0), 0)
+        self._place = Place(getattr(self._order if self._plan is None else self._plan, "epoch", 0), 0)
         self._is_begun = False  # whether an iterator began at this place, so that the next one begins an epoch
         self._resumed: Course | None = None  # that of a state that was loaded
         self._course: Course | None = None  # that of the iteration in progress
@@ -161,8 +161,9 @@ class Loader:
         Raises:
             ValueError: if it is not.
         """
-        if number(epoch, "epoch", 0, SEEDS) != self._place.epoch or self._is_begun:
-            self._go_to(Place(epoch, 0))
+        place = Place(number(epoch, "epoch", 0, SEEDS), 0)
+        if place.epoch != self._place.epoch or self._is_begun:
+            self._go_to(place)
 
     def __len__(self) -> int:
         """The number of batches of the whole epoch, also after a resume."""
@@ -184,7 +185,7 @@ class Loader:
             )
         self._go_to(place)
         self._is_begun, self._course, self._left = True, course, self._count(course.plan, place.position)
-        running = Running(course, place, self._left, self.num_threads, self.prefetch)
+        running = Running(course, Rest(place, self._left), self.num_threads, self.prefetch)
         self._running = weakref.ref(running)  # an iterator that nobody has any more ends its threads
         return _Epoch(self, running, self._turn)
 
@@ -235,9 +236,9 @@ class Loader:
         Raises:
             ValueError: if the state is of another dataset or plan, or no batch begins at its position.
         """
-        missing = [name for name in _FIELDS if name not in state]
-        if missing or state["version"] != _VERSION:
-            raise ValueError(f"state: expected one of version {_VERSION} with {_FIELDS}, got {dict(state)!r:.200}")
+        is_one = isinstance(state, Mapping) and all(name in state for name in _FIELDS)
+        if not is_one or state["version"] != _VERSION:
+            raise ValueError(f"state: expected one of version {_VERSION} with {_FIELDS}, got {state!r:.200}")
         place = Place(number(state["epoch"], "epoch", 0, SEEDS), number(state["position"], "position", 0, MOST))
         seed = number(state["seed"], "seed", 0, SEEDS)
         course = self._course_of(place)
@@ -251,6 +252,10 @@ class Loader:
         self._take_seed(seed)
         self._go_to(place)
         self._resumed = self._course_of(place)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy is at the same place, but the iteration in progress is not its own.
+        return self.__dict__ | {"_course": None, "_resumed": None, "_running": None, "_turn": object()}
 
     def __repr__(self) -> str:
         what = f"plan={self._plan!r}" if self._plan is not None else f"batch_size={self.batch_size}"
@@ -332,13 +337,15 @@ class _Epoch(Iterator[Any]):
                 f"{loader._name}: a newer iter(), set_epoch, load_state_dict or close() has ended this iteration; "
                 "go on with a new one"
             )
-        if not loader._left:
+        if not self._running.rest.batches:
             self._is_over = True
             loader._go_to(Place(loader._place.epoch + 1, 0))
             raise StopIteration
-        batch, size = self._running.next()
-        loader._place = loader._place.after(size)
-        loader._left -= 1
+        try:
+            batch = self._running.next()
+        except StopIteration as error:  # of `transform`, or of the samples: it would end the epoch without a word
+            raise RuntimeError(f"{loader._name}: making a batch raised StopIteration") from error
+        loader._left, loader._place = self._running.rest.batches, self._running.rest.place
         return batch
 
 
