@@ -195,6 +195,14 @@ def test_packed_rows_are_nearly_full():
     assert Packing(LENGTHS, 100, batch_size=8).filled > 0.98
 
 
+@pytest.mark.parametrize("length", [15, 16, 2**30])
+def test_long_rows_hold_all_documents_and_take_no_memory(length):
+    plan = Packing([3, 5, 0, 7], length, batch_size=1)
+
+    assert [sorted(row) for row in rows_of(plan)] == [[(0, 0, 3), (1, 0, 5), (3, 0, 7)]]
+    assert plan.filled == 15 / length
+
+
 def test_epochs_shuffle_rows_and_seeds_pack_anew():
     plan, other = Packing(LENGTHS, 256, batch_size=8, seed=1), Packing(LENGTHS, 256, batch_size=8, seed=2)
     rows, first = rows_of(plan), np.concatenate(list(plan))

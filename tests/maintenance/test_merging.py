@@ -208,6 +208,20 @@ def test_merge_of_columns_of_which_only_some_are_nullable_is_nullable(tmp_path, 
     assert merged.verify("full").ok
 
 
+@pytest.mark.parametrize("order", ["ab", "ba", "aab"])
+def test_ragged_samples_without_elements_take_the_dtype_of_the_others(tmp_path, order):
+    mn.RaggedMmap.from_lists(tmp_path / "a", [[], []])
+    mn.RaggedMmap.from_lists(tmp_path / "b", [[1, 2], [3]])
+
+    mn.merge([tmp_path / name for name in order], tmp_path / "out")
+
+    merged = mn.open(tmp_path / "out")
+    assert (merged.dtype, merged[0].dtype) == (np.int64, np.int64)
+    samples = {"a": [[], []], "b": [[1, 2], [3]]}
+    assert [sample.tolist() for sample in merged] == [sample for name in order for sample in samples[name]]
+    assert not mn.verify(tmp_path / "out", "full").problems
+
+
 # ---- refusals
 
 

@@ -71,6 +71,10 @@ def _common(one: ColumnType, other: ColumnType) -> ColumnType | None:
         fits = open_.dtype is None or known.dtype is None or open_.dtype == known.dtype
         return replace(known, nullable=nullable) if fits else None
     declared = one.declared and other.declared
+    if isinstance(one, Ragged) and one.undecided:  # it has no element
+        one = replace(one, dtype=other.dtype, undecided=isinstance(other, Ragged) and other.undecided)
+    elif isinstance(other, Ragged) and other.undecided:
+        other = replace(other, dtype=one.dtype)
     if one.dtype != other.dtype:
         return None
     if isinstance(one, Ragged) and isinstance(other, Ragged):

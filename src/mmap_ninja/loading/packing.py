@@ -149,7 +149,8 @@ class Packing(Plan):
     def _packed(self) -> tuple[Positions, Positions, Positions]:
         """The ends of rows in segments, and each segment's document and number of pieces before it."""
         key = _kernel.xxh64(b"rows" + self.seed.to_bytes(8, "little"))
-        return _kernel.pack(self._lengths, self.length, key)
+        # A row as long as all documents together holds them all; the kernel keeps a number for each element of a row.
+        return _kernel.pack(self._lengths, min(self.length, max(int(self._lengths.sum()), 1)), key)
 
     def _check(self, count: int, name: str) -> None:
         check_count(self._lengths, count, name)

@@ -122,6 +122,6 @@ def _common_columns(datasets: Sequence[Dataset]) -> tuple[Column, ...]:
                 f"{_REFUSED}: merge datasets of one kind"
             )
     joinable = [
-        Joinable(str(dataset.path), sealed(dataset.meta.columns), dataset.seen.num_samples > 0) for dataset in datasets
+        Joinable(str(dataset.path), sealed(dataset.seen.columns), dataset.seen.num_samples > 0) for dataset in datasets
     ]
     return joined(joinable, f"{_REFUSED}: add, drop, rename or rebuild the columns that differ")
