@@ -90,7 +90,8 @@ Status File::take_over(File* other) {
     int fd = ::dup2(other->fd_, fd_);
     if (fd >= 0) (void)::fcntl(fd, F_SETFD, FD_CLOEXEC);
 #endif
-    if (fd < 0) return {.code = Code::system, .error = errno, .what = "dup"};
+    // Both are open, so a bad one is this number, which is above a limit that was lowered meanwhile.
+    if (fd < 0) return {.code = Code::system, .error = errno == EBADF ? EMFILE : errno, .what = "dup"};
     other->close();
   }
   owner_ = other->owner_;
