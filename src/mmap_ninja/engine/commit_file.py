@@ -106,6 +106,15 @@ class CommitFile:
         """The first unused commit number."""
         return self.slots[0][1].seq + 1
 
+    def names_the_same(self) -> bool:
+        """Whether it still names the generations that it named when it was read.
+
+        If so, their files were not removed meanwhile, and no others can have got their names.
+        """
+        slots, _ = _decode_slots(os.pread(self.fd, COMMIT_SIZE, 0), self.path)
+        before, now = ({(slot.generation, slot.meta_digest) for _, slot in named} for named in (self.slots, slots))
+        return before == now
+
 
 def check_features(path: Path, slot: _kernel.Slot) -> None:
     """Raise FormatVersionError if a commit needs features that this version does not know."""

@@ -389,16 +389,24 @@ def newest(path: Path, name: str = COMMIT, known: Generation | None = None, look
             continue
         except CorruptDatasetError as error:
             failed = error
-            if known is None and commit.file.is_at(f"{path}/{name}"):
+            if known is None and _is_current(path, name, commit):
                 raise
             known = None
             continue
-        # The dataset at the path may be replaced meanwhile: all files must be from one directory.
-        if found.generation is known or commit.file.is_at(f"{path}/{name}"):
+        if found.generation is known or _is_current(path, name, commit):
             return found
     if isinstance(failed, CorruptDatasetError):
         raise failed
     raise CorruptDatasetError(f"{path}: a file of its newest commit is missing ({failed}); restore it from a copy")
+
+
+def _is_current(path: Path, name: str, commit: CommitFile) -> bool:
+    """Whether the files that were opened since a commit file was read are those that it names.
+
+    The directory at the path may be replaced meanwhile. And generations can be switched twice: the number of one that
+    a build has replaced is used again, so that files of both would be mixed.
+    """
+    return commit.file.is_at(f"{path}/{name}") and commit.names_the_same()
 
 
 def _chosen(path: Path, commit: CommitFile, known: Generation | None, look: Look | Told | None) -> Newest:
