@@ -156,6 +156,7 @@ void define_exports(nb::module_& m);
 void define_samples(nb::module_& m);
 void define_takes(nb::class_<struct Reader>& column);
 void define_takes(nb::class_<struct Samples>& samples);
+void define_padded(nb::class_<struct Samples>& samples);
 void define_tables(nb::class_<struct Reader>& column);
 void define_windows(nb::class_<struct Reader>& column);
 void define_measures(nb::module_& m);

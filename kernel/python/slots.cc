@@ -173,6 +173,7 @@ void define_samples(nb::module_& m) {
     return Reader{reader.column, reader.hints};
   });
   define_takes(samples);
+  define_padded(samples);
   define_indices(samples);
 }
 
