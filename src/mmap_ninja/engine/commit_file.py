@@ -86,12 +86,14 @@ class CommitFile:
         path: Its path.
         file: The open file.
         slots: Its readable slots with their places, newest first; at least one.
+        data: Its bytes.
     """
 
-    def __init__(self, path: str, file: _kernel.File, slots: list[tuple[int, _kernel.Slot]]) -> None:
+    def __init__(self, path: str, file: _kernel.File, slots: list[tuple[int, _kernel.Slot]], data: bytes) -> None:
         self.path = path
         self.file = file
         self.slots = slots
+        self._hash = _kernel.xxh64(data)
         self.identity: tuple[int, int] = file.identity
         self.looked: Look | None = None  # the latest look
         # Whether a sync of the dataset failed: commits that are not durable may be lost even without a power loss.
@@ -111,7 +113,10 @@ class CommitFile:
 
         If so, their files were not removed meanwhile, and no others can have got their names.
         """
-        slots, _ = _decode_slots(os.pread(self.fd, COMMIT_SIZE, 0), self.path)
+        data = os.pread(self.file.fileno(), COMMIT_SIZE, 0)
+        if _kernel.xxh64(data) == self._hash:
+            return True
+        slots, _ = _decode_slots(data, self.path)
         before, now = ({(slot.generation, slot.meta_digest) for _, slot in named} for named in (self.slots, slots))
         return before == now
 
@@ -148,7 +153,7 @@ def read_commit(path: Path, name: str = COMMIT) -> CommitFile:
         slots, states = _decode_slots(data, commit_path)
         # A slow read can find two slots torn; it must not fall back to a commit before both, but look again.
         if slots and ("torn" not in states or data == before):
-            return CommitFile(commit_path, file, slots)
+            return CommitFile(commit_path, file, slots, data)
         before = data
         time.sleep(50e-6 * 2**attempt)
     if len(data) < COMMIT_SIZE:
