@@ -17,7 +17,7 @@ BENCH_PHOTOS := $(or $(PHOTOS),$(filter %/photos100.tar.d,$(UNPACKED)))
 
 .PHONY: bench bench-clean
 
-bench: .venv-bench/.ours .venv-bench/.peers .venv-bench-upstream/.peers .venv-bench-mds/.peers $(UNPACKED) ## all systems, about 25 minutes; or ONLY="arrays ours", QUICK=1
+bench: .venv-bench/.ours .venv-bench/.peers .venv-bench-upstream/.peers .venv-bench-mds/.peers $(UNPACKED) ## all systems, about 30 minutes; or ONLY="arrays ours", QUICK=1
 	.venv-bench/bin/python benchmarks/bench.py $(ONLY) $(if $(QUICK),--scale 0.1 --rounds 1) \
 		$(if $(BENCH_DATA),--data "$(BENCH_DATA)") $(if $(BENCH_PHOTOS),--photos "$(BENCH_PHOTOS)")
 	.venv-bench/bin/python benchmarks/readme.py
@@ -45,6 +45,6 @@ build/bench/%.d: $(ARCHIVES)/%
 .venv-bench-upstream/.peers: .venv-bench-upstream/.python benchmarks/requirements-upstream.txt
 .venv-bench/.peers .venv-bench-mds/.peers .venv-bench-upstream/.peers:
 	@echo "== installing the peers into $(@D)"
-	$(if $(findstring upstream,$@),,@$(BENCH_INSTALL) $(BENCH_TORCH))
+	@$(BENCH_INSTALL) $(BENCH_TORCH)
 	@$(BENCH_INSTALL) -r $(filter %.txt,$^)
 	@touch $@

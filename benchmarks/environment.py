@@ -22,6 +22,7 @@ def describe() -> dict[str, object]:
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "filesystem": _filesystem(),
+        "read-ahead kib": _read_ahead(),
         "free disk gib": round(shutil.disk_usage(HERE).free / 2**30),
         "load at start": round(os.getloadavg()[0], 2),
     }
@@ -36,3 +37,10 @@ def _filesystem() -> str:
     """Return the type of the file system of the project: that of the longest mount point that its path starts with."""
     mounts = [line.split()[1:3] for line in Path("/proc/mounts").read_text().splitlines()]
     return max((mount for mount in mounts if str(HERE).startswith(mount[0])), key=lambda mount: len(mount[0]))[1]
+
+
+def _read_ahead() -> str:
+    """Return how far the kernel reads ahead of who reads a mapped file in order, which decides cold figures."""
+    device = HERE.stat().st_dev
+    file = Path(f"/sys/class/bdi/{os.major(device)}:{os.minor(device)}/read_ahead_kb")
+    return file.read_text().strip() if file.exists() else "unknown"

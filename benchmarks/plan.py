@@ -60,6 +60,15 @@ SUBJECTS = {
     "records": Subject("Records", 20_000, arrays.records),
     "edits": Subject("", 100_000),
     "copies": Subject("", 200_000),
+    "reviews": Subject("Reviews", 100_000, texts.generate),
+    "small": Subject("", 60_000),
+    "pictures": Subject("", 2048),
+    "frames": Subject("", 6400),
+    "documents": Subject("", 100_000, texts.generate),
+    "order": Subject("", 1_000_000_000),
+    "numbers": Subject("", 100_000_000),
+    "names": Subject("", 10_000_000),
+    "cold": Subject("Fixed", 2_000_000),
 }
 
 TEXTS = (
@@ -123,11 +132,35 @@ RECORDS = (
     *each("copies", "arrow", OURS, 2, count=10_000_000),
 )
 
+LOADING = (
+    Measure("fixed.epoch", "epoch_bare", ("ours", "ram", "memmap")),
+    Measure("reviews.epoch", "epoch", ("ours", "ours-dataloader", "upstream")),
+    *each("small", "transform look_ahead", OURS, shape=(28, 28), batch_size=256, batches=200, num_threads=None),
+    *each("pictures", "transform", OURS, shape=(224, 224, 3), batch_size=512, batches=24, num_threads=2),
+    *each("pictures", "recycled", OURS, shape=(224, 224, 3), batch_size=256),
+    *each("frames", "buckets", OURS, batch_size=128),
+    *each("documents", "pack gather", OURS),
+    *each("order", "slices", OURS),
+    *each("numbers", "first_batch resume", OURS),
+    *each("names", "share", OURS, 1),
+)
+
+COLD = tuple(
+    Measure(f"cold.{name}", f"cold_{name}", systems)
+    for systems, names in (
+        (("ours", "upstream"), ("draws", "epoch")),
+        (OURS, ("fio", "work", "work_alone", "tenth", "tenth_blocks", "epoch_blocks", "advised")),
+    )
+    for name in names
+)
+
 SECTIONS = {
     "texts": Section("RESULTS.md", 3, TEXTS, {"mds": 2, "litdata": 2, "files": 2, "bagz-default": 2}),
     "scaling": Section("RESULTS.md", 2, SCALING),
     "arrays": Section("ARRAYS.md", 2, ARRAYS, {"datasets": 1, "tensordict": 1, "zarr": 1}),
     "records": Section("RECORDS.md", 3, RECORDS),
+    "loading": Section("LOADING.md", 3, LOADING),
+    "cold": Section("LOADING.md", 2, COLD),
 }
 
 

@@ -15,6 +15,11 @@ def private_bytes() -> int:
     return _numbers("/proc/self/smaps_rollup", "Anonymous:") * 1024
 
 
+def resident_bytes() -> int:
+    """Return all memory that this process has, with the pages of files that it has mapped and read."""
+    return _numbers("/proc/self/smaps_rollup", "Rss:") * 1024
+
+
 def trim_heap() -> None:
     """Give free heap back to the kernel, so that growth cannot hide in it; only glibc knows how."""
     getattr(ctypes.CDLL(None), "malloc_trim", int)(0)
@@ -54,6 +59,15 @@ def evict(path: Path) -> None:
         os.fdatasync(descriptor)  # dirty pages would stay
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         os.close(descriptor)
+
+
+def drop_page_cache() -> None:
+    """Drop all clean pages of files from memory, so that also what leads to a dataset's blocks is read anew."""
+    os.sync()
+    try:
+        Path("/proc/sys/vm/drop_caches").write_text("1")
+    except OSError:
+        raise PermissionError("skipped: only root can drop the page cache") from None
 
 
 def family_bytes() -> int:

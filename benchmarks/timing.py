@@ -11,18 +11,20 @@ from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
+from zlib import adler32
 
 import numpy as np
 import probes
+from systems.loops import BATCH_SIZE
 from task import Result, Task
 
-BATCH_SIZE = 256
 SEED = 7
 LATER_SECONDS = 2.0  # no further pass once the later passes took this long
 LATER_PASSES = 3
 APPENDS, APPEND_SECONDS = 1000, 1.5
 OPENS = 6
 HANDLES = 20
+TURNS, MOST_TURNS = 5, 100
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,31 @@ def _per_handle(path: Path, open_and_read: Callable[[Path], Any]) -> float:
         while len(handles) < HANDLES and time.perf_counter() < deadline:
             handles.append(open_and_read(path))
     return (probes.private_bytes() - before) / len(handles)
+
+
+def in_turn(count: int, **actions: Callable[[], object]) -> Result:
+    """Time actions that do so many things, in turn, after each ran once; return the median seconds per thing."""
+    freeze_garbage_collector()
+    turns: list[dict[str, float]] = []
+    end = time.perf_counter() + LATER_SECONDS
+    while len(turns) <= TURNS or (len(turns) <= MOST_TURNS and time.perf_counter() < end):
+        turns.append({name: seconds_of(action) for name, action in actions.items()})
+    return {name: statistics.median(turn[name] for turn in turns[1:]) / count for name in actions}
+
+
+def busy(seconds: float) -> Callable[..., Any]:
+    """Return a function that computes for so long without the GIL, and returns its argument: work on a batch."""
+    block = bytes(1 << 20)
+    per_byte = min(seconds_of(lambda: adler32(block)) for _ in range(20)) / len(block)
+    whole, rest = divmod(int(seconds / per_byte), len(block))
+
+    def work(batch: Any = None) -> Any:
+        for _ in range(whole):
+            adler32(block)
+        adler32(block[:rest])
+        return batch
+
+    return work
 
 
 def random_indices(total: int, limit: int | None = None) -> np.ndarray:

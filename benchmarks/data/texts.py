@@ -7,6 +7,7 @@ import numpy as np
 IMDB_PARTS = ("train/pos", "train/neg", "train/unsup", "test/pos", "test/neg")  # beside them lie lists of links
 LETTERS = 1 << 20
 LENGTHS = (200, 2400)  # characters of a generated text, as most reviews have
+WORD = 6  # characters from one blank to the next, as in reviews
 RARE_EVERY, RARE = 11, " “naïve” ★"  # reviews are mostly ASCII, but not all of them
 
 
@@ -31,10 +32,17 @@ def generate(count: int) -> list[str]:
     return [text if index % RARE_EVERY else text + RARE for index, text in enumerate(letters(count))]
 
 
+def labels(count: int) -> np.ndarray:
+    """Make the labels of so many texts."""
+    return np.arange(count) % 2
+
+
 def letters(count: int, seed: int = 4) -> list[str]:
     """Make ASCII texts of many lengths."""
     chance = np.random.default_rng(seed)
-    alphabet = chance.integers(97, 123, LETTERS, np.uint8).tobytes().decode()
+    alphabet = chance.integers(97, 123, LETTERS, np.uint8)
+    alphabet[::WORD] = ord(" ")
+    alphabet = alphabet.tobytes().decode()
     lengths = chance.integers(*LENGTHS, count)
     starts = chance.integers(0, LETTERS - LENGTHS[1], count)
     return [alphabet[start : start + length] for start, length in zip(starts.tolist(), lengths.tolist(), strict=True)]

@@ -8,7 +8,7 @@ from data.sources import PICTURE_BYTES
 from report.figures import Figure, Figures, divide
 
 UNITS = {"s": 1.0, "ms": 1e-3, "µs": 1e-6, "ns": 1e-9}
-BAR_UNITS = UNITS | {"x": 1.0, "KiB": 1024.0, "MB": 1e6}
+BAR_UNITS = UNITS | {"x": 1.0, "%": 0.01, "KiB": 1024.0, "MB": 1e6}
 MIB = 1 << 20
 JOBS = {"serial": "1", "jobs2": "n_jobs=2", "jobs2_durable": "n_jobs=2, synced at the end"}
 BAR = re.compile(r"(>=|<=)([\d.]+)([^\d.]+)")
@@ -131,7 +131,9 @@ def bar(figures: Figures, limit: str, *words: str) -> str:
     aim = f", aim {words[-1]}" if "aim" in words else ""
     wanted = f"at {'least' if sign == '>=' else 'most'} {number}{unit}{aim}"
     if value is None:
-        return f"{wanted} | not measured | "
+        measures = [word.rpartition("@")[2].partition(":")[0] for word in words]
+        reasons = [f": {error}" for *_, error in figures.failed(measures)]
+        return f"{wanted} | not measured{''.join(reasons[:1])} | "
     passed = value >= float(number) if sign == ">=" else value <= float(number)
     return f"{wanted} | {value:.3g}{unit} | {'pass' if passed else '**short**'}"
 
@@ -153,9 +155,9 @@ def alone(figures: Figures, measure: str) -> str:
 
 
 def number(figures: Figures, name: str, unit: str = "") -> str:
-    """Show one number of our system: seconds, or bytes in kB."""
+    """Show one number of our system: seconds, bytes in kB, or a share in %."""
     value = quantity(figures, name)
-    return f"{size(value, 1000, 1)} kB" if unit == "kB" else seconds(value)
+    return f"{size(value, {'kB': 1000, '%': 0.01}[unit], 1)} {unit}" if unit else seconds(value)
 
 
 def machine(figures: Figures, section: str) -> str:

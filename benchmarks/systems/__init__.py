@@ -9,7 +9,7 @@ __all__ = ["SYSTEMS", "Store", "load"]
 
 TEXTS = ("Texts",)
 ARRAYS = ("Ragged", "Fixed")
-ALL = ("Texts", "Zstd", "ZstdDictionary", *ARRAYS, "Records")
+ALL = ("Texts", "Zstd", "ZstdDictionary", *ARRAYS, "Records", "Reviews")
 
 
 class System(NamedTuple):
@@ -23,6 +23,7 @@ class System(NamedTuple):
 # The order is that of the tables.
 SYSTEMS = {
     "ours": System("ours", "mmap_ninja", ALL),
+    "ours-dataloader": System("ours", "mmap_ninja", ("Reviews",), way="DataLoader"),
     "upstream": System("upstream", "mmap_ninja", ALL, "upstream"),
     "ram": System("ram", None, (*TEXTS, *ARRAYS)),
     "files": System("files", None, TEXTS),

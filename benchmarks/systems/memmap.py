@@ -4,6 +4,7 @@ import numpy as np
 
 from systems import store
 from systems.flat_values import Slices, flat
+from systems.loops import data_loader
 
 
 class Ragged(store.OneByOne, store.Joined):
@@ -25,6 +26,9 @@ class Ragged(store.OneByOne, store.Joined):
 class Fixed(store.Indexed):
     def __init__(self, path):
         self.samples = np.load(path / "values.npy", mmap_mode="r")
+
+    def loader(self):
+        return data_loader(self.samples)
 
     @staticmethod
     def build(samples, path):

@@ -1,9 +1,11 @@
 """This project."""
 
 import numpy as np
+from data.texts import labels
 
-from mmap_ninja import ArrayMmap, RaggedMmap, RecordsMmap, StringsMmap
+from mmap_ninja import ArrayMmap, Loader, RaggedMmap, RecordsMmap, Shuffle, StringsMmap
 from systems import store
+from systems.loops import BATCH_SIZE, data_loader
 
 
 class Ours:
@@ -15,6 +17,9 @@ class Ours:
 
     def append(self, sample):
         self.samples.append(sample)
+
+    def loader(self, order=True, **options):
+        return Loader(self.samples, BATCH_SIZE, shuffle=order, **options)
 
     @classmethod
     def build(cls, samples, path):
@@ -67,6 +72,23 @@ class Fixed(Ours, store.Arrays):
     def build_whole(samples, path):
         ArrayMmap.from_ndarray(path, samples)
 
+    @staticmethod
+    def order(count, block=None):
+        return Shuffle(count, block=block)
+
 
 class Records(Ours, store.Records):
     OPEN = RecordsMmap
+
+
+class Reviews(Ours, store.Reviews):
+    OPEN = RecordsMmap
+
+    @staticmethod
+    def build(samples, path):
+        RecordsMmap.from_columns(path, {"text": samples, "label": labels(len(samples))})
+
+
+class DataLoaderReviews(Reviews):
+    def loader(self):
+        return data_loader(self.samples)

@@ -3,6 +3,7 @@
 import pickle
 
 from systems import store
+from systems.loops import Loop
 
 
 class Ram:
@@ -52,4 +53,5 @@ class Ragged(Ram, store.OneByOne, store.Joined):
 
 
 class Fixed(Ram, store.Indexed):
-    pass
+    def loader(self):
+        return Loop(len(self), self.samples.__getitem__)

@@ -131,6 +131,14 @@ class Records(Store):
         return _total(*cls.columns(batch))
 
 
+class Reviews(Store):
+    """Texts and labels, by column."""
+
+    @staticmethod
+    def read_batch(batch: Any) -> int:
+        return sum(map(len, batch["text"])) + int(batch["label"].sum())
+
+
 def _total(images: Iterable[np.ndarray], texts: Iterable[str], labels: Any, tokens: Iterable[np.ndarray]) -> int:
     total = sum(map(adler32, images)) + sum(map(len, texts)) + sum(map(adler32, tokens))
     return total + int(np.asarray(labels).sum())

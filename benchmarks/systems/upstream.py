@@ -1,12 +1,14 @@
 """The ancestor, mmap_ninja 0.9.0 from PyPI."""
 
 import numpy as np
+from data.texts import labels
 
 import mmap_ninja.numpy as ninja_numpy
 from mmap_ninja.ragged import RaggedMmap
 from mmap_ninja.string import StringsMmap
 from systems import store
 from systems.joining import join_bytes
+from systems.loops import Loop, data_loader
 
 
 class Upstream:
@@ -55,6 +57,9 @@ class Fixed(Upstream, store.Arrays):
     def append(self, sample):
         ninja_numpy.append(self.samples, sample)
 
+    def loader(self, order=None):
+        return Loop(len(self), self.samples.__getitem__, order)
+
     @staticmethod
     def build(samples, path):
         ninja_numpy.from_generator(path, iter(samples), batch_size=1024)
@@ -98,3 +103,30 @@ class Records(Upstream, store.Records):
         StringsMmap.from_generator(path / "text", (record["text"] for record in samples), **Upstream.OPTIONS)
         ninja_numpy.from_ndarray(path / "label", np.array([record["label"] for record in samples]))
         RaggedMmap.from_generator(path / "tokens", (record["tokens"] for record in samples), **Upstream.OPTIONS)
+
+
+class Labelled:
+    """Texts and their labels, as PyTorch's loader wants them."""
+
+    def __init__(self, path):
+        self.texts = StringsMmap(path / "text")
+        self.labels = ninja_numpy.open_existing(path / "label")
+
+    def __len__(self):
+        return len(self.texts)
+
+    def __getitem__(self, index):
+        return {"text": self.texts[index], "label": self.labels[index]}
+
+
+class Reviews(Upstream, store.Reviews):
+    OPEN = Labelled
+
+    def loader(self):
+        return data_loader(self.samples)
+
+    @staticmethod
+    def build(samples, path):
+        path.mkdir(parents=True)
+        StringsMmap.from_generator(path / "text", iter(samples), **Upstream.OPTIONS)
+        ninja_numpy.from_ndarray(path / "label", labels(len(samples)))
