@@ -132,12 +132,13 @@ def shown(tmp_path_factory):
         "windows": ragged.windows(1),
         "wrapped": mn.Wrapped([1, 2], int),
         "mapped": texts.map(str.upper),
+        "mix": mn.mix([texts, texts], [1, 2]),
     }
 
 
 KINDS = [
     "strings", "bytes", "array", "ragged", "shapes", "records", "json", "view", "range", "nothing", "concat",
-    "windows", "wrapped", "mapped",
+    "windows", "wrapped", "mapped", "mix",
 ]  # fmt: skip
 
 

@@ -12,11 +12,11 @@ NO_OTHER_KEY = {"StringsMmap.from_strings|RaggedMmap.from_lists": "inherited: a 
 # Parameters with another explanation in some places, and why: patterns of names that share one.
 APART = {
     "arr": {"np_append": "one sample"},
-    "batch_size": {"Batches|Packing": "of all ranks", "Buckets": "may be None", "Loader": "of one rank"},
+    "batch_size": {"Batches|Packing": "of all ranks", "Buckets": "may be None", r"Loader|.*\.loader": "of one rank"},
     "columns": {
         "RecordsMmap.create": "there are no samples that could tell",
         r".*\.filter": "names",
-        "Loader": "a choice of them",
+        r"Loader|.*\.loader": "a choice of them",
     },
     "copy_before_wrapper_fn": {"Wrapped": "copies samples of any type"},
     "data": {"Wrapped": "a list, no table"},
@@ -28,10 +28,10 @@ APART = {
     "durability": {BUILDS: "of a build as a whole"},
     "epoch": {r"\w+.set_epoch": "not the first one"},
     "ends_key": NO_OTHER_KEY,
-    "fill": {"RecordsMmap.take|Loader": "for several columns"},
+    "fill": {r"RecordsMmap.take|Loader|.*\.loader": "for several columns"},
     "flattened_shapes_key": NO_OTHER_KEY,
     "if_exists": {"merge": "knows fewer"},
-    "length": {"RaggedMmap.windows|Windows": "of windows, not of boxes", "Packing": "of rows"},
+    "length": {"RaggedMmap.windows|Windows": "of windows, not of boxes", "Packing": "of rows", "mix": "of epochs"},
     "level": {"Report": "that which was asked for"},
     "metadata": {"merge": "None: that of the first dataset", r".*\.save": "None: that of this dataset"},
     "mode": {
@@ -65,13 +65,19 @@ APART = {
         "Report": "a number",
         "Windows": "of which windows are made",
     },
-    "seed": {"Shuffle|Weighted|Buckets|Packing": "of an order, so not None", "Loader": "also of `rng`"},
+    "seed": {
+        "mix": "of all epochs at once",
+        "Shuffle|Weighted|Buckets|Packing": "of an order, so not None",
+        r"Loader|.*\.loader": "also of `rng`",
+    },
     "shapes_key": NO_OTHER_KEY,
     "starts_key": NO_OTHER_KEY,
+    "stop": {"mix": "of epochs"},
     "value": {"RaggedMmap.take_padded|Pad": "to fill with"},
     "values": {"RecordsMmap.from_columns": "of all columns", "shared_list": "samples of any kind"},
+    "weights": {"mix": "of datasets"},
     "window": {"Buckets": "of batches, not of blocks"},
-    "world_size": {"Loader": "what happens to the last batch"},
+    "world_size": {r"Loader|.*\.loader": "what happens to the last batch"},
     "wrapper_fn": {"Wrapped": "gets slices as a whole", "open_existing": "decides what is returned"},
 }
 

@@ -1,9 +1,10 @@
-// Orders of samples, a range of places at a time, and rows of packed documents.
+// Orders of samples, a range of places at a time, streams of several datasets, and rows of packed documents.
 
 #include "orders.h"
 
 #include <string.h>
 
+#include "mixing.h"
 #include "packing.h"
 #include "python.h"
 
@@ -45,6 +46,24 @@ nb::tuple packed(nb::handle lengths, uint64_t length, uint64_t key) {
   return nb::make_tuple(numbers_of(packing.ends), numbers_of(packing.documents), numbers_of(packing.pieces));
 }
 
+// Sizes and shares are arrays of equal length.
+std::vector<Mixture::Dataset> datasets_of(nb::handle sizes, nb::handle shares) {
+  std::vector<Mixture::Dataset> datasets(static_cast<uint64_t>(PyArray_SIZE(array_of(sizes))));
+  for (uint64_t k = 0; k < datasets.size(); ++k)
+    datasets[k] = {data_of<const uint64_t>(sizes)[k], data_of<const uint64_t>(shares)[k]};
+  return datasets;
+}
+
+nb::object positions_at(const Mixture& mixture, nb::handle elements) {
+  auto count = static_cast<uint64_t>(PyArray_SIZE(array_of(elements)));
+  nb::object positions = new_array(count, NPY_INT64);
+  auto from = data_of<const int64_t>(elements);
+  auto to = data_of<int64_t>(positions);
+  GilReleased release;
+  mixture.at(from, count, to);
+  return positions;
+}
+
 }  // namespace
 
 void define_orders(nb::module_& m) {
@@ -76,6 +95,11 @@ void define_orders(nb::module_& m) {
         return numbers_at(first, step, count,
                           [&](Places places, int64_t* values) { table.at(key, places, values); });
       });
+  nb::class_<Mixture>(m, "Mixture")
+      .def("__init__", [](Mixture* self, nb::handle sizes, nb::handle shares,
+                          uint64_t key) { new (self) Mixture(datasets_of(sizes, shares), key); })
+      .def("at", &positions_at)
+      .def("end", &Mixture::end);
   m.def("pack", &packed);
 }
 

@@ -61,6 +61,7 @@ if TYPE_CHECKING:  # the names for type checkers; Python uses the tables below
     from mmap_ninja.loading.buckets import Buckets as Buckets
     from mmap_ninja.loading.collate import Pad as Pad
     from mmap_ninja.loading.loader import Loader as Loader
+    from mmap_ninja.loading.mixing import mix as mix
     from mmap_ninja.loading.orders import Shuffle as Shuffle
     from mmap_ninja.loading.orders import Weighted as Weighted
     from mmap_ninja.loading.packing import Packing as Packing
@@ -100,6 +101,7 @@ else:
         "loading.buckets": ("Buckets",),
         "loading.collate": ("Pad",),
         "loading.loader": ("Loader",),
+        "loading.mixing": ("mix",),
         "loading.orders": ("Shuffle", "Weighted"),
         "loading.packing": ("Packing",),
         "loading.plans": ("Batches",),
@@ -115,6 +117,7 @@ else:
         "kinds.ragged_reading": ("Shapes",),
         "kinds.reading": ("rejoin", "reopen"),
         "kinds.wrapped": ("Mapped",),
+        "loading.mixing": ("Mix",),
         "legacy.layout": ("Keys",),
     }
     _MODULES = {name: module for table in (_NAMES, _PICKLED) for module, names in table.items() for name in names}

@@ -182,6 +182,18 @@ class AliasTable:
     def __init__(self, weights: npt.NDArray[np.float64], /) -> None: ...
     def at(self, key: int, first: int, step: int, count: int, /) -> npt.NDArray[np.int64]: ...
 
+class Mixture:
+    """An endless stream of the samples of several datasets, none of which is empty.
+
+    A share is of what the datasets before it leave, as a fraction of 2^64; that of the last one is not read.
+    """
+
+    def __init__(self, sizes: npt.NDArray[np.uint64], shares: npt.NDArray[np.uint64], key: int, /) -> None: ...
+    def at(self, elements: npt.NDArray[np.int64], /) -> npt.NDArray[np.int64]:
+        """Where these elements, each below 2^62, are among the samples of all datasets, one after the other."""
+    def end(self, of_every: bool, /) -> int:
+        """After how many elements all samples of one dataset, or of each, have come; above 2^62 if never."""
+
 def pack(
     lengths: npt.NDArray[np.int64], length: int, key: int, /
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:

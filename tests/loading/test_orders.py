@@ -368,8 +368,8 @@ def test_orders_are_samplers_of_pytorch():
         (lambda: Weighted([1, np.nan]), ValueError, "found nan at 1"),
         (lambda: Weighted([1, np.inf]), ValueError, "found inf at 1"),
         (lambda: Weighted([[1, 2]]), TypeError, "got int64 of shape"),
-        (lambda: Weighted(["a"]), TypeError, "expected one number per sample"),
-        (lambda: Weighted({"a": 1}), TypeError, "expected one number per sample"),
+        (lambda: Weighted(["a"]), TypeError, "expected one number each"),
+        (lambda: Weighted({"a": 1}), TypeError, "expected one number each"),
         (lambda: Weighted([1], size=-1), ValueError, "size=-1"),
     ],
 )

@@ -197,10 +197,9 @@ class RaggedHandle(DatasetHandle[AnyArray]):
                 dtype or `dtype` does not hold a value.
             TypeError: if the dtype cannot hold the padding, or the dataset's dtype does not go into `dtype`.
         """
-        if side not in _SIDES:
-            raise ValueError(f"side {side!r} is unknown (expected one of {_SIDES})")
+        check_side(side)
         asked = None if dtype is None else asked_dtype(dtype, out, f"{self.path}: take_padded")
-        extents = _extents(length, "length"), _extents(multiple_of, "multiple_of")
+        extents = extents_of(length, "length"), extents_of(multiple_of, "multiple_of")
         fill = partial(self._fill, value)
         return self._take_padded(indices, fill, *extents, out, asked, side == "left", bool(mask))
 
@@ -315,7 +314,13 @@ class Shapes(Sequence[tuple[int, ...]]):
         return Shapes, (self._samples,)
 
 
-def _extents(given: Extents, name: str) -> list[int]:
+def check_side(side: str) -> None:
+    """Raise ValueError for an unknown side."""
+    if side not in _SIDES:
+        raise ValueError(f"side {side!r} is unknown (expected one of {_SIDES})")
+
+
+def extents_of(given: Extents, name: str) -> list[int]:
     """Sizes as the kernel takes them: -1 for a dimension that is as large as the batch needs."""
     if given is None:
         return []

@@ -11,6 +11,7 @@ from mmap_ninja import _kernel, progress
 from mmap_ninja._kernel import column_of
 from mmap_ninja.builds.located import locate
 from mmap_ninja.kinds.indices import is_index, several
+from mmap_ninja.kinds.loadable import Loadable
 from mmap_ninja.kinds.nulls import Nulls
 from mmap_ninja.kinds.wrapped import Mapped
 
@@ -23,7 +24,7 @@ PREVIEW_SAMPLES = 5
 _PREVIEW_CHARACTERS = 200
 
 
-class SampleSequence(_kernel.Samples, Generic[T]):
+class SampleSequence(_kernel.Samples, Loadable, Generic[T]):
     """Samples that read like a list.
 
     The kernel implements `ds[i]`, `len(ds)` and iteration; this class adds the rest.

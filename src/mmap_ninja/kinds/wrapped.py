@@ -6,12 +6,13 @@ from typing import Any, Generic, TypeVar
 
 from mmap_ninja.exported import exported
 from mmap_ninja.kinds.indices import is_index, several
+from mmap_ninja.kinds.loadable import Loadable
 
 R = TypeVar("R")
 
 
 @exported
-class Wrapped(Generic[R]):
+class Wrapped(Loadable, Generic[R]):
     """Samples that pass through a function when they are read.
 
     Args:

@@ -5,8 +5,7 @@
 import bisect
 import copy
 import itertools
-from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +14,14 @@ from mmap_ninja import _kernel
 from mmap_ninja.exported import exported
 from mmap_ninja.loading.orders import MOST, Positions, Shuffle, digest_of, number
 from mmap_ninja.loading.plans import Plan, check_count, checked_lengths
+
+
+class _Counted(NamedTuple):
+    """The number of batches before each window of an epoch, and in all."""
+
+    seed: int
+    epoch: int
+    before: Positions
 
 
 @exported
@@ -77,6 +84,7 @@ class Buckets(Plan):
             )
         self._order = Shuffle(len(self._lengths), seed, epoch)
         self._size = self._samples_per_window()
+        self._counted: list[_Counted | None] = [None]  # the last epoch that this plan, or a copy of it, counted
         self._last: tuple[int, list[Positions]] | None = None  # the last window that was asked for, and its batches
 
     @property
@@ -89,19 +97,11 @@ class Buckets(Plan):
         """The epoch that this is the plan of."""
         return self._order.epoch
 
-    def set_epoch(self, epoch: int) -> None:
-        """Go to another epoch.
-
-        Args:
-            epoch: A number from 0 to 2^64 - 1.
-
-        Raises:
-            ValueError: if it is not.
-        """
+    def _go_to(self, epoch: int) -> None:
         self._order.set_epoch(epoch)
-        self.__dict__ = self.__getstate__()
+        self._last = None
 
-    @cached_property
+    @property
     def padding(self) -> float:
         """The share of this epoch's elements that are padding, if each batch is as long as its longest sample."""
         padded = 0
@@ -119,9 +119,13 @@ class Buckets(Plan):
         given = [f"{name}={value}" for name in names if (value := getattr(self, name)) is not None]
         return f"Buckets({len(self._lengths)} lengths, {', '.join(given)})"
 
+    def __copy__(self) -> "Buckets":  # which shares what was counted
+        other = object.__new__(Buckets)
+        other.__dict__.update(self.__dict__, _order=copy.copy(self._order), _last=None)
+        return other
+
     def __getstate__(self) -> dict[str, Any]:
-        kept = {name: value for name, value in self.__dict__.items() if name not in ("padding", "_before")}
-        return kept | {"_order": copy.copy(self._order), "_last": None}
+        return self.__dict__ | {"_counted": [None], "_last": None}
 
     def _check(self, count: int, name: str) -> None:
         check_count(self._lengths, count, name)
@@ -172,12 +176,22 @@ class Buckets(Plan):
         batches = -(-count // batch)
         return -(-batches // max(batches // self.window, 1)) * batch
 
-    @cached_property
+    @property
     def _before(self) -> Positions:
         """The number of batches before each window, and in all."""
-        windows = range(-(-len(self._order) // self._size))
-        counts = [len(self._bounds(self._lengths[self._sorted(window)])) - 1 for window in windows]
-        return np.cumsum([0, *counts])
+        counted = self._counted[0]
+        if counted is None or counted[:2] != (self.seed, self.epoch):
+            windows = range(-(-len(self._order) // self._size))
+            before = np.cumsum([0, *map(self._batches_in, windows)])
+            counted = self._counted[0] = _Counted(self.seed, self.epoch, before)
+        return counted.before
+
+    def _batches_in(self, window: int) -> int:
+        """The number of batches in a window."""
+        if self.max_elements is None:  # it does not depend on the lengths
+            samples = range(len(self._order))[window * self._size : (window + 1) * self._size]
+            return -(-len(samples) // (self.batch_size or 1))
+        return len(self._bounds(self._lengths[self._sorted(window)])) - 1
 
     def _sorted(self, window: int) -> Positions:
         """The samples of a window, the shortest first."""

@@ -1,30 +1,39 @@
 """Batches from samples: stacked, padded, jagged, or as lists."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial, reduce
 from operator import getitem
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal, NoReturn, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from mmap_ninja._kernel import column_of
 from mmap_ninja.columns import nesting
+from mmap_ninja.columns.casting import AnyArray, fitted, held_by
+from mmap_ninja.columns.dtypes import DType
 from mmap_ninja.columns.json_values import as_json
 from mmap_ninja.exported import exported
 from mmap_ninja.kinds import nulls as null_samples
+from mmap_ninja.kinds.array_reading import ArrayHandle
+from mmap_ninja.kinds.loadable import Collate
 from mmap_ninja.kinds.nulls import Nulls, exactly
-from mmap_ninja.kinds.ragged_reading import RaggedHandle
+from mmap_ninja.kinds.ragged_reading import RaggedHandle, check_side, extents_of
 from mmap_ninja.kinds.reading import ReadingHandle
 from mmap_ninja.kinds.record_reading import JsonColumn, RecordsHandle
 from mmap_ninja.kinds.windows import Windows
 from mmap_ninja.loading.orders import Positions
 
-Collate = Literal["auto", "stack", "pad", "jagged", "list"]
 Read = Callable[[Positions], Any]
 
 _COLLATES: Final = get_args(Collate)
+# Forms that not all samples can have: which ones can, and what their batches are.
+_FORMS: Final = {
+    "pad": ("ragged samples", tuple),
+    "jagged": ("ragged samples, texts or bytes", tuple),
+    "stack": ("numbers or arrays", np.ndarray),
+}
 
 
 @exported
@@ -51,6 +60,11 @@ class Pad:
     mask: bool = False
     dtype: npt.DTypeLike | None = None
 
+    def __post_init__(self) -> None:
+        check_side(self.side)
+        extents_of(self.length, "length")
+        extents_of(self.multiple_of, "multiple_of")
+
 
 @dataclass(frozen=True)
 class Forms:
@@ -71,6 +85,16 @@ class Forms:
                 raise TypeError(f"pad: expected an mmap_ninja.Pad, or a dict of them, got {pad!r:.80}")
         if self.pad is not None and self.collate not in ("auto", "pad"):
             raise ValueError(f"collate={self.collate!r}: pads nothing; leave out `pad`, or pass collate='pad'")
+
+    @property
+    def form(self) -> str:
+        """What was asked for, also by `pad`."""
+        return "pad" if self.pad is not None else self.collate
+
+    def refuse(self, where: str) -> NoReturn:
+        """Raise ValueError: samples cannot have the form that was asked for."""
+        option = "pad" if self.pad is not None else f"collate={self.collate!r}"
+        raise ValueError(f"{where}: {option}: expected {_FORMS[self.form][0]}, found none; leave it out")
 
     def pad_of(self, name: str | None) -> Pad | None:
         """How a column is padded; None: not at all."""
@@ -94,8 +118,13 @@ def reader_of(samples: Any, forms: Forms) -> Read:
     if isinstance(forms.pad, Mapping):
         raise TypeError("pad: expected one mmap_ninja.Pad, since these samples have no columns, got a dict")
     if isinstance(samples, Windows):
+        if forms.pad is not None or forms.collate in ("pad", "jagged"):
+            raise ValueError(f"{samples!r}: have one length, so nothing is padded or jagged; leave out pad and collate")
+        if forms.nulls != "raise" or forms.fill is not None:
+            raise ValueError(f"{samples!r}: have no nulls; leave out nulls and fill")
         return samples.__getitems__ if forms.collate == "list" else samples.take
     if isinstance(samples, ReadingHandle):
+        _check_use([samples], forms, str(samples.path))
         return _reader_of_column(samples, forms, None, forms.fill)
     return _reader_of_sequence(samples, forms)
 
@@ -106,15 +135,16 @@ def _reader_of_records(samples: RecordsHandle, forms: Forms) -> Read:
         for name in option if isinstance(option, Mapping) else ():
             if name not in columns:
                 raise KeyError(f"{samples.path}: has no column {name!r}; it has {', '.join(map(repr, columns))}")
+    for name in forms.pad if isinstance(forms.pad, Mapping) else ():
+        if not _has_use("pad", columns[name]):
+            forms.refuse(f"{samples.path}: column {name!r}")
+    _check_use(columns.values(), forms, str(samples.path))
     if forms.collate == "list":
         return partial(_listed_records, samples, columns, forms)
     readers = {name: _reader_of_column(column, forms, name, forms.fill_of(name)) for name, column in columns.items()}
     padded = {name: _padded_names(name) for name, column in columns.items() if _is_padded(column, forms, name)}
-    for name, names in padded.items():
-        if taken := [other for other in names[1:] if other in columns]:
-            raise ValueError(
-                f"{samples.path}: column {taken[0]!r} has the name of a part of the padded {name!r}; rename it"
-            )
+    for names in padded.values():
+        _check_names(names, columns, str(samples.path))
 
     def read(positions: Positions) -> Any:
         batch: dict[str, Any] = {}
@@ -127,6 +157,18 @@ def _reader_of_records(samples: RecordsHandle, forms: Forms) -> Read:
         return nesting.nested(batch)
 
     return read
+
+
+def _check_use(columns: Iterable[Any], forms: Forms, where: str) -> None:
+    """Raise ValueError if a form was asked for that no column has."""
+    if forms.form in _FORMS and not any(_has_use(forms.form, column) for column in columns):
+        forms.refuse(where)
+
+
+def _has_use(form: str, column: Any) -> bool:
+    if form == "jagged":
+        return hasattr(column, "take_jagged")
+    return isinstance(column, RaggedHandle if form == "pad" else RaggedHandle | ArrayHandle)
 
 
 def _listed_records(
@@ -146,6 +188,12 @@ def _listed_records(
 
 def _padded_names(name: str) -> tuple[str, str, str]:
     return name, f"{name}_lengths", f"{name}_mask"
+
+
+def _check_names(names: tuple[str, str, str], columns: Collection[str], where: str) -> None:
+    """Raise ValueError if a column has the name of a part of a padded one."""
+    if taken := [other for other in names[1:] if other in columns]:
+        raise ValueError(f"{where}: column {taken[0]!r} has the name of a part of the padded {names[0]!r}; rename it")
 
 
 def _is_padded(column: Any, forms: Forms, name: str | None) -> bool:
@@ -198,8 +246,12 @@ def _reader_of_sequence(samples: Any, forms: Forms) -> Read:
     fetch = getattr(samples, "__getitems__", None) or (lambda positions: [samples[at] for at in positions])
 
     def read(positions: Positions) -> Any:
-        batch = fetch(positions.tolist())
-        return batch if isinstance(batch, np.ndarray) else collated(list(batch), positions)
+        fetched = fetch(positions.tolist())
+        batch = fetched if isinstance(fetched, np.ndarray) else collated(list(fetched), positions)
+        has_form = forms.form not in _FORMS or isinstance(batch, (_FORMS[forms.form][1], dict))
+        if not has_form and not any(sample is None for sample in fetched):
+            forms.refuse(type(samples).__name__)
+        return batch
 
     return read
 
@@ -213,22 +265,38 @@ def _collated(batch: list[Any], positions: Positions, forms: Forms, fill: Any, w
             null_samples.refuse(is_null, positions, where)
         else:
             return batch
-    if forms.collate == "list" or not batch or isinstance(batch[0], str | bytes):
+    if forms.collate == "list" or not batch:
         return batch
     if isinstance(batch[0], Mapping):
-        return {
-            name: _collated(
-                [sample[name] for sample in batch], positions, forms, forms.fill_of(name), f"{where}: {name!r}"
-            )
-            for name in batch[0]
-        }
-    if not isinstance(batch[0], np.ndarray | np.generic | int | float | complex):
-        return batch
-    if forms.collate == "jagged" and np.ndim(batch[0]):
+        return _collated_dicts(batch, positions, forms, where)
+    if forms.form in _FORMS and isinstance(batch[0], list | tuple):
+        batch = list(map(np.asarray, batch))
+    is_text = isinstance(batch[0], str | bytes)
+    if forms.collate == "jagged" and (is_text or _is_array(batch[0])):
         return _jagged(batch)
-    if (pad := forms.pad_of(None)) is not None and np.ndim(batch[0]):
+    if is_text or not (_is_array(batch[0]) or isinstance(batch[0], np.generic | int | float | complex)):
+        return batch
+    if (pad := forms.pad_of(None)) is not None and _is_array(batch[0]):
         return _padded(batch, pad, where)
     return _stacked(batch, where)
+
+
+def _collated_dicts(batch: list[Any], positions: Positions, forms: Forms, where: str) -> dict[str, Any]:
+    collated: dict[str, Any] = {}
+    for name in batch[0]:
+        values = [sample[name] for sample in batch]
+        column = _collated(values, positions, forms, forms.fill_of(name), f"{where}: {name!r}")
+        if isinstance(column, tuple) and forms.pad_of(None) is not None:
+            names = _padded_names(name)
+            _check_names(names, batch[0], where)
+            collated |= zip(names, column, strict=False)
+        else:
+            collated[name] = column
+    return collated
+
+
+def _is_array(sample: Any) -> bool:
+    return isinstance(sample, np.ndarray) and sample.ndim > 0
 
 
 def _jagged(batch: list[Any]) -> tuple[npt.NDArray[Any], Positions]:
@@ -264,6 +332,8 @@ def _padded(batch: list[Any], pad: Pad, where: str) -> tuple[npt.NDArray[Any], .
     rank = arrays[0].ndim
     if any(array.ndim != rank for array in arrays):
         raise ValueError(f"{where}: expected samples of {rank} dimensions as the batch's first; pass collate='list'")
+    if max(map(len, map(_listed_extents, (pad.length, pad.multiple_of)))) > rank:
+        raise ValueError(f"{where}: length and multiple_of: expected at most the {rank} dimensions of the samples")
     shapes = np.array([array.shape for array in arrays])
     box = [
         size if length is None else length
@@ -280,12 +350,29 @@ def _padded(batch: list[Any], pad: Pad, where: str) -> tuple[npt.NDArray[Any], .
         space = tuple(
             slice(size - own, None) if pad.side == "left" else slice(own) for own, size in zip(sizes, box, strict=True)
         )
-        out[k][space] = array[tuple(map(slice, sizes))]
+        out[k][space] = _in_dtype(array[tuple(map(slice, sizes))], dtype, where)
         mask[k][space] = True
     valid = lengths[:, 0] if rank == 1 else lengths
     return (out, valid, mask) if pad.mask else (out, valid)
 
 
+def _in_dtype(array: AnyArray, dtype: DType, where: str) -> AnyArray:
+    """An array in another dtype.
+
+    Raises:
+        ValueError: if it does not hold a value.
+    """
+    cast = fitted(array, array, dtype, declared=True)
+    if isinstance(cast, np.ndarray):
+        return cast
+    found = f"{array.dtype}" if cast is None else f"{array.flat[cast]}"
+    raise ValueError(f"{where}: pad: dtype {held_by(dtype)} cannot hold {found}; choose another one")
+
+
+def _listed_extents(given: int | Sequence[int | None] | None) -> list[int | None]:
+    return list(given) if isinstance(given, Sequence) else [given]
+
+
 def _extents(given: int | Sequence[int | None] | None, rank: int) -> list[int | None]:
-    listed = list(given) if isinstance(given, Sequence) else [given]
+    listed = _listed_extents(given)
     return [*listed, *[None] * (rank - len(listed))]

@@ -3,7 +3,7 @@
 # ruff: noqa: SLF001 - plans, orders and loaders belong together
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from mmap_ninja import _kernel
 from mmap_ninja.builds.located import locate
 from mmap_ninja.loading.collate import Read
 from mmap_ninja.loading.fingerprint import described
-from mmap_ninja.loading.orders import Positions
+from mmap_ninja.loading.orders import SEEDS, Positions
 from mmap_ninja.loading.plans import Plan
 
 _SHOWN = 10  # positions in a message
@@ -28,6 +28,11 @@ class Place(NamedTuple):
     def after(self, size: int) -> "Place":
         """The place after a batch of so many of them."""
         return Place(self.epoch, self.position + size)
+
+    @property
+    def next_epoch(self) -> "Place":
+        """The start of the epoch after this one; after the last number, epochs begin at 0 again."""
+        return Place((self.epoch + 1) % SEEDS, 0)
 
 
 @dataclass(frozen=True)
@@ -110,26 +115,6 @@ class Course:
         if self.maker.with_index:
             batch = self.plan._indices(positions), batch
         return batch, time.perf_counter() - begin
-
-
-def check_fingerprint(found: Any, own: dict[str, Any], *, strict: bool) -> None:
-    """Raise ValueError if a state is of another plan, or of another dataset.
-
-    Args:
-        found: The state's fingerprint.
-        own: That of the loader.
-        strict: Whether another dataset of as many samples is refused.
-    """
-    if not isinstance(found, Mapping) or found.keys() != own.keys():
-        raise ValueError(f"state: expected a fingerprint like {own}, got {found!r:.200}")
-    if found == own or (not strict and {**found, "dataset": own["dataset"]} == own):
-        return
-    remedy = "load it with the same dataset and plan"
-    if found["samples"] < own["samples"] and found["plan"] != own["plan"]:
-        remedy = f"if the dataset has grown, use dataset.select(slice(0, {found['samples']}))"
-    elif found["plan"] == own["plan"] and found["samples"] == own["samples"]:
-        remedy = "pass strict=False if the dataset was built again from the same samples"
-    raise ValueError(f"state: is of {dict(found)}, and this loader of {own}; {remedy}")
 
 
 def _shown(positions: Positions) -> str:

@@ -5,25 +5,25 @@
 import copy
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, Self
+from typing import Any, NamedTuple, Self
 
 import numpy.typing as npt
 
 from mmap_ninja.exported import exported
+from mmap_ninja.kinds.loadable import Collate
 from mmap_ninja.kinds.nulls import Nulls
 from mmap_ninja.kinds.reading import ReadingHandle
-from mmap_ninja.loading.collate import Collate, Forms, Pad, reader_of
-from mmap_ninja.loading.course import Course, Maker, Place, check_fingerprint
+from mmap_ninja.loading.collate import Forms, Pad, reader_of
+from mmap_ninja.loading.course import Course, Maker, Place
+from mmap_ninja.loading.mixing import Mix
 from mmap_ninja.loading.orders import MOST, SEEDS, Listed, Order, Shuffle, number, order_of
 from mmap_ninja.loading.packed import packed_reader
 from mmap_ninja.loading.packing import Packing
 from mmap_ninja.loading.plans import Batches, Plan
 from mmap_ninja.loading.running import Rest, Running
+from mmap_ninja.loading.states import VERSION, State, check_fingerprint, told_by
 
-State = dict[str, Any]
-
-_VERSION: Final = 1
-_FIELDS: Final = ("version", "fingerprint", "seed", "epoch", "position", "batch_size", "world_size")
+Source = Plan | Order | bool  # what decides which samples come when; a bool: whether they are shuffled
 
 
 @exported
@@ -34,7 +34,7 @@ class Loader:
     one native call per column, in this process: there are no workers.
 
     Args:
-        dataset: A dataset, a view, a `concat`, windows, or any list.
+        dataset: A dataset, a view, a `concat`, a `mix`, windows, or any list.
         batch_size: Samples in a batch of one process. Without a plan it is required.
         plan: `Batches`, `Buckets`, or positions of batches of your own; it takes the place of `batch_size`, `shuffle`
             and `drop_last`, and its sizes are of all processes together.
@@ -114,43 +114,41 @@ class Loader:
         self.num_threads: int | None = None if num_threads is None else number(num_threads, "num_threads", 0, 1025)
         self.prefetch: int = number(prefetch, "prefetch", 1, 1025)
         self.with_index: bool = with_index
-        self._seed = number(seed, "seed", 0, SEEDS)
         self._columns = list(columns) if isinstance(columns, tuple) else columns
         self._forms = Forms(collate, pad, nulls, fill)
         self._transform: Callable[..., Any] | None = _checked_transform(transform, rng=rng)
         self._has_rng = rng
+        if isinstance(dataset, Mix):
+            if plan is not None or shuffle is not False:
+                raise ValueError(
+                    "dataset: a mix is shuffled already, and its next epoch has other samples; leave out `shuffle` and "
+                    "`plan`, or load mix.select(slice(None)), the same list in every epoch"
+                )
+            shuffle = dataset._order
+        source: Source
         if plan is not None:
             if batch_size is not None or shuffle is not False or drop_last:
                 raise ValueError("plan: decides batch_size, shuffle and drop_last, too; leave them out")
-            self._plan: Plan | None = _checked_plan(plan, self.world_size)
-            self._order: Order | bool = False
-            sizes = self._plan.batch_size
-            self.batch_size: int | None = None if sizes is None else sizes // self.world_size
+            source = _checked_plan(plan, self.world_size)
+            self.batch_size: int | None = source.batch_size and source.batch_size // self.world_size
         else:
             if batch_size is None:
                 raise TypeError("batch_size: expected the samples in a batch of this process, or a plan, got neither")
-            self._plan = None
-            self._order = shuffle if isinstance(shuffle, bool) else order_of(shuffle)
+            source = shuffle if isinstance(shuffle, bool) else order_of(shuffle)
             self.batch_size = number(batch_size, "batch_size", 1, MOST // self.world_size)
-        self._place = Place(getattr(self._order if self._plan is None else self._plan, "epoch", 0), 0)
-        self._is_begun = False  # whether an iterator began at this place, so that the next one begins an epoch
-        self._resumed: Course | None = None  # that of a state that was loaded
-        self._course: Course | None = None  # that of the iteration in progress
-        self._left = 0  # batches of it
+        place = Place(0 if isinstance(source, bool) else source.epoch, 0)
+        self._now = _Now(source, number(seed, "seed", 0, SEEDS), place, None, None, None, object())
         self._running: weakref.ref[Running] | None = None
-        self._turn = object()  # changes whenever older iterators become invalid
 
     @property
     def epoch(self) -> int:
         """The epoch of the iteration in progress, or else of the next one."""
-        return self._place.epoch
+        return self._now.place.epoch
 
     @property
     def seed(self) -> int:
         """The seed of the order, or else of `rng`."""
-        of = self._plan if self._plan is not None else self._order
-        own = getattr(of, "seed", None)
-        return self._seed if own is None else own
+        return self._now.seed_of_order
 
     def set_epoch(self, epoch: int) -> None:
         """Begin this epoch with the next `iter()`, unless a state of it was just loaded.
@@ -161,21 +159,17 @@ class Loader:
         Raises:
             ValueError: if it is not.
         """
-        place = Place(number(epoch, "epoch", 0, SEEDS), 0)
-        if place.epoch != self._place.epoch or self._is_begun:
-            self._go_to(place)
+        place, now = Place(number(epoch, "epoch", 0, SEEDS), 0), self._now
+        if place.epoch != now.place.epoch or now.left is not None:
+            self._change_to(now.at(place))
 
     def __len__(self) -> int:
         """The number of batches of the whole epoch, also after a resume."""
-        course = self._course or self._resumed or self._course_of(self._place._replace(position=0))
-        return self._count(course.plan, 0)
+        return self._count(self._course_of(self._now).plan, 0)
 
     def __iter__(self) -> Iterator[Any]:
-        place = self._place
-        if self._is_begun:
-            place = Place(place.epoch + 1, 0)
-        resumed = self._resumed if place.position else None
-        course = self._course_of(place) if resumed is None else resumed
+        now = self._now if self._now.left is None else self._now.at(self._now.place.next_epoch)
+        course = self._course_of(now)
         if not course.plan._units:
             raise ValueError(f"{self._name}: has no samples, so there are no batches")
         if not self._count(course.plan, 0):
@@ -183,19 +177,21 @@ class Loader:
                 f"{self._name}: has {course.plan._units} samples, fewer than the {course.plan._multiple} of a batch of "
                 "all processes, and drop_last leaves out shorter ones"
             )
-        self._go_to(place)
-        self._is_begun, self._course, self._left = True, course, self._count(course.plan, place.position)
-        running = Running(course, Rest(place, self._left), self.num_threads, self.prefetch)
+        left = self._count(course.plan, now.place.position)
+        now = now._replace(left=left, course=course, samples=None, turn=object())
+        self._end_iteration()
+        running = Running(course, self.num_threads, self.prefetch)
+        epoch = _Epoch(self, running, now.turn)
         self._running = weakref.ref(running)  # an iterator that nobody has any more ends its threads
-        return _Epoch(self, running, self._turn)
+        self._now = now  # last: an interrupt before is one before the epoch
+        return epoch
 
     def close(self) -> None:
         """End the iteration in progress, and its threads; the next `iter()` is the next epoch.
 
         Leaving a loop does that, too, as soon as nobody has its iterator any more.
         """
-        self._turn = object()
-        self._end_iteration()
+        self._change_to(self._now._replace(turn=object()))
 
     def __enter__(self) -> Self:
         return self
@@ -211,13 +207,13 @@ class Loader:
             "seed"; "epoch"; "position", the samples, or rows of a packing, of all processes that were handed out in
             this epoch; "batch_size" and "world_size". After the last batch it is the start of the next epoch.
         """
-        course = self._course or self._resumed or self._course_of(self._place)
-        is_over = self._is_begun and not self._left
-        place = Place(self._place.epoch + 1, 0) if is_over else self._place
+        now = self._now
+        course = self._course_of(now)
+        place = now.place.next_epoch if now.left == 0 else now.place
         return {
-            "version": _VERSION,
+            "version": VERSION,
             "fingerprint": course.fingerprint(),
-            "seed": self.seed,
+            "seed": now.seed_of_order,
             **place._asdict(),
             "batch_size": self.batch_size,
             "world_size": self.world_size,
@@ -236,29 +232,31 @@ class Loader:
         Raises:
             ValueError: if the state is of another dataset or plan, or no batch begins at its position.
         """
-        is_one = isinstance(state, Mapping) and all(name in state for name in _FIELDS)
-        if not is_one or state["version"] != _VERSION:
-            raise ValueError(f"state: expected one of version {_VERSION} with {_FIELDS}, got {state!r:.200}")
-        place = Place(number(state["epoch"], "epoch", 0, SEEDS), number(state["position"], "position", 0, MOST))
-        seed = number(state["seed"], "seed", 0, SEEDS)
-        course = self._course_of(place)
-        check_fingerprint(state["fingerprint"], course.fingerprint(), strict=strict)
+        place, seed, fingerprint = told_by(state)
+        now = self._now
+        course = self._course_of(now.at(place._replace(position=0)))
+        check_fingerprint(fingerprint, course.fingerprint(), strict=strict)
         plan = course.plan._with_seed(seed)
         plan.set_epoch(place.epoch)
         if place.position > plan._units:
             raise ValueError(f"state: position {place.position}: the epoch has {plan._units}")
         if place.position and not plan._batches_from(place.position):
-            place = Place(place.epoch + 1, 0)
-        self._take_seed(seed)
-        self._go_to(place)
-        self._resumed = self._course_of(place)
+            place = place.next_epoch
+        samples = course.samples if place.position else None
+        self._change_to(now.with_seed(seed, plan).at(place)._replace(samples=samples))
 
     def __getstate__(self) -> dict[str, Any]:
-        # A copy is at the same place, but the iteration in progress is not its own.
-        return self.__dict__ | {"_course": None, "_resumed": None, "_running": None, "_turn": object()}
+        # A copy is at the same place of the same samples, but the iteration in progress is not its own.
+        now = self._now
+        samples = now.samples if now.course is None else now.course.samples
+        return self.__dict__ | {
+            "_now": now._replace(course=None, samples=samples, turn=object()),
+            "_running": None,
+        }
 
     def __repr__(self) -> str:
-        what = f"plan={self._plan!r}" if self._plan is not None else f"batch_size={self.batch_size}"
+        source = self._now.source
+        what = f"plan={source!r}" if isinstance(source, Plan) else f"batch_size={self.batch_size}"
         ranks = "" if self.world_size == 1 else f", rank {self.rank} of {self.world_size}"
         return f"Loader({self._name}, {what}{ranks})"
 
@@ -266,10 +264,9 @@ class Loader:
     def _name(self) -> str:
         return str(getattr(self.dataset, "path", None) or type(self.dataset).__name__)
 
-    def _go_to(self, place: Place) -> None:
-        self._place, self._is_begun, self._left = place, False, 0
-        self._course = self._resumed = None
-        self._turn = object()
+    def _change_to(self, now: "_Now") -> None:
+        """Be somewhere else, and end the iteration in progress."""
+        self._now = now
         self._end_iteration()
 
     def _end_iteration(self) -> None:
@@ -277,32 +274,37 @@ class Loader:
         if running is not None:
             running.close()
 
-    def _course_of(self, place: Place) -> Course:
-        """The epoch of a place, over what the dataset shows now."""
-        samples = self.dataset
-        if self._columns is not None:
-            if not hasattr(samples, "columns"):
-                raise TypeError(f"{self._name}: columns={self._columns!r:.80}: the samples have no columns")
-            samples = samples[self._columns]
-        if isinstance(samples, ReadingHandle):
-            samples = samples.select(slice(None))
-        plan = self._plan_for(len(samples))
+    def _course_of(self, now: "_Now") -> Course:
+        """The epoch in progress, or else the one that begins or goes on next, over what the dataset shows now."""
+        if now.course is not None:
+            return now.course
+        samples = self._snapshot() if now.samples is None else now.samples
+        plan = self._plan_for(now, len(samples))
         plan._check(len(samples), self._name)
-        plan.set_epoch(place.epoch)
+        plan.set_epoch(now.place.epoch)
         if isinstance(plan, Packing):
             read = packed_reader(samples, plan, plan.batch_size // self.world_size)
         else:
             read = reader_of(samples, self._forms)
-        seed = self._seed if self._has_rng else None
+        seed = now.seed if self._has_rng else None
         maker = Maker(self._name, self.rank, self.world_size, self._transform, seed, self.with_index)
         return Course(samples, plan, read, maker)
 
-    def _plan_for(self, count: int) -> Plan:
-        if self._plan is not None:
-            return copy.copy(self._plan)
-        order = self._order
+    def _snapshot(self) -> Any:
+        """What the dataset shows now."""
+        samples: Any = self.dataset.samples if isinstance(self.dataset, Mix) else self.dataset
+        if self._columns is not None:
+            if not hasattr(samples, "columns"):
+                raise TypeError(f"{self._name}: columns={self._columns!r:.80}: the samples have no columns")
+            samples = samples[self._columns]
+        return samples.select(slice(None)) if isinstance(samples, ReadingHandle) else samples
+
+    def _plan_for(self, now: "_Now", count: int) -> Plan:
+        if isinstance(now.source, Plan):
+            return copy.copy(now.source)
+        order = now.source
         if isinstance(order, bool):
-            order = Shuffle(count, self._seed) if order else Listed(range(count))
+            order = Shuffle(count, now.seed) if order else Listed(range(count))
         return Batches(order, (self.batch_size or 1) * self.world_size)
 
     def _count(self, plan: Plan, position: int) -> int:
@@ -310,13 +312,37 @@ class Loader:
         is_short = self.drop_last and (plan._units - position) % plan._multiple != 0
         return plan._batches_from(position) - is_short
 
-    def _take_seed(self, seed: int) -> None:
-        if self._plan is not None:
-            self._plan = self._plan._with_seed(seed)
-        elif isinstance(self._order, Order):
-            self._order = self._order._with_seed(seed)
-        if self.seed != seed:  # neither has one: it is that of `rng`
-            self._seed = seed
+
+class _Now(NamedTuple):
+    """Where a loader is. It is replaced as a whole, so that an interrupt finds all of it changed, or nothing."""
+
+    source: Source
+    seed: int
+    place: Place
+    left: int | None  # batches of the iteration in progress; None: it would begin here
+    course: Course | None  # of that iteration
+    samples: Any  # those of a state that was loaded, if it is in the middle of an epoch
+    turn: object  # changes whenever older iterators become invalid
+
+    @property
+    def seed_of_order(self) -> int:
+        """The seed of the order, or else of `rng`."""
+        own = getattr(self.source, "seed", None)
+        return self.seed if own is None else own
+
+    def at(self, place: Place) -> "_Now":
+        """Before an iteration that begins at a place."""
+        return self._replace(place=place, left=None, course=None, samples=None, turn=object())
+
+    def with_seed(self, seed: int, plan: Plan) -> "_Now":
+        """The same with another seed, that of a plan."""
+        source = self.source
+        if isinstance(source, Plan):
+            source = plan
+        elif isinstance(source, Order):
+            source = source._with_seed(seed)
+        changed = self._replace(source=source)
+        return changed if changed.seed_of_order == seed else changed._replace(seed=seed)  # it is that of `rng`
 
 
 class _Epoch(Iterator[Any]):
@@ -332,21 +358,30 @@ class _Epoch(Iterator[Any]):
         if self._is_over:
             raise StopIteration
         loader = self._loader
-        if loader._turn is not self._turn:
-            raise RuntimeError(
-                f"{loader._name}: a newer iter(), set_epoch, load_state_dict or close() has ended this iteration; "
-                "go on with a new one"
-            )
-        if not self._running.rest.batches:
+        now = loader._now
+        if now.turn is not self._turn or self._running.is_closed:
+            self._running.close()
+            raise RuntimeError(self._ended)
+        if not now.left:
             self._is_over = True
-            loader._go_to(Place(loader._place.epoch + 1, 0))
+            loader._change_to(now.at(now.place.next_epoch))
             raise StopIteration
         try:
-            batch = self._running.next()
+            batch, rest = self._running.first_of(Rest(now.place, now.left))
         except StopIteration as error:  # of `transform`, or of the samples: it would end the epoch without a word
             raise RuntimeError(f"{loader._name}: making a batch raised StopIteration") from error
-        loader._left, loader._place = self._running.rest.batches, self._running.rest.place
+        after = now._replace(place=rest.place, left=rest.batches)
+        if loader._now is not now:  # another thread has ended this iteration
+            raise RuntimeError(self._ended)
+        loader._now = after  # last: what an interrupt comes before is not handed out
         return batch
+
+    @property
+    def _ended(self) -> str:
+        return (
+            f"{self._loader._name}: a newer iter(), set_epoch, load_state_dict or close() has ended this iteration; "
+            "go on with a new one"
+        )
 
 
 def _checked_transform(transform: Callable[..., Any] | None, *, rng: bool) -> Callable[..., Any] | None:

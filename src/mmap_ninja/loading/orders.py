@@ -25,18 +25,14 @@ _AT_ONCE: Final = 4096  # positions that an iterator computes at once
 _WINDOW: Final = 16
 
 
-class Order(ABC):
-    """The positions of an epoch's samples: a sequence of integers that are computed when they are asked for.
-
-    `order[i]` is an int, `order[start:stop]` an array of int64. An iterator keeps the epoch that it began with.
-    """
+class InEpochs(ABC):
+    """What is another one in each epoch."""
 
     @property
     @abstractmethod
     def epoch(self) -> int:
-        """The epoch that this is the order of."""
+        """The epoch that this is of."""
 
-    @abstractmethod
     def set_epoch(self, epoch: int) -> None:
         """Go to another epoch, as PyTorch's samplers do.
 
@@ -46,6 +42,17 @@ class Order(ABC):
         Raises:
             ValueError: if it is not.
         """
+        self._go_to(number(epoch, "epoch", 0, SEEDS))
+
+    @abstractmethod
+    def _go_to(self, epoch: int) -> None: ...
+
+
+class Order(InEpochs):
+    """The positions of an epoch's samples: a sequence of integers that are computed when they are asked for.
+
+    `order[i]` is an int, `order[start:stop]` an array of int64. An iterator keeps the epoch that it began with.
+    """
 
     @abstractmethod
     def _reader(self) -> Reader:
@@ -114,16 +121,8 @@ class SeededOrder(Order):
         """The epoch that this is the order of."""
         return self._epoch
 
-    def set_epoch(self, epoch: int) -> None:
-        """Go to another epoch, as PyTorch's samplers do.
-
-        Args:
-            epoch: A number from 0 to 2^64 - 1.
-
-        Raises:
-            ValueError: if it is not.
-        """
-        self._epoch = number(epoch, "epoch", 0, SEEDS)
+    def _go_to(self, epoch: int) -> None:
+        self._epoch = epoch
 
     def shard(self, rank: int, world_size: int) -> "Shard":
         """The positions that one of several processes takes: every `world_size`-th, from `rank` on.
@@ -254,7 +253,7 @@ class Weighted(SeededOrder):
 
     def __init__(self, weights: npt.ArrayLike, size: int | None = None, seed: int = 0, epoch: int = 0) -> None:
         super().__init__(seed, epoch)
-        self._weights = _checked_weights(weights)
+        self._weights = checked_weights(weights)
         self._size = len(self._weights) if size is None else number(size, "size", 0, MOST + 1)
 
     def __len__(self) -> int:
@@ -293,16 +292,8 @@ class Listed(Order):
         """The number that `set_epoch` was given last."""
         return self._epoch
 
-    def set_epoch(self, epoch: int) -> None:
-        """Count an epoch; its order is the same.
-
-        Args:
-            epoch: A number from 0 to 2^64 - 1.
-
-        Raises:
-            ValueError: if it is not.
-        """
-        self._epoch = number(epoch, "epoch", 0, SEEDS)
+    def _go_to(self, epoch: int) -> None:
+        self._epoch = epoch
 
     def __len__(self) -> int:
         return len(self._positions)
@@ -342,15 +333,7 @@ class Shard(Order):
         """The epoch that this is the order of."""
         return self._order.epoch
 
-    def set_epoch(self, epoch: int) -> None:
-        """Go to another epoch, as PyTorch's samplers do.
-
-        Args:
-            epoch: A number from 0 to 2^64 - 1.
-
-        Raises:
-            ValueError: if it is not.
-        """
+    def _go_to(self, epoch: int) -> None:
         self._order.set_epoch(epoch)
 
     @property
@@ -425,10 +408,16 @@ def number(value: SupportsIndex, name: str, low: int, end: int) -> int:
     return found
 
 
-def _checked_weights(weights: npt.ArrayLike) -> npt.NDArray[np.float64]:
+def checked_weights(weights: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Weights as an array.
+
+    Raises:
+        TypeError: if they are not numbers.
+        ValueError: if one is negative or not finite, or all are 0.
+    """
     found = np.asarray(weights)
     if found.ndim != 1 or found.dtype.kind not in "biuf":
-        raise TypeError(f"weights: expected one number per sample, got {found.dtype} of shape {found.shape}")
+        raise TypeError(f"weights: expected one number each, got {found.dtype} of shape {found.shape}")
     values = np.array(found, np.float64)
     bad = np.flatnonzero(~(np.isfinite(values) & (values >= 0)))
     if len(bad):

@@ -2,6 +2,7 @@
 
 # ruff: noqa: SLF001 - plans, orders and loaders belong together
 
+import copy
 from functools import cached_property
 from typing import Any, Final, NamedTuple
 
@@ -81,16 +82,8 @@ class Packing(Plan):
         """The epoch that this is the plan of."""
         return self._epoch
 
-    def set_epoch(self, epoch: int) -> None:
-        """Go to another epoch.
-
-        Args:
-            epoch: A number from 0 to 2^64 - 1.
-
-        Raises:
-            ValueError: if it is not.
-        """
-        self._epoch = number(epoch, "epoch", 0, SEEDS)
+    def _go_to(self, epoch: int) -> None:
+        self._epoch = epoch
         self.__dict__.pop("_batches", None)
 
     @property
@@ -174,6 +167,8 @@ class Packing(Plan):
         return self._batches._batches_from(unit)
 
     def _with_seed(self, seed: int) -> "Packing":
+        if seed == self.seed:
+            return copy.copy(self)
         return Packing(
             self._lengths, self.length, batch_size=self.batch_size, seed=seed, epoch=self._epoch, split=self.split
         )

@@ -4,7 +4,7 @@
 
 import copy
 import operator
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any, Self, SupportsIndex
 
@@ -12,32 +12,16 @@ import numpy as np
 import numpy.typing as npt
 
 from mmap_ninja.exported import exported
-from mmap_ninja.loading.orders import MOST, Order, Positions, number, order_of
+from mmap_ninja.loading.orders import MOST, InEpochs, Order, Positions, number, order_of
 
 
-class Plan(ABC):
+class Plan(InEpochs):
     """The batches of an epoch, as a sequence of arrays of positions that are computed when they are asked for.
 
     A batch is global: of all processes together. Each takes every `world_size`-th of its positions.
     """
 
     batch_size: int | None
-
-    @property
-    @abstractmethod
-    def epoch(self) -> int:
-        """The epoch that this is the plan of."""
-
-    @abstractmethod
-    def set_epoch(self, epoch: int) -> None:
-        """Go to another epoch.
-
-        Args:
-            epoch: A number from 0 to 2^64 - 1.
-
-        Raises:
-            ValueError: if it is not.
-        """
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -136,15 +120,7 @@ class Batches(Plan):
         """The epoch that this is the plan of."""
         return self._order.epoch
 
-    def set_epoch(self, epoch: int) -> None:
-        """Go to another epoch.
-
-        Args:
-            epoch: A number from 0 to 2^64 - 1.
-
-        Raises:
-            ValueError: if it is not.
-        """
+    def _go_to(self, epoch: int) -> None:
         self._order.set_epoch(epoch)
 
     def __len__(self) -> int:

@@ -27,67 +27,68 @@ class _Ahead(NamedTuple):
     """A batch that a thread makes."""
 
     job: Job[tuple[Any, float]]
-    rest: Rest  # after it
+    rest: Rest  # which begins with it
+    after: Rest
 
 
 class Running:
-    """Makes the rest of the batches of a course.
+    """Makes the batches of a course, one after the other.
 
-    An interrupt may come at any time: the next batch is then the one that was not handed out.
+    An interrupt may come at any time: whoever asks for the same batch again gets it.
 
     Args:
         course: What they are made of.
-        rest: Which ones.
         num_threads: How many threads make them ahead; None: as many as make the steps shorter.
         prefetch: How many are made ahead, at most.
 
     Attributes:
-        rest: What was not handed out yet.
+        is_closed: Whether its threads have ended, so that there are no batches any more.
     """
 
-    def __init__(self, course: Course, rest: Rest, num_threads: int | None, prefetch: int) -> None:
+    def __init__(self, course: Course, num_threads: int | None, prefetch: int) -> None:
         self._course = course
         self._num_threads = num_threads
         self._prefetch = prefetch
-        self.rest: Rest = rest
+        self.is_closed: bool = False
         self._ahead: collections.deque[_Ahead] = collections.deque()
         self._crew = Crew()
         self._pace = Pace(_MOST_THREADS if num_threads is None else 0)
-        self._before = time.perf_counter()  # when the last batch was handed out
+        self._before = time.perf_counter()  # when the last batch was made
 
-    def next(self) -> Any:
-        """The next batch. An error comes in its place, and what comes after the error is the same batch again."""
+    def first_of(self, rest: Rest) -> tuple[Any, Rest]:
+        """The first batch of a rest, and what is left after it; may be called again after an error."""
         threads = self._pace.threads if self._num_threads is None else self._num_threads
         if threads != self._crew.size and self._crew.is_here:
             self._crew.resize(threads)
-        if threads or self._ahead:
-            batch, seconds = self._next_ahead(threads)
-        else:
-            positions, size = self._course.share(self.rest.place.position)
-            batch, seconds = self._course.make(positions, self.rest.place)
-            self.rest = self.rest.after(size)
+        if threads:
+            self._start(rest, max(self._prefetch, threads))
+        ahead = self._ahead
+        if ahead and ahead[0].rest == rest:
+            job, _, after = ahead[0]
+            batch, seconds = job.result() if self._crew.is_here else job.call()
+            ahead.popleft()
+        else:  # also after an interrupt behind that line
+            positions, size = self._course.share(rest.place.position)
+            batch, seconds = self._course.make(positions, rest.place)
+            after = rest.after(size)
         now = time.perf_counter()
         self._pace.add(now - self._before, seconds)
         self._before = now
-        return batch
+        return batch, after
 
-    def _next_ahead(self, threads: int) -> tuple[Any, float]:
-        """The same, and the seconds that it took, while the threads begin the batches after it."""
-        ahead, most = self._ahead, max(self._prefetch, threads) if threads else 0
+    def _start(self, rest: Rest, most: int) -> None:
+        """Have threads make the first batches of a rest."""
+        ahead = self._ahead
         while len(ahead) < most:
-            rest = ahead[-1].rest if ahead else self.rest
-            if not rest.batches:
+            begin = ahead[-1].after if ahead else rest
+            if not begin.batches:
                 break
-            positions, size = self._course.share(rest.place.position)
-            job = self._crew.start(functools.partial(self._course.make, positions, rest.place))
-            ahead.append(_Ahead(job, rest.after(size)))
-        first = ahead[0]
-        made = first.job.result() if self._crew.is_here else first.job.call()
-        self.rest = first.rest
-        ahead.popleft()
-        return made
+            positions, size = self._course.share(begin.place.position)
+            job = self._crew.start(functools.partial(self._course.make, positions, begin.place))
+            ahead.append(_Ahead(job, begin, begin.after(size)))
 
     def close(self) -> None:
         """End the threads."""
+        self.is_closed = True
         self._ahead = collections.deque()
         self._crew.close()
