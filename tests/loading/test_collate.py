@@ -208,3 +208,102 @@ def test_names_of_padded_parts_are_not_taken_twice(tmp_path):
     with pytest.raises(ValueError, match="column 'x_lengths' has the name of a part of the padded 'x'"):
         first(records, 1, pad=Pad())
     assert first(records, 1, collate="jagged")["x_lengths"].tolist() == [5]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"side": "middle"}, "side 'middle' is unknown"),
+        ({"length": -1}, "length -1: expected at least 0"),
+        ({"length": [2, "a"]}, "length .*: expected an integer, or one or None for each dimension"),
+        ({"multiple_of": 0}, "multiple_of 0: expected at least 1"),
+        ({"dtype": "int99"}, "pad: dtype 'int99'"),
+    ],
+)
+def test_options_of_pad_are_checked_at_once(options, message):
+    """Of samples in memory, unknown ones once did nothing."""
+    with pytest.raises((ValueError, TypeError), match=message):
+        Pad(**options)
+
+
+NO_FORM = "expected .*, found none; leave it out"
+
+
+@pytest.mark.parametrize(
+    ("samples", "options", "message"),
+    [
+        ("texts", {"pad": Pad()}, f"texts: pad: {NO_FORM}"),
+        ("texts", {"collate": "stack"}, f"texts: collate='stack': {NO_FORM}"),
+        ("numbers", {"collate": "pad"}, f"numbers: collate='pad': {NO_FORM}"),
+        ("numbers", {"collate": "jagged"}, f"numbers: collate='jagged': {NO_FORM}"),
+        ("label", {"pad": Pad()}, f"column 'label': pad: {NO_FORM}"),
+        ("records", {"pad": {"label": Pad()}}, f"records: column 'label': pad: {NO_FORM}"),
+        ("records", {"pad": {"text": Pad()}}, f"records: column 'text': pad: {NO_FORM}"),
+        ("flat", {"pad": Pad()}, f"records: pad: {NO_FORM}"),
+        ("flat", {"collate": "pad"}, f"records: collate='pad': {NO_FORM}"),
+        ("windows", {"pad": Pad()}, "have one length, .*; leave out pad and collate"),
+        ("windows", {"collate": "pad"}, "have one length, .*; leave out pad and collate"),
+        ("windows", {"collate": "jagged"}, "have one length, .*; leave out pad and collate"),
+        ("windows", {"fill": 0}, "have no nulls; leave out nulls and fill"),
+        ("windows", {"nulls": "mask"}, "have no nulls; leave out nulls and fill"),
+        ("list of texts", {"pad": Pad()}, f"list: pad: {NO_FORM}"),
+        ("list of texts", {"collate": "stack"}, f"list: collate='stack': {NO_FORM}"),
+        ("list of numbers", {"collate": "jagged"}, f"list: collate='jagged': {NO_FORM}"),
+    ],
+)
+def test_forms_that_no_sample_can_have_are_refused(records, ragged, tmp_path, samples, options, message):
+    """They once did nothing."""
+    numbers = mn.ArrayMmap.from_ndarray(tmp_path / "numbers", np.arange(3))
+    of = {
+        "texts": mn.StringsMmap.from_strings(tmp_path / "texts", ["a", "b"]),
+        "numbers": numbers,
+        "label": records["label"],
+        "records": records,
+        "flat": records[["label", "text"]],
+        "windows": ragged.windows(2),
+        "list of texts": ["a", "b"],
+        "list of numbers": [1, 2],
+    }[samples]
+
+    with pytest.raises(ValueError, match=message):
+        first(of, 2, **options)
+
+
+def test_samples_of_several_ranks_are_lists(tmp_path):
+    mixed = mn.RaggedMmap.from_lists(tmp_path / "mixed", [[1], [[2, 3]], [4, 5]])
+
+    for samples in (mixed, mixed.select([0, 2, 1]), list(mixed)):
+        for collate in ("stack", "pad", "jagged"):
+            with pytest.raises(ValueError, match="collate='list'$"):
+                first(samples, 3, collate=collate)
+        assert len(first(samples, 3, collate="list")) == 3
+    images = [np.zeros((2, 3)), np.zeros((4, 2))]
+    with pytest.raises(ValueError, match="differ in the first dimension only; pass collate='list'"):
+        first(images, 2, collate="jagged")
+
+
+def test_padding_of_another_dtype_is_refused(ragged):
+    for samples in (ragged, list(ragged)):
+        with pytest.raises(TypeError, match="-1.*; choose another"):
+            first(samples, 3, pad=Pad(value=-1))
+        with pytest.raises(ValueError, match=r"dtype uint8.* cannot hold 300.*; (read into|choose) another one"):
+            first([*samples, np.array([300], "u2")], 4, pad=Pad(dtype="u1"))
+        with pytest.raises(ValueError, match="length and multiple_of: expected at most the 1 dimensions"):
+            first(samples, 3, pad=Pad(length=[2, 2]))
+    assert first(list(ragged), 3, pad=Pad(value=-1, dtype="i4"))[0].dtype == np.int32
+
+
+def test_lists_in_memory_have_the_forms_of_stored_samples(records, tmp_path):
+    dicts = [{"tokens": np.asarray(sample["tokens"]), "text": sample["text"]} for sample in SAMPLES]
+    stored = records[["tokens", "text"]]
+
+    for options in ({"pad": Pad(mask=True)}, {"collate": "jagged"}):
+        expected, found = first(stored, 4, **options), first(dicts, 4, **options)
+        assert list(found) == list(expected)
+        for name, values in expected.items():
+            for part, other in zip(found[name], values, strict=True):
+                np.testing.assert_array_equal(part, other)
+    assert first([[1], [2, 3]], 2, pad=Pad())[0].tolist() == [[1, 0], [2, 3]]
+    assert first(["é", "a"], 2, collate="jagged")[1].tolist() == [0, 2, 3]
+    with pytest.raises(ValueError, match="column 'x_mask' has the name of a part of the padded 'x'"):
+        first([{"x": np.arange(2), "x_mask": 1}], 1, pad=Pad())

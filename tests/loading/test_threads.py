@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -188,8 +189,12 @@ def test_an_error_of_the_source_comes_through(tmp_path):
                 raise ValueError("a broken sample")
             return index
 
-    with pytest.raises(ValueError, match="a broken sample"):
-        list(Loader(Broken(range(100)), 10, num_threads=2))
+    for num_threads in (0, 2):
+        loader, found = Loader(Broken(range(100)), 10, num_threads=num_threads), []
+        with pytest.raises(ValueError, match="a broken sample"):
+            found.extend(batch.tolist() for batch in loader)
+        assert found == [list(range(10)), list(range(10, 20))]
+        assert loader.state_dict()["position"] == 20
 
 
 @pytest.mark.parametrize("leave", ["break", "close", "with", "newer", "load", "error", "drop"])
@@ -223,6 +228,40 @@ def test_leaving_early_leaves_no_thread(numbers, leave):
 def test_a_thousand_loaders_leave_nothing(numbers):
     for _ in range(1000):
         next(iter(Loader(numbers, 10, num_threads=2)))
+
+
+@pytest.mark.parametrize("num_threads", [0, 2])
+@pytest.mark.parametrize("leave", ["drop", "close", "end", "error"])
+def test_no_batch_is_kept(numbers, num_threads, leave):
+    """Neither one that was handed out, nor one that was made ahead."""
+    made = weakref.WeakSet()
+
+    class Array(np.ndarray):
+        __hash__ = object.__hash__
+
+    def transform(batch):
+        if leave == "error" and batch[0] >= 500:
+            raise OSError("no such cable")
+        array = batch.view(Array)
+        made.add(array)
+        return array
+
+    loader = Loader(numbers, 10, num_threads=num_threads, prefetch=5, transform=transform)
+    batches = iter(loader)
+    for _ in range(3):
+        batch = next(batches)
+    assert len(made) <= 6
+    if leave == "close":
+        loader.close()
+    elif leave == "end":
+        batch = list(batches)
+    elif leave == "error":
+        with pytest.raises(OSError, match="no such cable"):
+            list(batches)
+    del batch, batches
+    wait_for_no_workers()
+
+    assert len(made) == 0
 
 
 def test_a_cycle_with_the_iterator_is_collected(numbers):

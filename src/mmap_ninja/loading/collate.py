@@ -22,7 +22,7 @@ from mmap_ninja.kinds.nulls import Nulls, exactly
 from mmap_ninja.kinds.ragged_reading import RaggedHandle, check_side, extents_of
 from mmap_ninja.kinds.reading import ReadingHandle
 from mmap_ninja.kinds.record_reading import JsonColumn, RecordsHandle
-from mmap_ninja.kinds.windows import Windows
+from mmap_ninja.kinds.windows import Windows, common_rank
 from mmap_ninja.loading.orders import Positions
 
 Read = Callable[[Positions], Any]
@@ -62,6 +62,10 @@ class Pad:
 
     def __post_init__(self) -> None:
         check_side(self.side)
+        try:
+            np.dtype(self.dtype)
+        except TypeError as error:
+            raise TypeError(f"pad: dtype {self.dtype!r:.80}: {error}") from None
         extents_of(self.length, "length")
         extents_of(self.multiple_of, "multiple_of")
 
@@ -124,7 +128,7 @@ def reader_of(samples: Any, forms: Forms) -> Read:
             raise ValueError(f"{samples!r}: have no nulls; leave out nulls and fill")
         return samples.__getitems__ if forms.collate == "list" else samples.take
     if isinstance(samples, ReadingHandle):
-        _check_use([samples], forms, str(samples.path))
+        _check_use([samples], forms, samples._where)  # noqa: SLF001 - for its message
         return _reader_of_column(samples, forms, None, forms.fill)
     return _reader_of_sequence(samples, forms)
 
@@ -204,8 +208,10 @@ def _reader_of_column(samples: Any, forms: Forms, name: str | None, fill: Any) -
     """For one column, whose type alone decides the form."""
     if forms.collate == "list":
         return partial(_listed, samples, forms.nulls, fill)
+    if isinstance(samples, RaggedHandle) and (forms.collate == "jagged" or forms.pad_of(name) is not None):
+        _check_rank(samples)
     if forms.collate == "jagged" and hasattr(samples, "take_jagged"):
-        in_memory = partial(_jagged_json, samples._where) if isinstance(samples, JsonColumn) else _jagged  # noqa: SLF001
+        in_memory = partial(_jagged_json if isinstance(samples, JsonColumn) else _jagged, where=samples._where)  # noqa: SLF001
         return partial(_without_nulls, samples, forms.nulls, fill, samples.take_jagged, in_memory)
     take = partial(samples.take, nulls=forms.nulls, fill=fill)
     if not isinstance(samples, RaggedHandle):
@@ -219,6 +225,13 @@ def _reader_of_column(samples: Any, forms: Forms, name: str | None, fill: Any) -
     if forms.collate == "stack":
         return lambda positions: _stacked(take(positions), samples._where)  # noqa: SLF001 - for its message
     return take
+
+
+def _check_rank(samples: Any) -> None:
+    """Raise ValueError if no batch of ragged samples could be one array, whatever it happens to hold."""
+    column = column_of(samples)
+    if len(column) and common_rank(column) is None:
+        raise ValueError(f"{samples._where}: the samples have several ranks; pass collate='list'")  # noqa: SLF001
 
 
 def _listed(samples: Any, nulls: Nulls, fill: Any, positions: Positions) -> list[Any]:
@@ -273,7 +286,7 @@ def _collated(batch: list[Any], positions: Positions, forms: Forms, fill: Any, w
         batch = list(map(np.asarray, batch))
     is_text = isinstance(batch[0], str | bytes)
     if forms.collate == "jagged" and (is_text or _is_array(batch[0])):
-        return _jagged(batch)
+        return _jagged(batch, where)
     if is_text or not (_is_array(batch[0]) or isinstance(batch[0], np.generic | int | float | complex)):
         return batch
     if (pad := forms.pad_of(None)) is not None and _is_array(batch[0]):
@@ -299,16 +312,18 @@ def _is_array(sample: Any) -> bool:
     return isinstance(sample, np.ndarray) and sample.ndim > 0
 
 
-def _jagged(batch: list[Any]) -> tuple[npt.NDArray[Any], Positions]:
+def _jagged(batch: list[Any], where: str) -> tuple[npt.NDArray[Any], Positions]:
     """As `take_jagged`, for samples in memory."""
     encoded = [sample.encode() if isinstance(sample, str) else sample for sample in batch]
     arrays = [np.frombuffer(sample, np.uint8) if isinstance(sample, bytes) else sample for sample in encoded]
+    if len({np.shape(array)[1:] for array in arrays}) > 1 or len(set(map(np.ndim, arrays))) > 1:
+        raise ValueError(f"{where}: expected samples that differ in the first dimension only; pass collate='list'")
     return np.concatenate(arrays), np.cumsum([0, *map(len, arrays)])
 
 
-def _jagged_json(where: str, batch: list[Any]) -> tuple[npt.NDArray[Any], Positions]:
+def _jagged_json(batch: list[Any], where: str) -> tuple[npt.NDArray[Any], Positions]:
     """As `take_jagged` of a column of JSON, for its values."""
-    return _jagged([as_json(value, where, k) for k, value in enumerate(batch)])
+    return _jagged([as_json(value, where, k) for k, value in enumerate(batch)], where)
 
 
 def _stacked(batch: list[Any], where: str) -> npt.NDArray[Any]:
@@ -319,9 +334,9 @@ def _stacked(batch: list[Any], where: str) -> npt.NDArray[Any]:
     """
     shapes = {np.shape(sample) for sample in batch}
     if len(shapes) > 1:
+        remedy = "'pad', 'jagged' or 'list'" if len(set(map(len, shapes))) == 1 else "'list'"
         raise ValueError(
-            f"{where}: expected samples of one shape to stack, found {sorted(shapes)!s:.80}; pass collate='pad', "
-            "'jagged' or 'list'"
+            f"{where}: expected samples of one shape to stack, found {sorted(shapes)!s:.80}; pass collate={remedy}"
         )
     return np.stack(batch) if batch else np.empty(0)
 

@@ -5,6 +5,7 @@
 import copy
 import weakref
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 import numpy.typing as npt
@@ -137,7 +138,7 @@ class Loader:
             source = shuffle if isinstance(shuffle, bool) else order_of(shuffle)
             self.batch_size = number(batch_size, "batch_size", 1, MOST // self.world_size)
         place = Place(0 if isinstance(source, bool) else source.epoch, 0)
-        self._now = _Now(source, number(seed, "seed", 0, SEEDS), place, None, None, None, object())
+        self._now = _Now(source, number(seed, "seed", 0, SEEDS), place, None, None)
         self._running: weakref.ref[Running] | None = None
 
     @property
@@ -160,7 +161,7 @@ class Loader:
             ValueError: if it is not.
         """
         place, now = Place(number(epoch, "epoch", 0, SEEDS), 0), self._now
-        if place.epoch != now.place.epoch or now.left is not None:
+        if place.epoch != now.place.epoch or now.turn is not None:
             self._change_to(now.at(place))
 
     def __len__(self) -> int:
@@ -168,7 +169,7 @@ class Loader:
         return self._count(self._course_of(self._now).plan, 0)
 
     def __iter__(self) -> Iterator[Any]:
-        now = self._now if self._now.left is None else self._now.at(self._now.place.next_epoch)
+        now = self._now if self._now.turn is None else self._now.at(self._now.place.next_epoch)
         course = self._course_of(now)
         if not course.plan._units:
             raise ValueError(f"{self._name}: has no samples, so there are no batches")
@@ -177,11 +178,11 @@ class Loader:
                 f"{self._name}: has {course.plan._units} samples, fewer than the {course.plan._multiple} of a batch of "
                 "all processes, and drop_last leaves out shorter ones"
             )
-        left = self._count(course.plan, now.place.position)
-        now = now._replace(left=left, course=course, samples=None, turn=object())
+        turn = _Turn(course, Rest(now.place, self._count(course.plan, now.place.position)))
+        now = now._replace(turn=turn, samples=None)
         self._end_iteration()
         running = Running(course, self.num_threads, self.prefetch)
-        epoch = _Epoch(self, running, now.turn)
+        epoch = _Epoch(self, running, turn)
         self._running = weakref.ref(running)  # an iterator that nobody has any more ends its threads
         self._now = now  # last: an interrupt before is one before the epoch
         return epoch
@@ -191,7 +192,8 @@ class Loader:
 
         Leaving a loop does that, too, as soon as nobody has its iterator any more.
         """
-        self._change_to(self._now._replace(turn=object()))
+        now = self._now
+        self._change_to(now if now.turn is None else now._replace(turn=copy.copy(now.turn)))
 
     def __enter__(self) -> Self:
         return self
@@ -209,7 +211,8 @@ class Loader:
         """
         now = self._now
         course = self._course_of(now)
-        place = now.place.next_epoch if now.left == 0 else now.place
+        is_over = now.turn is not None and not now.turn.rest.batches
+        place = now.place.next_epoch if is_over else now.place
         return {
             "version": VERSION,
             "fingerprint": course.fingerprint(),
@@ -248,11 +251,10 @@ class Loader:
     def __getstate__(self) -> dict[str, Any]:
         # A copy is at the same place of the same samples, but the iteration in progress is not its own.
         now = self._now
-        samples = now.samples if now.course is None else now.course.samples
-        return self.__dict__ | {
-            "_now": now._replace(course=None, samples=samples, turn=object()),
-            "_running": None,
-        }
+        if now.turn is not None:
+            samples = now.samples if now.turn.course is None else now.turn.course.samples
+            now = now._replace(turn=_Turn(None, now.turn.rest), samples=samples)
+        return self.__dict__ | {"_now": now, "_running": None}
 
     def __repr__(self) -> str:
         source = self._now.source
@@ -276,8 +278,8 @@ class Loader:
 
     def _course_of(self, now: "_Now") -> Course:
         """The epoch in progress, or else the one that begins or goes on next, over what the dataset shows now."""
-        if now.course is not None:
-            return now.course
+        if now.turn is not None and now.turn.course is not None:
+            return now.turn.course
         samples = self._snapshot() if now.samples is None else now.samples
         plan = self._plan_for(now, len(samples))
         plan._check(len(samples), self._name)
@@ -313,16 +315,27 @@ class Loader:
         return plan._batches_from(position) - is_short
 
 
+@dataclass(eq=False, slots=True)
+class _Turn:
+    """An iteration in progress."""
+
+    course: Course | None  # None: it is that of another loader, of which this one is a copy
+    rest: Rest
+
+
 class _Now(NamedTuple):
     """Where a loader is. It is replaced as a whole, so that an interrupt finds all of it changed, or nothing."""
 
     source: Source
     seed: int
-    place: Place
-    left: int | None  # batches of the iteration in progress; None: it would begin here
-    course: Course | None  # of that iteration
-    samples: Any  # those of a state that was loaded, if it is in the middle of an epoch
-    turn: object  # changes whenever older iterators become invalid
+    start: Place  # of the next iteration, if none is in progress
+    turn: _Turn | None  # another one whenever older iterators become invalid
+    samples: Any  # those of a place in the middle of an epoch, if no iteration of this loader has them
+
+    @property
+    def place(self) -> Place:
+        """What was not handed out yet begins here."""
+        return self.start if self.turn is None else self.turn.rest.place
 
     @property
     def seed_of_order(self) -> int:
@@ -332,7 +345,7 @@ class _Now(NamedTuple):
 
     def at(self, place: Place) -> "_Now":
         """Before an iteration that begins at a place."""
-        return self._replace(place=place, left=None, course=None, samples=None, turn=object())
+        return self._replace(start=place, turn=None, samples=None)
 
     def with_seed(self, seed: int, plan: Plan) -> "_Now":
         """The same with another seed, that of a plan."""
@@ -348,7 +361,7 @@ class _Now(NamedTuple):
 class _Epoch(Iterator[Any]):
     """The batches of an epoch from the loader's place on; it moves the loader."""
 
-    def __init__(self, loader: Loader, running: Running, turn: object) -> None:
+    def __init__(self, loader: Loader, running: Running, turn: _Turn) -> None:
         self._loader = loader
         self._running = running
         self._turn = turn
@@ -357,23 +370,21 @@ class _Epoch(Iterator[Any]):
     def __next__(self) -> Any:
         if self._is_over:
             raise StopIteration
-        loader = self._loader
-        now = loader._now
-        if now.turn is not self._turn or self._running.is_closed:
+        loader, turn = self._loader, self._turn
+        if loader._now.turn is not turn or self._running.is_closed:
             self._running.close()
             raise RuntimeError(self._ended)
-        if not now.left:
+        if not turn.rest.batches:
             self._is_over = True
-            loader._change_to(now.at(now.place.next_epoch))
+            loader._change_to(loader._now.at(turn.rest.place.next_epoch))
             raise StopIteration
         try:
-            batch, rest = self._running.first_of(Rest(now.place, now.left))
+            batch, rest = self._running.first_of(turn.rest)
         except StopIteration as error:  # of `transform`, or of the samples: it would end the epoch without a word
             raise RuntimeError(f"{loader._name}: making a batch raised StopIteration") from error
-        after = now._replace(place=rest.place, left=rest.batches)
-        if loader._now is not now:  # another thread has ended this iteration
+        if loader._now.turn is not turn:  # another thread has ended this iteration
             raise RuntimeError(self._ended)
-        loader._now = after  # last: what an interrupt comes before is not handed out
+        turn.rest = rest  # last: what an interrupt comes before is not handed out
         return batch
 
     @property
