@@ -1,6 +1,9 @@
 #include "packing.h"
 
 #include <algorithm>
+#include <array>
+#include <bit>
+#include <numeric>
 
 #include "orders.h"
 
@@ -88,17 +91,51 @@ class OpenRows {
   std::vector<uint64_t> before_;  // by row: the one that came to have the same room before
 };
 
+// Sorts values by the bits between two, and keeps the order of those that are equal in them. Faster than a
+// sort that compares: packing takes half of the time.
+void sort_by_bits(std::vector<uint64_t>& values, int first, int end) {
+  constexpr int kAtOnce = 11;
+  constexpr uint64_t kMask = (1 << kAtOnce) - 1;
+  std::vector<uint64_t> sorted(values.size());
+  for (int bit = first; bit < end; bit += kAtOnce) {
+    std::array<uint64_t, kMask + 2> starts = {};
+    for (uint64_t value : values) ++starts[(value >> bit & kMask) + 1];
+    std::partial_sum(starts.begin(), starts.end(), starts.begin());
+    for (uint64_t value : values) sorted[starts[value >> bit & kMask]++] = value;
+    values.swap(sorted);
+  }
+}
+
 }  // namespace
+
+Pieces Packing::in(const uint64_t* rows, uint64_t count, uint64_t length) const {
+  Pieces found;
+  found.offsets.reserve(count + 1);
+  for (uint64_t k = 0; k < count; ++k) {
+    for (uint64_t at = rows[k] ? ends[rows[k] - 1] : 0; at < ends[rows[k]]; ++at) {
+      found.documents.push_back(documents[at]);
+      found.starts.push_back(pieces[at] * length);
+      found.lengths.push_back(lengths[at]);
+    }
+    found.offsets.push_back(found.lengths.size());
+  }
+  return found;
+}
 
 Packing pack(const int64_t* lengths, uint64_t count, uint64_t length, uint64_t key) {
   constexpr uint64_t kWindow = 10000;  // fills 99.9 % of rows of 2,048; 1,000 documents: 99.4 %
   constexpr int kBits = 14;            // of a place in a window
   Packing placed;                      // segments in the order in which they were placed
   std::vector<uint64_t> rows;
+  // A row as long as all documents together holds them all, and there is a number for each element of a row.
+  uint64_t all = 0;
+  for (uint64_t k = 0; k < count && all < length; ++k) all += static_cast<uint64_t>(lengths[k]);
+  length = std::min(length, std::max<uint64_t>(all, 1));
   OpenRows open(length);
   auto add = [&](uint64_t document, uint64_t piece, uint64_t size) {
     placed.documents.push_back(document);
     placed.pieces.push_back(piece);
+    placed.lengths.push_back(static_cast<uint32_t>(size));
     rows.push_back(open.place(size));
   };
   Permutation order(count, key);
@@ -113,7 +150,7 @@ Packing pack(const int64_t* lengths, uint64_t count, uint64_t length, uint64_t k
       for (uint64_t piece = 0; size >= length; size -= length) add(document, piece++, length);
       if (size) rests.push_back((length - size) << kBits | k);
     }
-    std::sort(rests.begin(), rests.end());
+    sort_by_bits(rests, kBits, kBits + static_cast<int>(std::bit_width(length)));
     for (uint64_t rest : rests) {
       auto document = static_cast<uint64_t>(documents[rest & ((1 << kBits) - 1)]);
       auto size = static_cast<uint64_t>(lengths[document]);
@@ -121,12 +158,15 @@ Packing pack(const int64_t* lengths, uint64_t count, uint64_t length, uint64_t k
     }
   }
   // By rows: a counting sort.
-  Packing packed{std::vector<uint64_t>(open.count()), std::vector<uint64_t>(rows.size()),
-                 std::vector<uint64_t>(rows.size())};
+  Packing packed{.ends = std::vector<uint64_t>(open.count()),
+                 .documents = std::vector<uint64_t>(rows.size()),
+                 .pieces = std::vector<uint64_t>(rows.size()),
+                 .lengths = std::vector<uint32_t>(rows.size())};
   for (uint64_t row : rows) ++packed.ends[row];
   uint64_t before = 0;
   for (uint64_t& end : packed.ends) {
     uint64_t segments = end;
+    packed.most_segments = std::max(packed.most_segments, segments);
     end = before;
     before += segments;
   }
@@ -134,6 +174,7 @@ Packing pack(const int64_t* lengths, uint64_t count, uint64_t length, uint64_t k
     uint64_t at = packed.ends[rows[k]]++;
     packed.documents[at] = placed.documents[k];
     packed.pieces[at] = placed.pieces[k];
+    packed.lengths[at] = placed.lengths[k];
   }
   return packed;
 }

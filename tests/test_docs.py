@@ -50,6 +50,7 @@ CLASSES = [
     "Wrapped",
     "DatasetHandle",
     "Windows",
+    "DocumentWindows",
     "Text",
     "Bytes",
     "Json",

@@ -130,6 +130,7 @@ def shown(tmp_path_factory):
         "nothing": mn.StringsMmap(path / "nothing"),
         "concat": mn.concat([texts, texts]),
         "windows": ragged.windows(1),
+        "document windows": ragged.windows(1, documents=True),
         "wrapped": mn.Wrapped([1, 2], int),
         "mapped": texts.map(str.upper),
         "mix": mn.mix([texts, texts], [1, 2]),
@@ -138,7 +139,7 @@ def shown(tmp_path_factory):
 
 KINDS = [
     "strings", "bytes", "array", "ragged", "shapes", "records", "json", "view", "range", "nothing", "concat",
-    "windows", "wrapped", "mapped", "mix",
+    "windows", "document windows", "wrapped", "mapped", "mix",
 ]  # fmt: skip
 
 

@@ -22,7 +22,7 @@ APART = {
     "data": {"Wrapped": "a list, no table"},
     "dtype": {
         "Scalar|Array|Ragged": "a declaration, so not None",
-        "RaggedMmap.take_padded|Windows.take": "to read into",
+        r"RaggedMmap.take_padded|\w*Windows.take": "to read into",
         "Pad": "of batches",
     },
     "durability": {BUILDS: "of a build as a whole"},
@@ -31,7 +31,11 @@ APART = {
     "fill": {r"RecordsMmap.take|Loader|.*\.loader": "for several columns"},
     "flattened_shapes_key": NO_OTHER_KEY,
     "if_exists": {"merge": "knows fewer"},
-    "length": {"RaggedMmap.windows|Windows": "of windows, not of boxes", "Packing": "of rows", "mix": "of epochs"},
+    "length": {
+        r"RaggedMmap.windows|\w*Windows": "of windows, not of boxes",
+        "Packing": "of rows",
+        "mix": "of epochs",
+    },
     "level": {"Report": "that which was asked for"},
     "metadata": {"merge": "None: that of the first dataset", r".*\.save": "None: that of this dataset"},
     "mode": {
@@ -42,7 +46,7 @@ APART = {
     "multiple_of": {"Buckets": "of samples, not of elements"},
     "nullable": {"Scalar|Array": "batches are arrays", "Json": "has a null of its own"},
     "order": {"Batches": "of an epoch, not of the dataset"},
-    "out": {"RaggedMmap.take_padded": "its shape depends on the samples", "Windows.take": "of windows"},
+    "out": {"RaggedMmap.take_padded": "its shape depends on the samples", r"\w*Windows.take": "of windows"},
     "out_dir": {
         BUILDS: "it is made",
         "np_.*|open_existing": "it must be there",
@@ -63,7 +67,7 @@ APART = {
         "Problem": "ranges",
         "Recovery": "a number",
         "Report": "a number",
-        "Windows": "of which windows are made",
+        r"\w*Windows": "of which windows are made",
     },
     "seed": {
         "mix": "of all epochs at once",

@@ -8,6 +8,7 @@
 
 #include "python.h"
 #include "rows.h"
+#include "segments.h"
 #include "shapes.h"
 #include "spans.h"
 #include "views.h"
@@ -57,6 +58,7 @@ struct Column {
   std::shared_ptr<const Fields> fields;  // of records, which have only rows in addition
   std::vector<uint64_t> origins;         // of fetched rows: their numbers in the files
   std::shared_ptr<const Parts> parts;    // of a column over several datasets, whose samples are the rows
+  std::shared_ptr<const Documents> documents;  // that windows are cut from; null: each is in one
 
   const std::string& path() const { return layout->path; }
   // Starts on a private map that nothing was written to.

@@ -23,4 +23,5 @@ NB_MODULE(_kernel, m) {
   define_zstd(m);
   define_hashes(m);
   define_orders(m);
+  define_packing(m);
 }

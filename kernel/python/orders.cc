@@ -1,11 +1,8 @@
-// Orders of samples, a range of places at a time, streams of several datasets, and rows of packed documents.
+// Orders of samples, a range of places at a time, and streams of several datasets.
 
 #include "orders.h"
 
-#include <string.h>
-
 #include "mixing.h"
-#include "packing.h"
 #include "python.h"
 
 using namespace nanobind::literals;
@@ -26,24 +23,6 @@ nb::object numbers_at(uint64_t first, int64_t step, uint64_t count, Write write)
 template <typename Order>
 nb::object at(const Order& order, uint64_t first, int64_t step, uint64_t count) {
   return numbers_at(first, step, count, [&](Places places, int64_t* values) { order.at(places, values); });
-}
-
-nb::object numbers_of(const std::vector<uint64_t>& numbers) {
-  nb::object array = new_array(numbers.size(), NPY_INT64);
-  if (!numbers.empty()) memcpy(data_of<int64_t>(array), numbers.data(), numbers.size() * sizeof(uint64_t));
-  return array;
-}
-
-// The ends of rows, and the documents and pieces of their segments.
-nb::tuple packed(nb::handle lengths, uint64_t length, uint64_t key) {
-  auto count = static_cast<uint64_t>(PyArray_SIZE(array_of(lengths)));
-  auto values = data_of<const int64_t>(lengths);
-  Packing packing;
-  {
-    GilReleased release;
-    packing = pack(values, count, length, key);
-  }
-  return nb::make_tuple(numbers_of(packing.ends), numbers_of(packing.documents), numbers_of(packing.pieces));
 }
 
 // Sizes and shares are arrays of equal length.
@@ -100,7 +79,6 @@ void define_orders(nb::module_& m) {
                           uint64_t key) { new (self) Mixture(datasets_of(sizes, shares), key); })
       .def("at", &positions_at)
       .def("end", &Mixture::end);
-  m.def("pack", &packed);
 }
 
 }  // namespace mmap_ninja

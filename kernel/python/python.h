@@ -157,6 +157,7 @@ void define_samples(nb::module_& m);
 void define_takes(nb::class_<struct Reader>& column);
 void define_takes(nb::class_<struct Samples>& samples);
 void define_padded(nb::class_<struct Samples>& samples);
+void define_descriptions(nb::class_<struct Samples>& samples);
 void define_tables(nb::class_<struct Reader>& column);
 void define_windows(nb::class_<struct Reader>& column);
 void define_measures(nb::module_& m);
@@ -164,5 +165,6 @@ void define_casting(nb::module_& m);
 void define_encoding(nb::module_& m);
 void define_zstd(nb::module_& m);
 void define_orders(nb::module_& m);
+void define_packing(nb::module_& m);
 
 }  // namespace mmap_ninja

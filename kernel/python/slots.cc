@@ -174,6 +174,7 @@ void define_samples(nb::module_& m) {
   });
   define_takes(samples);
   define_padded(samples);
+  define_descriptions(samples);
   define_indices(samples);
 }
 

@@ -269,7 +269,8 @@ nb::tuple take_jagged_bytes(Hints& hints, const Column& column, const std::vecto
 nb::tuple take_jagged_decoded(Hints& hints, const Column& column, const std::vector<uint64_t>& rows,
                               nb::object offsets);
 
-// Samples back to back, and their ends: bytes, or elements of arrays with equal trailing dimensions.
+}  // namespace
+
 nb::tuple take_jagged(Reader& reader, nb::handle indices) {
   if (reader.column->parts) return jagged_of_parts(reader, indices, &take_jagged);
   Batch batch = read_batch(reader, indices);
@@ -314,6 +315,8 @@ nb::tuple take_jagged(Reader& reader, nb::handle indices) {
                           : new_array(static_cast<uint64_t>(shape[0]), NPY_UINT8);
   return take_jagged_bytes(reader.hints, *column, rows, offsets, values, ends, std::max<uint64_t>(unit, 1));
 }
+
+namespace {
 
 nb::tuple take_jagged_bytes(Hints& hints, const Column& column, const std::vector<uint64_t>& rows,
                             nb::object offsets, nb::object values, const int64_t* ends, uint64_t unit) {

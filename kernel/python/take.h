@@ -34,6 +34,9 @@ std::string sample_name(const Column& column, uint64_t row);
 // The indices of an element, from its number in C order.
 std::vector<int64_t> place_of(uint64_t element, const int64_t* dims, size_t rank);
 
+// Samples back to back, and their ends: bytes, or elements of arrays with equal trailing dimensions.
+nb::tuple take_jagged(Reader& reader, nb::handle indices);
+
 // The shapes of the ragged samples of a batch. They must have one rank of at least 1; nulls may have any
 // rank.
 struct BatchShapes {

@@ -48,19 +48,36 @@ Range joined(const Column& column) {
   return {first.begin, end - first.begin};
 }
 
+// The samples of a column as documents, for windows of so many elements over all of them.
+std::shared_ptr<const Documents> documents_of(const Column& column, uint64_t size) {
+  std::vector<uint64_t> ends;
+  uint64_t unit = column.part.spans.unit(), row = 0;
+  Status status;
+  auto add = [&](Range range) {
+    uint64_t begin = range.begin / unit;
+    if (!ends.empty() && begin != ends.back() && status.ok())  // only in a damaged directory of 0.x
+      status = {.code = Code::bad_offsets, .row = row, .found = begin, .expected = ends.back()};
+    if (range.size) ends.push_back(begin + range.size / unit);
+    ++row;
+  };
+  check(visit_ranges(column, 0, column.rows.count(), add), column);
+  check(status, column);
+  return std::make_shared<const Documents>(std::move(ends), size);
+}
+
 Reader windows_of_parts(const Column& seen, const std::vector<int64_t>& shape, uint64_t stride,
-                        bool within_samples);
+                        bool within_samples, bool documents);
 
 // Windows of this shape, `stride` steps of the first axis apart: in each sample, or in all of them as one
-// sequence.
-Reader windows(const Reader& reader, const std::vector<int64_t>& shape, uint64_t stride,
-               bool within_samples) {
+// sequence. `documents`: whether they are to be described.
+Reader windows(const Reader& reader, const std::vector<int64_t>& shape, uint64_t stride, bool within_samples,
+               bool documents) {
   ColumnPtr seen = reader.column;
   bool is_valid = !shape.empty() && shape.size() <= kMaxRank && stride != 0 &&
                   std::all_of(shape.begin(), shape.end(), [](int64_t extent) { return extent >= 0; });
   if (seen->kind != SampleKind::ragged || !is_valid)
     raise(nb::borrow(PyExc_TypeError), seen->path() + ": expected ragged samples, a shape and a stride");
-  if (seen->parts) return windows_of_parts(*seen, shape, stride, within_samples);
+  if (seen->parts) return windows_of_parts(*seen, shape, stride, within_samples, documents);
   const Spans& spans = seen->part.spans;
   auto length = static_cast<uint64_t>(shape[0]);
   uint64_t step = spans.unit(), size, apart;  // in bytes, along the first axis
@@ -71,6 +88,7 @@ Reader windows(const Reader& reader, const std::vector<int64_t>& shape, uint64_t
   if (__builtin_mul_overflow(stride, step, &apart)) apart = UINT64_MAX;  // farther than any sample is long
   if (overflows) raise({.code = Code::overflow, .what = "window"}, seen->path());
   auto runs = std::make_shared<Runs>();
+  Column column;
   if (step != 0 && seen->rows.count() != 0) {
     runs->step = apart / spans.unit();
     check_sizes(*seen);
@@ -81,8 +99,8 @@ Reader windows(const Reader& reader, const std::vector<int64_t>& shape, uint64_t
       check(visit_ranges(*seen, 0, seen->rows.count(), add), *seen);
     else
       add(joined(*seen));
+    if (documents && !within_samples) column.documents = documents_of(*seen, size / spans.unit());
   }
-  Column column;
   column.kind = SampleKind::array;
   column.access = seen->access;
   column.is_direct = seen->is_direct;
@@ -102,19 +120,21 @@ Reader windows(const Reader& reader, const std::vector<int64_t>& shape, uint64_t
 
 // The windows of each part, one after another.
 Reader windows_of_parts(const Column& seen, const std::vector<int64_t>& shape, uint64_t stride,
-                        bool within_samples) {
+                        bool within_samples, bool documents) {
   std::vector<ColumnPtr> parts;
-  uint64_t count = seen.rows.count();
+  uint64_t count = seen.rows.count(), most = 1;
   for (uint64_t at = 0; at < count;) {
     Piece piece = run_at(seen, at);
-    parts.push_back(windows({piece.column}, shape, stride, within_samples).column);
+    parts.push_back(windows({piece.column}, shape, stride, within_samples, documents).column);
+    if (const auto& of_part = parts.back()->documents) most = std::max(most, of_part->most());
     at += piece.count();
   }
-  if (parts.empty()) return windows(none_of(seen), shape, stride, within_samples);
+  if (parts.empty()) return windows(none_of(seen), shape, stride, within_samples, documents);
   Column column = *parts[0];
   Layout layout = *column.layout;
   layout.path = seen.path();
   column.layout = std::make_shared<const Layout>(std::move(layout));
+  column.documents = std::make_shared<const Documents>(most);
   column.part = {};
   column.part.spans = {nullptr, 0, parts[0]->part.spans.unit(), {}};
   join(column, std::move(parts));
@@ -123,6 +143,8 @@ Reader windows_of_parts(const Column& seen, const std::vector<int64_t>& shape, u
 
 }  // namespace
 
-void define_windows(nb::class_<Reader>& column) { column.def("windows", &windows); }
+void define_windows(nb::class_<Reader>& column) {
+  column.def("windows", &windows, nb::arg(), nb::arg(), nb::arg(), nb::arg("documents") = false);
+}
 
 }  // namespace mmap_ninja

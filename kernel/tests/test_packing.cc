@@ -26,6 +26,7 @@ double filled(const std::vector<int64_t>& lengths, uint64_t length) {
       uint64_t begin = packing.pieces[segment] * length;
       CHECK(begin < whole);
       uint64_t size = std::min(length, whole - begin);
+      CHECK(packing.lengths[segment] == size);
       row += size;
       found[packing.documents[segment]] += size;
     }
@@ -59,9 +60,31 @@ void test_long_documents_fill_rows() {
   CHECK(filled({25, 5, 0}, 10) == 1);
 }
 
+void test_rows_are_found_by_their_numbers() {
+  std::vector<int64_t> lengths{25, 5, 0, 10, 3};
+  Packing packing = pack(lengths.data(), lengths.size(), 10, 1);
+  std::vector<uint64_t> rows{packing.ends.size() - 1, 0, 0};
+  Pieces pieces = packing.in(rows.data(), rows.size(), 10);
+  CHECK(pieces.rows() == 3);
+  size_t at = 0;
+  uint64_t most = 0;
+  for (uint64_t row : rows) {
+    uint64_t first = row ? packing.ends[row - 1] : 0;
+    most = std::max(most, packing.ends[row] - first);
+    for (uint64_t k = first; k < packing.ends[row]; ++k, ++at) {
+      CHECK(pieces.documents[at] == packing.documents[k]);
+      CHECK(pieces.starts[at] == packing.pieces[k] * 10);
+      CHECK(pieces.lengths[at] == packing.lengths[k]);
+    }
+  }
+  CHECK(at == pieces.lengths.size() && at == pieces.offsets.back());
+  CHECK(packing.most_segments >= most && packing.most_segments <= 2);
+}
+
 }  // namespace
 
 int main() {
+  test_rows_are_found_by_their_numbers();
   test_rows_hold_every_document();
   test_rows_are_nearly_full();
   test_long_documents_fill_rows();

@@ -43,6 +43,7 @@ if TYPE_CHECKING:  # the names for type checkers; Python uses the tables below
     from mmap_ninja.kinds.arrays import ArrayMmap as ArrayMmap
     from mmap_ninja.kinds.bytes import BytesMmap as BytesMmap
     from mmap_ninja.kinds.concat import concat as concat
+    from mmap_ninja.kinds.document_windows import DocumentWindows as DocumentWindows
     from mmap_ninja.kinds.handle import DatasetHandle as DatasetHandle
     from mmap_ninja.kinds.memmaps import np_append as np_append
     from mmap_ninja.kinds.memmaps import np_extend as np_extend
@@ -87,6 +88,7 @@ else:
         "kinds.arrays": ("ArrayMmap",),
         "kinds.bytes": ("BytesMmap",),
         "kinds.concat": ("concat",),
+        "kinds.document_windows": ("DocumentWindows",),
         "kinds.handle": ("DatasetHandle",),
         "kinds.memmaps": (
             "np_append", "np_extend", "np_extend_dir", "np_from_generator", "np_from_ndarray", "np_open_existing",

@@ -194,10 +194,19 @@ class Mixture:
     def end(self, of_every: bool, /) -> int:
         """After how many elements all samples of one dataset, or of each, have come; above 2^62 if never."""
 
-def pack(
-    lengths: npt.NDArray[np.int64], length: int, key: int, /
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Documents in rows of one length: the ends of rows in segments, and each segment's document and piece of it."""
+class PackedRows:
+    """Documents of some lengths in rows of one length, as segments: each is a document, or a piece of one."""
+
+    def __init__(self, lengths: npt.NDArray[np.int64], length: int, key: int, /) -> None: ...
+    def __len__(self) -> int: ...
+    @property
+    def most_segments(self) -> int: ...
+    def segments(
+        self, rows: npt.NDArray[np.int64], /
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """The offsets of rows in segments; of each segment, the document, and its start and length there."""
+    def batch(self, columns: list[Samples], rows: npt.NDArray[np.int64], most_rows: int, /) -> list[Any]:
+        """Elements of each column, and what `Samples._describe_windows` gives; `most_rows`: in any batch."""
 
 class Zstd:
     def __init__(self, library: str, level: int, dictionary: bytes, /) -> None: ...
@@ -283,7 +292,7 @@ class Column:
     def selected_range(self, start: int, step: int, count: int, /) -> Column: ...
     def selected(self, positions: npt.NDArray[np.int64], /) -> Column: ...
     def field(self, place: int, /) -> Column: ...
-    def windows(self, shape: list[int], stride: int, within_samples: bool, /) -> Column:
+    def windows(self, shape: list[int], stride: int, within_samples: bool, /, documents: bool = False) -> Column:
         """Arrays of a shape, `stride` apart on the first axis: in each ragged sample, or in all as one sequence."""
     def unwrapped(self) -> Column: ...
     def fresh(self) -> Column:
@@ -352,6 +361,16 @@ class Samples:
         self, indices: Any, out: AnyArray | None, dtype: np.dtype[Any] | None, /
     ) -> tuple[AnyArray, npt.NDArray[np.bool_] | None]: ...
     def _take_jagged(self, indices: Any, /) -> tuple[AnyArray, npt.NDArray[np.int64]]: ...
+    def _describe_windows(
+        self, indices: Any, /
+    ) -> tuple[
+        npt.NDArray[np.int32],
+        npt.NDArray[np.int32],
+        tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]],
+        npt.NDArray[np.int32],
+        int,
+    ]:
+        """Of each element, its segment from 1 and its place there; the segments' lengths, bounds, and the longest."""
     def _take_padded(
         self,
         indices: Any,

@@ -1,10 +1,16 @@
 """Packed batches hold every document once, and say where each one is."""
 
+import itertools
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import mmap_ninja as mn
 from mmap_ninja import Loader, Packing
+from support.attention import described, listed
+from support.golden import GOLDEN
 
 SIZES = np.random.default_rng(5).integers(0, 40, 200)
 
@@ -29,7 +35,7 @@ def test_batches_hold_every_element_once(documents, length, world_size):
             fixed.add(batch["cu_seqlens"].shape)
             ends = batch["cu_seqlens"].tolist()
             assert (ends[-1], sorted(ends)) == (tokens.size, ends)
-            assert batch["max_seqlen"] == max(sizes)
+            assert batch["max_seqlen"] == np.diff(ends).max()
             for row in range(len(tokens)):
                 place = 0
                 for number, segment in enumerate(range(bounds[row], bounds[row + 1]), 1):
@@ -101,3 +107,160 @@ def test_what_cannot_be_packed_is_refused(tmp_path, documents):
     clashing = mn.RecordsMmap.from_generator(tmp_path / "clashing", [{"x": [1, 2], "positions": [3, 4]}])
     with pytest.raises(ValueError, match="column 'positions' has the name of a part of packed batches"):
         next(iter(Loader(clashing, plan=Packing([2], 8, batch_size=1))))
+
+
+def packed_in_python(documents, plan, rows):
+    """The elements of some rows of a packing, and the lengths of the segments in each."""
+    segments = plan.segments(rows)
+    pieces = [
+        documents[document][start : start + size]
+        for document, start, size in zip(*(part.tolist() for part in segments[1:]), strict=True)
+    ]
+    bounds = segments.offsets.tolist()
+    of_rows = [pieces[begin:end] for begin, end in itertools.pairwise(bounds)]
+    elements = [[element for piece in row for element in piece] for row in of_rows]
+    return [row + [0] * (plan.length - len(row)) for row in elements], [list(map(len, row)) for row in of_rows]
+
+
+def check(samples, documents, lengths, length, batch_size):
+    """Check all batches of samples against documents, which are lists of numbers."""
+    plan = Packing(lengths, length, batch_size=batch_size)
+    loader = Loader(samples, plan=plan, with_index=True)
+    for rows, ((of, offsets), batch) in zip(plan, loader, strict=True):
+        elements, expected = packed_in_python(documents, plan, rows)
+        bounds = batch_size * (plan.most_segments + 1) + 1
+        assert batch["tokens"].tolist() == elements
+        assert listed(batch) == described(expected, length, bounds)
+        assert (of.tolist(), offsets.tolist()) == (
+            plan.segments(rows).documents.tolist(),
+            plan.segments(rows).offsets.tolist(),
+        )
+
+
+@pytest.mark.parametrize("read_mode", ["mmap", "pread"])
+@pytest.mark.parametrize("dtype", ["i1", "<u2", ">i4", "f8", "c16"])
+@given(
+    lengths=st.lists(st.integers(0, 30), min_size=1, max_size=30).filter(any),
+    length=st.integers(1, 20),
+    batch_size=st.integers(1, 5),
+)
+def test_packed_batches_are_those_of_plain_python(tmp_path_factory, read_mode, dtype, lengths, length, batch_size):
+    documents = [[(7 * number + place) % 127 for place in range(size)] for number, size in enumerate(lengths)]
+    path = tmp_path_factory.mktemp("packed") / "ds"
+    mn.RaggedMmap.from_lists(path, documents, dtype=dtype).close()
+    samples = mn.RaggedMmap(path, read_mode=read_mode)
+
+    check(samples, documents, samples.lengths, length, batch_size)
+    assert next(iter(Loader(samples, plan=Packing(lengths, length, batch_size=1))))["tokens"].dtype == np.dtype(dtype)
+
+
+TEXTS = [f"{number} größer " * (number % 5) for number in range(40)]
+
+
+@pytest.mark.parametrize("options", [{}, {"zstd_level": 3}])
+@pytest.mark.parametrize("kind", ["strings", "bytes"])
+def test_texts_and_bytes_are_packed_as_bytes(tmp_path, kind, options):
+    encoded = [text.encode() for text in TEXTS]
+    cls, samples = (mn.StringsMmap, TEXTS) if kind == "strings" else (mn.BytesMmap, encoded)
+    stored = cls.from_generator(tmp_path / "ds", samples, **options)
+
+    check(stored, list(map(list, encoded)), stored.byte_lengths, 25, 3)
+
+
+@pytest.mark.parametrize("read_mode", ["mmap", "pread"])
+def test_edited_datasets_views_and_concatenations_are_packed(tmp_path, read_mode):
+    documents = [[number] * (number % 9) for number in range(60)]
+    rows = mn.RaggedMmap.from_lists(tmp_path / "ds", documents, dtype="i4")
+    rows[7] = documents[7] = [77] * 5
+    rows.append([60] * 31)
+    documents.append([60] * 31)
+    del rows[10], documents[10]
+    rows.flush()
+    rows = mn.RaggedMmap(tmp_path / "ds", read_mode=read_mode)
+    other = mn.RaggedMmap.from_lists(tmp_path / "other", [[1, 2], [3] * 20], dtype="i4")
+    order = np.random.default_rng(0).permutation(len(documents))
+    both = mn.concat([rows, other, rows.select(order)])
+    of_both = [*documents, [1, 2], [3] * 20, *[documents[k] for k in order]]
+
+    check(rows, documents, rows.lengths, 12, 4)
+    check(rows.select(order), [documents[k] for k in order], rows.lengths[order], 12, 4)
+    check(both, of_both, both.lengths, 12, 4)
+    check(both.select(slice(70, 20, -3)), of_both[70:20:-3], both.lengths[70:20:-3], 12, 4)
+
+
+def test_directories_of_0_x_and_samples_of_unknown_rank_are_packed(tmp_path):
+    flat = mn.RaggedMmap(GOLDEN / "0.9.0-ragged-1d")
+    mixed = mn.RaggedMmap.from_lists(tmp_path / "mixed", [[1, 2], [3], [[4, 5]]])
+
+    check(flat, [sample.tolist() for sample in flat], flat.lengths, 4, 2)
+    check(mixed.select(slice(2)), [[1, 2], [3]], [2, 1], 4, 2)
+    check(mn.concat([mixed, mixed]).select([0, 3]), [[1, 2], [1, 2]], [2, 2], 4, 2)
+    with pytest.raises(TypeError, match="a packing needs samples of one dimension, found 2"):
+        next(iter(Loader(mixed.select([2]), plan=Packing([1], 4, batch_size=1))))
+
+
+def test_each_ragged_column_of_one_dimension_is_packed(tmp_path):
+    samples = [
+        {"text": "x", "boxes": np.zeros((k % 3, 4)), "ids": [k] * (k % 5), "more": {"weights": [k / 2] * (k % 5)}}
+        for k in range(20)
+    ]
+    records = mn.RecordsMmap.from_generator(tmp_path / "records", samples)
+    plan = Packing(records["ids"].lengths, 7, batch_size=3)
+
+    for rows, batch in zip(plan, Loader(records, plan=plan), strict=True):
+        ids, expected = packed_in_python([sample["ids"] for sample in samples], plan, rows)
+        weights, _ = packed_in_python([sample["more"]["weights"] for sample in samples], plan, rows)
+        assert (batch["ids"].tolist(), batch["more"]["weights"].tolist()) == (ids, weights)
+        assert listed(batch) == described(expected, 7, len(batch["cu_seqlens"]))
+        assert batch.keys() == {"ids", "more", *listed(batch)}
+
+
+def test_nulls_are_in_no_row(tmp_path):
+    columns = {"ids": mn.Ragged("i4", ndim=1, nullable=True)}
+    records = mn.RecordsMmap.create(tmp_path / "ds", columns)
+    records.extend([{"ids": None}, {"ids": [1, 2]}, {"ids": None}, {"ids": [3]}])
+
+    (batch,) = Loader(records, plan=Packing(records["ids"].lengths, 4, batch_size=1))
+
+    assert batch["ids"].tolist() == [[1, 2, 3, 0]]
+
+
+def test_a_short_last_batch_keeps_the_length_of_cu_seqlens(documents):
+    plan = Packing(documents.lengths, 64, batch_size=5)
+
+    batches = list(Loader(documents, plan=plan))
+
+    assert len(batches[-1]["tokens"]) < 5
+    assert len({len(batch["cu_seqlens"]) for batch in batches}) == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("collate", "jagged"), ("pad", mn.Pad()), ("nulls", "mask"), ("fill", 0)]
+)
+def test_forms_that_a_packing_does_not_have_are_refused(documents, option, value):
+    with pytest.raises(ValueError, match=f"{option}: a packing has a form of its own.*; leave it out"):
+        Loader(documents, plan=Packing(documents.lengths, 16, batch_size=2), **{option: value})
+
+
+def test_batches_beyond_int32_are_refused_at_the_start(documents):
+    plan = Packing(documents.lengths, 1 << 20, batch_size=1 << 11)
+
+    with pytest.raises(ValueError, match=r"2\^31 elements.*found 2048 rows of 1048576; make batch_size or length"):
+        Loader(documents, plan=plan)
+    assert len(Loader(documents, plan=plan, world_size=2)) == 1
+
+
+def test_documents_of_windows_are_loaded(documents):
+    windows = documents.windows(16, documents=True)
+    loader = Loader(windows, 4, shuffle=True, with_index=True)
+
+    for at, batch in loader:
+        expected = windows.take(at)
+        assert batch["tokens"].tolist() == expected["tokens"].tolist()
+        assert listed(batch) == listed(expected)
+    loader = Loader(windows, 4, shuffle=True)
+    next(batches := iter(loader))
+    again = Loader(documents.windows(16, documents=True), 4, shuffle=True)
+    again.load_state_dict(loader.state_dict())
+    assert listed(next(iter(again))) == listed(next(batches))
+    assert [type(window) for window in next(iter(Loader(windows, 2, collate="list")))] == [dict, dict]

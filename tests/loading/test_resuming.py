@@ -194,8 +194,8 @@ def test_epochs_begin_again_after_the_last_number(numbers):
 def test_a_seed_of_a_state_packs_once(documents, monkeypatch):
     """Each of several copies once packed all documents anew."""
     calls = []
-    pack = mn._kernel.pack
-    monkeypatch.setattr("mmap_ninja._kernel.pack", lambda *arguments: calls.append(0) or pack(*arguments))
+    pack = mn._kernel.PackedRows
+    monkeypatch.setattr("mmap_ninja._kernel.PackedRows", lambda *arguments: calls.append(0) or pack(*arguments))
     loader = PLANS["packing"](documents, 16)
     state = loader.state_dict() | {"position": 16}
 

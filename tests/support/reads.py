@@ -67,6 +67,7 @@ OF_RAGGED = {
     "some windows": lambda ds: ds.windows(5).take([-1, 0, 3]),
     "windows within samples": lambda ds: list(ds.windows(3, 2, within_samples=True).take([4, 0, -1])),
     "iterated windows": lambda ds: list(ds.windows(5)),
+    "windows of documents": lambda ds: ds.windows(5, 3, documents=True).take(slice(None)),
 }
 OF_RECORDS = {
     "not in": lambda ds: {"no": "such sample"} in ds,

@@ -67,6 +67,10 @@ def arrays() -> None:
     assert_type(windows[0], AnyArray)
     assert_type(windows.take([0, 1]), AnyArray)
     assert_type(windows.select(slice(2)), mn.Windows)
+    described = tokens.windows(2, documents=True)
+    assert_type(described, mn.DocumentWindows)
+    assert_type(described.take([0, 1]), dict[str, Any])
+    assert_type(described.select(slice(2)), mn.DocumentWindows)
 
 
 def records() -> None:

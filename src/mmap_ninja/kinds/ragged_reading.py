@@ -17,6 +17,7 @@ from mmap_ninja.columns import types as stored
 from mmap_ninja.columns.batch import Batch
 from mmap_ninja.columns.casting import AnyArray, as_array, asked_dtype, fitted, held_by
 from mmap_ninja.exported import exported
+from mmap_ninja.kinds.document_windows import DocumentWindows
 from mmap_ninja.kinds.handle import DatasetHandle
 from mmap_ninja.kinds.indices import is_index, resolved, several
 from mmap_ninja.kinds.nulls import BY_COLUMN, exactly
@@ -219,23 +220,41 @@ class RaggedHandle(DatasetHandle[AnyArray]):
             )
         return fill
 
-    def windows(self, length: int, stride: int | None = None, *, within_samples: bool = False) -> Windows:
+    @overload
+    def windows(
+        self,
+        length: int,
+        stride: int | None = ...,
+        *,
+        within_samples: bool = ...,
+        documents: Literal[False] = ...,
+    ) -> Windows: ...
+    @overload
+    def windows(
+        self, length: int, stride: int | None = ..., *, within_samples: bool = ..., documents: Literal[True]
+    ) -> DocumentWindows: ...
+    def windows(
+        self, length: int, stride: int | None = None, *, within_samples: bool = False, documents: bool = False
+    ) -> Windows | DocumentWindows:
         """Runs of `length` elements along the first axis, for training language models, or on audio: a lazy sequence.
 
         Args:
             length: Elements of the first axis per window.
             stride: Elements from the start of one window to the next; None: `length`.
             within_samples: Whether each window stays within one sample. If not, the samples are one sequence of tokens.
+            documents: Whether windows say which of their elements are of one sample, for attention within documents.
 
         Returns:
             A sequence of read-only arrays `[length, ...]`, views unless they overlap, whose `take(indices)` gives
-            `[len(indices), length, ...]`. A rest at the end, or at the end of each sample, is left out.
+            `[len(indices), length, ...]`. A rest at the end, or at the end of each sample, is left out. With
+            `documents`, a sequence of dicts: see `DocumentWindows.take`.
 
         Raises:
             ValueError: if samples differ in more than the first axis, or are scalars; or, unless `within_samples`, if
                 samples were edited since the last `compact`, or this is a view by steps or indices.
         """
-        return Windows(self._unwrapped(), length, stride, within_samples)
+        kind = DocumentWindows if documents else Windows
+        return kind(self._unwrapped(), length, stride, within_samples)
 
     def _exported(self) -> dict[str, Any]:
         return export.one_column(column_of(self).unwrapped(), self.path)

@@ -3,7 +3,7 @@
 import operator
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +16,83 @@ from mmap_ninja.kinds.indices import resolved
 from mmap_ninja.kinds.sequence import Indices, SampleSequence
 from mmap_ninja.kinds.state import Positions, among
 
+T = TypeVar("T")
+
+
+class WindowSequence(SampleSequence[T]):
+    """Windows of any form, of the snapshot that the dataset had then."""
+
+    _items = "windows"
+    _describes = False  # whether they say where documents begin
+
+    def __init__(
+        self,
+        samples: DatasetHandle[AnyArray],
+        length: int,
+        stride: int | None = None,
+        within_samples: bool = False,
+        selection: range | Positions | None = None,
+    ) -> None:
+        self.length: int = operator.index(length)
+        self.stride: int = self.length if stride is None else operator.index(stride)
+        if self.length < 1 or self.stride < 1:
+            raise ValueError(f"windows: length {length}, stride {stride}: expected at least 1 each")
+        self.within_samples = within_samples
+        self._samples = samples
+        super().__init__(str(samples.path))
+        elements = column_of(samples)
+        shape = [min(self.length, sys.maxsize), *_trailing(elements, f"{samples.path}: windows")]
+        # Any stride that is longer than all samples gives their first windows.
+        column = elements.windows(shape, min(self.stride, sys.maxsize), within_samples, documents=self._describes)
+        self._selection: range | Positions = range(len(column)) if selection is None else selection
+        if isinstance(selection, range):
+            column = column.selected_range(selection.start, selection.step, len(selection))
+        elif selection is not None:
+            column = column.selected(selection)
+        self._show_column(column, None)
+
+    def select(self, indices: Indices) -> Self:
+        """A view of some windows; nothing is read.
+
+        Args:
+            indices: Integers in any order, also repeated, negative ones counted from the end; a boolean mask; or a
+                slice.
+
+        Raises:
+            IndexError: if an index is out of range.
+        """
+        column = column_of(self)
+        if isinstance(indices, slice):
+            chosen = range(len(column))[indices]
+            column = column.selected_range(chosen.start, chosen.step, len(chosen))
+            selection = self._selection[indices]
+        else:
+            at = resolved(indices, len(column), self._items)
+            column, selection = column.selected(at), among(self._selection, at)
+        view = type(self).__new__(type(self))  # not by the constructor, which looks where all samples are
+        vars(view).update(vars(self), _selection=selection)
+        SampleSequence.__init__(view, str(self._samples.path))
+        view._show_column(column, None)  # noqa: SLF001 - of the same class
+        return view
+
+    def _arrays(self, at: Positions, out: AnyArray | None, dtype: npt.DTypeLike | None) -> AnyArray:
+        """Windows as one array."""
+        asked = None if dtype is None else asked_dtype(dtype, out, f"{self._samples.path}: windows")
+        return self._take_rows_as(at, out, asked)[0]
+
+    def __repr__(self) -> str:
+        where = ", within_samples=True" if self.within_samples else ""
+        return (
+            f"{type(self).__name__}({str(self._samples.path)!r}, {len(self)} windows of {self.length}, "
+            f"stride {self.stride}{where})"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._samples, self.length, self.stride, self.within_samples, self._selection)
+
 
 @exported
-class Windows(SampleSequence[AnyArray]):
+class Windows(WindowSequence[AnyArray]):
     """Windows, from `RaggedMmap.windows`: read-only `[length, ...]`, of the snapshot that the dataset had then.
 
     They are views, or copies if they overlap.
@@ -39,34 +113,6 @@ class Windows(SampleSequence[AnyArray]):
         [[1, 2], [2, 3], [4, 5]]
     """
 
-    _items = "windows"
-
-    def __init__(
-        self,
-        samples: DatasetHandle[AnyArray],
-        length: int,
-        stride: int | None = None,
-        within_samples: bool = False,
-        selection: range | Positions | None = None,
-    ) -> None:
-        self.length: int = operator.index(length)
-        self.stride: int = self.length if stride is None else operator.index(stride)
-        if self.length < 1 or self.stride < 1:
-            raise ValueError(f"windows: length {length}, stride {stride}: expected at least 1 each")
-        self.within_samples = within_samples
-        self._samples = samples
-        super().__init__(str(samples.path))
-        elements = column_of(samples)
-        shape = [min(self.length, sys.maxsize), *_trailing(elements, f"{samples.path}: windows")]
-        # Any stride that is longer than all samples gives their first windows.
-        column = elements.windows(shape, min(self.stride, sys.maxsize), within_samples)
-        self._selection: range | Positions = range(len(column)) if selection is None else selection
-        if isinstance(selection, range):
-            column = column.selected_range(selection.start, selection.step, len(selection))
-        elif selection is not None:
-            column = column.selected(selection)
-        self._show_column(column, None)
-
     def take(  # type: ignore[override]
         self, indices: Indices, out: AnyArray | None = None, *, dtype: npt.DTypeLike | None = None
     ) -> AnyArray:
@@ -86,48 +132,14 @@ class Windows(SampleSequence[AnyArray]):
             ValueError: if `out` has the wrong shape or dtype, or its dtype or `dtype` does not hold a value.
             TypeError: if the dataset's dtype does not go into `dtype`.
         """
-        asked = None if dtype is None else asked_dtype(dtype, out, f"{self._samples.path}: windows")
-        return self._take_rows_as(resolved(indices, len(self), self._items), out, asked)[0]
+        return self._arrays(resolved(indices, len(self), self._items), out, dtype)
 
     def __getitems__(self, indices: Indices) -> list[AnyArray]:
         """A batch for PyTorch's DataLoader, which calls this."""
         return list(self.take(indices))
 
-    def select(self, indices: Indices) -> "Windows":
-        """A view of some windows; nothing is read.
-
-        Args:
-            indices: Integers in any order, also repeated, negative ones counted from the end; a boolean mask; or a
-                slice.
-
-        Raises:
-            IndexError: if an index is out of range.
-        """
-        column = column_of(self)
-        if isinstance(indices, slice):
-            chosen = range(len(column))[indices]
-            column = column.selected_range(chosen.start, chosen.step, len(chosen))
-            selection = self._selection[indices]
-        else:
-            at = resolved(indices, len(column), self._items)
-            column, selection = column.selected(at), among(self._selection, at)
-        view = Windows.__new__(Windows)  # not by the constructor, which looks where all samples are
-        vars(view).update(vars(self), _selection=selection)
-        SampleSequence.__init__(view, str(self._samples.path))
-        view._show_column(column, None)  # noqa: SLF001 - of the same class
-        return view
-
     def _matches(self, value: object, start: int, stop: int) -> Iterator[int]:
         return (position for position in range(start, stop) if np.array_equal(self[position], np.asarray(value)))
-
-    def __repr__(self) -> str:
-        where = ", within_samples=True" if self.within_samples else ""
-        return (
-            f"Windows({str(self._samples.path)!r}, {len(self)} windows of {self.length}, stride {self.stride}{where})"
-        )
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Windows, (self._samples, self.length, self.stride, self.within_samples, self._selection)
 
 
 def common_rank(column: Column) -> int | None:

@@ -22,7 +22,7 @@ from mmap_ninja.kinds.nulls import Nulls, exactly
 from mmap_ninja.kinds.ragged_reading import RaggedHandle, check_side, extents_of
 from mmap_ninja.kinds.reading import ReadingHandle
 from mmap_ninja.kinds.record_reading import JsonColumn, RecordsHandle
-from mmap_ninja.kinds.windows import Windows, common_rank
+from mmap_ninja.kinds.windows import WindowSequence, common_rank
 from mmap_ninja.loading.orders import Positions
 
 Read = Callable[[Positions], Any]
@@ -121,7 +121,7 @@ def reader_of(samples: Any, forms: Forms) -> Read:
         return _reader_of_records(samples, forms)
     if isinstance(forms.pad, Mapping):
         raise TypeError("pad: expected one mmap_ninja.Pad, since these samples have no columns, got a dict")
-    if isinstance(samples, Windows):
+    if isinstance(samples, WindowSequence):
         if forms.pad is not None or forms.collate in ("pad", "jagged"):
             raise ValueError(f"{samples!r}: have one length, so nothing is padded or jagged; leave out pad and collate")
         if forms.nulls != "raise" or forms.fill is not None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from mmap_ninja.kinds.reading import ReadingHandle
 from mmap_ninja.kinds.state import Drawn, Field, Selection
-from mmap_ninja.kinds.windows import Windows
+from mmap_ninja.kinds.windows import WindowSequence
 from mmap_ninja.kinds.wrapped import Wrapped
 from mmap_ninja.loading.orders import digest_of
 
@@ -24,7 +24,7 @@ def described(samples: Any) -> str:
         named = "nothing" if identity is None else f"{identity.uuid.hex()} edits={identity.edits}"
         columns = [state.name] if isinstance(state, Field) else state.asked
         return f"{named} {'' if columns is None else f'columns={columns} '}{selection}"
-    if isinstance(samples, Windows):
+    if isinstance(samples, WindowSequence):
         how = (samples.length, samples.stride, samples.within_samples)
         return f"windows{how} of {described(samples._samples)} {_described_selection(samples._selection)}"
     if isinstance(samples, Wrapped):

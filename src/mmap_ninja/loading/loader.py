@@ -18,7 +18,7 @@ from mmap_ninja.loading.collate import Forms, Pad, reader_of
 from mmap_ninja.loading.course import Course, Maker, Place
 from mmap_ninja.loading.mixing import Mix
 from mmap_ninja.loading.orders import MOST, SEEDS, Listed, Order, Shuffle, number, order_of
-from mmap_ninja.loading.packed import packed_reader
+from mmap_ninja.loading.packed import check_packing, packed_reader
 from mmap_ninja.loading.packing import Packing
 from mmap_ninja.loading.plans import Batches, Plan
 from mmap_ninja.loading.running import Rest, Running
@@ -131,6 +131,8 @@ class Loader:
             if batch_size is not None or shuffle is not False or drop_last:
                 raise ValueError("plan: decides batch_size, shuffle and drop_last, too; leave them out")
             source = _checked_plan(plan, self.world_size)
+            if isinstance(plan, Packing):
+                check_packing(plan, self.world_size, self._forms)
             self.batch_size: int | None = source.batch_size and source.batch_size // self.world_size
         else:
             if batch_size is None:

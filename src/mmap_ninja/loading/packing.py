@@ -6,7 +6,6 @@ import copy
 from functools import cached_property
 from typing import Any, Final, NamedTuple
 
-import numpy as np
 import numpy.typing as npt
 
 from mmap_ninja import _kernel
@@ -32,7 +31,11 @@ class Packing(Plan):
     """Batches of rows of one length that are filled with documents: hardly any element is padding.
 
     Documents are packed best fit decreasing, 10,000 at a time. Which ones share a row depends on the seed alone, and
-    each epoch shuffles the rows. Empty documents are in no row. The positions of a batch are numbers of rows.
+    each epoch shuffles the rows. Empty documents and nulls are in no row. The positions of a batch are numbers of rows.
+
+    A `Loader` makes dicts of them: "tokens", or each ragged column of one dimension of records, `[rows, length]`, texts
+    as their UTF-8 bytes; and what `DocumentWindows.take` says of segments. Padding is zeros, and segment 0; in
+    "cu_seqlens" and "max_seqlen" it is a segment like the others, so that attention writes all elements.
 
     Args:
         lengths: The length of each sample: `dataset.lengths`, for example.
@@ -89,7 +92,7 @@ class Packing(Plan):
     @property
     def rows(self) -> int:
         """The number of rows."""
-        return len(self._packed[0])
+        return len(self._packed)
 
     @property
     def filled(self) -> float:
@@ -99,7 +102,7 @@ class Packing(Plan):
     @property
     def most_segments(self) -> int:
         """The largest number of segments in a row."""
-        return int(np.diff(self._packed[0], prepend=0).max(initial=0))
+        return self._packed.most_segments
 
     def segments(self, rows: npt.ArrayLike) -> Segments:
         """What is in some rows.
@@ -110,15 +113,7 @@ class Packing(Plan):
         Raises:
             IndexError: if there is no such row.
         """
-        ends, documents, pieces = self._packed
-        at = resolved(rows, self.rows, "rows")
-        starts = np.where(at > 0, ends[at - 1], 0)
-        counts = ends[at] - starts
-        offsets = np.concatenate([[0], np.cumsum(counts)])
-        found = np.repeat(starts - offsets[:-1], counts) + np.arange(offsets[-1])
-        begins = pieces[found] * self.length
-        lengths = np.minimum(self._lengths[documents[found]] - begins, self.length)
-        return Segments(offsets, documents[found], begins, lengths)
+        return Segments(*self._packed.segments(resolved(rows, self.rows, "rows")))
 
     def __len__(self) -> int:
         return len(self._batches)
@@ -139,11 +134,9 @@ class Packing(Plan):
         return {name: value for name, value in self.__dict__.items() if name not in ("_packed", "_batches")}
 
     @cached_property
-    def _packed(self) -> tuple[Positions, Positions, Positions]:
-        """The ends of rows in segments, and each segment's document and number of pieces before it."""
+    def _packed(self) -> _kernel.PackedRows:
         key = _kernel.xxh64(b"rows" + self.seed.to_bytes(8, "little"))
-        # A row as long as all documents together holds them all; the kernel keeps a number for each element of a row.
-        return _kernel.pack(self._lengths, min(self.length, max(int(self._lengths.sum()), 1)), key)
+        return _kernel.PackedRows(self._lengths, self.length, key)
 
     def _check(self, count: int, name: str) -> None:
         check_count(self._lengths, count, name)
