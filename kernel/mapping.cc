@@ -18,7 +18,9 @@ namespace {
 
 const uint64_t page = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
 #if defined(__linux__)
-constexpr uint64_t kReserve = uint64_t{1} << 30;
+// Small files have at least this room to grow. Not much more, as maps far from each other share no page of
+// the page tables: with 1 GiB, reading at random from a thousand small files took twice as long.
+constexpr uint64_t kReserve = uint64_t{64} << 10;
 #endif
 #if !defined(MADV_POPULATE_READ)
 constexpr int MADV_POPULATE_READ = 22;  // Linux 5.14; older kernels return EINVAL, which is fine for a hint
@@ -62,7 +64,7 @@ Status Mapping::open(std::shared_ptr<File> file, uint64_t size, Access access, c
   uint64_t capacity = (std::max<uint64_t>(size, 1) + page - 1) / page * page;
   void* data = MAP_FAILED;
 #if defined(__linux__)
-  // Address space costs nothing, unless there is a limit (RLIMIT_AS): then map only what exists.
+  // Where there is a limit of address space (RLIMIT_AS), map only what exists.
   uint64_t reserved = capacity + std::max(capacity, kReserve);
   data = map(fd, reserved);
   if (data != MAP_FAILED) capacity = reserved;
