@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -28,6 +29,8 @@ constexpr int MADV_POPULATE_READ = 22;  // Linux 5.14; older kernels return EINV
 
 constexpr int kMostPrivate = 1 << 14;  // Linux allows a process 65,530 maps, and memory is made of maps, too
 std::atomic<int> privates{0};
+
+std::atomic<uint64_t> kept_files{0};  // by shared maps
 
 // Whether a byte of a map can be read: past the end of its file that would raise SIGBUS. A system call that
 // is given an address reads it first, and reports the error; this one then refuses the unknown operation.
@@ -71,7 +74,22 @@ Status Mapping::open(std::shared_ptr<File> file, uint64_t size, Access access, c
 #endif
   if (data == MAP_FAILED) data = map(fd, capacity);
   if (data == MAP_FAILED) return {.code = Code::system, .error = errno, .what = "mmap"};
-  return make(static_cast<const uint8_t*>(data), capacity, std::move(file), what, mapping);
+  Status status = make(static_cast<const uint8_t*>(data), capacity, std::move(file), what, mapping);
+  if (status.ok()) (*mapping)->keep_file(true);
+  return status;
+}
+
+bool Mapping::may_keep_file() {
+  // The others are for what else the process opens.
+  constexpr uint64_t kShare = 4;
+  rlimit files;
+  return ::getrlimit(RLIMIT_NOFILE, &files) != 0 ||
+         kept_files.load(std::memory_order_relaxed) < files.rlim_cur / kShare;
+}
+
+void Mapping::keep_file(bool keeps) {
+  if (keeps != keeps_file_) kept_files.fetch_add(keeps ? 1 : -1, std::memory_order_relaxed);
+  keeps_file_ = keeps;
 }
 
 Status Mapping::open_alone(const std::shared_ptr<File>& file, uint64_t size, const char* what,
@@ -90,6 +108,7 @@ Status Mapping::open_alone(const std::shared_ptr<File>& file, uint64_t size, con
     return {.code = Code::short_file, .what = what, .found = status.found, .expected = size};
   if (!status.ok()) return status;
   made->file_ = file;
+  made->keep_file(false);
   made->committed_ = size;
   made->mark_ = end_of(last_page.data(), last_page.size());
   if (made->mark_) made->mark_ += begin;
@@ -164,6 +183,7 @@ Mapping::~Mapping() {
   }
   if (data) ::munmap(data, capacity_);
   if (original_) privates.fetch_sub(1, std::memory_order_relaxed);
+  keep_file(false);
 }
 
 Status Mapping::check_size(uint64_t size) const {

@@ -29,6 +29,8 @@ class Mapping {
   // the name of the file in errors, a literal.
   static Status open(std::shared_ptr<File> file, uint64_t size, Access access, const char* what,
                      std::shared_ptr<Mapping>* mapping);
+  // Whether the maps of this process keep few enough files open for one more.
+  static bool may_keep_file();
   // Maps them, and lets the file go.
   static Status open_alone(const std::shared_ptr<File>& file, uint64_t size, const char* what,
                            std::shared_ptr<Mapping>* mapping);
@@ -96,11 +98,13 @@ class Mapping {
   static Status make(const uint8_t* data, uint64_t capacity, std::shared_ptr<File> file, const char* what,
                      std::shared_ptr<Mapping>* mapping);
   Status check_end() const;
+  void keep_file(bool keeps);
 
   const uint8_t* data_;
   uint64_t capacity_;
   std::shared_ptr<File> file_;  // null: this is memory
   const char* what_;
+  bool keeps_file_ = false;                  // open, as a shared map
   std::shared_ptr<const Mapping> original_;  // that this is a private map of
   uint64_t committed_ = 0;                   // bytes
   uint64_t mark_ = 0;  // behind the last byte of the last committed page that is not zero; 0: there is none

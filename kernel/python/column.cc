@@ -62,7 +62,7 @@ class Files {
     if (needed > file->size)
       raise({.code = Code::short_file, .what = name, .found = file->size, .expected = needed}, path_);
     MapPtr mapping;
-    bool is_kept = access_ == Access::pread || file->name == "data";
+    bool is_kept = access_ == Access::pread || (file->name == "data" && Mapping::may_keep_file());
     check(is_kept ? Mapping::open(file->file, file->size, access_, name, &mapping)
                   : Mapping::open_alone(file->file, file->size, name, &mapping),
           path_);

@@ -172,6 +172,26 @@ def test_concat_over_maps_takes_a_descriptor_for_each_column_of_each_part(tmp_pa
     assert taken_by(lambda: unpickled([*range(30)])) <= 10 * 3
 
 
+@pytest.mark.parametrize("cls", [mn.StringsMmap, mn.RaggedMmap])
+def test_concat_shows_more_parts_than_a_process_may_have_files(tmp_path, cls):
+    samples = ["one", "two"] if cls is mn.StringsMmap else [np.arange(3), np.arange(5)]
+    paths = [tmp_path / f"part {number}" for number in range(100)]
+    for path in paths:
+        cls.from_generator(path, samples).close()
+    order = np.random.default_rng(0).permutation(200)
+
+    def read():
+        joined = mn.concat(mn.open(path) for path in paths)
+        for of in (joined, pickle.loads(pickle.dumps(joined))):
+            assert [len(of[k]) for k in order] == [len(sample) for sample in of.take(order)]
+            assert list(map(len, of)) == list(map(len, samples)) * 100
+        os.truncate(next(paths[-1].glob("*data*")), 0)
+        with pytest.raises(mn.DatasetTruncatedError, match="part 99"):
+            joined.take(order)
+
+    with_limit(descriptors() + 40, read)
+
+
 @pytest.mark.parametrize("codec", [None, "zstd"])  # of the first; samples of the others are compressed anew
 def test_merge_takes_more_datasets_than_a_process_may_have_files(tmp_path, codec):
     paths = [tmp_path / f"part {number}" for number in range(60)]
