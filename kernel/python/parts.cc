@@ -295,7 +295,7 @@ ColumnPtr given(nb::handle open, size_t part, const Column& known, uint64_t coun
     raise(nb::borrow(PyExc_ValueError),
           column->path() + ": part " + std::to_string(part) + ": expected " + std::to_string(count) +
               " samples of the kind of the others, found " + std::to_string(column->rows.count()));
-  return column;
+  return in_dtype_of(known, column);
 }
 
 }  // namespace
@@ -332,6 +332,26 @@ std::shared_ptr<const Parts> parts_of(const Column& records) {
     return std::make_shared<const Column>(records_of(layout, std::move(of_part)));
   };
   return std::make_shared<const Parts>(std::make_shared<const Sources>(first->ends(), open), false);
+}
+
+// The samples of a part in the dtype of all. It differs if none of them has an element, which would decide
+// it.
+ColumnPtr in_dtype_of(const Column& known, const ColumnPtr& column) {
+  nb::handle dtype = known.layout->dtype, own = column->layout->dtype;
+  const Spans& spans = column->part.spans;
+  if (column->kind != SampleKind::ragged || spans.payload_size() || dtype.is_none() || own.is_none() ||
+      PyArray_EquivTypes(reinterpret_cast<PyArray_Descr*>(dtype.ptr()),
+                         reinterpret_cast<PyArray_Descr*>(own.ptr())))
+    return column;
+  Column copy = *column;
+  auto layout = std::make_shared<Layout>(*column->layout);
+  layout->dtype = known.layout->dtype;
+  copy.layout = std::move(layout);
+  copy.part.spans = {spans.payload(), 0, known.part.spans.unit(), spans.index()};
+  if (column->parts)
+    copy.parts = column->parts->changed(
+        [known](const Column& part) { return in_dtype_of(known, std::make_shared<const Column>(part)); });
+  return std::make_shared<const Column>(std::move(copy));
 }
 
 }  // namespace mmap_ninja

@@ -66,12 +66,13 @@ class Seen:
     @property
     def columns(self) -> tuple[Column, ...]:
         """The columns, for the next batch: also tells which dtypes are not decided yet."""
-        columns, extents = list(self.meta.columns), self.extents
+        columns = self.meta.columns
         for place, payload in self.meta.undeclared:
-            if not extents[payload] and self.rows:
+            if not self.extents[payload] and self.rows:
                 column = columns[place]
-                columns[place] = replace(column, type=replace(cast("Ragged", column.type), undecided=True))
-        return tuple(columns)
+                column = replace(column, type=replace(cast("Ragged", column.type), undecided=True))
+                columns = (*columns[:place], column, *columns[place + 1 :])
+        return columns
 
     @property
     def num_samples(self) -> int:

@@ -162,7 +162,7 @@ class Live(State):
     @property
     def columns(self) -> Columns:
         """All columns of the commit."""
-        return self.seen.meta.columns
+        return self.seen.columns
 
     @property
     def nbytes(self) -> int:
