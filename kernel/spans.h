@@ -42,6 +42,9 @@ class Spans {
 
   const std::shared_ptr<Mapping>& payload() const { return payload_; }
   const uint8_t* base() const { return base_; }
+  // Of mapped rows of any size, in units; null for rows of one size.
+  const uint64_t* starts() const { return starts_; }
+  const uint64_t* ends() const { return ends_; }
   const Index& index() const { return index_; }
   uint64_t payload_size() const { return payload_size_; }
   uint64_t unit() const { return unit_; }

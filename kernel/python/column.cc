@@ -207,10 +207,11 @@ Reader of_records(std::string path, const std::vector<std::pair<nb::tuple, const
 // Whether this is so for the private map of a column, or for one of those of records.
 template <typename Test>
 bool any_views(const Column& column, Test test) {
+  // Records of several parts have both: single samples are arrays of the columns, runs of them those of the
+  // records.
   if (column.parts) {
     for (size_t k = 0; k < column.parts->ends().size(); ++k)
       if (const Column* part = column.parts->opened(k); part && any_views(*part, test)) return true;
-    return false;
   }
   if (!column.fields) return column.part.views && test(*column.part.views);
   const auto& fields = column.fields->fields;

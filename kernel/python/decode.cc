@@ -204,8 +204,17 @@ PyObject* wrap(const Column& column, PyObject* sample) {
 
 }  // namespace
 
+PyObject* array_in(const Column& column, Span span, PyObject* owner) {
+  if (column.kind == SampleKind::array)
+    return array_over(column, column.layout->shape, nullptr, span.data, owner);
+  Shape shape;
+  shape.rank = 1;
+  shape.dims[0] = static_cast<int64_t>(span.size / column.part.spans.unit());
+  return array_over(column, shape, nullptr, span.data, owner);
+}
+
 [[gnu::noinline]] PyObject* get_indirect(Reader& reader, const Column& column, uint64_t row) {
-  if (column.parts) return get_of_parts(reader, column, row);
+  if (column.parts) return get_of_parts(reader, row);
   if (column.access == Access::map) return decode_record(column, row, column.copies);
   ColumnPtr kept = reader.column, fetched;  // another thread may close the handle
   if (!succeeds([&] { fetched = fetch(column, {row}, {}); })) return nullptr;
@@ -214,32 +223,17 @@ PyObject* wrap(const Column& column, PyObject* sample) {
 }
 
 PyObject* decode_record(const Column& column, uint64_t row, bool owns) {
-  std::shared_ptr<const Fields> fields = column.fields;  // a wrapper may close the handle
-  std::vector<nb::object> dicts;
-  dicts.reserve(fields->groups.size());
-  for (size_t k = 0; k < fields->fields.size(); ++k) {
-    for (size_t next = dicts.size(); next < fields->groups.size(); ++next) {
-      const Fields::Group& group = fields->groups[next];
-      if (group.first_field > k) break;
-      dicts.push_back(nb::steal(PyDict_New()));
-      if (!dicts.back().is_valid()) return nullptr;
-      if (next > 0 && PyDict_SetItem(dicts[group.parent].ptr(), group.key.ptr(), dicts.back().ptr()) != 0)
-        return nullptr;
-    }
-    const Fields::Field& field = fields->fields[k];
+  return record_of(column.fields, [row, owns](const Fields::Field& field) {
     const Column& of_field = *field.column;
     Span span;
     Status status = of_field.part.spans.at(row, &span);
-    nb::object value;
-    if (status.ok()) value = nb::steal(decode(of_field, row, span, owns, &field.hints, &status));
-    if (!value.is_valid()) {
+    PyObject* value = status.ok() ? decode(of_field, row, span, owns, &field.hints, &status) : nullptr;
+    if (!value && !status.ok()) {
       status.row = of_field.origin(row);
-      if (!status.ok()) set_error(status, of_field.path());
-      return nullptr;
+      set_error(status, of_field.path());
     }
-    if (PyDict_SetItem(dicts[field.group].ptr(), field.key.ptr(), value.ptr()) != 0) return nullptr;
-  }
-  return dicts[0].release().ptr();
+    return value;
+  });
 }
 
 Status Decoded::decode(const Column& column, const uint64_t* rows, uint64_t size) {

@@ -14,8 +14,8 @@ PyObject* get_direct(const Column& column, uint64_t row, Hints* hints);
 // The same for a record, or a sample of files that are not mapped.
 PyObject* get_indirect(Reader& reader, const Column& column, uint64_t row);
 
-// The same for a column of several parts.
-PyObject* get_of_parts(Reader& reader, const Column& column, uint64_t row);
+// The same for the column of a reader, which has several parts.
+PyObject* get_of_parts(Reader& reader, uint64_t row);
 
 inline PyObject* get(Reader& reader, const Column& column, uint64_t row) {
   return column.is_direct ? get_direct(column, row, &reader.hints) : get_indirect(reader, column, row);
@@ -24,6 +24,34 @@ inline PyObject* get(Reader& reader, const Column& column, uint64_t row) {
 // A row as an object: a new reference, or nullptr with either `status` or a Python error set. `owns`: it must
 // not be a view.
 PyObject* decode(const Column& column, uint64_t row, Span span, bool owns, Hints* hints, Status* status);
+
+// A sample as an array over a private map of its payload, which `owner` keeps alive; its rank is 1 if samples
+// differ in shape. A new reference, or nullptr with a Python error set.
+PyObject* array_in(const Column& column, Span span, PyObject* owner);
+
+// A record as nested dicts, whose values value_of(field) gives: a new reference, or nullptr with a Python
+// error set, as of the values.
+template <typename ValueOf>
+PyObject* record_of(std::shared_ptr<const Fields> fields,
+                    ValueOf value_of) {  // a wrapper may close the handle
+  std::vector<nb::object> dicts;
+  dicts.reserve(fields->groups.size());
+  for (size_t k = 0; k < fields->fields.size(); ++k) {
+    for (size_t next = dicts.size(); next < fields->groups.size(); ++next) {
+      const Fields::Group& group = fields->groups[next];
+      if (group.first_field > k) break;
+      dicts.push_back(nb::steal(PyDict_New()));
+      if (!dicts.back().is_valid()) return nullptr;
+      if (next > 0 && PyDict_SetItem(dicts[group.parent].ptr(), group.key.ptr(), dicts.back().ptr()) != 0)
+        return nullptr;
+    }
+    const Fields::Field& field = fields->fields[k];
+    nb::object value = nb::steal(value_of(field));
+    if (!value.is_valid() || PyDict_SetItem(dicts[field.group].ptr(), field.key.ptr(), value.ptr()) != 0)
+      return nullptr;
+  }
+  return dicts[0].release().ptr();
+}
 
 // One record as nested dicts: a new reference, or nullptr with a Python error set. `owns` as above.
 PyObject* decode_record(const Column& column, uint64_t row, bool owns);

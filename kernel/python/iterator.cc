@@ -241,8 +241,7 @@ PyObject* parts_iterator_next(PyObject* self) {
       if (iterator->of_part.is(of_part)) iterator->of_part.reset();
     } else if (iterator->one_by_one) {
       --iterator->one_by_one;
-      const Column& column = *iterator->reader.column;
-      return get_of_parts(iterator->reader, column, column.rows.row(iterator->next++));
+      return get_of_parts(iterator->reader, iterator->reader.column->rows.row(iterator->next++));
     } else if (iterator->left() == 0) {
       return nullptr;
     } else if (!succeeds([&] { iterator->advance(); })) {

@@ -48,16 +48,38 @@ std::shared_ptr<const Parts> Parts::changed(std::function<ColumnPtr(const Column
 }
 
 void Parts::find(uint64_t row) const {
-  const uint64_t* end = ends().data();
-  // Without branches, since which way to go cannot be predicted.
-  for (size_t count = ends().size(); count > 1;) {
-    size_t half = count / 2;
-    end += end[half - 1] <= row ? half : 0;
-    count -= half;
-  }
-  last_ = static_cast<size_t>(end - ends().data());
+  last_ = sources_->ends().find(row);
   last_start_ = start(last_);
-  last_count_ = *end - last_start_;
+  last_count_ = ends()[last_] - last_start_;
+}
+
+void Parts::shorten(size_t part, const Column& column) const {
+  const Column& of = *opened_[part];
+  const Spans& spans = of.part.spans;
+  uint64_t unit = column.part.spans.unit();
+  bool is_flat = of.part.shapes.form() == ShapeForm::flat && column.part.shapes.form() == ShapeForm::flat;
+  bool is_plain = of.is_direct && !of.copies && of.rows.is_contiguous() && !of.part.frames.codec &&
+                  of.wrapper.is_none() && of.layout->strides.empty() && unit != 0 && spans.unit() == unit &&
+                  spans.is_dense();
+  if (!is_plain || (of.kind == SampleKind::ragged && !is_flat)) return;
+  uint64_t first = of.rows.row(0);
+  Shortcut shortcut{.base = spans.base(), .units = spans.payload_size() / unit};
+  if (gives_views(of)) {
+    Views& views = *of.part.views;
+    views.open_whole();
+    if (!views.owner()) return;  // there are no elements, or the system refuses the map
+    shortcut = {.base = views.place(spans.base(), 0), .units = views.size() / unit, .owner = views.owner()};
+  }
+  if (spans.starts()) {
+    shortcut.starts = spans.starts() + first;
+    shortcut.ends = spans.ends() + first;
+  } else {
+    uint64_t skipped = std::min(first, shortcut.units);
+    shortcut.base += skipped * unit;
+    shortcut.units -= skipped;
+  }
+  if (of.part.nulls) shortcut.nulls = of.part.nulls->data() + first;
+  shortcuts_[part] = shortcut;
 }
 
 bool find_direct(const Column& column, const std::vector<uint64_t>& rows, std::vector<Found>* found) {
@@ -153,19 +175,46 @@ std::vector<Piece> pieces_of(const Column& column, const std::vector<uint64_t>& 
 
 nb::object everything() { return owned(PySlice_New(nullptr, nullptr, nullptr)); }
 
-PyObject* get_of_parts(Reader& reader, const Column& column, uint64_t row) {
-  const Parts& parts = *column.parts;
-  auto [of, at] = parts.of(row);
-  const Column* part = parts.opened(of);
-  if (part && part->is_direct) [[likely]]
-    return get_direct(*part, part->rows.row(at), &reader.hints);
-  std::shared_ptr<const Parts> kept = column.parts;  // Python code may close the handle
-  ColumnPtr opened;
-  if (!succeeds([&, place = of] { opened = kept->at(place); })) return nullptr;
-  Reader of_part{opened, reader.hints};
-  PyObject* sample = get(of_part, *opened, opened->rows.row(at));
-  reader.hints = of_part.hints;
+namespace {
+
+[[gnu::noinline]] PyObject* get_the_long_way(const ColumnPtr& column, Place place, Hints* hints) {
+  ColumnPtr kept = column;  // Python code may close the handle
+  Reader of_part{nullptr, *hints};
+  auto open = [&] {
+    of_part.column = kept->parts->at(place.part);
+    kept->parts->shorten(place.part, *kept);
+  };
+  if (!succeeds(open)) return nullptr;
+  const Column& part = *of_part.column;
+  PyObject* sample = get(of_part, part, part.rows.row(place.position));
+  *hints = of_part.hints;
   return sample;
+}
+
+// A sample of a column that is not one of records.
+PyObject* get_at(const ColumnPtr& column, Place place, Hints* hints) {
+  const Shortcut& shortcut = column->parts->shortcut(place.part);
+  Span span;
+  if (shortcut.find(place.position, column->part.spans.unit(), &span)) [[likely]] {
+    if (shortcut.nulls && shortcut.nulls[place.position]) Py_RETURN_NONE;
+    Status status;
+    PyObject* sample = shortcut.owner ? array_in(*column, span, shortcut.owner)
+                                      : decode(*column, place.position, span, false, hints, &status);
+    if (sample || status.ok()) [[likely]]
+      return sample;
+  }
+  return get_the_long_way(column, place, hints);
+}
+
+}  // namespace
+
+PyObject* get_of_parts(Reader& reader, uint64_t row) {
+  const Column& column = *reader.column;
+  Place place = column.parts->of(row);
+  if (!column.fields) return get_at(reader.column, place, &reader.hints);
+  // Each column finds its own shortcut: the records of a part are many objects.
+  return record_of(column.fields,
+                   [place](const Fields::Field& field) { return get_at(field.column, place, &field.hints); });
 }
 
 Reader none_of(const Column& column) {
@@ -285,6 +334,26 @@ nb::tuple jagged_of_parts(Reader& reader, nb::handle indices, TakeJagged take) {
 
 namespace {
 
+// The samples of a part in the dtype of all. It differs if none of them has an element, which would decide
+// it.
+ColumnPtr in_dtype_of(const Column& known, const ColumnPtr& column) {
+  nb::handle dtype = known.layout->dtype, own = column->layout->dtype;
+  const Spans& spans = column->part.spans;
+  if (column->kind != SampleKind::ragged || spans.payload_size() || dtype.is_none() || own.is_none() ||
+      PyArray_EquivTypes(reinterpret_cast<PyArray_Descr*>(dtype.ptr()),
+                         reinterpret_cast<PyArray_Descr*>(own.ptr())))
+    return column;
+  Column copy = *column;
+  auto layout = std::make_shared<Layout>(*column->layout);
+  layout->dtype = known.layout->dtype;
+  copy.layout = std::move(layout);
+  copy.part.spans = {spans.payload(), 0, known.part.spans.unit(), spans.index()};
+  if (column->parts)
+    copy.parts = column->parts->changed(
+        [known](const Column& part) { return in_dtype_of(known, std::make_shared<const Column>(part)); });
+  return std::make_shared<const Column>(std::move(copy));
+}
+
 // What Python gives for a part, if it is what is known of it.
 ColumnPtr given(nb::handle open, size_t part, const Column& known, uint64_t count) {
   nb::object found = may_run_python([&] { return nb::object(open(part)); });
@@ -332,26 +401,6 @@ std::shared_ptr<const Parts> parts_of(const Column& records) {
     return std::make_shared<const Column>(records_of(layout, std::move(of_part)));
   };
   return std::make_shared<const Parts>(std::make_shared<const Sources>(first->ends(), open), false);
-}
-
-// The samples of a part in the dtype of all. It differs if none of them has an element, which would decide
-// it.
-ColumnPtr in_dtype_of(const Column& known, const ColumnPtr& column) {
-  nb::handle dtype = known.layout->dtype, own = column->layout->dtype;
-  const Spans& spans = column->part.spans;
-  if (column->kind != SampleKind::ragged || spans.payload_size() || dtype.is_none() || own.is_none() ||
-      PyArray_EquivTypes(reinterpret_cast<PyArray_Descr*>(dtype.ptr()),
-                         reinterpret_cast<PyArray_Descr*>(own.ptr())))
-    return column;
-  Column copy = *column;
-  auto layout = std::make_shared<Layout>(*column->layout);
-  layout->dtype = known.layout->dtype;
-  copy.layout = std::move(layout);
-  copy.part.spans = {spans.payload(), 0, known.part.spans.unit(), spans.index()};
-  if (column->parts)
-    copy.parts = column->parts->changed(
-        [known](const Column& part) { return in_dtype_of(known, std::make_shared<const Column>(part)); });
-  return std::make_shared<const Column>(std::move(copy));
 }
 
 }  // namespace mmap_ninja

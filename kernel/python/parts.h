@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "column.h"
+#include "ends.h"
 
 namespace mmap_ninja {
 
@@ -21,12 +22,12 @@ class Sources {
   Sources(std::vector<uint64_t> ends, std::function<ColumnPtr(size_t)> open)
       : ends_(std::move(ends)), open_(std::move(open)), opened_(ends_.size()) {}
 
-  const std::vector<uint64_t>& ends() const { return ends_; }
+  const Ends& ends() const { return ends_; }
   // May run Python code, and throw what that raises.
   const ColumnPtr& at(size_t part) const;
 
  private:
-  std::vector<uint64_t> ends_;
+  Ends ends_;
   std::function<ColumnPtr(size_t)> open_;
   mutable std::vector<ColumnPtr> opened_;
 };
@@ -37,15 +38,43 @@ struct Place {
   uint64_t position;
 };
 
+// What reading a sample of a part needs, in one cache line: its column and what that refers to are a dozen,
+// and over many parts each of them is a miss. Only for samples that follow each other in a map, as they are
+// returned; all others, and all errors, are left to the column of the part.
+struct alignas(64) Shortcut {
+  const uint8_t* base = nullptr;     // of the map that samples are returned from
+  const uint64_t* starts = nullptr;  // null: samples of one size
+  const uint64_t* ends = nullptr;
+  uint64_t units = 0;              // of the map that may be returned
+  const uint8_t* nulls = nullptr;  // of a nullable part
+  PyObject* owner = nullptr;       // of the map, for arrays
+
+  // Where a sample is; false if it must be read in another way. `unit`: as for spans.
+  bool find(uint64_t position, uint64_t unit, Span* span) const {
+    uint64_t start = starts ? starts[position] : position, end = starts ? ends[position] : position + 1;
+    if (start > end || end > units) [[unlikely]]
+      return false;
+    *span = {base + start * unit, (end - start) * unit};
+    return true;
+  }
+};
+
 class Parts {
  public:
   Parts(std::shared_ptr<const Sources> sources, bool is_nullable)
-      : sources_(std::move(sources)), is_nullable_(is_nullable), opened_(sources_->ends().size()) {}
+      : sources_(std::move(sources)),
+        is_nullable_(is_nullable),
+        opened_(sources_->ends().size()),
+        shortcuts_(opened_.size()) {}
 
   // Whether a part may have nulls.
   bool is_nullable() const { return is_nullable_; }
-  const std::vector<uint64_t>& ends() const { return sources_->ends(); }
-  uint64_t start(size_t part) const { return part ? ends()[part - 1] : 0; }
+  const std::vector<uint64_t>& ends() const { return sources_->ends().all(); }
+  uint64_t start(size_t part) const { return sources_->ends().start(part); }
+  // Of a part that `shorten` was called for; else one that finds nothing.
+  const Shortcut& shortcut(size_t part) const { return shortcuts_[part]; }
+  // Finds the shortcut to a part that is open. `column`: the one of all parts.
+  void shorten(size_t part, const Column& column) const;
   // Where a row is.
   Place of(uint64_t row) const {
     if (row - last_start_ >= last_count_) find(row);
@@ -66,6 +95,7 @@ class Parts {
   std::shared_ptr<const Sources> sources_;
   bool is_nullable_;
   mutable std::vector<ColumnPtr> opened_;
+  mutable std::vector<Shortcut> shortcuts_;
   // The part that was found last, as most rows are followed by one of the same part.
   mutable size_t last_ = 0;
   mutable uint64_t last_start_ = 0;

@@ -15,8 +15,7 @@ Views::Views(std::shared_ptr<Mapping> payload, uint64_t payload_size)
 }
 
 void Views::open() {
-  if (map_ || is_refused_ || Mapping::page_start(payload_size_) == 0)
-    return;  // the last page is not given out
+  if (map_ || is_refused_ || given_size() == 0) return;
   // As far as the shared map goes, so that this one is good for later samples, too.
   is_refused_ = !Mapping::open_private(payload_, 0, payload_->capacity(), &map_).ok();
   if (is_refused_) return;
@@ -27,7 +26,13 @@ void Views::open() {
 
 void Views::grow(uint64_t payload_size) {
   payload_size_ = payload_size;
-  if (map_) end_ = payload_->data() + Mapping::page_start(payload_size);
+  if (map_) end_ = payload_->data() + given_size();
+}
+
+void Views::open_whole() {
+  is_whole_ = true;
+  open();
+  if (!payload_->is_memory()) grow(payload_size_);
 }
 
 Memory own_map(const std::shared_ptr<Mapping>& file, Range range) {

@@ -27,12 +27,16 @@ class Views {
   const uint8_t* place(const uint8_t* data, uint64_t size) const {
     return data + size <= end_ ? data + shift_ : nullptr;
   }
+  // How many bytes of the payload it has for arrays.
+  uint64_t size() const { return end_ ? static_cast<uint64_t>(end_ - payload_->data()) : 0; }
   // What keeps the map alive, for arrays over it.
   PyObject* owner() const { return owner_.ptr(); }
   // Makes the map, if that was not tried before.
   void open();
   // The payload has more samples: up to so many bytes, of which the last page is left out.
   void grow(uint64_t payload_size);
+  // There will not be more samples: makes the map, and does not leave out the last page.
+  void open_whole();
   // Whether this map is large enough for so many bytes.
   bool covers(uint64_t payload_size) const { return !map_ || payload_size <= map_->capacity(); }
   // The map whose pages arrays touch.
@@ -56,6 +60,10 @@ class Views {
   std::shared_ptr<Mapping> map_;
   uint64_t payload_size_;
   bool is_refused_ = false;  // by the system
+  bool is_whole_ = false;    // does not grow
+
+  // How much of the payload is given out.
+  uint64_t given_size() const { return is_whole_ ? payload_size_ : Mapping::page_start(payload_size_); }
 };
 
 // Memory that holds a range of a file for one array, and what keeps it alive.

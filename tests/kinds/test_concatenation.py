@@ -9,6 +9,8 @@ import threading
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import mmap_ninja as mn
 from mmap_ninja import ArrayMmap, BytesMmap, RaggedMmap, RecordsMmap, StringsMmap
@@ -262,7 +264,134 @@ def test_column_of_a_concat_is_a_concat_of_columns(tmp_path, name):
     assert plain([sample[name] for sample in named]) == plain(chosen)
 
 
+# ---- single samples, in any order
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory):
+    """For each kind, datasets of 0 to 24 samples, open and as lists."""
+    path, counts = tmp_path_factory.mktemp("shelf"), [5, 0, 1, 24, 5, 0, 9, 13]
+    return {
+        name: [(kind.build(path / name / str(k), count, k), kind.samples(count, k)) for k, count in enumerate(counts)]
+        for name, kind in KINDS.items()
+    }
+
+
+@pytest.mark.parametrize("name", KINDS)
+@given(data=st.data())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20, deadline=None)
+def test_samples_of_a_concat_in_any_order_are_those_of_the_list(shelf, name, data):
+    chosen = data.draw(st.lists(st.sampled_from(shelf[name]), min_size=1, max_size=30))
+    steps = data.draw(st.lists(st.sampled_from([(None, None, 1), (1, None, 1), (2, 9, 1), (None, None, -1)])))
+    pairs = [*itertools.zip_longest(chosen, steps[: len(chosen)], fillvalue=(None, None, 1))]
+    parts = [part.select(slice(*step)) for (part, _), step in pairs]
+    expected = [sample for (_, samples), step in pairs for sample in samples[slice(*step)]]
+    joined = mn.concat(parts)
+
+    places = data.draw(st.lists(st.integers(-len(expected), len(expected) - 1))) if expected else []
+
+    assert len(joined) == len(expected)
+    assert plain([joined[k] for k in places]) == plain([expected[k] for k in places])
+    assert plain([joined.select(slice(None, None, -1))[-1 - k] for k in places]) == plain([expected[k] for k in places])
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_samples_of_a_concat_are_the_same_whatever_was_read_before(tmp_path, name):
+    """A sample is found in another way once its part was read."""
+    kind = KINDS[name]
+    parts = [kind.build(tmp_path / str(k), 300, 300 * k) for k in range(3)]  # of several pages
+    joined, expected = mn.concat(parts), plain(kind.samples(900))
+    order = np.random.default_rng(0).permutation(900)
+
+    for read in (lambda: joined.take([0, 899]), lambda: list(joined), lambda: joined.select([1, 899])[1]):
+        read()
+        assert plain([joined[k] for k in order]) == [expected[k] for k in order]
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_threads_read_samples_of_all_parts_at_once(tmp_path, name):
+    kind, wrong = KINDS[name], []
+    paths = [kind.build(tmp_path / str(k), 5, 5 * k).path for k in range(8)]
+    joined, expected = pickle.loads(pickle.dumps(mn.concat(map(mn.open, paths)))), plain(kind.samples(40))
+
+    def read(seed):
+        order = np.random.default_rng(seed).integers(0, 40, 400)
+        wrong.extend(k for k in order if plain(joined[k]) != expected[k])
+
+    threads = [threading.Thread(target=read, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert wrong == []
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_samples_stay_when_parts_are_closed_changed_or_removed(tmp_path, name):
+    kind = KINDS[name]
+    parts = [kind.build(tmp_path / str(k), 40, 40 * k) for k in range(4)]
+    joined, expected = mn.concat(parts), plain(kind.samples(160))
+    kept = [joined[k] for k in range(0, 160, 13)]
+
+    parts[0].close()
+    parts[1].extend(kind.samples(3000))  # outgrows its maps
+    parts[1][0] = kind.sample(91)
+    del parts[1][3]
+    parts[1].refresh()
+    shutil.rmtree(tmp_path / "2")
+    parts[3].extend(kind.samples(3))
+    del parts[3][:40]
+    parts[3].compact()
+    del parts
+
+    assert plain([joined[k] for k in range(160)]) == expected
+    assert plain(kept) == expected[::13]
+    assert in_child(lambda: plain([joined[k] for k in reversed(range(160))])) == expected[::-1]
+    joined.close()
+    assert plain(kept) == expected[::13]
+
+
+def test_damaged_sample_of_a_concat_is_told_by_the_name_of_its_part(tmp_path):
+    parts = [StringsMmap.from_strings(tmp_path / name, ["one", "two"]) for name in "ab"]
+    both = mn.concat(parts)
+    assert [both[k] for k in (3, 2)] == ["two", "one"]
+    payload = next((tmp_path / "b").glob("*data*"))
+    payload.write_bytes(b"one\xff\xffo")
+
+    with pytest.raises(mn.CorruptDatasetError, match="b: sample 1: expected UTF-8"):
+        both[3]
+    assert both[2] == "one"
+
+
 # ---- columns that differ
+
+
+@pytest.mark.parametrize("order", ["ab", "ba", "aab"])
+@pytest.mark.parametrize("read_mode", ["mmap", "pread"])
+def test_ragged_samples_without_elements_have_the_dtype_of_the_others(tmp_path, order, read_mode):
+    samples = {"a": [[], []], "b": [[1, 2], [3]]}
+    of_one = {name: RaggedMmap.from_lists(tmp_path / name, samples[name]) for name in samples}
+    for name, of in samples.items():
+        RecordsMmap.from_generator(tmp_path / f"{name} records", [{"tokens": sample} for sample in of])
+    opened = {name: mn.open(of.path, read_mode=read_mode) for name, of in of_one.items()}
+    records = {name: mn.open(tmp_path / f"{name} records", read_mode=read_mode) for name in samples}
+    expected = [sample for name in order for sample in samples[name]]
+
+    for both in (
+        mn.concat([opened[name] for name in order]),
+        mn.concat([mn.concat([opened[name]]) for name in order]),
+        mn.concat([records[name]["tokens"].select(slice(None)) for name in order]),
+        mn.concat([records[name] for name in order])["tokens"],
+        pickle.loads(pickle.dumps(mn.concat([of_one[name] for name in order]))),
+    ):
+        assert both.dtype == np.int64
+        for taken in (list(both), [both[k] for k in range(len(both))], both.take(slice(None))):
+            assert [(sample.tolist(), sample.dtype) for sample in taken] == [(of, np.int64) for of in expected]
+        assert both.take_jagged(slice(None))[0].tolist() == list(itertools.chain(*expected))
+    declared = RaggedMmap.from_lists(tmp_path / "c", [[]], dtype="float32")
+    with pytest.raises(TypeError, match="expected int64"):
+        mn.concat([opened["b"], declared])
 
 
 def test_columns_in_another_order_are_those_of_the_first(tmp_path):
