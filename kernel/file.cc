@@ -73,6 +73,15 @@ Status File::borrow(int* fd, std::shared_ptr<File>* opened) const {
   return {};
 }
 
+std::shared_ptr<File> File::apart() const {
+  auto file = std::make_shared<File>(fd_ < 0 ? -1 : ::fcntl(fd_, F_DUPFD_CLOEXEC, 0));
+  file->path_ = path_;
+  file->follows_links_ = follows_links_;
+  file->place_ = place_;
+  file->is_known_ = is_known_;
+  return file;
+}
+
 Status File::hold() {
   std::shared_ptr<File> opened;
   int fd;

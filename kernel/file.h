@@ -32,6 +32,8 @@ class File : private Inherited {
   Status hold();
   // A descriptor for a moment: that of this file or, if it was let go, of `opened`.
   Status borrow(int* fd, std::shared_ptr<File>* opened) const;
+  // The same file for another thread, with which this one then shares nothing.
+  std::shared_ptr<File> apart() const;
   // Uses the descriptor of another opening of the same file from now on, under the number that readers have.
   Status take_over(File* other);
   // The map that it was let go for, as long as that is there.

@@ -21,10 +21,14 @@ uint64_t process_id() { return static_cast<uint64_t>(::getpid()); }
 const int Inherited::handled = ::pthread_atfork(nullptr, nullptr, &Inherited::abandon_all);
 
 void Inherited::enroll() {
-  if (std::find(enrolled.begin(), enrolled.end(), this) == enrolled.end()) enrolled.push_back(this);
+  if (!is_enrolled_) enrolled.push_back(this);
+  is_enrolled_ = true;
 }
 
-void Inherited::leave() { std::erase(enrolled, this); }
+void Inherited::leave() {
+  if (is_enrolled_) std::erase(enrolled, this);
+  is_enrolled_ = false;
+}
 
 bool Inherited::is_held(uint64_t device, uint64_t inode) {
   return std::any_of(enrolled.begin(), enrolled.end(),
@@ -33,7 +37,10 @@ bool Inherited::is_held(uint64_t device, uint64_t inode) {
 
 void Inherited::abandon_all() {
   ++forks;
-  for (Inherited* held : std::vector<Inherited*>(std::move(enrolled))) held->abandon();
+  for (Inherited* held : std::vector<Inherited*>(std::move(enrolled))) {
+    held->is_enrolled_ = false;
+    held->abandon();
+  }
   enrolled.clear();
 }
 

@@ -34,6 +34,7 @@ class Inherited {
  private:
   static void abandon_all();
   static const int handled;
+  bool is_enrolled_ = false;  // others need no GIL
 };
 
 }  // namespace mmap_ninja

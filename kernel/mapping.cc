@@ -159,6 +159,8 @@ Status Mapping::open_private(const std::shared_ptr<const Mapping>& file, uint64_
 
 uint64_t Mapping::page_start(uint64_t byte) { return byte / page * page; }
 
+uint64_t Mapping::page_size() { return page; }
+
 Status Mapping::allocate(uint64_t size, std::shared_ptr<Mapping>* memory, uint8_t** bytes) {
   // Aligned for every dtype, like a map.
   constexpr uint64_t kAlignment = 64;
@@ -275,14 +277,7 @@ bool Mapping::is_written(uint64_t begin, uint64_t end) const {
 }
 
 void Mapping::will_need(uint64_t begin, uint64_t end) const {
-  if (!file_) return;
-  if (!data_) {
-#if defined(__linux__)
-    (void)::posix_fadvise(file_->fd(), static_cast<off_t>(begin), static_cast<off_t>(end - begin),
-                          POSIX_FADV_WILLNEED);
-#endif
-    return;
-  }
+  if (!file_ || !data_) return;
   begin = page_start(begin);
   end = std::min((end + page - 1) / page * page, capacity_);
   if (begin < end) (void)::madvise(const_cast<uint8_t*>(data_) + begin, end - begin, MADV_WILLNEED);

@@ -53,6 +53,8 @@ class Mapping {
   const uint8_t* data() const { return data_; }
   Access access() const { return data_ ? Access::map : Access::pread; }
   bool is_memory() const { return !file_; }
+  // Its file, for another thread.
+  std::shared_ptr<File> file_apart() const { return file_->apart(); }
   // Code::short_file if the file is shorter than `size`: then touching the map would kill the process. Of a
   // file that was let go, if bytes that are committed are gone. Memory is always long enough.
   Status check_size(uint64_t size) const;
@@ -70,6 +72,7 @@ class Mapping {
   uint64_t capacity() const { return capacity_; }
   // Where the page that holds a byte of a file starts.
   static uint64_t page_start(uint64_t byte);
+  static uint64_t page_size();
 
   // Whether a sequential reader has asked for these pages before.
   bool is_populated(uint64_t begin, uint64_t end) const {
@@ -84,7 +87,7 @@ class Mapping {
   bool is_written(uint64_t begin, uint64_t end) const;
   // Where the pages end that a sequential reader has asked for.
   uint64_t populated_end() const { return populated_end_.load(std::memory_order_relaxed); }
-  // Starts reading a range into the page cache.
+  // Starts reading a range of a map into the page cache.
   void will_need(uint64_t begin, uint64_t end) const;
 
  private:

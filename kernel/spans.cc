@@ -117,13 +117,6 @@ void gather_rows(const Spans& spans, const uint64_t* rows, uint64_t count, uint8
   }
 }
 
-void will_need(const Spans& spans, const uint64_t* rows, uint64_t count) {
-  for (uint64_t k = 0; k < count; ++k) {
-    uint64_t begin, size;
-    if (spans.range(rows[k], &begin, &size).ok() && size) spans.payload()->will_need(begin, begin + size);
-  }
-}
-
 Status find(const Spans& spans, const uint64_t* rows, uint64_t count, Span wanted, uint64_t* k) {
   for (*k = 0; *k < count; ++*k) {
     Span span;

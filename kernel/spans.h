@@ -48,6 +48,8 @@ class Spans {
   const Index& index() const { return index_; }
   uint64_t payload_size() const { return payload_size_; }
   uint64_t unit() const { return unit_; }
+  // Without an index, from one row to the next.
+  uint64_t step() const { return step_; }
   // Whether rows of one size follow each other.
   bool is_dense() const { return step_ == unit_; }
   // Runs of `size` bytes in the same payload: one starts at each of its units.
@@ -142,9 +144,6 @@ Status gather(const Spans& spans, const uint64_t* rows, uint64_t count, uint64_t
 
 // Copies rows of one size to `values`, which has room for `count` of them.
 void gather_rows(const Spans& spans, const uint64_t* rows, uint64_t count, uint8_t* values);
-
-// Asks the system for the pages of all rows at once; only worthwhile if they are not in memory.
-void will_need(const Spans& spans, const uint64_t* rows, uint64_t count);
 
 // The first k whose row equals `wanted`, or `count`.
 Status find(const Spans& spans, const uint64_t* rows, uint64_t count, Span wanted, uint64_t* k);

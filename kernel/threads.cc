@@ -41,22 +41,24 @@ uint64_t most_threads() {
 void run_threads(uint64_t count, void (*work)(void*, uint64_t), void* context) {
   std::vector<Share> started;
   started.reserve(count);  // threads hold pointers into it
-  // Signals must go to the program's own threads.
-  sigset_t all, before;
-  ::sigfillset(&all);
   uint64_t number = 0;
-  if (count > 1 && ::pthread_sigmask(SIG_SETMASK, &all, &before) == 0) {
-    for (; number + 1 < count; ++number) {
-      started.push_back({work, context, number, {}});
-      if (::pthread_create(&started.back().thread, nullptr, run_share, &started.back()) != 0) {
-        started.pop_back();
-        break;
-      }
-    }
-    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  for (; number + 1 < count; ++number) {
+    started.push_back({work, context, number, {}});
+    if (start_thread(&started.back().thread, run_share, &started.back())) continue;
+    started.pop_back();
+    break;
   }
   for (; number < count; ++number) work(context, number);
   for (Share& share : started) ::pthread_join(share.thread, nullptr);
+}
+
+bool start_thread(pthread_t* thread, void* (*work)(void*), void* context) {
+  sigset_t all, before;
+  ::sigfillset(&all);
+  if (::pthread_sigmask(SIG_SETMASK, &all, &before) != 0) return false;
+  bool is_started = ::pthread_create(thread, nullptr, work, context) == 0;
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return is_started;
 }
 
 }  // namespace mmap_ninja

@@ -437,6 +437,7 @@ void define_columns(nb::module_& m) {
       .def_prop_ro("dtype", [](const Reader& self) { return self.column->layout->dtype; })
       .def_prop_ro("rank", &rank_of_all)
       .def_prop_ro("sample_shape", &sample_shape);
+  define_cold(column);
   define_takes(column);
   define_tables(column);
   define_windows(column);

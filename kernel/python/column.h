@@ -72,8 +72,10 @@ using ColumnPtr = std::shared_ptr<const Column>;
 
 // Properties of the last samples read, as guesses for the next ones; only for speed.
 struct Hints {
-  bool ascii = true;  // text was ASCII
-  bool cold = false;  // a batch waited for the disk
+  bool ascii = true;      // text was ASCII
+  bool is_asked = false;  // whether samples were in memory
+  uint8_t cold = 0;       // batches that are asked for unseen, since some samples were not in memory
+  double unasked = 0;     // bytes that were read since
 };
 
 // The columns of records, and the nesting of the dicts in which they are returned.

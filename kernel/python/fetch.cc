@@ -1,19 +1,11 @@
 // Reading for a call: mapped files are guarded against truncation, others are read into memory.
 
-#include <time.h>
-
 #include <numeric>
 
 #include "batch.h"
 
 namespace mmap_ninja {
 namespace {
-
-double seconds() {
-  timespec now;
-  ::clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
-}
 
 Status sizes_of_files(const Column& column) {
   uint64_t rows = column.part.stored;
@@ -48,9 +40,6 @@ std::shared_ptr<Column> Wanted::fetch(const std::vector<uint64_t>& rows, const F
   Status status;
   {
     GilReleased release;
-    for (size_t k = 0; options.is_cold && k < count; ++k)
-      if (ranges[k].size)
-        column.part.spans.payload()->will_need(ranges[k].begin, ranges[k].begin + ranges[k].size);
     status = column.layout->strides.empty()
                  ? mmap_ninja::fetch(column.part.spans, ranges.data(), count, &fetched->part.spans)
                  : fetch_scattered(column.part.spans, rows.data(), count, &fetched->part.spans);
@@ -69,17 +58,6 @@ std::shared_ptr<Column> Wanted::fetch(const std::vector<uint64_t>& rows, const F
 
 }  // namespace
 
-Stopwatch::Stopwatch() : begin_(seconds()) {}
-
-bool Stopwatch::waited(uint64_t count, uint64_t bytes, bool decoded) const {
-  constexpr double kWarmSample =
-      5e-6;  // a warm sample of 1.3 kB takes 0.5 us, a read from the fastest disk 15 us
-  constexpr double kWarmByte = 1e-9;
-  constexpr double kDecoded = 4;  // times as long if samples are decompressed
-  double warm = static_cast<double>(count) * kWarmSample + static_cast<double>(bytes) * kWarmByte;
-  return seconds() - begin_ > warm * (decoded ? kDecoded : 1);
-}
-
 void check(const Status& status, const Column& column) {
   if (status.ok()) [[likely]]
     return;
@@ -89,7 +67,10 @@ void check(const Status& status, const Column& column) {
 }
 
 void check_sizes(const Column& column) {
-  if (column.access == Access::pread) return;
+  if (column.access == Access::map) check_files(column);
+}
+
+void check_files(const Column& column) {
   check(sizes_of_files(column), column.path());
   if (!column.fields) return;
   for (const Fields::Field& field : column.fields->fields)
@@ -135,22 +116,19 @@ ColumnPtr fetch(const Column& column, const std::vector<uint64_t>& asked, const 
   return fetched;
 }
 
-Batch read_rows(const ColumnPtr& column, std::vector<uint64_t> rows, bool is_cold) {
+Batch read_rows(const ColumnPtr& column, std::vector<uint64_t> rows) {
   if (column->access == Access::map) {
     check_sizes(*column);
     return {column, std::move(rows)};
   }
-  Batch batch{fetch(*column, rows, {.is_cold = is_cold}), std::move(rows)};
+  Batch batch{fetch(*column, rows, {}), std::move(rows)};
   std::iota(batch.rows.begin(), batch.rows.end(), 0);
   return batch;
 }
 
 Batch read_batch(const ColumnPtr& column, std::vector<uint64_t> rows, Hints& hints) {
-  Stopwatch watch;
-  Batch batch = read_rows(column, std::move(rows), hints.cold);
-  if (column->access == Access::pread)
-    hints.cold = watch.waited(batch.rows.size(), batch.column->part.spans.payload_size(), false);
-  return batch;
+  ask_if_cold(*column, rows, hints);
+  return read_rows(column, std::move(rows));
 }
 
 Batch read_batch(Reader& reader, nb::handle indices) {

@@ -24,4 +24,5 @@ NB_MODULE(_kernel, m) {
   define_hashes(m);
   define_orders(m);
   define_packing(m);
+  define_cold(m);
 }

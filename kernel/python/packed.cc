@@ -88,21 +88,18 @@ void gather_each(Hints& hints, const ColumnPtr& shown, std::vector<uint64_t> cho
   Batch batch = read_batch(shown, std::move(chosen), hints);
   const Spans& spans = batch.column->part.spans;
   std::vector<Span> documents(batch.rows.size());
-  adaptive(hints, *batch.column, batch.rows, [&] {
-    Status status;
-    {
-      GilReleased release;
-      for (size_t k = 0; k < documents.size() && status.ok(); ++k) {
-        if (k + kAhead < documents.size()) spans.prefetch_offsets(batch.rows[k + kAhead]);
-        status = spans.at(batch.rows[k], &documents[k]);
-      }
-    }
-    check(status, *batch.column);
-    check_lengths(packed, pieces, documents, spans.unit(), *shown);
+  Status status;
+  {
     GilReleased release;
-    gather(pieces, documents.data(), spans.unit(), packed.length, rows);
-    return pieces.rows() * packed.length * spans.unit();
-  });
+    for (size_t k = 0; k < documents.size() && status.ok(); ++k) {
+      if (k + kAhead < documents.size()) spans.prefetch_offsets(batch.rows[k + kAhead]);
+      status = spans.at(batch.rows[k], &documents[k]);
+    }
+  }
+  check(status, *batch.column);
+  check_lengths(packed, pieces, documents, spans.unit(), *shown);
+  GilReleased release;
+  gather(pieces, documents.data(), spans.unit(), packed.length, rows);
 }
 
 // Elements of a column in rows, with zeros after them.
@@ -120,6 +117,7 @@ nb::object gathered(Reader& reader, const PackedRows& packed, const Pieces& piec
     gather_each(reader.hints, column, std::move(chosen), packed, pieces, data_of<uint8_t>(rows));
     return rows;
   }
+  if (is_flat && column->parts) ask_if_cold(*column, chosen, reader.hints);
   std::vector<Span> documents;
   std::vector<Found> found;
   nb::tuple jagged;

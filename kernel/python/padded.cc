@@ -53,7 +53,7 @@ BatchShapes shapes_of(const Column& column, const std::vector<uint64_t>& rows, c
 namespace {
 
 // The shapes of a batch of a column of several parts. `batches`: what keeps the samples.
-BatchShapes shapes_of_parts(const Column& column, const std::vector<uint64_t>& rows, bool is_cold,
+BatchShapes shapes_of_parts(const Column& column, const std::vector<uint64_t>& rows,
                             std::vector<Batch>* batches) {
   BatchShapes shapes;
   shapes.spans.resize(rows.size());
@@ -62,9 +62,9 @@ BatchShapes shapes_of_parts(const Column& column, const std::vector<uint64_t>& r
     std::vector<uint64_t> mine = rows_of(part, everything());
     BatchShapes some;
     if (part.parts) {
-      some = shapes_of_parts(part, mine, is_cold, batches);
+      some = shapes_of_parts(part, mine, batches);
     } else {
-      const Batch& batch = batches->emplace_back(read_rows(piece.column, std::move(mine), is_cold));
+      const Batch& batch = batches->emplace_back(read_rows(piece.column, std::move(mine)));
       some = shapes_of(*batch.column, batch.rows, "take_padded");
     }
     if (shapes.are_known && some.are_known && some.rank != shapes.rank)
@@ -117,6 +117,7 @@ nb::tuple take_padded(Reader& reader, nb::handle indices, const Padding& padding
   std::vector<Batch> batches;  // one, or one for each part
   if (!column->parts) column = batches.emplace_back(read_batch(reader, indices)).column;
   std::vector<uint64_t> rows = column->parts ? rows_of(*column, indices) : batches[0].rows;
+  if (column->parts) ask_if_cold(*column, rows, reader.hints);
   auto result = [&](nb::object batch_of, nb::object valid_of, const auto& make_mask) {
     return padding.mask ? nb::make_tuple(batch_of, valid_of, make_mask())
                         : nb::make_tuple(batch_of, valid_of);
@@ -124,8 +125,8 @@ nb::tuple take_padded(Reader& reader, nb::handle indices, const Padding& padding
   if (column->layout->dtype.is_none())  // no samples yet
     return result(Target(*column, nb::none(), padding.dtype, {0, 0}).finish(), new_array(0, NPY_INT64),
                   [] { return mask_of({}, {}, {0, 0}); });
-  BatchShapes shapes = column->parts ? shapes_of_parts(*column, rows, reader.hints.cold, &batches)
-                                     : shapes_of(*column, rows, "take_padded");
+  BatchShapes shapes =
+      column->parts ? shapes_of_parts(*column, rows, &batches) : shapes_of(*column, rows, "take_padded");
   size_t count = shapes.spans.size();
   // For an empty batch, only the arguments determine the rank.
   size_t rank = count == 0 ? std::max<size_t>({lengths.size(), multiples.size(), 1}) : shapes.rank;
@@ -165,18 +166,13 @@ nb::tuple take_padded(Reader& reader, nb::handle indices, const Padding& padding
     for (size_t d = 0; d < rank; ++d) size *= static_cast<uint64_t>(box.dims[d]);
     const uint8_t* unfit = nullptr;
     size_t k = 0;
-    auto fill_boxes = [&] {
+    {
       GilReleased release;
       for (; k < count && !unfit; ++k) {
         if (k + kSamplesAhead < count) prefetch_span(shapes.spans[k + kSamplesAhead]);
         unfit = pad(box, shapes.of(k), shapes.spans[k].data, target.data() + k * size);
       }
-      return count * size;
-    };
-    if (column->parts)
-      fill_boxes();
-    else
-      adaptive(reader.hints, *column, rows, fill_boxes);
+    }
     if (unfit) {
       auto element = static_cast<uint64_t>(unfit - shapes.spans[k - 1].data) / box.sample_unit;
       target.refuse(*column, "take_padded: " + sample_name(*column, rows[k - 1]), unfit,

@@ -243,6 +243,7 @@ nb::object owned_sample(const Found& found, Hints* hints) {
 
 nb::object list_of_parts(const ColumnPtr& column, const std::vector<uint64_t>& rows, Hints& hints,
                          TakeList take) {
+  ask_if_cold(*column, rows, hints);
   std::vector<nb::object> taken(rows.size());
   std::vector<Found> found;
   if (find_direct(*column, rows, &found)) {
@@ -284,6 +285,7 @@ nb::tuple jagged_of(const Column& column, const std::vector<Found>& found, nb::o
 nb::tuple jagged_of_parts(Reader& reader, nb::handle indices, TakeJagged take) {
   ColumnPtr column = reader.column;
   std::vector<uint64_t> rows = rows_of(*column, indices);
+  ask_if_cold(*column, rows, reader.hints);
   nb::object offsets = new_array(rows.size() + 1, NPY_INT64);
   auto ends = data_of<int64_t>(offsets);
   std::fill_n(ends, rows.size() + 1, 0);

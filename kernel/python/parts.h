@@ -131,13 +131,13 @@ Piece run_at(const Column& column, uint64_t position);
 std::vector<Piece> pieces_of(const Column& column);
 std::vector<Piece> pieces_of(const Column& column, const std::vector<uint64_t>& rows);
 
-// Calls use(piece, reader) for each piece, and keeps what the readers learn.
+// Calls use(piece, reader) for each piece, of which all that is cold was asked for.
 template <typename Use>
 void visit(Hints& hints, const std::vector<Piece>& pieces, Use use) {
   for (const Piece& piece : pieces) {
-    Reader of{piece.column, hints};
+    Reader of{piece.column, {.ascii = hints.ascii, .is_asked = true}};
     use(piece, of);
-    hints = of.hints;
+    hints.ascii = of.hints.ascii;
   }
 }
 

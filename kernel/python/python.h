@@ -154,6 +154,8 @@ void define_columns(nb::module_& m);
 void define_iterator(nb::module_& m);
 void define_exports(nb::module_& m);
 void define_samples(nb::module_& m);
+void define_cold(nb::module_& m);
+void define_cold(nb::class_<struct Reader>& column);
 void define_takes(nb::class_<struct Reader>& column);
 void define_takes(nb::class_<struct Samples>& samples);
 void define_padded(nb::class_<struct Samples>& samples);

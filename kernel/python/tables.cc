@@ -212,7 +212,7 @@ void visit_equal(const ColumnPtr& column, nb::bytes wanted, uint64_t begin, uint
     for (size_t k = 0; k < rows.size(); k += compared) {
       auto from = rows.begin() + static_cast<std::ptrdiff_t>(k);
       auto to = from + static_cast<std::ptrdiff_t>(std::min(compared, rows.size() - k));
-      Batch batch = read_rows(column, {from, to}, false);
+      Batch batch = read_rows(column, {from, to});
       const Column& read = *batch.column;
       bool goes_on = true;
       Status status;

@@ -35,7 +35,7 @@ namespace {
 
 nb::object take(Reader& reader, nb::handle indices);
 nb::object take_decoded(Hints& hints, const Column& column, const std::vector<uint64_t>& rows);
-nb::object take_records(Hints& hints, const Column& column, const std::vector<uint64_t>& rows);
+nb::object take_records(const Column& column, const std::vector<uint64_t>& rows);
 
 // A list of owned samples.
 nb::object take(const ColumnPtr& shown, std::vector<uint64_t> chosen, Hints& hints) {
@@ -43,27 +43,20 @@ nb::object take(const ColumnPtr& shown, std::vector<uint64_t> chosen, Hints& hin
   Batch batch = read_batch(shown, std::move(chosen), hints);
   const ColumnPtr& column = batch.column;
   const std::vector<uint64_t>& rows = batch.rows;
-  if (column->fields) return take_records(hints, *column, rows);
+  if (column->fields) return take_records(*column, rows);
   if (column->part.frames.codec) return take_decoded(hints, *column, rows);
-  nb::object list;
-  Status status;
-  adaptive(hints, *column, rows, [&] {
-    // Made here, since the garbage collector must not see it half filled while other threads run.
-    list = owned(PyList_New(static_cast<Py_ssize_t>(rows.size())));
-    uint64_t bytes = 0;
-    status = visit(column->part.spans, rows.data(), rows.size(), [&](uint64_t k, Span span) -> Status {
-      Status decoded;
-      PyObject* sample = decode(*column, rows[k], span, true, &hints, &decoded);
-      if (!sample && decoded.ok()) throw nb::python_error();
-      if (!sample) {
-        decoded.row = rows[k];
-        return decoded;
-      }
-      PyList_SET_ITEM(list.ptr(), static_cast<Py_ssize_t>(k), sample);
-      bytes += span.size;
-      return {};
-    });
-    return bytes;
+  // Made here, since the garbage collector must not see it half filled while other threads run.
+  nb::object list = owned(PyList_New(static_cast<Py_ssize_t>(rows.size())));
+  Status status = visit(column->part.spans, rows.data(), rows.size(), [&](uint64_t k, Span span) -> Status {
+    Status decoded;
+    PyObject* sample = decode(*column, rows[k], span, true, &hints, &decoded);
+    if (!sample && decoded.ok()) throw nb::python_error();
+    if (!sample) {
+      decoded.row = rows[k];
+      return decoded;
+    }
+    PyList_SET_ITEM(list.ptr(), static_cast<Py_ssize_t>(k), sample);
+    return {};
   });
   check(status, *column);
   return list;
@@ -75,12 +68,7 @@ nb::object take(Reader& reader, nb::handle indices) {
 }
 
 // A list of owned records, read column by column.
-nb::object take_records(Hints& hints, const Column& column, const std::vector<uint64_t>& rows) {
-  for (const Fields::Field& field : column.fields->fields) {
-    if (!hints.cold) break;
-    GilReleased release;
-    will_need(field.column->part.spans, rows.data(), rows.size());
-  }
+nb::object take_records(const Column& column, const std::vector<uint64_t>& rows) {
   std::vector<nb::object> taken;
   taken.reserve(rows.size());
   for (uint64_t row : rows) taken.push_back(owned(decode_record(column, row, true)));
@@ -94,25 +82,20 @@ nb::object take_decoded(Hints& hints, const Column& column, const std::vector<ui
   // Not a list yet, since the garbage collector must not see it half filled while other threads run.
   std::vector<nb::object> taken;
   taken.reserve(rows.size());
-  adaptive(hints, column, rows, [&] {
-    uint64_t bytes = 0;
-    while (taken.size() < rows.size()) {
-      Decoded decoded;
-      uint64_t first = taken.size();
-      Status status =
-          decoded.decode(column, rows.data() + first, std::min<uint64_t>(kAtOnce, rows.size() - first));
-      for (uint64_t k = 0; k < decoded.count; ++k) {
-        Status read;
-        PyObject* sample = decode_plain(column, rows[first + k], decoded.at(k), &hints, &read);
-        read.row = rows[first + k];
-        check(read, column);
-        taken.push_back(owned(sample));
-      }
-      check(status, column);
-      bytes += static_cast<uint64_t>(decoded.offsets[decoded.count]);
+  while (taken.size() < rows.size()) {
+    Decoded decoded;
+    uint64_t first = taken.size();
+    Status status =
+        decoded.decode(column, rows.data() + first, std::min<uint64_t>(kAtOnce, rows.size() - first));
+    for (uint64_t k = 0; k < decoded.count; ++k) {
+      Status read;
+      PyObject* sample = decode_plain(column, rows[first + k], decoded.at(k), &hints, &read);
+      read.row = rows[first + k];
+      check(read, column);
+      taken.push_back(owned(sample));
     }
-    return bytes;
-  });
+    check(status, column);
+  }
   return list_of(taken);
 }
 
@@ -122,7 +105,7 @@ nb::tuple take_rows_of_parts(const ColumnPtr& column, const std::vector<uint64_t
                              nb::handle out, nb::handle dtype);
 std::vector<npy_intp> shape_of(const Column& column, size_t count);
 void gather_strided(const Column& column, const std::vector<uint64_t>& rows, nb::handle target);
-void take_converted(Hints& hints, const Column& column, const std::vector<uint64_t>& rows,
+void take_converted(const Column& column, const std::vector<uint64_t>& rows,
                     const std::vector<npy_intp>& shape, const Target& target);
 
 // Samples of one shape as one array, and which are null; None if the column is not nullable.
@@ -136,15 +119,12 @@ nb::tuple take_rows(const ColumnPtr& shown, std::vector<uint64_t> chosen, Hints&
   std::vector<npy_intp> shape = shape_of(*column, rows.size());
   Target target(*column, out, dtype, shape);
   if (target.convert()) {
-    take_converted(hints, *column, rows, shape, target);
+    take_converted(*column, rows, shape, target);
   } else if (!column->layout->strides.empty()) {
     gather_strided(*column, rows, target.array());
   } else if (!target.is_empty()) {
-    adaptive(hints, *column, rows, [&] {
-      GilReleased release;
-      gather_rows(column->part.spans, rows.data(), rows.size(), target.data());
-      return rows.size() * column->part.spans.unit();
-    });
+    GilReleased release;
+    gather_rows(column->part.spans, rows.data(), rows.size(), target.data());
   }
   return nb::make_tuple(target.finish(), nulls_of(batch));
 }
@@ -166,6 +146,7 @@ nb::tuple take_rows_of_parts(const ColumnPtr& column, const std::vector<uint64_t
                              nb::handle out, nb::handle dtype) {
   std::vector<npy_intp> shape = shape_of(*column, rows.size());
   Target target(*column, out, dtype, shape);
+  ask_if_cold(*column, rows, hints);
   nb::object nulls = nb::none();
   if (column->parts->is_nullable()) nulls = owned(PyArray_ZEROS(1, shape.data(), NPY_BOOL, 0));
   std::vector<Found> found;
@@ -226,7 +207,7 @@ void gather_strided(const Column& column, const std::vector<uint64_t>& rows, nb:
 }
 
 // Samples of one shape as numbers of another dtype.
-void take_converted(Hints& hints, const Column& column, const std::vector<uint64_t>& rows,
+void take_converted(const Column& column, const std::vector<uint64_t>& rows,
                     const std::vector<npy_intp>& shape, const Target& target) {
   if (target.is_empty()) return;
   nb::object ordered;  // the samples, if they are not stored in C order
@@ -242,7 +223,7 @@ void take_converted(Hints& hints, const Column& column, const std::vector<uint64
   size_t sample = 0;
   uint64_t place = elements;
   Status status;
-  adaptive(hints, column, rows, [&] {
+  {
     GilReleased release;
     for (; sample < rows.size(); ++sample) {
       Span span{};
@@ -255,8 +236,7 @@ void take_converted(Hints& hints, const Column& column, const std::vector<uint64
       unfit = span.data + place * (size / elements);
       break;
     }
-    return rows.size() * size;
-  });
+  }
   check(status, column);
   if (!unfit) return;
   const Shape& of = column.layout->shape;
@@ -264,10 +244,9 @@ void take_converted(Hints& hints, const Column& column, const std::vector<uint64
                 place_of(place, of.dims.data(), static_cast<size_t>(of.rank)));
 }
 
-nb::tuple take_jagged_bytes(Hints& hints, const Column& column, const std::vector<uint64_t>& rows,
-                            nb::object offsets, nb::object values, const int64_t* ends, uint64_t unit);
-nb::tuple take_jagged_decoded(Hints& hints, const Column& column, const std::vector<uint64_t>& rows,
-                              nb::object offsets);
+nb::tuple take_jagged_bytes(const Column& column, const std::vector<uint64_t>& rows, nb::object offsets,
+                            nb::object values, const int64_t* ends, uint64_t unit);
+nb::tuple take_jagged_decoded(const Column& column, const std::vector<uint64_t>& rows, nb::object offsets);
 
 }  // namespace
 
@@ -277,7 +256,7 @@ nb::tuple take_jagged(Reader& reader, nb::handle indices) {
   const ColumnPtr& column = batch.column;
   const std::vector<uint64_t>& rows = batch.rows;
   nb::object offsets = new_array(rows.size() + 1, NPY_INT64);
-  if (column->part.frames.codec) return take_jagged_decoded(reader.hints, *column, rows, offsets);
+  if (column->part.frames.codec) return take_jagged_decoded(*column, rows, offsets);
   auto ends = data_of<int64_t>(offsets);
   uint64_t unit = column->part.spans.unit();
   std::vector<npy_intp> shape{0};
@@ -313,26 +292,24 @@ nb::tuple take_jagged(Reader& reader, nb::handle indices) {
   nb::object values = column->kind == SampleKind::ragged
                           ? new_samples(*column, shape)
                           : new_array(static_cast<uint64_t>(shape[0]), NPY_UINT8);
-  return take_jagged_bytes(reader.hints, *column, rows, offsets, values, ends, std::max<uint64_t>(unit, 1));
+  return take_jagged_bytes(*column, rows, offsets, values, ends, std::max<uint64_t>(unit, 1));
 }
 
 namespace {
 
-nb::tuple take_jagged_bytes(Hints& hints, const Column& column, const std::vector<uint64_t>& rows,
-                            nb::object offsets, nb::object values, const int64_t* ends, uint64_t unit) {
+nb::tuple take_jagged_bytes(const Column& column, const std::vector<uint64_t>& rows, nb::object offsets,
+                            nb::object values, const int64_t* ends, uint64_t unit) {
   Status status;
   auto bytes = data_of<uint8_t>(values);
-  adaptive(hints, column, rows, [&] {
+  {
     GilReleased release;
     status = gather(column.part.spans, rows.data(), rows.size(), unit, ends, bytes);
-    return static_cast<uint64_t>(ends[rows.size()]) * unit;
-  });
+  }
   check(status, column);
   return nb::make_tuple(values, offsets);
 }
 
-nb::tuple take_jagged_decoded(Hints& hints, const Column& column, const std::vector<uint64_t>& rows,
-                              nb::object offsets) {
+nb::tuple take_jagged_decoded(const Column& column, const std::vector<uint64_t>& rows, nb::object offsets) {
   auto ends = data_of<int64_t>(offsets);
   Status status;
   uint64_t done;
@@ -344,39 +321,13 @@ nb::tuple take_jagged_decoded(Hints& hints, const Column& column, const std::vec
   auto bytes = static_cast<uint64_t>(ends[rows.size()]);
   nb::object values = new_array(bytes, NPY_UINT8);
   std::vector<Zstd::Worker> workers = batch_workers(*column.part.frames.codec, bytes);
-  adaptive(hints, column, rows, [&] {
+  {
     GilReleased release;
     status = decode_batch(column.part.spans, workers, rows.data(), rows.size(), ends,
                           data_of<uint8_t>(values), &done);
-    return bytes;
-  });
+  }
   check(status, column);
   return nb::make_tuple(values, offsets);
-}
-
-void prefetch(Reader& reader, nb::handle indices) {
-  ColumnPtr column = reader.column;
-  std::vector<uint64_t> rows = rows_of(*column, indices);
-  if (column->parts)
-    return visit(reader.hints, pieces_of(*column, rows),
-                 [](const Piece&, Reader& of) { prefetch(of, everything()); });
-  check_sizes(*column);
-  auto ask = [&](const Spans& spans) {
-    std::vector<Range> ranges(rows.size());
-    Status status = spans.payload() ? locate(spans, rows.data(), rows.size(), ranges.data()) : Status{};
-    for (size_t k = 0; spans.payload() && k < rows.size() && status.ok(); ++k)
-      if (ranges[k].size) spans.payload()->will_need(ranges[k].begin, ranges[k].begin + ranges[k].size);
-    return status;
-  };
-  Status status;
-  {
-    GilReleased release;
-    status = ask(column->part.spans);
-    if (column->fields)
-      for (const Fields::Field& field : column->fields->fields)
-        if (status.ok()) status = ask(field.column->part.spans);
-  }
-  check(status, column->path());
 }
 
 }  // namespace
@@ -390,8 +341,7 @@ void define_takes(nb::class_<Reader>& column) {
           },
           nb::arg().none(), nb::arg().none())
       .def("take_columns", &take_columns, nb::arg().none())
-      .def("take_jagged", &take_jagged, nb::arg().none())
-      .def("prefetch", &prefetch, nb::arg().none());
+      .def("take_jagged", &take_jagged, nb::arg().none());
 }
 
 void define_takes(nb::class_<Samples>& samples) {

@@ -9,22 +9,6 @@
 
 namespace mmap_ninja {
 
-// Reads a batch; if the last one waited for the disk, all pages are prefetched first.
-template <typename Read>
-void adaptive(Hints& hints, const Column& column, const std::vector<uint64_t>& rows, Read read) {
-  if (column.is_fetched()) {
-    read();
-    return;
-  }
-  if (hints.cold) {
-    GilReleased release;
-    will_need(column.part.spans, rows.data(), rows.size());
-  }
-  Stopwatch watch;
-  auto bytes = static_cast<uint64_t>(read());
-  hints.cold = watch.waited(rows.size(), bytes, column.part.frames.codec != nullptr);
-}
-
 // Raises a ValueError about a batch of the column.
 [[noreturn]] void raise_value(const Column& column, const std::string& message);
 

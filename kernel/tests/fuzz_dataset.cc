@@ -212,7 +212,6 @@ struct Dataset {
 
   void read_batch(const std::vector<uint64_t>& chosen) const {
     std::vector<int64_t> offsets(chosen.size() + 1);
-    will_need(spans, chosen.data(), chosen.size());
     if (frames.codec) return read_frames(chosen, offsets);
     if (header.index == 0) {
       Bytes values = allocate(chosen.size() * spans.unit());

@@ -312,6 +312,21 @@ class Column:
     def find(self, wanted: bytes, begin: int, end: int, /) -> int: ...
     def equal_mask(self, wanted: bytes, /) -> npt.NDArray[np.bool_]: ...
     def prefetch(self, indices: Any, /) -> None: ...
+    def read_in(self, indices: Any, /) -> None:
+        """Read samples into the page cache, and wait."""
+
+    def are_cold(self, indices: Any, /) -> bool:
+        """Whether some samples are not in the page cache, judging by a few of them."""
+
+    def residency(self) -> float: ...
+    @property
+    def mean_size(self) -> float:
+        """Bytes of a sample, on average."""
+
+    @property
+    def rows_within(self) -> int:
+        """The number of rows from the first sample's to the last one's."""
+
     def take(self, indices: Any, /) -> list[Any]: ...
     def take_rows(self, indices: Any, out: AnyArray | None, /) -> tuple[AnyArray, npt.NDArray[np.bool_] | None]: ...
     def take_columns(self, indices: Any, /) -> list[tuple[Any, npt.NDArray[np.bool_] | None]]: ...
@@ -383,6 +398,28 @@ class Samples:
         mask: bool,
         /,
     ) -> tuple[AnyArray, npt.NDArray[np.int64]] | tuple[AnyArray, npt.NDArray[np.int64], npt.NDArray[np.bool_]]: ...
+
+class Lookahead:
+    """Asks for samples before they are read, in a thread that touches no Python; none is left when it is idle."""
+
+    def __init__(self) -> None: ...
+    def ask_for(self, column: Column, indices: Any, /) -> int:
+        """Ask for samples that are needed together, after all that were asked for before; returns a number."""
+
+    def wait_for(self, request: int, /) -> None:
+        """Wait until the request of a number was made: the samples may still be on their way."""
+
+    def stream(self, column: Column, /) -> None:
+        """Read the files of a column in order, from the first to the last sample."""
+
+    @property
+    def warm(self) -> int:
+        """How many times in a row all that was asked for was in the page cache already."""
+
+    @property
+    def is_idle(self) -> bool: ...
+    def stop(self) -> None:
+        """Forget what was not asked for yet, and wait for the thread to end."""
 
 def column_of(samples: Samples, /) -> Column:
     """The column that a handle shows; raises if it is closed."""

@@ -157,7 +157,7 @@ def test_interrupts_anywhere_leave_the_order_and_the_place_right(numbers):
     def interrupt(frame, event, _):
         nonlocal lines
         lines += event == "line" and os.path.dirname(frame.f_code.co_filename) == folder
-        if lines == 5 + interrupts % 50:
+        if lines == 5 + interrupts % 70:
             raise KeyboardInterrupt
         return interrupt
 

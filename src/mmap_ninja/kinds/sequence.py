@@ -1,5 +1,6 @@
 """The list protocol over samples, for all kinds; the kernel's `Samples` implements what must be fast."""
 
+import itertools
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Self, SupportsIndex, TypeVar, overload
@@ -10,6 +11,7 @@ import numpy.typing as npt
 from mmap_ninja import _kernel, progress
 from mmap_ninja._kernel import column_of
 from mmap_ninja.builds.located import locate
+from mmap_ninja.engine import memory
 from mmap_ninja.kinds.indices import is_index, several
 from mmap_ninja.kinds.loadable import Loadable
 from mmap_ninja.kinds.nulls import Nulls
@@ -21,6 +23,7 @@ Indices = Sequence[int] | npt.NDArray[Any] | slice
 _Positions = npt.NDArray[np.int64]
 
 PREVIEW_SAMPLES = 5
+_WARMED_AT_ONCE = 32 << 20  # bytes
 _PREVIEW_CHARACTERS = 200
 
 
@@ -77,7 +80,9 @@ class SampleSequence(_kernel.Samples, Loadable, Generic[T]):
         return self.take(indices)
 
     def prefetch(self, indices: Indices) -> None:
-        """Start reading the samples at these positions from disk, for a `take` that follows; returns at once.
+        """Start reading the samples at these positions from disk, for a `take` that follows, and do not wait for them.
+
+        `take` and a `Loader` do that themselves where samples are not in memory.
 
         Args:
             indices: Integers in any order, also repeated, negative ones counted from the end; a boolean mask; or a
@@ -85,6 +90,52 @@ class SampleSequence(_kernel.Samples, Loadable, Generic[T]):
         """
         column = column_of(self)
         column.prefetch(self._resolved(indices, len(column)))
+
+    def residency(self) -> float:
+        """The share of these samples that is in memory, that is in the system's page cache.
+
+        Counted are the bytes of these samples in all files, and of what tells where they are. Beyond 256 MiB, for
+        views that skip samples, and for files of other users or before Linux 6.5, that is an estimate from 1,024
+        places. Where the system does not tell (macOS, or an overlay filesystem), all counts as in memory.
+
+        Returns:
+            From 0.0 to 1.0, which is also that of no samples.
+
+        Example:
+            >>> from mmap_ninja import StringsMmap
+            >>> StringsMmap.from_strings("texts", ["just written"]).residency()
+            1.0
+        """
+        return column_of(self).residency()
+
+    def warm(self, verbose: bool = False) -> float:
+        """Read these samples into memory, that is into the system's page cache, and wait.
+
+        They are read in their order. If they do not fit into the memory that is available, the first ones are read
+        that do. The system may drop them again when memory gets short.
+
+        Args:
+            verbose: Whether to show a progress bar.
+
+        Returns:
+            The `residency` after that: below 1.0 if not all of them fit.
+
+        Example:
+            >>> from mmap_ninja import StringsMmap
+            >>> StringsMmap.from_strings("texts", ["a", "b"]).warm()
+            1.0
+        """
+        column = column_of(self)
+        size = max(column.mean_size, 1)
+        end, step = min(len(column), int(memory.available() / size)), max(int(_WARMED_AT_ONCE / size), 1)
+        parts = [slice(start, min(start + step, end)) for start in range(0, end, step)]
+        with progress.bar(len(column), " samples", shown=verbose) as tell:
+            for part, following in itertools.zip_longest(parts, parts[1:]):
+                if following is not None:
+                    column.prefetch(following)
+                column.read_in(part)
+                tell(part.stop - part.start)
+        return column.residency()
 
     def _matches(self, value: object, start: int, stop: int) -> Iterator[int]:
         """Positions of the samples in a range that are equal to a value, ascending."""

@@ -35,6 +35,17 @@ class Place(NamedTuple):
         return Place((self.epoch + 1) % SEEDS, 0)
 
 
+class Rest(NamedTuple):
+    """What is left of an epoch."""
+
+    place: Place  # where it begins
+    batches: int
+
+    def after(self, size: int) -> "Rest":
+        """What is left after a batch of so many samples of all processes."""
+        return Rest(self.place.after(size), self.batches - 1)
+
+
 @dataclass(frozen=True)
 class Maker:
     """What a loader does with each batch.

@@ -15,13 +15,13 @@ from mmap_ninja.kinds.loadable import Collate
 from mmap_ninja.kinds.nulls import Nulls
 from mmap_ninja.kinds.reading import ReadingHandle
 from mmap_ninja.loading.collate import Forms, Pad, reader_of
-from mmap_ninja.loading.course import Course, Maker, Place
+from mmap_ninja.loading.course import Course, Maker, Place, Rest
 from mmap_ninja.loading.mixing import Mix
 from mmap_ninja.loading.orders import MOST, SEEDS, Listed, Order, Shuffle, number, order_of
 from mmap_ninja.loading.packed import check_packing, packed_reader
 from mmap_ninja.loading.packing import Packing
 from mmap_ninja.loading.plans import Batches, Plan
-from mmap_ninja.loading.running import Rest, Running
+from mmap_ninja.loading.running import Running
 from mmap_ninja.loading.states import VERSION, State, check_fingerprint, told_by
 
 Source = Plan | Order | bool  # what decides which samples come when; a bool: whether they are shuffled

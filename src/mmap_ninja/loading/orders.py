@@ -214,6 +214,10 @@ class Shuffle(SeededOrder):
         blocks = "" if self._block is None else f" of blocks of {self._block} in windows of {self._window or _WINDOW}"
         return f"shuffle of {self._n}{blocks}"
 
+    @property
+    def _near(self) -> int:
+        return 1 if self._block is None else self._block * (self._window or _WINDOW)
+
     def _reader(self) -> Reader:
         made, epoch = self._made, self._epoch
         if made is None or made[0] != epoch:

@@ -67,6 +67,11 @@ class Plan(InEpochs):
     def _batches_from(self, unit: int) -> int:
         """The number of batches from there on."""
 
+    @property
+    def _near(self) -> int:
+        """How many samples that follow each other are near to each other in the dataset; 1: none need be."""
+        return 1
+
     @abstractmethod
     def _with_seed(self, seed: int) -> Self:
         """The same plan with another seed, if it has one."""
@@ -155,6 +160,10 @@ class Batches(Plan):
 
     def _batches_from(self, unit: int) -> int:
         return len(range(unit, len(self._order), self.batch_size))
+
+    @property
+    def _near(self) -> int:
+        return getattr(self._order, "_near", 1)
 
     def _with_seed(self, seed: int) -> "Batches":
         return Batches(self._order._with_seed(seed), self.batch_size)

@@ -5,22 +5,12 @@ import functools
 import time
 from typing import Any, Final, NamedTuple
 
-from mmap_ninja.loading.course import Course, Place
+from mmap_ninja.loading.course import Course, Rest
 from mmap_ninja.loading.crew import Crew, Job
 from mmap_ninja.loading.pace import Pace
+from mmap_ninja.loading.scout import Scout
 
 _MOST_THREADS: Final = 4
-
-
-class Rest(NamedTuple):
-    """What is left of an epoch."""
-
-    place: Place  # where it begins
-    batches: int
-
-    def after(self, size: int) -> "Rest":
-        """What is left after a batch of so many samples of all processes."""
-        return Rest(self.place.after(size), self.batches - 1)
 
 
 class _Ahead(NamedTuple):
@@ -47,6 +37,7 @@ class Running:
 
     def __init__(self, course: Course, num_threads: int | None, prefetch: int) -> None:
         self._course = course
+        self._scout = Scout(course)
         self._num_threads = num_threads
         self._prefetch = prefetch
         self.is_closed: bool = False
@@ -68,7 +59,7 @@ class Running:
             batch, seconds = job.result() if self._crew.is_here else job.call()
             ahead.popleft()
         else:  # also after an interrupt behind that line
-            positions, size = self._course.share(rest.place.position)
+            positions, size = self._scout.share(rest)
             batch, seconds = self._course.make(positions, rest.place)
             after = rest.after(size)
         now = time.perf_counter()
@@ -83,7 +74,7 @@ class Running:
             begin = ahead[-1].after if ahead else rest
             if not begin.batches:
                 break
-            positions, size = self._course.share(begin.place.position)
+            positions, size = self._scout.share(begin)
             job = self._crew.start(functools.partial(self._course.make, positions, begin.place))
             ahead.append(_Ahead(job, begin, begin.after(size)))
 
@@ -91,4 +82,5 @@ class Running:
         """End the threads."""
         self.is_closed = True
         self._ahead = collections.deque()
+        self._scout.close()
         self._crew.close()
