@@ -36,7 +36,7 @@ const uint8_t* pad_from(const Box& box, int depth, const int64_t* dims, const ui
   if (std::equal(dims + 1, dims + rest, box.dims.begin() + depth + 1)) {
     uint64_t count = kept * (box_step / box.unit);
     if (!box.convert) {
-      memcpy(to, sample, kept * box_step);
+      copy_bytes(to, sample, kept * box_step, box.into);
     } else if (uint64_t place = box.convert(sample, count, to); place < count) {
       return sample + place * box.sample_unit;
     }

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdint>
 
+#include "copies.h"
 #include "numbers.h"
 #include "spans.h"
 #include "status.h"
@@ -52,6 +53,7 @@ struct Box {
   uint64_t sample_unit = 0;                 // bytes of an element of a sample
   bool at_end = false;                      // samples end where their box ends, in every dimension
   Convert convert = nullptr;                // of the elements; null: they are copied as they are
+  Into into = Into::caches;                 // where copies of samples go
 };
 
 // Copies one sample, of the rank of the box (at least 1), to a box in C order at `out`. Returns the first of

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 
+#include "copies.h"
 #include "threads.h"
 
 namespace mmap_ninja {
@@ -78,11 +79,12 @@ Status measure(const Spans& spans, const uint64_t* rows, uint64_t count, uint64_
 
 Status gather(const Spans& spans, const uint64_t* rows, uint64_t count, uint64_t unit, const int64_t* offsets,
               uint8_t* values) {
+  Into where = into(static_cast<uint64_t>(offsets[count]) * unit);
   return visit(spans, rows, count, [&](uint64_t k, Span span) -> Status {
     // `measure` read the same offsets; if the file changed since, the copy must not leave its buffer.
     if (span.size != static_cast<uint64_t>(offsets[k + 1] - offsets[k]) * unit)
       return {.code = Code::bad_offsets, .row = rows[k], .found = 0, .expected = span.size};
-    memcpy(values + static_cast<uint64_t>(offsets[k]) * unit, span.data, span.size);
+    copy_bytes(values + static_cast<uint64_t>(offsets[k]) * unit, span.data, span.size, where);
     return {};
   });
 }
@@ -110,8 +112,8 @@ void gather_rows(const Spans& spans, const uint64_t* rows, uint64_t count, uint8
     case 8:
       return gather_small<8>(spans, rows, count, values);
     default:
-      (void)visit(spans, rows, count, [&](uint64_t k, Span span) -> Status {
-        memcpy(values + k * size, span.data, size);
+      (void)visit(spans, rows, count, [&, where = into(count * size)](uint64_t k, Span span) -> Status {
+        copy_bytes(values + k * size, span.data, size, where);
         return {};
       });
   }

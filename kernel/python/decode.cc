@@ -8,6 +8,7 @@
 #include <new>
 
 #include "batch.h"
+#include "copies.h"
 #include "utf8.h"
 
 namespace mmap_ninja {
@@ -169,7 +170,8 @@ PyObject* copy(const Column& column, const Shape& shape, Span span) {
   PyObject* array = PyArray_NewFromDescr(&PyArray_Type, new_descr(column), shape.rank, extents(shape),
                                          nullptr, nullptr, 0, nullptr);
   if (!array) return nullptr;
-  memcpy(PyArray_DATA(reinterpret_cast<PyArrayObject*>(array)), span.data, span.size);
+  copy_bytes(static_cast<uint8_t*>(PyArray_DATA(reinterpret_cast<PyArrayObject*>(array))), span.data,
+             span.size);
   return frozen(column, array);
 }
 

@@ -163,6 +163,7 @@ nb::tuple take_padded(Reader& reader, nb::handle indices, const Padding& padding
     for (size_t d = 0; d < rank; ++d) *valid_of++ = std::min(shapes.of(k)[d], box.dims[d]);
   if (!target.is_empty()) {
     uint64_t size = box.unit;
+    box.into = into(count * size);
     for (size_t d = 0; d < rank; ++d) size *= static_cast<uint64_t>(box.dims[d]);
     const uint8_t* unfit = nullptr;
     size_t k = 0;

@@ -273,7 +273,7 @@ nb::tuple jagged_of(const Column& column, const std::vector<Found>& found, nb::o
   {
     GilReleased release;
     for (const Found& sample : found) {
-      if (sample.span.size) memcpy(to, sample.span.data, sample.span.size);
+      if (sample.span.size) copy_bytes(to, sample.span.data, sample.span.size);
       to += sample.span.size;
     }
   }
@@ -326,8 +326,8 @@ nb::tuple jagged_of_parts(Reader& reader, nb::handle indices, TakeJagged take) {
     auto mine = data_of<const int64_t>(taken[p][1]);
     for (uint64_t k = 0; k < pieces[p].count(); ++k)
       if (uint64_t size = static_cast<uint64_t>(mine[k + 1] - mine[k]) * unit)
-        memcpy(data_of<uint8_t>(values) + static_cast<uint64_t>(ends[pieces[p].place(k)]) * unit,
-               from + static_cast<uint64_t>(mine[k]) * unit, size);
+        copy_bytes(data_of<uint8_t>(values) + static_cast<uint64_t>(ends[pieces[p].place(k)]) * unit,
+                   from + static_cast<uint64_t>(mine[k]) * unit, size);
   }
   return nb::make_tuple(values, offsets);
 }

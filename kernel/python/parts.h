@@ -5,12 +5,12 @@
 
 #pragma once
 
-#include <cstring>
 #include <functional>
 #include <memory>
 #include <vector>
 
 #include "column.h"
+#include "copies.h"
 #include "ends.h"
 
 namespace mmap_ninja {
@@ -147,10 +147,10 @@ inline void place_values(const Piece& piece, const void* values, uint64_t size, 
   auto to = static_cast<uint8_t*>(all);
   uint64_t count = piece.count();
   if (piece.places.empty()) {
-    if (count * size) memcpy(to + piece.first * size, from, count * size);
+    if (count * size) copy_bytes(to + piece.first * size, from, count * size);
     return;
   }
-  for (uint64_t k = 0; k < count; ++k) memcpy(to + piece.places[k] * size, from + k * size, size);
+  for (uint64_t k = 0; k < count; ++k) copy_bytes(to + piece.places[k] * size, from + k * size, size);
 }
 
 // What functions for one part give for a batch of several: a list, or values back to back and their ends.

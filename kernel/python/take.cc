@@ -158,7 +158,7 @@ nb::tuple take_rows_of_parts(const ColumnPtr& column, const std::vector<uint64_t
       data_of<uint8_t>(nulls)[k] = found[k].part->part.is_null(found[k].row);
     GilReleased release;
     for (size_t k = 0; k < found.size() && size; ++k)
-      memcpy(target.data() + k * size, found[k].span.data, size);
+      copy_bytes(target.data() + k * size, found[k].span.data, size, into(rows.size() * size));
   } else {
     nb::object as = target.convert() ? target.array().attr("dtype") : nb::none();
     visit(hints, pieces_of(*column, rows), [&](const Piece& piece, Reader& of) {
