@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -12,6 +11,7 @@
 #include <new>
 #include <vector>
 
+#include "buffers.h"
 #include "io.h"
 
 namespace mmap_ninja {
@@ -162,15 +162,11 @@ uint64_t Mapping::page_start(uint64_t byte) { return byte / page * page; }
 uint64_t Mapping::page_size() { return page; }
 
 Status Mapping::allocate(uint64_t size, std::shared_ptr<Mapping>* memory, uint8_t** bytes) {
-  // Aligned for every dtype, like a map.
-  constexpr uint64_t kAlignment = 64;
-  void* data = nullptr;
-  if (size > INT64_MAX - kAlignment || ::posix_memalign(&data, kAlignment, std::max<uint64_t>(size, 1)) != 0)
-    return {.code = Code::no_memory};
-  *bytes = static_cast<uint8_t*>(data);
+  *bytes = new_buffer(size);
+  if (!*bytes) return {.code = Code::no_memory};
   auto owner = new (std::nothrow) Mapping(*bytes, size, nullptr, "");
   if (owner == nullptr) {
-    ::free(data);
+    delete_buffer(*bytes);
     return {.code = Code::no_memory};
   }
   memory->reset(owner);
@@ -180,7 +176,7 @@ Status Mapping::allocate(uint64_t size, std::shared_ptr<Mapping>* memory, uint8_
 Mapping::~Mapping() {
   auto data = const_cast<uint8_t*>(data_);
   if (!file_) {
-    ::free(data);
+    delete_buffer(data);
     return;
   }
   if (data) ::munmap(data, capacity_);

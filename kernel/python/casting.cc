@@ -49,8 +49,7 @@ nb::object converted(PyArrayObject* array, PyArray_Descr* dtype, Convert convert
   constexpr uint64_t kLong = 1 << 16;  // takes much longer than to let other threads run
   nb::object source = owned(reinterpret_cast<PyObject*>(PyArray_GETCONTIGUOUS(array)));
   Py_INCREF(dtype);
-  nb::object target = owned(PyArray_NewFromDescr(&PyArray_Type, dtype, PyArray_NDIM(array),
-                                                 PyArray_DIMS(array), nullptr, nullptr, 0, nullptr));
+  nb::object target = new_array(dtype, PyArray_NDIM(array), PyArray_DIMS(array));
   auto count = static_cast<uint64_t>(PyArray_SIZE(array));
   {
     std::optional<GilReleased> release;

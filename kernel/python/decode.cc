@@ -283,9 +283,8 @@ nb::object list_of(std::vector<nb::object>& objects) {
 
 nb::object new_samples(const Column& column, const std::vector<npy_intp>& shape) {
   auto rank = static_cast<int>(shape.size());
-  if (column.layout->dtype.is_none()) return owned(PyArray_SimpleNew(rank, shape.data(), NPY_DOUBLE));
-  return owned(PyArray_NewFromDescr(&PyArray_Type, new_descr(column), rank, shape.data(), nullptr, nullptr, 0,
-                                    nullptr));
+  if (column.layout->dtype.is_none()) return new_array(NPY_DOUBLE, rank, shape.data());
+  return new_array(new_descr(column), rank, shape.data());
 }
 
 }  // namespace mmap_ninja

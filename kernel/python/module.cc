@@ -9,6 +9,7 @@ NB_MODULE(_kernel, m) {
   nb::set_leak_warnings(false);  // objects that live until the interpreter exits are not leaks
   define_errors(m);
   define_io(m);
+  define_arrays(m);
   define_files(m);
   define_log(m);
   define_edits(m);

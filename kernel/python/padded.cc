@@ -96,7 +96,7 @@ struct Padding {
 
 // Which elements of a batch are not padding.
 nb::object mask_of(Box box, const BatchShapes& shapes, std::vector<npy_intp> shape) {
-  nb::object mask = owned(PyArray_SimpleNew(static_cast<int>(shape.size()), shape.data(), NPY_BOOL));
+  nb::object mask = new_array(NPY_BOOL, static_cast<int>(shape.size()), shape.data());
   box.unit = 1;
   box.zero = true;
   box.convert = [](const uint8_t*, uint64_t count, uint8_t* to) {
@@ -156,15 +156,14 @@ nb::tuple take_padded(Reader& reader, nb::handle indices, const Padding& padding
   box.convert = target.convert();
   std::vector<npy_intp> lengths_shape{shape[0]};
   if (rank > 1) lengths_shape.push_back(static_cast<npy_intp>(rank));
-  nb::object valid =
-      owned(PyArray_SimpleNew(static_cast<int>(lengths_shape.size()), lengths_shape.data(), NPY_INT64));
+  nb::object valid = new_array(NPY_INT64, static_cast<int>(lengths_shape.size()), lengths_shape.data());
   auto valid_of = data_of<int64_t>(valid);
   for (size_t k = 0; k < count; ++k)
     for (size_t d = 0; d < rank; ++d) *valid_of++ = std::min(shapes.of(k)[d], box.dims[d]);
   if (!target.is_empty()) {
     uint64_t size = box.unit;
-    box.into = into(count * size);
     for (size_t d = 0; d < rank; ++d) size *= static_cast<uint64_t>(box.dims[d]);
+    box.into = into(count * size);
     const uint8_t* unfit = nullptr;
     size_t k = 0;
     {

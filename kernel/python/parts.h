@@ -172,7 +172,7 @@ nb::object values_of_parts(Reader& reader, Of of) {
     if (!all.is_valid()) {
       std::vector<npy_intp> shape(PyArray_DIMS(from), PyArray_DIMS(from) + PyArray_NDIM(from));
       shape[0] = static_cast<npy_intp>(column->rows.count());
-      all = owned(PyArray_SimpleNew(PyArray_NDIM(from), shape.data(), PyArray_TYPE(from)));
+      all = new_array(PyArray_TYPE(from), PyArray_NDIM(from), shape.data());
     }
     place_values(piece, PyArray_DATA(from), static_cast<uint64_t>(PyArray_STRIDE(from, 0)),
                  PyArray_DATA(array_of(all)));

@@ -128,9 +128,17 @@ T* data_of(nb::handle array) {
   return static_cast<T*>(PyArray_DATA(array_of(array)));
 }
 
+// An array in C order, not initialised. Large ones lie in a buffer of the kernel (buffers.h), which they own
+// like the memory of other arrays. Takes the reference to `dtype`.
+nb::object new_array(PyArray_Descr* dtype, int rank, const npy_intp* shape);
+
+inline nb::object new_array(int type, int rank, const npy_intp* shape) {
+  return new_array(PyArray_DescrFromType(type), rank, shape);
+}
+
 inline nb::object new_array(uint64_t size, int type) {
   auto length = static_cast<npy_intp>(size);
-  return owned(PyArray_SimpleNew(1, &length, type));
+  return new_array(type, 1, &length);
 }
 
 inline nb::object new_bytes(uint64_t size) {
@@ -142,6 +150,7 @@ inline uint8_t* data_of_bytes(nb::handle bytes) {
 }
 
 // The parts of the module, each in its own file.
+void define_arrays(nb::module_& m);
 void define_errors(nb::module_& m);
 void define_io(nb::module_& m);
 void define_files(nb::module_& m);

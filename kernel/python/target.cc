@@ -27,8 +27,7 @@ std::string describe(nb::handle dtype, nb::handle shape) {
 
 nb::object new_array_of(nb::handle dtype, const std::vector<npy_intp>& shape) {
   Py_INCREF(dtype.ptr());
-  return owned(PyArray_NewFromDescr(&PyArray_Type, descr_of(dtype), static_cast<int>(shape.size()),
-                                    shape.data(), nullptr, nullptr, 0, nullptr));
+  return new_array(descr_of(dtype), static_cast<int>(shape.size()), shape.data());
 }
 
 // Whether NumPy converts these numbers without loss: floats that the kernel does not know, such as half

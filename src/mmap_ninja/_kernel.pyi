@@ -163,6 +163,14 @@ class Edits:
     def ranges(self) -> npt.NDArray[np.int64]: ...
     def runs(self, rows: int, /) -> npt.NDArray[np.int64]: ...
 
+class Recycler:
+    """While one exists, the memory of large arrays that were dropped is kept for the next ones."""
+
+    def __init__(self) -> None: ...
+
+def kept_bytes() -> int:
+    """How much is kept now."""
+
 class Permutation:
     """The numbers below `size`, each once; up to `most_kept`, all of them are computed and kept."""
 

@@ -5,6 +5,7 @@ import functools
 import time
 from typing import Any, Final, NamedTuple
 
+from mmap_ninja import _kernel
 from mmap_ninja.loading.course import Course, Rest
 from mmap_ninja.loading.crew import Crew, Job
 from mmap_ninja.loading.pace import Pace
@@ -42,6 +43,7 @@ class Running:
         self._prefetch = prefetch
         self.is_closed: bool = False
         self._ahead: collections.deque[_Ahead] = collections.deque()
+        self._recycler: _kernel.Recycler | None = _kernel.Recycler()  # for as long as batches follow each other
         self._crew = Crew()
         self._pace = Pace(_MOST_THREADS if num_threads is None else 0)
         self._before = time.perf_counter()  # when the last batch was made
@@ -79,8 +81,9 @@ class Running:
             ahead.append(_Ahead(job, begin, begin.after(size)))
 
     def close(self) -> None:
-        """End the threads."""
+        """End the threads, and give back the memory that was kept for batches."""
         self.is_closed = True
         self._ahead = collections.deque()
         self._scout.close()
         self._crew.close()
+        self._recycler = None
