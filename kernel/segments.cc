@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "copies.h"
+
 namespace mmap_ninja {
 
 void gather(const Pieces& pieces, const Span* documents, uint64_t unit, uint64_t length, uint8_t* rows) {
@@ -17,7 +19,7 @@ void gather(const Pieces& pieces, const Span* documents, uint64_t unit, uint64_t
     for (uint64_t k = pieces.offsets[row]; k < pieces.offsets[row + 1]; ++k) {
       if (k + kSamplesAhead < count) prefetch_span(source(k + kSamplesAhead));
       Span span = source(k);
-      memcpy(to, span.data, span.size);
+      copy_bytes(to, span.data, span.size);
       to += span.size;
     }
     memset(to, 0, static_cast<size_t>(end - to));

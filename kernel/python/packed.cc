@@ -34,7 +34,7 @@ nb::object numbers_of(const std::vector<uint64_t>& numbers) {
 
 nb::object new_table(uint64_t rows, uint64_t length, int type) {
   npy_intp shape[] = {static_cast<npy_intp>(rows), static_cast<npy_intp>(length)};
-  return owned(PyArray_SimpleNew(2, shape, type));
+  return new_array(type, 2, shape);
 }
 
 // Numbers of segments, positions, lengths and their offsets, bounds, and the longest of these.
