@@ -20,7 +20,7 @@ CXX_SOURCES := $(wildcard kernel/*.cc kernel/*.h kernel/*/*.cc kernel/*/*.h)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # two pips must not write to one environment
-.PHONY: help dev demo test torture mutation lint format types sanitize fuzz wheel clean
+.PHONY: help dev demo test test-integrations torture mutation lint format types sanitize fuzz wheel clean
 
 help: ## list the recipes
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,7 +34,10 @@ demo: $(VENV)/.installed ## convert a folder of text files, iterate, append: mak
 test: $(VENV)/.installed $(VENV)/.group-test ## the test suite; TEST_JOBS=3 at a time, ARGS="-k name"
 	@# Tests that fork thousands of times have processes of their own: what others import makes each fork slower.
 	$(if $(ARGS),,$(PYTEST) tests/threats/enumerated)
-	$(PYTEST) $(or $(ARGS),--ignore=tests/threats/enumerated)
+	$(PYTEST) $(or $(ARGS),--ignore=tests/threats/enumerated --ignore=tests/integrations)
+
+test-integrations: .venv-integrations/.installed ## PyTorch, JAX, Grain, Hugging Face and others, in an environment of their own
+	.venv-integrations/bin/python -m pytest tests/integrations $(ARGS)
 
 torture: $(VENV)/.installed $(VENV)/.group-test ## every crash and power loss that the tests can think of: many minutes
 	$(PY) -m pytest -n $(TEST_JOBS) -m torture $(ARGS)
@@ -101,6 +104,17 @@ $(VENV)/.editable: $(VENV)/.group-dev $(KERNEL_SOURCES)
 	@echo "== building the kernel, and installing mmap_ninja as a link to src"
 	@rm -f $(VENV)/.installed
 	@$(PIP_INSTALL) --no-build-isolation --config-settings=build-dir='build/dev-{wheel_tag}' --editable . || $(PIP_FAILED)
+	@touch $@
+
+# An index with CPU builds of torch, where the usual one has them only with several GB of CUDA.
+TORCH_INDEX ?=
+.venv-integrations/.installed: $(SOURCES)
+	$(PREREQUISITES)
+	@echo "== building and installing mmap_ninja, and the frameworks, into $(@D)"
+	@test -x $(@D)/bin/pip || "$(PYTHON)" -m venv --clear $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check "pip>=25.1" || $(PIP_FAILED)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check . --group integrations \
+		$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) || $(PIP_FAILED)
 	@touch $@
 
 $(VENV)/.group-%: $(VENV)/.pip pyproject.toml

@@ -2,8 +2,6 @@
 # another one of JPEG files, ONLY="arrays ours" a part, QUICK=1 a tenth of the samples once.
 
 BENCH_PYTHON ?= $(if $(PYTHON),$(PYTHON),python3)
-# An index with CPU builds of torch, where the usual one has them only with several GB of CUDA.
-TORCH_INDEX ?=
 BENCH_TORCH = $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) torch==2.13.0 torchvision==0.28.0
 # The libzstd in it does the work on both sides: keep it the same as in requirements-upstream.txt.
 BENCH_ZSTD := zstandard==0.25.0

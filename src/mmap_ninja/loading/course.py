@@ -57,6 +57,7 @@ class Maker:
         transform: Called with the batch; None: nothing is.
         seed: That of the generators for `transform`; None: it gets none.
         with_index: Whether the samples' positions come with the batch.
+        convert: Called with what is handed out; None: nothing is.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Maker:
     transform: Callable[..., Any] | None
     seed: int | None
     with_index: bool
+    convert: Callable[[Any], Any] | None
 
     def transformed(self, batch: Any, positions: Positions, place: Place) -> Any:
         """A batch after `transform`.
@@ -125,6 +127,8 @@ class Course:
         batch = self.maker.transformed(self.read(positions), positions, place)
         if self.maker.with_index:
             batch = self.plan._indices(positions), batch
+        if self.maker.convert is not None:
+            batch = self.maker.convert(batch)
         return batch, time.perf_counter() - begin
 
 

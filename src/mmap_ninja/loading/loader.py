@@ -6,7 +6,7 @@ import copy
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypedDict
 
 import numpy.typing as npt
 
@@ -25,6 +25,25 @@ from mmap_ninja.loading.running import Running
 from mmap_ninja.loading.states import VERSION, State, check_fingerprint, told_by
 
 Source = Plan | Order | bool  # what decides which samples come when; a bool: whether they are shuffled
+
+
+class Options(TypedDict, total=False):
+    """Arguments of `Loader` that loaders for frameworks pass on."""
+
+    plan: Plan | None
+    shuffle: bool | Order | npt.ArrayLike
+    seed: int
+    drop_last: bool
+    columns: list[str] | None
+    collate: Collate
+    pad: Pad | Mapping[str, Pad] | None
+    nulls: Nulls
+    fill: Any
+    transform: Callable[..., Any] | None
+    rng: bool
+    num_threads: int | None
+    prefetch: int
+    with_index: bool
 
 
 @exported
@@ -142,6 +161,7 @@ class Loader:
         place = Place(0 if isinstance(source, bool) else source.epoch, 0)
         self._now = _Now(source, number(seed, "seed", 0, SEEDS), place, None, None)
         self._running: weakref.ref[Running] | None = None
+        self._convert: Callable[[Any], Any] | None = None  # what becomes of each batch last, where it is made
 
     @property
     def epoch(self) -> int:
@@ -264,6 +284,10 @@ class Loader:
         ranks = "" if self.world_size == 1 else f", rank {self.rank} of {self.world_size}"
         return f"Loader({self._name}, {what}{ranks})"
 
+    def _handed_out(self, batch: Any) -> Any:
+        """What becomes of a batch in the thread that uses it."""
+        return batch
+
     @property
     def _name(self) -> str:
         return str(getattr(self.dataset, "path", None) or type(self.dataset).__name__)
@@ -291,7 +315,7 @@ class Loader:
         else:
             read = reader_of(samples, self._forms)
         seed = now.seed if self._has_rng else None
-        maker = Maker(self._name, self.rank, self.world_size, self._transform, seed, self.with_index)
+        maker = Maker(self._name, self.rank, self.world_size, self._transform, seed, self.with_index, self._convert)
         return Course(samples, plan, read, maker)
 
     def _snapshot(self) -> Any:
@@ -386,6 +410,7 @@ class _Epoch(Iterator[Any]):
             raise RuntimeError(f"{loader._name}: making a batch raised StopIteration") from error
         if loader._now.turn is not turn:  # another thread has ended this iteration
             raise RuntimeError(self._ended)
+        batch = loader._handed_out(batch)
         turn.rest = rest  # last: what an interrupt comes before is not handed out
         return batch
 

@@ -1,0 +1,1 @@
+"""Datasets in frameworks for training: a module for each, which imports its framework."""
