@@ -37,7 +37,7 @@ test: $(VENV)/.installed $(VENV)/.group-test ## the test suite; TEST_JOBS=3 at a
 	$(PYTEST) $(or $(ARGS),--ignore=tests/threats/enumerated --ignore=tests/integrations)
 
 test-integrations: .venv-integrations/.installed ## PyTorch, JAX, Grain, Hugging Face and others, in an environment of their own
-	.venv-integrations/bin/python -m pytest tests/integrations $(ARGS)
+	.venv-integrations/bin/python -m pytest tests/integrations tests/test_docs.py $(ARGS)
 
 torture: $(VENV)/.installed $(VENV)/.group-test ## every crash and power loss that the tests can think of: many minutes
 	$(PY) -m pytest -n $(TEST_JOBS) -m torture $(ARGS)

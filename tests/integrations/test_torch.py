@@ -4,12 +4,14 @@ import contextlib
 import json
 import multiprocessing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import mmap_ninja as mn
 from support.faults import ended, start
+from support.pages import blocks_of
 
 torch = pytest.importorskip("torch")
 
@@ -298,27 +300,9 @@ def test_lightning_trains_and_its_checkpoint_goes_on(records, tmp_path):
 def test_hugging_face_trainer_trains_on_a_loader_and_goes_on(records, tmp_path):
     transformers = pytest.importorskip("transformers")
 
-    class KeepsPlace(transformers.TrainerCallback):
-        def __init__(self, loader):
-            self.loader = loader
-
-        def file(self, args, state):
-            return Path(args.output_dir, f"checkpoint-{state.global_step}", "loader.json")
-
-        def on_save(self, args, state, control, **_):
-            self.file(args, state).write_text(json.dumps(self.loader.state_dict()))
-
-        def on_train_begin(self, args, state, control, **_):
-            if state.global_step:
-                self.loader.load_state_dict(json.loads(self.file(args, state).read_text()))
-
-    class Trainer(transformers.Trainer):
-        def __init__(self, *args, loader, **options):
-            super().__init__(*args, **options)
-            self.loader = loader
-
-        def get_train_dataloader(self):
-            return self.loader
+    names = {"Any": Any, "Loader": Loader, "Path": Path, "json": json}
+    (recipe,) = (block for block in blocks_of("docs/pytorch.md") if "class KeepsPlace" in block)
+    exec(recipe, names)  # noqa: S102 - our own page
 
     def train(output, resume=None, **limits):
         loader = Loader(records, 8, shuffle=True, columns=["label"])
@@ -327,7 +311,7 @@ def test_hugging_face_trainer_trains_on_a_loader_and_goes_on(records, tmp_path):
             ignore_data_skip=True, disable_tqdm=True, **limits,
         )  # fmt: skip
         model = Recorder()
-        trainer = Trainer(model, options, loader=loader, train_dataset=records, callbacks=[KeepsPlace(loader)])
+        trainer = names["Trainer"](model, options, loader=loader, train_dataset=records)
         trainer.train(resume_from_checkpoint=resume)
         return model.seen
 
