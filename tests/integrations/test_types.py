@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from support.pages import ROOT, blocks_of
+from support.pages import blocks_of
 
 pytest.importorskip("mypy")
 
