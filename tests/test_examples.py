@@ -137,17 +137,17 @@ def test_query_with_sql_groups_and_stores_again(tmp_path: Path) -> None:
     assert "; text: str, stars: int64, source.id: int64, source.lang: str)" in output
 
 
+def test_replay_buffer_learns_the_way(tmp_path: Path) -> None:
+    lines = output_of(run_example("replay_buffer.py", cwd=tmp_path)).splitlines()
+
+    assert lines == ["500 transitions are kept", "the way right is better in 11 of 11 places"]
+
+
 def test_every_example_has_a_test() -> None:
     names = {path.name for path in EXAMPLES.iterdir() if path.suffix in {".py", ".ipynb"}}
+    tests = [Path(__file__), *ROOT.glob("tests/integrations/*.py")]
 
-    assert names == {
-        "convert_texts.py",
-        "demo.py",
-        "query_with_sql.py",
-        "read_while_appending.py",
-        "resume_build.py",
-        "strings.ipynb",
-    }
+    assert {name for name in names if not any(f'"{name}"' in test.read_text("utf-8") for test in tests)} == set()
 
 
 def test_notebook_runs(tmp_path: Path, imdb_folder: Path | None, monkeypatch: pytest.MonkeyPatch) -> None:
