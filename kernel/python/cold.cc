@@ -78,14 +78,18 @@ void visit_datasets(const Column& column, Use use) {
   for (const Piece& piece : pieces_of(column)) visit_datasets(*piece.column, use);
 }
 
-// Bytes of a sample, on average.
-double mean_size(const Column& column) {
+// Bytes of a sample, on average, of the dataset with a row.
+double mean_size(const Column& column, uint64_t row) {
   if (column.fields) {
     double size = 0;
-    for (const Fields::Field& field : column.fields->fields) size += mean_size(*field.column);
+    for (const Fields::Field& field : column.fields->fields) size += mean_size(*field.column, row);
     return size;
   }
-  if (column.parts) return mean_size(*column.parts->at(0));  // the others are about like it
+  if (column.parts) {
+    Place place = column.parts->of(row);
+    const Column& part = *column.parts->at(place.part);
+    return mean_size(part, part.rows.row(place.position));
+  }
   const Spans& spans = column.part.spans;
   if (!spans.index().starts) return static_cast<double>(spans.unit());
   return static_cast<double>(spans.payload_size()) /
@@ -154,7 +158,7 @@ void ask_if_cold(const Column& column, const std::vector<uint64_t>& rows, Hints&
   constexpr double kOften = uint64_t{4} << 20;
   constexpr uint8_t kSure = 8;  // batches in a row of which nothing was found missing
   if (rows.size() < 2) return;
-  hints.unasked += static_cast<double>(rows.size()) * mean_size(column);
+  hints.unasked += static_cast<double>(rows.size()) * mean_size(column, rows[0]);
   if (hints.cold == 0 && hints.is_asked && hints.unasked < kOften) return;
   hints.is_asked = true;
   hints.unasked = 0;
@@ -174,7 +178,10 @@ void define_cold(nb::class_<Reader>& column) {
       .def("read_in", &read_in, nb::arg().none())
       .def("residency", &residency)
       .def_prop_ro("rows_within", &rows_within)
-      .def_prop_ro("mean_size", [](Reader& reader) { return mean_size(*reader.column); });
+      .def_prop_ro("mean_size", [](Reader& reader) {
+        ColumnPtr column = reader.column;
+        return column->rows.count() ? mean_size(*column, column->rows.row(0)) : 0;
+      });
 }
 
 void define_cold(nb::module_& m) {
