@@ -342,7 +342,9 @@ def test_an_edit_changes_the_fingerprint(numbers):
 
 def test_views_pickled_or_not_have_one_fingerprint(numbers, tmp_path):
     train, _ = numbers.split([0.7, 0.3], seed=4)
+    records = mn.RecordsMmap.from_columns(tmp_path / "records", {"x": [1, 2], "y": [3, 4]})
     views = [train, numbers.select([3, 1, 4]), numbers.select(slice(5, 50, 3)), mn.concat([numbers, numbers])]
+    views += [records["x"], records["y"].select([1, 0]), mn.concat([records, records])["x"]]  # they once had none
 
     prints = []
     for view in views:

@@ -5,6 +5,7 @@
 import json
 from typing import Any
 
+from mmap_ninja.kinds.joined import Joined
 from mmap_ninja.kinds.reading import ReadingHandle
 from mmap_ninja.kinds.state import Drawn, Field, Selection
 from mmap_ninja.kinds.windows import WindowSequence
@@ -17,9 +18,8 @@ def described(samples: Any) -> str:
     if isinstance(samples, ReadingHandle):
         state = samples._now()  # what pickles know, too
         selection = _described_selection(state.selection_of(len(samples)))
-        parts = samples.parts
-        if parts[0] is not samples:
-            return f"concat({'; '.join(map(described, parts))}) {selection}"
+        if isinstance(state.records._now() if isinstance(state, Field) else state, Joined):
+            return f"concat({'; '.join(map(described, samples.parts))}) {selection}"
         identity = state.snapshot.identity
         named = "nothing" if identity is None else f"{identity.uuid.hex()} edits={identity.edits}"
         columns = [state.name] if isinstance(state, Field) else state.asked
