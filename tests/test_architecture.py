@@ -22,7 +22,7 @@ INHERITED = ["string", "ragged", "numpy", "generic", "base", "parallel"]
 RANKS = {name: rank for rank, name in enumerate([*BELOW_ALL, *FOLDERS])}
 RANKS |= dict.fromkeys(INHERITED, len(RANKS)) | {"__init__": len(RANKS) + 1}
 ALLOWED_OUTSIDE = {"cloudpickle", "numpy", "pandas", "pyarrow", "tqdm"}
-FRAMEWORKS = {"datasets", "grain", "jax", "numpy", "torch"}  # of the folder that is made for them
+FRAMEWORKS = {"datasets", "grain", "jax", "numpy", "pyarrow", "torch"}  # of the folder that is made for them
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -106,6 +106,13 @@ def test_blocks_for_pytorch_run_and_print_their_comments(tmp_path, monkeypatch):
     check_blocks("docs/pytorch.md")
 
 
+def test_blocks_for_hugging_face_run_and_print_their_comments(tmp_path, monkeypatch):
+    pytest.importorskip("datasets")
+    monkeypatch.chdir(tmp_path)
+
+    check_blocks("docs/huggingface.md")
+
+
 def test_blocks_for_training_run_and_print_their_comments(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 

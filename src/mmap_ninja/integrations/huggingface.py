@@ -121,8 +121,8 @@ def from_dataset(
     Example:
         >>> reviews = datasets.Dataset.from_dict({"text": ["good", "bad", "fine"], "label": [1, 0, 1]})
         >>> train = from_dataset(reviews.select([2, 0]), "train")
-        >>> train[0]
-        {'text': 'fine', 'label': 1}
+        >>> train["text"][:], train["label"][:].tolist()
+        (['fine', 'good'], [1, 1])
     """
     stream = streams.opened(dataset, str(path), batch_size)
     features = {name: of for name, of in (dataset.features or {}).items() if name in stream.schema.names}
@@ -180,11 +180,11 @@ def to_iterable_dataset(
         >>> train = RecordsMmap.from_generator("train", ({"text": str(k), "label": k} for k in range(6)))
         >>> stream = to_iterable_dataset(train, batch_size=4, shuffle=True)
         >>> next(iter(stream))
-        {'text': ['2', '5', '0', '3'], 'label': array([2, 5, 0, 3])}
+        {'text': ['0', '3', '2', '1'], 'label': array([0, 3, 2, 1])}
         >>> state = stream.state_dict()
         >>> stream.load_state_dict(state)
         >>> list(stream)
-        [{'text': ['4', '1'], 'label': array([4, 1])}]
+        [{'text': ['5', '4'], 'label': array([5, 4])}]
     """
     samples = dataset.select(slice(None)) if isinstance(dataset, DatasetHandle) else dataset
     order = Shuffle(len(samples), seed) if shuffle else Listed(range(len(samples)))
