@@ -317,6 +317,17 @@ def test_empty_dataset_keeps_its_columns(tmp_path):
     stored.append({"image": np.zeros((2, 2), np.uint8), "label": 0})
 
 
+def test_splits_are_appended_and_a_build_goes_on(tmp_path):
+    parts = datasets.DatasetDict({name: datasets.Dataset.from_dict({"x": [name] * 3}) for name in ("train", "test")})
+
+    for part in parts.values():
+        stored = from_dataset(part, tmp_path / "stored", if_exists="append")
+    assert stored["x"][:] == ["train"] * 3 + ["test"] * 3
+
+    whole = datasets.concatenate_datasets([*parts.values(), parts["test"]])
+    assert from_dataset(whole.select(range(6)), tmp_path / "stored", if_exists="reuse")["x"][:] == stored["x"][:]
+
+
 def png(color):
     file = io.BytesIO()
     pytest.importorskip("PIL.Image").new("RGB", (2, 3), color).save(file, "PNG")
@@ -532,6 +543,11 @@ def test_state_of_other_samples_is_refused(records):
         with pytest.raises(ValueError, match="state: is of"):
             next(iter(other))
 
+    records.append(records[0])
+    grown = to_iterable_dataset(records.select(slice(0, COUNT)), shuffle=True)
+    grown.load_state_dict(state)
+    assert len(labels(grown)) == COUNT - 1
+
 
 @pytest.mark.parametrize("batch_size", [None, 4])
 @pytest.mark.parametrize("world_size", [1, 2, 3, 8, 11, 64])
@@ -592,6 +608,27 @@ def test_workers_of_a_data_loader_share_a_stream(records, context, batch_size):
         assert sorted(labels(loader)) == list(range(COUNT))
 
 
+@pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
+def test_persistent_workers_see_the_whole_of_later_epochs_after_a_resume(records):
+    """A bug of `datasets` once (#7447): what was loaded shortened every later epoch, too."""
+    data = pytest.importorskip("torch.utils.data")
+    stream = to_iterable_dataset(records[["label"]], shuffle=True)
+    next(iter(stream))
+    stream.load_state_dict(stream.state_dict())
+    loader = data.DataLoader(
+        stream, batch_size=None, num_workers=2, multiprocessing_context="fork", persistent_workers=True
+    )
+
+    epochs = []
+    for epoch in range(3):
+        stream.set_epoch(epoch)
+        epochs.append(labels(loader))
+
+    assert len(epochs[0]) == COUNT - 1
+    assert sorted(epochs[1]) == sorted(epochs[2]) == list(range(COUNT))
+    assert epochs[1] != epochs[2]
+
+
 @pytest.mark.filterwarnings("ignore:.*(set_vital|use of fork).*")
 @pytest.mark.parametrize("workers", [0, 2])
 def test_stateful_data_loader_goes_on_twice_with_a_stream(records, workers):
@@ -639,3 +676,5 @@ def test_pickle_of_a_stream_is_small_and_shows_the_same_commit(records):
 def test_forms_without_batches_are_refused(records):
     with pytest.raises(ValueError, match="batch_size: expected a number"):
         to_iterable_dataset(records, pad=mn.Pad())
+    with pytest.raises(ValueError, match="batch_size=0: expected 1 to"):
+        to_iterable_dataset(records, 0)

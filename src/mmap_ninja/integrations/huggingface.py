@@ -26,7 +26,7 @@ from mmap_ninja.kinds.options import PathLike
 from mmap_ninja.kinds.records import RecordsMmap
 from mmap_ninja.loading.collate import Collate, Forms, Pad, reader_of
 from mmap_ninja.loading.fingerprint import described
-from mmap_ninja.loading.orders import Listed, Shuffle
+from mmap_ninja.loading.orders import MOST, Listed, Shuffle, number
 
 _AT_ONCE: Final = 256  # samples that are read by one call, to be given one by one
 _SHARES: Final = 2**10 * 3**2 * 5 * 7  # into which an order can be dealt: a multiple of most numbers of processes
@@ -189,7 +189,9 @@ def to_iterable_dataset(
     samples = dataset.select(slice(None)) if isinstance(dataset, DatasetHandle) else dataset
     order = Shuffle(len(samples), seed) if shuffle else Listed(range(len(samples)))
     forms, features = Forms(collate, pad, nulls, fill), None
-    if batch_size is None:
+    if batch_size is not None:
+        batch_size = number(batch_size, "batch_size", 1, MOST)
+    else:
         if forms != Forms("auto", None, "raise", None):
             raise ValueError("batch_size: expected a number, since collate, pad, nulls and fill are for batches")
         forms = Forms("list", None, "mask", None)
@@ -263,14 +265,15 @@ class _Source(_BaseExamplesIterable):
         state: dict[str, Any] = self._state_dict or self._init_state_dict()
         if state["fingerprint"] != self._fingerprint():
             raise ValueError(
-                f"state: is of {state['fingerprint']!r:.200}, but these samples are {self._fingerprint()!r:.200}"
+                f"state: is of {state['fingerprint']!r:.200}, and this stream of {self._fingerprint()!r:.200}; load it "
+                "with the same samples, shuffle and seed; of a dataset that has grown, stream select(slice(0, n))"
             )
         read = reader_of(self._samples, self._forms)
         count, step, size = len(self._order), self._step, self._batch_size or _AT_ONCE
         while (start := state["position"]) + self._first < count:
             taken = read(self._order[start + self._first : start + step * size : step])
             elements = [(size, taken)] if self._batch_size else enumerate(taken, 1)
-            for number, element in elements:
-                state["position"] = min(start + step * number, count)
+            for done, element in elements:
+                state["position"] = min(start + step * done, count)
                 yield start, element if isinstance(element, dict) else {SAMPLE: element}
         state["position"] = count
