@@ -60,8 +60,9 @@ types: $(VENV)/.group-lint $(VENV)/.group-test ## mypy --strict and pyright on s
 	$(PY) -m mypy
 	$(VENV)/bin/pyright --pythonpath $(PY)
 	$(PY) tools/blocks.py build/blocks
-	$(PY) -m mypy src examples build/blocks
-	$(VENV)/bin/pyright --pythonpath $(PY) examples build/blocks
+	@# Without those that train, which the tests of integrations check with the types of the frameworks.
+	$(PY) -m mypy src $(filter-out examples/train_%,$(wildcard examples/*.py)) build/blocks
+	$(VENV)/bin/pyright --pythonpath $(PY) $(filter-out examples/train_%,$(wildcard examples/*.py)) build/blocks
 	PYTHONPATH=src $(VENV)/bin/pyright --pythonpath $(PY) --verifytypes mmap_ninja --ignoreexternal
 
 sanitize: $(VENV)/.installed $(VENV)/.group-dev $(VENV)/.group-test ## the kernel's tests, and those of damage, under ASan and UBSan

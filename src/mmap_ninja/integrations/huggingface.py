@@ -24,7 +24,8 @@ from mmap_ninja.kinds.handle import DatasetHandle
 from mmap_ninja.kinds.nulls import Nulls
 from mmap_ninja.kinds.options import PathLike
 from mmap_ninja.kinds.records import RecordsMmap
-from mmap_ninja.loading.collate import Collate, Forms, Pad, reader_of
+from mmap_ninja.kinds.loadable import Collate
+from mmap_ninja.loading.collate import Forms, Pad, reader_of
 from mmap_ninja.loading.fingerprint import described
 from mmap_ninja.loading.orders import MOST, Listed, Shuffle, number
 
