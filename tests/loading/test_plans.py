@@ -45,6 +45,14 @@ def test_plans_are_sequences(plan):
 
 
 @pytest.mark.parametrize("plan", PLANS, ids=repr)
+def test_batches_are_found_by_what_was_handed_out_before_them(plan):
+    before = np.cumsum([0, *map(len, plan)]).tolist()
+
+    assert [plan._unit_of(k) for k in range(len(plan))] == before[:-1]
+    assert [plan._batch_from(unit).tolist() for unit in before[:-1]] == [batch.tolist() for batch in plan]
+
+
+@pytest.mark.parametrize("plan", PLANS, ids=repr)
 def test_copies_go_to_epochs_by_themselves(plan):
     batches = list(plan)
     for other in (pickle.loads(pickle.dumps(plan)), copy.copy(plan), copy.deepcopy(plan)):

@@ -141,6 +141,11 @@ class Buckets(Plan):
     def _batch_from(self, unit: int) -> Positions:
         return self._batch(self._number_from(unit))
 
+    def _unit_of(self, k: int) -> int:
+        window = self._window_of(k)
+        before = self._batches(window)[: k - int(self._before[window])]
+        return window * self._size + sum(map(len, before))
+
     def _batches_from(self, unit: int) -> int:
         return len(self) - self._number_from(unit)
 
@@ -214,8 +219,12 @@ class Buckets(Plan):
         return np.array(bounds if whole == len(lengths) else [*bounds, len(lengths)])
 
     def _batch(self, k: int) -> Positions:
-        window = int(np.searchsorted(self._before, k, side="right")) - 1
+        window = self._window_of(k)
         return self._batches(window)[k - int(self._before[window])]
+
+    def _window_of(self, k: int) -> int:
+        """The window that a batch is of."""
+        return int(np.searchsorted(self._before, k, side="right")) - 1
 
     def _batches(self, window: int) -> list[Positions]:
         """The batches of a window, which are kept until another one is asked for."""

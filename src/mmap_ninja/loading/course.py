@@ -121,6 +121,11 @@ class Course:
             positions = np.concatenate([positions, np.resize(self.plan._batch_from(0), world_size - rest)])
         return positions[self.maker.rank :: world_size], size
 
+    def batch(self, k: int) -> Any:
+        """A batch by its number in the epoch."""
+        place = Place(self.plan.epoch, self.plan._unit_of(k))
+        return self.make(self.share(place.position)[0], place)[0]
+
     def make(self, positions: Positions, place: Place) -> tuple[Any, float]:
         """The batch of a place, and the seconds that making it took."""
         begin = time.perf_counter()

@@ -193,13 +193,7 @@ class Loader:
     def __iter__(self) -> Iterator[Any]:
         now = self._now if self._now.turn is None else self._now.at(self._now.place.next_epoch)
         course = self._course_of(now)
-        if not course.plan._units:
-            raise ValueError(f"{self._name}: has no samples, so there are no batches")
-        if not self._count(course.plan, 0):
-            raise ValueError(
-                f"{self._name}: has {course.plan._units} samples, fewer than the {course.plan._multiple} of a batch of "
-                "all processes, and drop_last leaves out shorter ones"
-            )
+        self._count_of(course)
         turn = _Turn(course, Rest(now.place, self._count(course.plan, now.place.position)))
         now = now._replace(turn=turn, samples=None)
         self._end_iteration()
@@ -334,6 +328,22 @@ class Loader:
         if isinstance(order, bool):
             order = Shuffle(count, now.seed) if order else Listed(range(count))
         return Batches(order, (self.batch_size or 1) * self.world_size)
+
+    def _count_of(self, course: Course) -> int:
+        """The number of batches of a whole epoch.
+
+        Raises:
+            ValueError: if there are none.
+        """
+        plan = course.plan
+        if not plan._units:
+            raise ValueError(f"{self._name}: has no samples, so there are no batches")
+        if not (count := self._count(plan, 0)):
+            raise ValueError(
+                f"{self._name}: has {plan._units} samples, fewer than the {plan._multiple} of a batch of all "
+                "processes, and drop_last leaves out shorter ones"
+            )
+        return count
 
     def _count(self, plan: Plan, position: int) -> int:
         """The number of batches from a position on."""

@@ -156,6 +156,9 @@ class Packing(Plan):
     def _batch_from(self, unit: int) -> Positions:
         return self._batches._batch_from(unit)
 
+    def _unit_of(self, k: int) -> int:
+        return self._batches._unit_of(k)
+
     def _batches_from(self, unit: int) -> int:
         return self._batches._batches_from(unit)
 

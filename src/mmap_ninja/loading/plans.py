@@ -64,6 +64,10 @@ class Plan(InEpochs):
         """
 
     @abstractmethod
+    def _unit_of(self, k: int) -> int:
+        """The number of units before a batch, which is in range."""
+
+    @abstractmethod
     def _batches_from(self, unit: int) -> int:
         """The number of batches from there on."""
 
@@ -157,6 +161,9 @@ class Batches(Plan):
 
     def _batch_from(self, unit: int) -> Positions:
         return self._order[unit : unit + self.batch_size]
+
+    def _unit_of(self, k: int) -> int:
+        return k * self.batch_size
 
     def _batches_from(self, unit: int) -> int:
         return len(range(unit, len(self._order), self.batch_size))
