@@ -50,6 +50,11 @@ def reboot(monkeypatch):
     return start_again
 
 
+def pytest_collection_modifyitems(items):
+    """Tests of JAX come last: once it has begun, its process must not fork any more."""
+    items.sort(key=lambda item: "jax" in item.nodeid or "grain" in item.nodeid)
+
+
 def pytest_collection_finish():
     """Keep garbage collections, of which there are thousands here, from scanning the tests themselves."""
     gc.collect()
