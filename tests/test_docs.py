@@ -113,6 +113,15 @@ def test_blocks_for_hugging_face_run_and_print_their_comments(tmp_path, monkeypa
     check_blocks("docs/huggingface.md")
 
 
+@pytest.mark.filterwarnings("default")  # those of Orbax
+def test_blocks_for_jax_run_and_print_their_comments(tmp_path, monkeypatch):
+    for name in ("grain", "jax", "orbax.checkpoint"):
+        pytest.importorskip(name)
+    monkeypatch.chdir(tmp_path)
+
+    check_blocks("docs/jax.md")
+
+
 def test_blocks_for_training_run_and_print_their_comments(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 

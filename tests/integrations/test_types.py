@@ -10,12 +10,10 @@ from support.pages import ROOT, blocks_of
 
 pytest.importorskip("mypy")
 
-
 # Of packages that have no types, or are not installed, the rest of the program is checked.
 UNTYPED = ["--disable-error-code=import-untyped", "--disable-error-code=import-not-found"]
-
-
-PAGES = ["docs/pytorch.md", "docs/huggingface.md", "docs/frameworks.md"]
+UNTYPED += ["--allow-untyped-calls"]  # functions of JAX
+PAGES = ["docs/pytorch.md", "docs/huggingface.md", "docs/frameworks.md", "docs/jax.md"]
 EXAMPLES = [f"examples/{path.name}" for path in sorted(ROOT.glob("examples/train_*.py"))]
 
 
