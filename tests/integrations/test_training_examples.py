@@ -46,3 +46,14 @@ def test_one_rank_goes_on_with_what_two_have_left(tmp_path):
         "two ranks saw 300 and 300 samples, then one saw 400",
         "each sample once: True",
     ]
+
+
+def test_network_that_was_stopped_has_the_losses_of_one_that_was_not(tmp_path):
+    pytest.importorskip("grain")
+    pytest.importorskip("jax")
+
+    lines = run("train_jax.py", cwd=tmp_path).splitlines()
+
+    before, after = re.fullmatch(r"237 steps: the loss went from ([\d.]+) to ([\d.]+)", lines[0]).groups()
+    assert float(after) < float(before) / 4
+    assert lines[1:] == ["stopped after 100 steps, and went on with the other 137", "the same losses: True"]
