@@ -116,6 +116,14 @@ def test_batch_source_gives_rows_of_a_packing(records):
     assert [batch["tokens"].tolist() for batch in found] == [batch["tokens"].tolist() for batch in expected]
 
 
+def test_batch_source_gives_a_mix(records):
+    mixed = mn.mix([records[["label"]], records.select(slice(10))[["label"]]], weights=[0.7, 0.3])
+
+    found = labels(grain.MapDataset.source(BatchSource(Loader(mixed, 8), epochs=2)))
+
+    assert found == epochs_of(mn.Loader(mixed, 8), 2)
+
+
 def test_batch_source_without_batches_raises(records):
     with pytest.raises(ValueError, match="fewer than the 64"):
         BatchSource(Loader(records, 64, drop_last=True))
@@ -372,6 +380,14 @@ def test_state_goes_through_orbax_as_json_for_any_number_of_processes(records, s
 def test_rank_without_world_size_is_refused(records):
     with pytest.raises(TypeError, match="both of them"):
         Loader(records, 8, rank=1)
+
+
+def test_without_jax_there_is_one_process(records, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jax", None)
+
+    loader = Loader(records, 8)
+
+    assert (loader.rank, loader.world_size) == (0, 1)
 
 
 def train_on_a_process(rank, port, path, results):
