@@ -21,10 +21,10 @@ from mmap_ninja.builds.build import IfExists
 from mmap_ninja.columns import nesting
 from mmap_ninja.integrations import _huggingface_types as types
 from mmap_ninja.kinds.handle import DatasetHandle
+from mmap_ninja.kinds.loadable import Collate
 from mmap_ninja.kinds.nulls import Nulls
 from mmap_ninja.kinds.options import PathLike
 from mmap_ninja.kinds.records import RecordsMmap
-from mmap_ninja.kinds.loadable import Collate
 from mmap_ninja.loading.collate import Forms, Pad, reader_of
 from mmap_ninja.loading.fingerprint import described
 from mmap_ninja.loading.orders import MOST, Listed, Shuffle, number

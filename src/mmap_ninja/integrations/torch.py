@@ -11,10 +11,10 @@ import torch.distributed
 import torch.utils.data
 from torch.utils.data._utils.collate import default_collate_fn_map
 
+from mmap_ninja.kinds.loadable import Collate
 from mmap_ninja.kinds.nulls import Nulls
 from mmap_ninja.kinds.reading import ReadingHandle
 from mmap_ninja.loading import loader
-from mmap_ninja.kinds.loadable import Collate
 from mmap_ninja.loading.collate import Forms, Pad, reader_of
 
 _FROM_INTEGERS: Final = ("bfloat16", "float8_e4m3fn", "float8_e5m2")  # dtypes that NumPy has from ml_dtypes
