@@ -8,6 +8,7 @@ from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import probes
@@ -18,7 +19,8 @@ from task import Result, Task
 import mmap_ninja
 from measures.reads import last_of
 from measures.scaling import TINY
-from mmap_ninja import ArrayMmap, Buckets, Loader, Packing, Pad, RaggedMmap, Shuffle, shared_list
+from mmap_ninja import ArrayMmap, Buckets, Loader, Packing, Pad, RaggedMmap, Shuffle, _kernel, shared_list
+from mmap_ninja.loading.scout import Scout
 
 FRAME_SIZE = 80
 FRAMES, MOST_FRAMES, SPREAD = 150, 600, 0.5  # of a median sample, of the longest, of the logarithm
@@ -61,11 +63,20 @@ def transform(task: Task) -> Result:
     )
 
 
+def looks_nowhere(*_: object) -> None:
+    pass
+
+
 def look_ahead(task: Task) -> Result:
-    """Time warm batches of a loader that may look ahead, and of one that does not."""
+    """Time warm batches of a loader that looks whether to ask the disk ahead, and of one that never does."""
     dataset, size = pictures(task), task.options["batch_size"]
-    on, off = (Loader(dataset, size, shuffle=True, num_threads=num_threads) for num_threads in (None, 0))
-    return timing.in_turn(len(on), on=lambda: last_of(on), off=lambda: last_of(off))
+    loader = Loader(dataset, size, shuffle=True)
+
+    def without() -> object:
+        with mock.patch.object(Scout, "_look", looks_nowhere):
+            return last_of(loader)
+
+    return timing.in_turn(len(loader), on=lambda: last_of(loader), off=without)
 
 
 def recycled(task: Task) -> Result:
@@ -73,11 +84,14 @@ def recycled(task: Task) -> Result:
     dataset = pictures(task)
     indices = timing.random_indices(len(dataset), task.options["batch_size"])
     shape = (len(indices), *task.options["shape"])
-    return timing.in_turn(
+    recycler = _kernel.Recycler()  # as a loader has one during an epoch
+    result = timing.in_turn(
         1,
         fresh=lambda: dataset.take(indices, out=np.empty(shape, np.uint8)),
         recycled=lambda: dataset.take(indices),
     )
+    del recycler
+    return result
 
 
 def frames(count: int) -> Iterator[np.ndarray]:
