@@ -49,14 +49,14 @@ bool Lookahead::is_idle() {
 
 void Lookahead::stop() {
   if (process_ != forks_so_far()) return;  // the thread that may hold the mutex is not in this process
-  {
-    std::lock_guard lock(mutex_);
-    done_ += jobs_.size();
-    jobs_.clear();
-    is_stopped_ = true;
-  }
-  if (has_thread_) ::pthread_join(thread_, nullptr);
-  has_thread_ = false;
+  std::unique_lock lock(mutex_);
+  done_ += jobs_.size();
+  jobs_.clear();
+  is_stopped_ = true;
+  if (!std::exchange(has_thread_, false)) return;  // there is none, or another caller waits for it
+  pthread_t thread = thread_;
+  lock.unlock();
+  ::pthread_join(thread, nullptr);
 }
 
 void* Lookahead::run(void* lookahead) {

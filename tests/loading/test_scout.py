@@ -2,6 +2,7 @@
 
 import gc
 import os
+import threading
 import time
 from itertools import chain
 from typing import ClassVar
@@ -11,6 +12,7 @@ import pytest
 
 import mmap_ninja as mn
 from mmap_ninja import Loader
+from mmap_ninja._kernel import Lookahead, column_of
 from mmap_ninja.engine import memory
 from mmap_ninja.loading import scout
 from support.cold import evicted
@@ -310,3 +312,18 @@ def test_child_of_a_fork_goes_on(cold, way):
 
     assert ended == (child, 0)
     assert len(list(batches)) == 197
+
+
+def test_several_threads_may_end_looking_ahead_at_once(tmp_path):
+    dataset = mn.RaggedMmap.from_generator(tmp_path / "samples", (np.zeros(4000, np.uint8) for _ in range(SAMPLES)))
+    for _ in range(30):
+        lookahead = Lookahead()
+        for _ in range(5):
+            lookahead.ask_for(column_of(dataset), np.arange(SAMPLES))
+        threads = [threading.Thread(target=lookahead.stop, daemon=True) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(timeout=30)
+        assert not any(thread.is_alive() for thread in threads)
+        assert lookahead.is_idle
