@@ -69,6 +69,7 @@ KEYS = {
     "slice": (slice(1, 4), [1, 2, 3]),
     "slice by steps": (slice(None, None, -2), [4, 2, 0]),
     "slice past the end": (slice(3, 2**70), [3, 4]),
+    "slice by steps beyond 64 bits": (slice(None, None, -(2**70)), [4]),
     "empty slice": (slice(4, 1), []),
     "mask": (np.array([True, False, True, False, False]), [0, 2]),
     "list mask": ([False, True, False, False, True], [1, 4]),

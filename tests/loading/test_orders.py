@@ -246,7 +246,7 @@ def test_slices_and_indices_are_those_of_a_list(order):
     numbers = list(order)
 
     bounds = [None, 0, 1, 5, len(numbers) - 1, len(numbers), len(numbers) + 9, -1, -7, -len(numbers) - 9]
-    for start, stop, step in itertools.product(bounds, bounds, [None, 1, 2, 13, -1, -4]):
+    for start, stop, step in itertools.product(bounds, bounds, [None, 1, 2, 13, -1, -4, 2**70, -(2**70)]):
         part = order[start:stop:step]
         assert (part.dtype, part.tolist()) == (np.int64, numbers[start:stop:step])
     assert [order[place] for place in range(-len(numbers), len(numbers))] == numbers * 2

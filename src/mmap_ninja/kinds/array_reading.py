@@ -15,7 +15,7 @@ from mmap_ninja.columns.casting import AnyArray
 from mmap_ninja.columns.dtypes import DType
 from mmap_ninja.kinds.comparing import Compare, Comparing, Mask, except_nulls
 from mmap_ninja.kinds.handle import DatasetHandle
-from mmap_ninja.kinds.indices import is_index
+from mmap_ninja.kinds.indices import clipped, is_index
 from mmap_ninja.kinds.nulls import BY_COLUMN, Nulls, exactly, masked
 from mmap_ninja.kinds.sequence import Indices
 
@@ -257,7 +257,7 @@ def _sliced(column: Column, key: Any) -> AnyArray:
     if not all(part is None or part is ... or isinstance(part, slice) or is_index(part) for part in parts):
         column = column.fresh()  # since NumPy copies then, and no copy has what was written to another array
     if isinstance(first, slice):
-        chosen = _as_array(column, range(len(column))[first])
+        chosen = _as_array(column, range(len(column))[clipped(first, len(column))])
         return chosen[(slice(None), *rest)] if rest else chosen
     if hasattr(key, "__array__"):
         key = np.asarray(key)  # NumPy would take a tensor of one element for one index

@@ -31,6 +31,13 @@ def several(key: Any) -> Any:
     return key
 
 
+def clipped(key: slice, count: int) -> slice:
+    """What selects the same of `count` samples as a slice, without steps that are too long for the kernel."""
+    step = key.indices(count)[2]
+    most = max(count, 1)  # from there on, only the first one is selected
+    return slice(key.start, key.stop, max(-most, min(step, most)))
+
+
 def resolved(key: Any, count: int, items: str = "samples") -> npt.NDArray[np.int64]:
     """The positions, none of them negative, that a slice, several indices or a mask select from `count` samples.
 

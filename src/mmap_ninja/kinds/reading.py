@@ -17,6 +17,7 @@ from mmap_ninja.engine.generation import Identity
 from mmap_ninja.errors import StaleHandleError
 from mmap_ninja.exported import exported
 from mmap_ninja.kinds import splits
+from mmap_ninja.kinds.indices import clipped
 from mmap_ninja.kinds.joined import Joined, Parts, Pickled
 from mmap_ninja.kinds.nulls import Nulls, check_option, filled, refuse
 from mmap_ninja.kinds.options import HandleOptions
@@ -58,9 +59,10 @@ class ReadingHandle(ShowingHandle[T]):
         base = state.selection_of(count)
         selection: Selection
         if isinstance(indices, slice):
-            chosen = range(count)[indices]
+            key = clipped(indices, count)
+            chosen = range(count)[key]
             selected = column.selected_range(chosen.start, chosen.step, len(chosen))
-            selection = base if indices == slice(None) else base[indices]  # which stays a rule, if it is one
+            selection = base if indices == slice(None) else base[key]  # which stays a rule, if it is one
         else:
             at = self._resolved(indices, count)
             selected = column.selected(at)

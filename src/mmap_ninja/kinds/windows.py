@@ -12,7 +12,7 @@ from mmap_ninja._kernel import Column, column_of
 from mmap_ninja.columns.casting import AnyArray, asked_dtype
 from mmap_ninja.exported import exported
 from mmap_ninja.kinds.handle import DatasetHandle
-from mmap_ninja.kinds.indices import resolved
+from mmap_ninja.kinds.indices import clipped, resolved
 from mmap_ninja.kinds.sequence import Indices, SampleSequence
 from mmap_ninja.kinds.state import Positions, among
 
@@ -63,9 +63,10 @@ class WindowSequence(SampleSequence[T]):
         """
         column = column_of(self)
         if isinstance(indices, slice):
-            chosen = range(len(column))[indices]
+            key = clipped(indices, len(column))
+            chosen = range(len(column))[key]
             column = column.selected_range(chosen.start, chosen.step, len(chosen))
-            selection = self._selection[indices]
+            selection = self._selection[key]
         else:
             at = resolved(indices, len(column), self._items)
             column, selection = column.selected(at), among(self._selection, at)

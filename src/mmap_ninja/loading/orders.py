@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from mmap_ninja import _kernel
 from mmap_ninja.exported import exported
+from mmap_ninja.kinds.indices import clipped
 
 Positions = npt.NDArray[np.int64]
 Reader = Callable[[int, int, int], Positions]  # of the places first, first + step, ..., so many
@@ -85,7 +86,7 @@ class Order(InEpochs):
     def __getitem__(self, index: slice, /) -> Positions: ...
     def __getitem__(self, index: SupportsIndex | slice, /) -> int | Positions:
         if isinstance(index, slice):
-            places = range(*index.indices(len(self)))
+            places = range(len(self))[clipped(index, len(self))]
             return self._reader()(places.start, places.step, len(places)) if places else np.empty(0, np.int64)
         place = operator.index(index)
         if not -len(self) <= place < len(self):
