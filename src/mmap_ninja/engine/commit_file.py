@@ -93,7 +93,7 @@ class CommitFile:
         self.path = path
         self.file = file
         self.slots = slots
-        self._hash = _kernel.xxh64(data)
+        self._data = data
         self.identity: tuple[int, int] = file.identity
         self.looked: Look | None = None  # the latest look
         # Whether a sync of the dataset failed: commits that are not durable may be lost even without a power loss.
@@ -113,12 +113,13 @@ class CommitFile:
 
         If so, their files were not removed meanwhile, and no others can have got their names.
         """
-        data = os.pread(self.file.fileno(), COMMIT_SIZE, 0)
-        if _kernel.xxh64(data) == self._hash:
+        data, before = os.pread(self.file.fileno(), COMMIT_SIZE, 0), self._data
+        self._data = b""  # as long as a dataset is open, this would be kept
+        if data == before:
             return True
         slots, _ = _decode_slots(data, self.path)
-        before, now = ({(slot.generation, slot.meta_digest) for _, slot in named} for named in (self.slots, slots))
-        return before == now
+        old, new = ({(slot.generation, slot.meta_digest) for _, slot in named} for named in (self.slots, slots))
+        return old == new
 
 
 def check_features(path: Path, slot: _kernel.Slot) -> None:
