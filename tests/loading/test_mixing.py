@@ -281,6 +281,7 @@ def test_indices_are_positions_in_all_samples(datasets):
         (lambda of: mix([], []), ValueError, "expected at least one dataset, got none"),
         (lambda of: mix(of[0], [1]), TypeError, "expected several datasets, got one"),
         (lambda of: mix([of[0], of[1].select([])], [1, 1]), ValueError, "1: mix: dataset 1 has no samples; leave it"),
+        (lambda of: mix([of[0], mix(of, WEIGHTS)], [1, 1]), TypeError, r"got a mix; .* mix.select\(slice\(None\)\)"),
         (lambda of: mix([of[0], [1, 2]], [1, 1]), TypeError, "concat: expected datasets, got list"),
         (lambda of: mix(of, [1e-300, 1, 1], stop="all"), ValueError, "so little weight that .*; give it more, or pass"),
         (lambda of: Loader(mix(of, WEIGHTS), 8, shuffle=True), ValueError, "a mix is shuffled already.*leave out"),

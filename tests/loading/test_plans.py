@@ -198,6 +198,12 @@ def test_packed_rows_have_every_element_once(lengths, length, seed):
     assert plan.filled == (pytest.approx(sum(lengths) / (plan.rows * length)) if plan.rows else 1)
 
 
+def test_lengths_that_no_memory_has_room_for_are_refused():
+    """A process once died of the rows that such documents fill."""
+    with pytest.raises(ValueError, match="document is 1, of 4611686018427387903 elements: give longer rows"):
+        Packing([3, 2**62 - 1], 64, batch_size=2)
+
+
 def test_packed_rows_are_nearly_full():
     assert Packing(LENGTHS, 512, batch_size=8).filled > 0.99
     assert Packing(LENGTHS, 100, batch_size=8).filled > 0.98

@@ -231,6 +231,8 @@ def mix(
     if stop not in _STOPS:
         raise ValueError(f"stop {stop!r} is unknown (expected one of {_STOPS})")
     listed = datasets if isinstance(datasets, DatasetHandle) else list(datasets)
+    if any(isinstance(dataset, Mix) for dataset in listed):
+        raise TypeError("datasets: expected datasets, got a mix; a view of it is one: mix.select(slice(None))")
     samples = concat(listed)  # which says what is wrong with them
     sizes = list(map(len, listed))
     if not all(sizes):

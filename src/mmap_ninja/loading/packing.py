@@ -6,6 +6,7 @@ import copy
 from functools import cached_property
 from typing import Any, Final, NamedTuple
 
+import numpy as np
 import numpy.typing as npt
 
 from mmap_ninja import _kernel
@@ -14,6 +15,7 @@ from mmap_ninja.kinds.indices import resolved
 from mmap_ninja.loading.orders import MOST, SEEDS, Positions, Shuffle, digest_of, number
 from mmap_ninja.loading.plans import Batches, Plan, check_count, checked_lengths
 
+_MOST_ROWS: Final = 1 << 32
 _MOST_ELEMENTS: Final = (1 << 31) - 1  # of a row: positions and offsets are int32, as attention wants them
 
 
@@ -76,6 +78,12 @@ class Packing(Plan):
             raise ValueError(
                 f"lengths: document {self._lengths.argmax()} has {longest} elements, and a row {self.length}; pass "
                 "split=True to cut it, or select shorter documents"
+            )
+        rows = float(np.divide(self._lengths, self.length).sum())
+        if rows > _MOST_ROWS:
+            raise ValueError(
+                f"lengths: fill {rows:.3g} rows of {self.length} elements, and 2^32 are possible; the longest document "
+                f"is {self._lengths.argmax()}, of {longest} elements: give longer rows, or select shorter documents"
             )
         self.seed: int = number(seed, "seed", 0, SEEDS)
         self._epoch = number(epoch, "epoch", 0, SEEDS)
