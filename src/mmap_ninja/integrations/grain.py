@@ -9,6 +9,7 @@ from typing import Any, Unpack
 
 import grain
 
+from mmap_ninja.integrations._loaders import Options, process_of
 from mmap_ninja.kinds.reading import ReadingHandle
 from mmap_ninja.loading import loader
 from mmap_ninja.loading.course import Course, Place
@@ -44,12 +45,9 @@ class Loader(loader.Loader):
         *,
         rank: int | None = None,
         world_size: int | None = None,
-        **options: Unpack[loader.Options],
+        **options: Unpack[Options],
     ) -> None:
-        if (rank is None) != (world_size is None):
-            raise TypeError("rank, world_size: expected both of them, or neither")
-        if rank is None or world_size is None:
-            rank, world_size = _process()
+        rank, world_size = process_of(rank, world_size, _process)
         super().__init__(dataset, batch_size, rank=rank, world_size=world_size, **options)
 
 

@@ -11,9 +11,9 @@ import torch.distributed
 import torch.utils.data
 from torch.utils.data._utils.collate import default_collate_fn_map
 
+from mmap_ninja.integrations._loaders import Options, process_of
 from mmap_ninja.kinds.loadable import Collate
 from mmap_ninja.kinds.nulls import Nulls
-from mmap_ninja.kinds.reading import ReadingHandle
 from mmap_ninja.loading import loader
 from mmap_ninja.loading.collate import Forms, Pad, reader_of
 
@@ -54,14 +54,9 @@ class Loader(loader.Loader):
         device: torch.device | str | int | None = None,
         rank: int | None = None,
         world_size: int | None = None,
-        **options: Unpack[loader.Options],
+        **options: Unpack[Options],
     ) -> None:
-        if (rank is None) != (world_size is None):
-            raise TypeError("rank, world_size: expected both of them, or neither")
-        if rank is None or world_size is None:
-            is_one_of_many = torch.distributed.is_available() and torch.distributed.is_initialized()
-            rank = torch.distributed.get_rank() if is_one_of_many else 0
-            world_size = torch.distributed.get_world_size() if is_one_of_many else 1
+        rank, world_size = process_of(rank, world_size, _process)
         self._device: torch.device | None = None if device is None else torch.device(device)
         if self._device is not None and options.get("num_threads") is None:
             options["num_threads"] = 1
@@ -79,6 +74,13 @@ class Loader(loader.Loader):
             return tensor
 
         return _mapped(batch.batch, torch.Tensor, used)
+
+
+def _process() -> tuple[int, int]:
+    """The number of this process, and how many there are."""
+    if not torch.distributed.is_available() or not torch.distributed.is_initialized():
+        return 0, 1
+    return torch.distributed.get_rank(), torch.distributed.get_world_size()
 
 
 class _Sent(NamedTuple):
@@ -227,5 +229,4 @@ def as_dataset(
         >>> next(iter(DataLoader(as_dataset(train), batch_size=2)))
         {'text': ['0', '1'], 'label': tensor([0, 1])}
     """
-    samples = dataset if isinstance(dataset, ReadingHandle) or hasattr(dataset, "__len__") else list(dataset)
-    return _Dataset(samples, Forms(collate, pad, nulls, fill))
+    return _Dataset(dataset, Forms(collate, pad, nulls, fill))

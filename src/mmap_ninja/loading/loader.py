@@ -6,7 +6,7 @@ import copy
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self, TypedDict
+from typing import Any, NamedTuple, Self
 
 import numpy.typing as npt
 
@@ -25,25 +25,6 @@ from mmap_ninja.loading.running import Running
 from mmap_ninja.loading.states import VERSION, State, check_fingerprint, told_by
 
 Source = Plan | Order | bool  # what decides which samples come when; a bool: whether they are shuffled
-
-
-class Options(TypedDict, total=False):
-    """Arguments of `Loader` that loaders for frameworks pass on."""
-
-    plan: Plan | None
-    shuffle: bool | Order | npt.ArrayLike
-    seed: int
-    drop_last: bool
-    columns: list[str] | None
-    collate: Collate
-    pad: Pad | Mapping[str, Pad] | None
-    nulls: Nulls
-    fill: Any
-    transform: Callable[..., Any] | None
-    rng: bool
-    num_threads: int | None
-    prefetch: int
-    with_index: bool
 
 
 @exported
