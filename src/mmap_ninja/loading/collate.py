@@ -213,7 +213,8 @@ def _reader_of_column(samples: Any, forms: Forms, name: str | None, fill: Any) -
     if forms.collate == "jagged" and hasattr(samples, "take_jagged"):
         in_memory = partial(_jagged_json if isinstance(samples, JsonColumn) else _jagged, where=samples._where)  # noqa: SLF001
         return partial(_without_nulls, samples, forms.nulls, fill, samples.take_jagged, in_memory)
-    take = partial(samples.take, nulls=forms.nulls, fill=fill)
+    has_nulls = column_of(samples).null_mask([]) is not None
+    take = partial(samples.take, nulls=forms.nulls, fill=fill) if has_nulls or fill is not None else samples.take
     if not isinstance(samples, RaggedHandle):
         return take
     if (pad := forms.pad_of(name)) is not None:

@@ -25,10 +25,6 @@ class Place(NamedTuple):
     epoch: int
     position: int  # samples of all processes, or rows of a packing, that were handed out in this epoch
 
-    def after(self, size: int) -> "Place":
-        """The place after a batch of so many of them."""
-        return Place(self.epoch, self.position + size)
-
     @property
     def next_epoch(self) -> "Place":
         """The start of the epoch after this one; after the last number, epochs begin at 0 again."""
@@ -38,12 +34,18 @@ class Place(NamedTuple):
 class Rest(NamedTuple):
     """What is left of an epoch."""
 
-    place: Place  # where it begins
+    epoch: int
+    position: int  # where it begins
     batches: int
+
+    @property
+    def place(self) -> Place:
+        """Where it begins."""
+        return Place(self.epoch, self.position)
 
     def after(self, size: int) -> "Rest":
         """What is left after a batch of so many samples of all processes."""
-        return Rest(self.place.after(size), self.batches - 1)
+        return Rest(self.epoch, self.position + size, self.batches - 1)
 
 
 @dataclass(frozen=True)
@@ -68,21 +70,19 @@ class Maker:
     with_index: bool
     convert: Callable[[Any], Any] | None
 
-    def transformed(self, batch: Any, positions: Positions, place: Place) -> Any:
+    def transformed(self, transform: Callable[..., Any], batch: Any, positions: Positions, place: Place) -> Any:
         """A batch after `transform`.
 
         Raises:
             TypeError: if it returns nothing.
         """
-        if self.transform is None:
-            return batch
         try:
             if self.seed is None:
-                result = self.transform(batch)
+                result = transform(batch)
             else:
                 numbers = (self.seed, place.epoch, place.position + self.rank)
                 key = _kernel.xxh64(b"".join(part.to_bytes(8, "little") for part in numbers))
-                result = self.transform(batch, np.random.Generator(np.random.Philox(key=key)))
+                result = transform(batch, np.random.Generator(np.random.Philox(key=key)))
         except Exception as error:
             locate(error, f"transform of the samples {_shown(positions)} of epoch {place.epoch}")
             raise
@@ -117,19 +117,23 @@ class Course:
         """This process's part of the batch that begins at a position, and the size of the whole batch."""
         positions, world_size = self.plan._batch_from(position), self.maker.world_size
         size = len(positions)
+        if world_size == 1:
+            return positions, size
         if rest := size % world_size:
             positions = np.concatenate([positions, np.resize(self.plan._batch_from(0), world_size - rest)])
         return positions[self.maker.rank :: world_size], size
 
     def batch(self, k: int) -> Any:
         """A batch by its number in the epoch."""
-        place = Place(self.plan.epoch, self.plan._unit_of(k))
-        return self.make(self.share(place.position)[0], place)[0]
+        rest = Rest(self.plan.epoch, self.plan._unit_of(k), 1)
+        return self.make(self.share(rest.position)[0], rest)[0]
 
-    def make(self, positions: Positions, place: Place) -> tuple[Any, float]:
-        """The batch of a place, and the seconds that making it took."""
+    def make(self, positions: Positions, rest: Rest) -> tuple[Any, float]:
+        """The first batch of a rest, and the seconds that making it took."""
         begin = time.perf_counter()
-        batch = self.maker.transformed(self.read(positions), positions, place)
+        batch = self.read(positions)
+        if self.maker.transform is not None:
+            batch = self.maker.transformed(self.maker.transform, batch, positions, rest.place)
         if self.maker.with_index:
             batch = self.plan._indices(positions), batch
         if self.maker.convert is not None:

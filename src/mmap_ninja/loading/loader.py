@@ -175,7 +175,7 @@ class Loader:
         now = self._now if self._now.turn is None else self._now.at(self._now.place.next_epoch)
         course = self._course_of(now)
         self._count_of(course)
-        turn = _Turn(course, Rest(now.place, self._count(course.plan, now.place.position)))
+        turn = _Turn(course, Rest(*now.place, self._count(course.plan, now.place.position)))
         now = now._replace(turn=turn, samples=None)
         self._end_iteration()
         running = Running(course, self.num_threads, self.prefetch)

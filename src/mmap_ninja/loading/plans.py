@@ -6,7 +6,7 @@ import copy
 import operator
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Any, Self, SupportsIndex
+from typing import Any, Final, Self, SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
@@ -42,8 +42,8 @@ class Plan(InEpochs):
         """
 
     def _indices(self, positions: Positions) -> Any:
-        """The samples at positions of a batch."""
-        return positions
+        """The samples at positions of a batch, as an array of the caller's own."""
+        return positions.copy()
 
     @property
     @abstractmethod
@@ -57,7 +57,7 @@ class Plan(InEpochs):
 
     @abstractmethod
     def _batch_from(self, unit: int) -> Positions:
-        """The positions of the batch that begins after so many units.
+        """The positions of the batch that begins after so many units; not to be changed.
 
         Raises:
             ValueError: if none begins there.
@@ -94,6 +94,9 @@ class Plan(InEpochs):
         return (self._batch(k) for k in range(len(self)))
 
 
+_AT_ONCE: Final = 4096  # positions that a loader's plan computes at once: one by one, short batches cost as much again
+
+
 @exported
 class Batches(Plan):
     """Batches of one size, in an order; only the last one may be shorter.
@@ -118,6 +121,7 @@ class Batches(Plan):
     def __init__(self, order: Order | npt.ArrayLike, batch_size: int) -> None:
         self._order = order_of(order)
         self.batch_size: int = number(batch_size, "batch_size", 1, MOST)
+        self._drawn: tuple[int, Positions] = (0, np.empty(0, np.int64))  # positions of several batches, and their place
 
     @property
     def seed(self) -> int | None:
@@ -131,6 +135,7 @@ class Batches(Plan):
 
     def _go_to(self, epoch: int) -> None:
         self._order.set_epoch(epoch)
+        self._drawn = (0, np.empty(0, np.int64))
 
     def __len__(self) -> int:
         return len(range(0, len(self._order), self.batch_size))
@@ -139,10 +144,10 @@ class Batches(Plan):
         return f"Batches({self._order!r}, {self.batch_size})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_order": copy.copy(self._order)}
+        return self.__dict__ | {"_order": copy.copy(self._order), "_drawn": (0, np.empty(0, np.int64))}
 
     def _batch(self, k: int) -> Positions:
-        return self._batch_from(k * self.batch_size)
+        return self._order[k * self.batch_size : (k + 1) * self.batch_size]
 
     def _check(self, count: int, name: str) -> None:
         if (end := self._order._end) > count and len(self._order):
@@ -160,7 +165,13 @@ class Batches(Plan):
         return self.batch_size
 
     def _batch_from(self, unit: int) -> Positions:
-        return self._order[unit : unit + self.batch_size]
+        size = self.batch_size
+        first, positions = self._drawn
+        at = unit - first
+        if not 0 <= at <= len(positions) - size:
+            positions = self._order[unit : unit + size * max(1, _AT_ONCE // size)]
+            self._drawn, at = (unit, positions), 0
+        return positions[at : at + size]
 
     def _unit_of(self, k: int) -> int:
         return k * self.batch_size

@@ -62,7 +62,7 @@ class Running:
             ahead.popleft()
         else:  # also after an interrupt behind that line
             positions, size = self._scout.share(rest)
-            batch, seconds = self._course.make(positions, rest.place)
+            batch, seconds = self._course.make(positions, rest)
             after = rest.after(size)
         now = time.perf_counter()
         self._pace.add(now - self._before, seconds)
@@ -77,7 +77,7 @@ class Running:
             if not begin.batches:
                 break
             positions, size = self._scout.share(begin)
-            job = self._crew.start(functools.partial(self._course.make, positions, begin.place))
+            job = self._crew.start(functools.partial(self._course.make, positions, begin))
             ahead.append(_Ahead(job, begin, begin.after(size)))
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ from mmap_ninja._kernel import Column, Lookahead, column_of
 from mmap_ninja.engine import memory
 from mmap_ninja.kinds.sequence import SampleSequence
 from mmap_ninja.kinds.wrapped import Wrapped
-from mmap_ninja.loading.course import Course, Place, Rest
+from mmap_ninja.loading.course import Course, Rest
 from mmap_ninja.loading.orders import Positions
 
 _AHEAD: Final = 4  # batches that are asked for before one is made: fewer leave the disk idle, more delay the first ones
@@ -35,14 +35,14 @@ class Scout:
         self._lookahead = Lookahead()
         self._shares: dict[int, tuple[Positions, int]] = {}  # of batches that were asked for, by their places
         self._requests: dict[int, int] = {}  # for them
-        self._asked = Rest(Place(0, 0), 0)  # what was not asked for
+        self._asked = Rest(0, 0, 0)  # what was not asked for
         self._pause = 0  # batches until the next look
         self._is_on = False
         self._has_streamed = False
 
     def share(self, rest: Rest) -> tuple[Positions, int]:
         """As that of the course, of the next batch that is made; those after it are asked for."""
-        place = rest.place.position
+        place = rest.position
         share = self._shares.pop(place, None) or self._course.share(place)
         if self._pause:
             self._pause -= 1
@@ -85,13 +85,13 @@ class Scout:
         own = 1 / self._course.maker.world_size
         most = int(_MOST / ((column.mean_size + _PAGE) * own))
         near = min(self._course.plan._near, most // 2)
-        end = rest.place.position + max(min(_AHEAD * size, most), near)
+        end = rest.position + max(min(_AHEAD * size, most), near)
         asked = max(rest, self._asked)
-        while asked.batches and asked.place.position < end:
+        while asked.batches and asked.position < end:
             group: dict[int, Positions] = {}  # by their places
-            stop = asked.place.position + near
-            while asked.batches and (not group or asked.place.position < stop):
-                place = asked.place.position
+            stop = asked.position + near
+            while asked.batches and (not group or asked.position < stop):
+                place = asked.position
                 share = self._shares[place] = self._course.share(place)
                 group[place] = self._indices(share[0])
                 asked = asked.after(share[1])
