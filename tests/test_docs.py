@@ -197,13 +197,23 @@ def test_ranks_that_open_a_growing_dataset_together_see_the_same_samples(tmp_pat
 def links(page):
     """The targets of a page's links, including named ones that are defined once."""
     text = page.read_text()
-    return re.findall(r"\]\(([^)#]+)\)", text) + re.findall(r"^\[[^\]]+\]: (\S+)$", text, re.MULTILINE)
+    return re.findall(r"\]\(([^)]+)\)", text) + re.findall(r"^\[[^\]]+\]: (\S+)$", text, re.MULTILINE)
+
+
+def anchors(page):
+    """What a link to a heading of a page has after its "#"."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_links_of_the_pages_lead_somewhere():
     for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")):
         for target in links(page):
-            assert "://" in target or (page.parent / target).exists(), f"{page.name}: {target}"
+            name, _, anchor = target.partition("#")
+            file = page.parent / name if name else page
+            assert "://" in target or file.exists(), f"{page.name}: {target}"
+            assert "://" in target or not anchor or anchor in anchors(file), f"{page.name}: {target}"
 
 
 def test_links_of_the_readme_are_absolute_for_an_index_shows_it_too():
