@@ -77,15 +77,18 @@ def test_readers_see_whole_commits_beside_replacements_and_new_columns(tmp_path,
 @long_and_short(15, 300)
 @pytest.mark.parametrize("kind", ["strings", "records"])
 def test_readers_see_whole_commits_of_writers_that_are_killed_at_random(tmp_path, kind, steps):
-    """Each writer is killed at some moment, and the next one continues from its last commit."""
+    """Each writer is killed at some moment, half of them after a commit; the next goes on from the last commit."""
     path, done = tmp_path / "ds", tmp_path / "done"
     WORDED[kind][0](path, []).close()
     reader = fork(lambda: read(path, kind, done))
     moments, killed = random.Random(kind), 0
 
     for writer in range(steps):
+        before = mmap_ninja.open(path).commit_id
         pid, pipe = fork(lambda w=writer: write(path, w, kind, 10_000))
-        time.sleep(0.01 + moments.random() * 0.1)  # the first commits of a process take 5 ms
+        while writer % 2 and mmap_ninja.open(path).commit_id == before:
+            time.sleep(0.001)
+        time.sleep(moments.random() * 0.1)
         os.kill(pid, signal.SIGKILL)
         os.close(pipe)
         killed += os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
