@@ -15,7 +15,7 @@ BENCH_PHOTOS := $(or $(PHOTOS),$(filter %/photos100.tar.d,$(UNPACKED)))
 
 .PHONY: bench bench-clean
 
-bench: .venv-bench/.ours .venv-bench/.peers .venv-bench-upstream/.peers .venv-bench-mds/.peers $(UNPACKED) ## all systems, about 30 minutes; or ONLY="arrays ours", QUICK=1
+bench: .venv-bench/.ours .venv-bench/.peers .venv-bench-upstream/.peers .venv-bench-mds/.peers $(UNPACKED) ## all systems, about 35 minutes; or ONLY="arrays ours", QUICK=1
 	.venv-bench/bin/python benchmarks/bench.py $(ONLY) $(if $(QUICK),--scale 0.1 --rounds 1) \
 		$(if $(BENCH_DATA),--data "$(BENCH_DATA)") $(if $(BENCH_PHOTOS),--photos "$(BENCH_PHOTOS)")
 	.venv-bench/bin/python benchmarks/readme.py

@@ -40,6 +40,7 @@ def each(subject: str, functions: str, *common: Any, **options: object) -> tuple
 
 
 OURS = ("ours",)
+SLOW = dict.fromkeys(("ours-grain-samples", "files", "datasets", "arrayrecord", "litdata", "mds", "webdataset"), 1)
 SCALED = ("ours", "upstream", "datasets-arrow", "lmdb", "bagz", "arrayrecord", "lance")
 
 SUBJECTS = {
@@ -69,6 +70,12 @@ SUBJECTS = {
     "numbers": Subject("", 100_000_000),
     "names": Subject("", 10_000_000),
     "cold": Subject("Fixed", 2_000_000),
+    "train_images": Subject("Images", 60_000, arrays.fixed),
+    "train_texts": Subject("Labelled", 25_000, texts.generate),
+    "train_frames": Subject("Frames", 1500, arrays.speech),
+    "train_tokens": Subject("Windows", 20_000, arrays.rows),
+    "train_photos": Subject("Photos", 400),
+    "classifier": Subject("", 25_000, texts.generate),
 }
 
 TEXTS = (
@@ -154,6 +161,11 @@ COLD = tuple(
     for name in names
 )
 
+FRAMEWORKS = (
+    *(Measure(f"train_{name}.feed", "feed") for name in ("images", "texts", "frames", "tokens", "photos")),
+    Measure("classifier.example", "example", OURS),
+)
+
 SECTIONS = {
     "texts": Section("RESULTS.md", 3, TEXTS, {"mds": 2, "litdata": 2, "files": 2, "bagz-default": 2}),
     "scaling": Section("RESULTS.md", 2, SCALING),
@@ -161,6 +173,7 @@ SECTIONS = {
     "records": Section("RECORDS.md", 3, RECORDS),
     "loading": Section("LOADING.md", 3, LOADING),
     "cold": Section("LOADING.md", 2, COLD),
+    "frameworks": Section("FRAMEWORKS.md", 2, FRAMEWORKS, SLOW),
 }
 
 

@@ -3,6 +3,7 @@
 import time
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
+from itertools import cycle, islice
 from pathlib import Path
 
 from data import originals, photos, texts
@@ -38,12 +39,14 @@ class Rounds:
 
     def lay_out(self) -> None:
         subjects = dict.fromkeys(measure.subject for measure in self.section.measures)
-        if not subjects.keys().isdisjoint({"photos", "decode"}):
+        if not subjects.keys().isdisjoint({"photos", "decode", "train_photos"}):
             self.files = photos.files(self.options.photos or photos.generate(self.folder / "jpegs"))
         for subject in subjects:
             generate, count = SUBJECTS[subject].generate, self.count(SUBJECTS[subject].count)
             if subject == "photos":
                 found = list(map(photos.decode, self.files[:count]))
+            elif subject == "train_photos":
+                found = [Path(file).read_bytes() for file in islice(cycle(self.files), count)]
             elif generate is texts.generate and self.options.data:
                 found = texts.read(self.options.data, count)
             else:

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,28 @@ def test_bench_measures_epochs_of_pytorch(tmp_path: Path) -> None:
     assert measured(tmp_path, "loading") == of_arrays | of_reviews
 
 
+# What a loader needs, where that is not only our own build.
+LOADERS = {"ours-numpy": "numpy", "ours": "torch", "ours-as-dataset": "torch", "ours-dataloader": "torch",
+           "ours-grain": "grain", "memmap": "torch", "ram": "torch", "files": "torch", "spdl": "spdl"}  # fmt: skip
+
+
+@needs_proc
+def test_bench_measures_loaders_that_are_installed(tmp_path: Path) -> None:
+    systems = [system for system, module in LOADERS.items() if find_spec(module)]
+    subjects = ["train_images", "train_texts", "train_frames", "train_tokens"]
+
+    done = bench(*(f"{subject}.feed" for subject in subjects), *systems, "--scale", 0.002, "--rounds", 1,
+                 "--output", tmp_path)  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    found = measured(tmp_path, "frameworks")
+    assert {system for system, _ in found} == set(systems)
+    assert {(system, name) for system, name in found if system == "ours-numpy"} == {
+        ("ours-numpy", f"{subject}.feed") for subject in subjects
+    }
+    assert "| ours-numpy | 0 | " in (tmp_path / "FRAMEWORKS.md").read_text()
+
+
 def test_bar_of_skipped_measure_says_why() -> None:
     found = python(
         "from report.tables import bar; from report.figures import Figures\n"
@@ -155,4 +178,4 @@ def test_readme_figures_are_those_of_the_reports() -> None:
     filled = python("import readme, task; print(readme.filled((task.ROOT / 'README.md').read_text()), end='')")
 
     assert filled == page
-    assert filled.count(": begin -->") == 3
+    assert filled.count(": begin -->") == 4

@@ -1,5 +1,6 @@
 """Arrays, and records that hold some: generated, the same in each run."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,9 @@ TOKEN_LENGTHS = (20, 380)
 VOCABULARY = 50_000
 FIXED_SHAPE = (28, 28)
 ROW_WORDS, DIFFERENT_ROWS = 163, 10_000
+ROW_TOKENS = 512
+FRAME_SIZE = 80
+MEDIAN_FRAMES, MOST_FRAMES, SPREAD = 150, 600, 0.5  # the last one is of the logarithm
 
 
 def images(count: int) -> list[np.ndarray]:
@@ -27,6 +31,27 @@ def tokens(count: int) -> list[np.ndarray]:
 def fixed(count: int) -> np.ndarray:
     """Make grey images of one size, as MNIST has them."""
     return np.random.default_rng(3).integers(0, 256, (count, *FIXED_SHAPE), np.uint8)
+
+
+def rows(count: int) -> np.ndarray:
+    """Make tokens in rows as a language model is trained on."""
+    return np.random.default_rng(2).integers(0, VOCABULARY, (count, ROW_TOKENS), np.int32)
+
+
+def frames(count: int) -> Iterator[np.ndarray]:
+    """Make as many frames as short and long speech has."""
+    chance = np.random.default_rng(0)
+    lengths = chance.lognormal(np.log(MEDIAN_FRAMES), SPREAD, count).astype(int).clip(1, MOST_FRAMES)
+    values = chance.random((MOST_FRAMES, FRAME_SIZE), np.float32)
+    return (values[:length] for length in lengths.tolist())
+
+
+def speech(count: int) -> list[np.ndarray]:
+    """Make such frames, of which each sample has its own."""
+    samples = [sample.copy() for sample in frames(count)]
+    for number, sample in enumerate(samples):
+        sample[0, 0] = number
+    return samples
 
 
 def words(count: int) -> np.ndarray:

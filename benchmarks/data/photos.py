@@ -2,11 +2,13 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 GENERATED_SIZE = (500, 375)  # what most photos have
 NUM_GENERATED = 40
+SIZE = (224, 224)
 
 
 def files(folder: Path) -> list[str]:
@@ -20,6 +22,17 @@ def decode(file: str) -> np.ndarray:
     from PIL import Image  # noqa: PLC0415 - not in all environments
 
     return np.asarray(Image.open(io.BytesIO(Path(file).read_bytes())).convert("RGB"))
+
+
+def decoded(data: bytes) -> np.ndarray:
+    """Decode a file to the size in which a model takes it."""
+    from PIL import Image  # noqa: PLC0415
+
+    return scaled(Image.open(io.BytesIO(data)))
+
+
+def scaled(image: Any) -> np.ndarray:
+    return np.array(image.convert("RGB").resize(SIZE))
 
 
 def generate(folder: Path) -> Path:

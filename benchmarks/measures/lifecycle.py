@@ -14,9 +14,10 @@ from task import Result, Task
 
 def prepare(task: Task) -> Result:
     """Build the dataset that the reads use, and weigh it."""
-    if not hasattr(task.store, "index") or not task.originals.exists():
+    is_read = hasattr(task.store, "index") or hasattr(task.store, "epoch")
+    if not is_read or not task.originals.exists():
         return {}
-    samples, path = task.samples(), task.dataset
+    samples, path = task.samples()[: task.limit("all")], task.dataset
     path.parent.mkdir(parents=True, exist_ok=True)
     task.store.build(samples, path)
     return {"size_bytes": probes.size_bytes(path), "payload_bytes": sum(map(payload_bytes, samples))}

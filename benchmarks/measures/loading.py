@@ -2,7 +2,7 @@
 
 import pickle
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from itertools import pairwise
 from multiprocessing import get_context
@@ -13,7 +13,7 @@ from unittest import mock
 import numpy as np
 import probes
 import timing
-from data.arrays import VOCABULARY
+from data.arrays import VOCABULARY, frames
 from task import Result, Task
 
 import mmap_ninja
@@ -22,8 +22,6 @@ from measures.scaling import TINY
 from mmap_ninja import ArrayMmap, Buckets, Loader, Packing, Pad, RaggedMmap, Shuffle, _kernel, shared_list
 from mmap_ninja.loading.scout import Scout
 
-FRAME_SIZE = 80
-FRAMES, MOST_FRAMES, SPREAD = 150, 600, 0.5  # of a median sample, of the longest, of the logarithm
 WINDOW = 50  # batches
 ROW_LENGTH, ROWS = 2048, 64
 SLICE, SLICES = 256, 10_000
@@ -92,13 +90,6 @@ def recycled(task: Task) -> Result:
     )
     del recycler
     return result
-
-
-def frames(count: int) -> Iterator[np.ndarray]:
-    chance = np.random.default_rng(0)
-    lengths = chance.lognormal(np.log(FRAMES), SPREAD, count).astype(int).clip(1, MOST_FRAMES)
-    values = chance.random((MOST_FRAMES, FRAME_SIZE), np.float32)
-    return (values[:length] for length in lengths.tolist())
 
 
 def buckets(task: Task) -> Result:

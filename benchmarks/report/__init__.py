@@ -11,7 +11,7 @@ from report.figures import Figures
 from report.tables import PLACEHOLDERS
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
-REPORTS = ("RESULTS.md", "ARRAYS.md", "RECORDS.md", "LOADING.md")
+REPORTS = ("RESULTS.md", "ARRAYS.md", "RECORDS.md", "LOADING.md", "FRAMEWORKS.md")
 
 
 def write(name: str, results: Path, folder: Path) -> None:

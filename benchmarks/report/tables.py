@@ -21,7 +21,8 @@ def seconds(value: float | None) -> str:
 
 
 def micros(value: float | None) -> str:
-    return "-" if value is None else f"{value * 1e6:.3f}" if value < 1e-5 else f"{value * 1e6:.3g}"
+    digits = ",.0f" if value is None or value >= 1e-4 else ".3g" if value >= 1e-5 else ".3f"
+    return "-" if value is None else f"{value * 1e6:{digits}}"
 
 
 def times(value: float | None) -> str:
@@ -55,6 +56,8 @@ COLUMNS: dict[str, Callable[[Figure], object]] = {
     "ratio to ours": lambda it: times(it.ratio()),
     "samples per pass": samples,
     "passes": lambda it: it.passes,
+    "first epoch, µs": lambda it: micros(it.first),
+    "workers": lambda it: size(it.get("workers"), 1),
     "read from disk, MiB": lambda it: size(it.get("disk_bytes"), MIB),
     "median": lambda it: seconds(it.median),
     "min - max": lambda it: it.spread(seconds),
@@ -88,6 +91,8 @@ COLUMNS: dict[str, Callable[[Figure], object]] = {
 TABLES = {
     "reads": "system | median, µs per sample | min - max, µs | first pass, µs | ratio to ours | samples per pass | "
     "passes",
+    "feeds": "system | workers | median, µs per sample | min - max, µs | first epoch, µs | ratio to ours | "
+    "samples per pass | passes",
     "cold": "system | median, µs per sample | min - max, µs | ratio to ours | samples per pass | read from disk, MiB",
     "builds": "build | whole build | its min - max | ratio to ours, durable | on disk / payload",
     "sizes": "stored | system | on disk, bytes | on disk / payload | size, ratio to ours",
@@ -166,13 +171,13 @@ def machine(figures: Figures, section: str) -> str:
 
 
 def overview(figures: Figures, *measures: str) -> str:
-    """Return rows with one figure of each measure, per system; the last measure is an append."""
-    *per_sample, append = measures
+    """Return rows with one figure of each measure, per system: of an append with its unit."""
+    per_sample = [measure for measure in measures if ".append" not in measure]
     rows = []
     for system in dict.fromkeys(it.system for it in figures.all(*per_sample)):
-        cells = [micros(figures.value(measure, system)) for measure in per_sample]
+        shown = ((micros if measure in per_sample else seconds)(figures.value(measure, system)) for measure in measures)
         name = "**mmap_ninja**" if system == "ours" else system
-        rows.append(f"| {name} | {' | '.join(cells)} | {seconds(figures.value(append, system))} |")
+        rows.append(f"| {name} | {' | '.join(shown)} |")
     return "\n".join(rows)
 
 

@@ -1,4 +1,7 @@
-"""The measured systems: each a module of adapters, one class for each kind of data that the system keeps."""
+"""The measured systems: each a module of adapters, one class for each kind of data that the system keeps.
+
+The adapters that feed a training loop lie in `loaders`.
+"""
 
 import importlib
 from typing import NamedTuple
@@ -9,6 +12,7 @@ __all__ = ["SYSTEMS", "Store", "load"]
 
 TEXTS = ("Texts",)
 ARRAYS = ("Ragged", "Fixed")
+FED = ("Images", "Labelled", "Frames", "Windows", "Photos")  # to a training loop
 ALL = ("Texts", "Zstd", "ZstdDictionary", *ARRAYS, "Records", "Reviews")
 
 
@@ -22,21 +26,27 @@ class System(NamedTuple):
 
 # The order is that of the tables.
 SYSTEMS = {
-    "ours": System("ours", "mmap_ninja", ALL),
-    "ours-dataloader": System("ours", "mmap_ninja", ("Reviews",), way="DataLoader"),
+    "ours": System("ours", "mmap_ninja", (*ALL, *FED)),
+    "ours-numpy": System("ours", "mmap_ninja", ("Images", "Labelled", "Frames", "Windows"), way="Numpy"),
+    "ours-as-dataset": System("ours", "mmap_ninja", ("Images", "Labelled", "Frames", "Windows"), way="AsDataset"),
+    "ours-dataloader": System("ours", "mmap_ninja", ("Reviews", "Images", "Labelled"), way="DataLoader"),
+    "ours-grain": System("grains", "grain", ("Images", "Labelled", "Frames", "Windows")),
+    "ours-grain-samples": System("grains", "grain", FED, way="Samples"),
     "upstream": System("upstream", "mmap_ninja", ALL, "upstream"),
-    "ram": System("ram", None, (*TEXTS, *ARRAYS)),
-    "files": System("files", None, TEXTS),
-    "memmap": System("memmap", "numpy", ARRAYS),
-    "datasets": System("huggingface", "datasets", (*TEXTS, *ARRAYS, "Records")),
+    "ram": System("ram", None, (*TEXTS, *ARRAYS, "Labelled")),
+    "files": System("files", None, (*TEXTS, "Labelled", "Photos")),
+    "memmap": System("memmap", "numpy", (*ARRAYS, "Images", "Frames", "Windows")),
+    "datasets": System("huggingface", "datasets", (*TEXTS, *ARRAYS, "Records", *FED)),
     "datasets-arrow": System("huggingface", "datasets", TEXTS, way="Arrow"),
     "lmdb": System("lightning_db", "lmdb", TEXTS),
     "bagz": System("bagz_file", "bagz", TEXTS),
     "bagz-default": System("bagz_file", "bagz", TEXTS, way="Default"),
-    "arrayrecord": System("arrayrecord", "array_record", TEXTS),
+    "arrayrecord": System("arrayrecord", "array_record", (*TEXTS, "Images", "Labelled")),
     "lance": System("lance_table", "pylance", (*TEXTS, "Records")),
-    "litdata": System("lightning_data", "litdata", TEXTS),
-    "mds": System("mosaic", "mosaicml-streaming", TEXTS, "mds"),
+    "litdata": System("lightning_data", "litdata", (*TEXTS, *FED)),
+    "mds": System("mosaic", "mosaicml-streaming", (*TEXTS, *FED), "mds"),
+    "webdataset": System("tar_shards", "webdataset", ("Images", "Labelled", "Photos")),
+    "spdl": System("spdl_pipeline", "spdl", ("Images", "Labelled", "Photos")),
     "tensordict": System("tensor_files", "tensordict", ARRAYS),
     "h5py": System("hdf5", "h5py", ARRAYS),
     "zarr": System("zarr_chunks", "zarr", ARRAYS),
@@ -47,5 +57,6 @@ SYSTEMS = {
 
 
 def load(system: str, kind: str) -> type[Store]:
-    module = importlib.import_module(f"systems.{SYSTEMS[system].module}")
+    folder = "systems.loaders" if kind in FED else "systems"
+    module = importlib.import_module(f"{folder}.{SYSTEMS[system].module}")
     return getattr(module, SYSTEMS[system].way + kind)
