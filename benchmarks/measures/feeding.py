@@ -2,6 +2,7 @@
 
 import statistics
 from collections import Counter
+from importlib import import_module
 from itertools import islice
 
 import probes
@@ -20,6 +21,8 @@ def feed(task: Task) -> Result:
     count = len(samples)
     del samples
     probes.warm(task.dataset)
+    for module in store.IMPORTS:
+        import_module(module)
     tried = [epochs(task, workers, expected, marks) for workers in store.WORKERS]
     return min(tried, key=lambda result: result["later"]) | {"count": count}
 

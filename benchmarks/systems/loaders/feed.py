@@ -20,6 +20,7 @@ class Feed:
     BATCH_SIZE: ClassVar[int] = 256
     WORKERS: ClassVar[tuple[int, ...]] = (0, 2)  # of which the better one is reported
     LIMITS: ClassVar[dict[str, int]] = {}  # "all": how many samples there are, where an epoch would take too long
+    IMPORTS: ClassVar[tuple[str, ...]] = ()  # modules that are first needed when it is opened
     LEFT_OUT: ClassVar[set[str]] = set()
 
     @staticmethod

@@ -16,6 +16,7 @@ EPOCHS = 1000  # more than any measurement has
 class Pipeline:
     """Samples of a source, which Grain shuffles, reads in threads or processes, and stacks; epochs are one stream."""
 
+    IMPORTS = ()
     WORKERS = feed.Feed.WORKERS
     decode = None
     collate = None
@@ -76,6 +77,8 @@ class SamplesPhotos(Samples, ours.Photos):
 
 class Whole:
     """Batches of our loader, for which Grain's threads ask."""
+
+    IMPORTS = ()
 
     def made(self):
         loader = Loader(self.dataset, self.BATCH_SIZE, shuffle=True, **self.OPTIONS)

@@ -37,7 +37,7 @@ class Streamed(Loaded):
 
     @staticmethod
     def items(samples):
-        return map(torch.as_tensor, samples)
+        return samples  # arrays, which it reads ten times as fast as tensors
 
 
 def unpickled(file):
@@ -46,12 +46,10 @@ def unpickled(file):
 
 
 class Images(Streamed, feed.Images):
-    LIMITS = {"all": 20_000}
+    pass
 
 
 class Labelled(Streamed, feed.Labelled):
-    LIMITS = {"all": 10_000}
-
     @staticmethod
     def items(samples):
         records = zip(samples, labels(len(samples)).tolist(), strict=True)
@@ -79,7 +77,3 @@ class Decoded(litdata.StreamingDataset):
 
 class Photos(Streamed, feed.Photos):
     DATASET = Decoded
-
-    @staticmethod
-    def items(samples):
-        return samples

@@ -19,6 +19,7 @@ class Ours:
     """Datasets, and what `Loader` and `as_dataset` are told of them."""
 
     WORKERS = (0,)  # threads make batches where it pays
+    IMPORTS = ("mmap_ninja.integrations.torch",)
     OPTIONS = {}
 
     def __init__(self, path, _workers):
@@ -80,6 +81,8 @@ class Photos(Ours, feed.Photos):
 
 class Numpy:
     """Batches of NumPy arrays."""
+
+    IMPORTS = ()
 
     def made(self):
         return mmap_ninja.Loader(self.dataset, self.BATCH_SIZE, shuffle=True, **self.OPTIONS)

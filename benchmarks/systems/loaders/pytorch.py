@@ -9,6 +9,7 @@ PyTorch is imported where it is needed, since that takes seconds.
 class Loaded:
     """Samples one by one, collated in this process, or in workers that stay for all epochs."""
 
+    IMPORTS = ("torch.utils.data", "torch.nn.utils.rnn")
     OPTIONS = {"shuffle": True}
     collate = None
 

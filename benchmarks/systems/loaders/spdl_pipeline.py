@@ -9,6 +9,7 @@ AHEAD = 2
 
 
 class Pipelined:
+    IMPORTS = ()
     WORKERS = (2,)  # threads
 
     def __init__(self, path, workers):
