@@ -46,7 +46,7 @@ def unpickled(file):
 
 
 class Images(Streamed, feed.Images):
-    pass
+    LIMITS = {"all": 20_000}
 
 
 class Labelled(Streamed, feed.Labelled):
