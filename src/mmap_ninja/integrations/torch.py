@@ -137,7 +137,7 @@ def _tensor(array: npt.NDArray[Any]) -> Any:
         raise TypeError("the batch holds nulls under a mask, which a tensor would drop: say by `fill` what they are")
     if not array.flags.writeable or not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
-    if array.dtype.name in _FROM_INTEGERS:
+    if array.dtype.isbuiltin == 2 and array.dtype.name in _FROM_INTEGERS:  # 2: not one of NumPy's; names take long
         return torch.from_numpy(array.view(f"u{array.itemsize}")).view(getattr(torch, array.dtype.name))
     try:
         return torch.from_numpy(array)
