@@ -1,7 +1,7 @@
 """What stands for the placeholders of the templates: tables, by their columns, bars, and single numbers."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from data.sources import PICTURE_BYTES
 
@@ -170,17 +170,41 @@ def machine(figures: Figures, section: str) -> str:
     return f"{described.get('processor', 'not measured')}, {described.get('cores', '-')} cores"
 
 
-def overview(figures: Figures, *measures: str) -> str:
+# What is fed, and by what, for those who do not know our names.
+LOADERS = {
+    "ours": "**mmap_ninja** `Loader`, tensors",
+    "ours-numpy": "the same, NumPy arrays",
+    "ours-as-dataset": "`DataLoader`, our batches",
+    "ours-dataloader": "`DataLoader`, our samples",
+    "ours-grain": "Grain, our batches",
+    "ours-grain-samples": "Grain, our samples",
+    "ram": "`DataLoader`, a list in RAM",
+    "files": "`DataLoader`, a folder of files",
+    "memmap": "`DataLoader`, `np.memmap`",
+    "datasets": "`DataLoader`, `datasets`",
+    "arrayrecord": "Grain, ArrayRecord",
+    "litdata": "LitData",
+    "mds": "MDS (`StreamingDataset`)",
+    "webdataset": "WebDataset",
+    "spdl": "SPDL",
+}
+
+
+def loaders(figures: Figures, *measures: str) -> str:
+    """Return the same rows as `overview`, of systems that feed a training loop."""
+    return overview(figures, *measures, names=LOADERS)
+
+
+def overview(figures: Figures, *measures: str, names: Mapping[str, str] = {"ours": "**mmap_ninja**"}) -> str:
     """Return rows with one figure of each measure, per system: of an append with its unit."""
     per_sample = [measure for measure in measures if ".append" not in measure]
     rows = []
     for system in dict.fromkeys(it.system for it in figures.all(*per_sample)):
         shown = ((micros if measure in per_sample else seconds)(figures.value(measure, system)) for measure in measures)
-        name = "**mmap_ninja**" if system == "ours" else system
-        rows.append(f"| {name} | {' | '.join(shown)} |")
+        rows.append(f"| {names.get(system, system)} | {' | '.join(shown)} |")
     return "\n".join(rows)
 
 
 PLACEHOLDERS: dict[str, Callable[..., str]] = {
-    function.__name__: function for function in (table, bar, run, version, alone, number, machine, overview)
+    function.__name__: function for function in (table, bar, run, version, alone, number, machine, overview, loaders)
 }
