@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # the names for type checkers; Python uses the tables below
     from mmap_ninja.columns.specs import Ragged as Ragged
     from mmap_ninja.columns.specs import Scalar as Scalar
     from mmap_ninja.columns.specs import Text as Text
+    from mmap_ninja.conversion.convert import convert as convert
     from mmap_ninja.errors import CommitUncertainError as CommitUncertainError
     from mmap_ninja.errors import CorruptDatasetError as CorruptDatasetError
     from mmap_ninja.errors import DatasetTruncatedError as DatasetTruncatedError
@@ -80,6 +81,7 @@ else:
     _INHERITED = ("base", "generic", "numpy", "parallel", "ragged", "string")  # modules of 0.9
     _NAMES = {
         "columns.specs": ("Array", "Bytes", "Json", "Ragged", "Scalar", "Text"),
+        "conversion.convert": ("convert",),
         "errors": (
             "CommitUncertainError", "CorruptDatasetError", "DatasetTruncatedError", "ForkedHandleError",
             "FormatVersionError", "IncompleteDatasetWarning", "LeftoverBytesWarning", "LockTimeoutError",

@@ -22,7 +22,7 @@ from mmap_ninja.legacy.dataset import open_dataset
 from mmap_ninja.maintenance.verify import Level
 from mmap_ninja.maintenance.verify import verify as verify_files
 
-_CLASSES: Final[dict[str, type[DatasetHandle[Any]]]] = {
+CLASSES: Final[dict[str, type[DatasetHandle[Any]]]] = {
     "strings": StringsMmap,
     "bytes": BytesMmap,
     "array": ArrayMmap,
@@ -159,8 +159,8 @@ def open(
     """
     if follow_symlinks and mode is None:
         mode = "r"
-    if kind is not None and kind not in _CLASSES:
-        raise ValueError(f"kind {kind!r} is unknown (expected None or one of {(*_CLASSES,)})")
+    if kind is not None and kind not in CLASSES:
+        raise ValueError(f"kind {kind!r} is unknown (expected None or one of {(*CLASSES,)})")
     options = HandleOptions(mode, durability, lock_timeout, read_mode, follow_symlinks=follow_symlinks)
     with files.following_links(follow_symlinks):
         if verify is not None and not (report := verify_files(path, verify)).ok:
@@ -170,7 +170,7 @@ def open(
         newest = dataset.snapshot.identity
         assert newest is not None  # noqa: S101 - always present in a dataset
         dataset.pin(newest.named(commit_id))
-    handle = handle_over(_CLASSES[dataset.meta.kind], dataset, path, options)
+    handle = handle_over(CLASSES[dataset.meta.kind], dataset, path, options)
     warn_of(handle, dataset, stacklevel=3)
     return handle
 

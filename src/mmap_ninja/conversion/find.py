@@ -1,0 +1,61 @@
+"""Which format lies at a path: by its suffix if it is a file, by what is in it if it is a folder."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Final
+
+from mmap_ninja.conversion.source import Reader, Source, Wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A format that `convert` reads.
+
+    Args:
+        name: Its name for people.
+        reader: The module and function that read it, imported on use.
+        suffixes: Ends of the names of its files.
+        fits: Whether a folder is of this format.
+    """
+
+    name: str
+    reader: str
+    suffixes: tuple[str, ...] = ()
+    fits: Callable[[Path], bool] | None = None
+
+    def read(self, path: Path, wanted: Wanted) -> Source:
+        """The source at a path of this format."""
+        module, _, function = self.reader.partition(":")
+        reader: Reader = getattr(import_module(f"mmap_ninja.conversion.{module}"), function)
+        return reader(path, wanted)
+
+
+def _has(*suffixes: str) -> Callable[[Path], bool]:
+    """Whether a folder has a file with one of the suffixes, itself or below."""
+    return lambda folder: any(path.name.endswith(suffixes) for path in folder.rglob("*"))
+
+
+# Longer suffixes first; the most specific folders first.
+FORMS: Final = (
+    Form("text file, a sample a line", "from_texts:lines", (".txt",)),
+    Form("folder of text files", "from_texts:folder", fits=_has(".txt")),
+)
+
+
+def find(path: Path, wanted: Wanted) -> Source:
+    """The source at a path.
+
+    Raises:
+        FileNotFoundError: if there is nothing at the path.
+        ValueError: if its format is none of those that can be read, or is refused.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: expected a file or folder to convert, found nothing; check the path")
+    for form in FORMS:
+        fits = form.fits is not None and form.fits(path) if path.is_dir() else path.name.lower().endswith(form.suffixes)
+        if fits:
+            return form.read(path, wanted)
+    known = ", ".join(form.name for form in FORMS)
+    raise ValueError(f"{path}: cannot tell its format; expected one of: {known}")

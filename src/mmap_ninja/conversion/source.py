@@ -1,0 +1,73 @@
+"""What a reader of a foreign format gives to `convert`: samples, and what they will be stored as."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from mmap_ninja.columns.specs import Spec
+from mmap_ninja.format.meta import Kind
+
+OnError = Literal["raise", "skip"]
+# The constructor of a dataset that takes the samples: `from_generator` and so on.
+Feed = Literal["generator", "indexable", "arrow", "ndarray"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Samples to convert, found at a path, not read yet.
+
+    Args:
+        form: What was found, for people: "folder of text files".
+        kind: The kind of dataset that it becomes.
+        samples: What the constructor takes.
+        feed: The constructor: an iterable, an object with samples by position, which workers can read in parallel, what
+            `from_arrow` takes, or an array.
+        columns: The types of columns of records, as far as they are known before the first sample is read.
+        total: The number of samples, if it is known.
+        place: Says where sample `i` comes from, for messages: "reviews.jsonl, line 17".
+    """
+
+    form: str
+    kind: Kind
+    samples: Any
+    feed: Feed = "generator"
+    columns: Mapping[str, Spec] = field(default_factory=dict)
+    total: int | None = None
+    place: Callable[[int], str] = "sample {}".format
+
+
+@dataclass(slots=True)
+class Skipped:
+    """Samples that could not be read or stored, left out by `on_error="skip"`: how many, and the first ones."""
+
+    count: int = 0
+    first: list[str] = field(default_factory=list)
+
+    def note(self, place: str, error: Exception) -> None:
+        """Count a sample that is left out."""
+        self.count += 1
+        if len(self.first) < 10:  # enough to see what is wrong with a file
+            self.first.append(f"{place}: {error}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What the caller asks of a reader: the parameters of `convert` that formats care about.
+
+    Args:
+        kind: The kind of dataset; None: what the source is by nature.
+        columns: The types of some columns.
+        with_path: Whether samples are records that tell the path of their file.
+        dataset: The name of the dataset in a file that holds several.
+        skipped: Where samples are noted that cannot be read; None: they raise.
+    """
+
+    kind: Kind | None = None
+    columns: Mapping[str, Spec] = field(default_factory=dict)
+    with_path: bool = False
+    dataset: str | None = None
+    skipped: Skipped | None = None
+
+
+Reader = Callable[[Path, Wanted], Source]
