@@ -15,7 +15,7 @@ from typing import Any, Final, NoReturn
 import click
 
 from mmap_ninja import progress
-from mmap_ninja.cli import bench, completing, converting, keeping, looking
+from mmap_ninja.cli import bench, completing, converting, doctor, keeping, looking
 from mmap_ninja.cli.wording import in_shell_words, said
 
 FAILED: Final = 2
@@ -26,7 +26,7 @@ SECTIONS: Final = {
     "Convert": converting.COMMANDS,
     "Look": looking.COMMANDS,
     "Keep": keeping.COMMANDS,
-    "Measure": bench.COMMANDS,
+    "Measure": (*bench.COMMANDS, *doctor.COMMANDS),
     "Shell": completing.COMMANDS,
 }
 _DEBUG: Final = "mmap_ninja.debug"
