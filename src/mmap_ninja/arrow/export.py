@@ -70,7 +70,8 @@ class _Export:
         self.samples = samples = exported.column.selected_range(0, 1, len(exported.column))
         self.where = f"{exported.path}: column {name!r}"
         self.length = len(samples)
-        self.nullable = samples.null_mask([]) is not None
+        is_date = samples.kind == "array" and not samples.sample_shape and np.dtype(samples.dtype).kind in "mM"
+        self.nullable = samples.null_mask([]) is not None or is_date  # NaT is null in Arrow
         self._is_json = exported.is_json
         self._flat_ragged = samples.kind == "ragged" and (samples.rank == 1 or samples.dtype is None)
         self.type = self._find_type()
@@ -227,6 +228,8 @@ def _elements(array: AnyArray, nulls: Nulls = None) -> Any:
     flat = flat.astype(flat.dtype.newbyteorder("="), copy=False)
     dtype = flat.dtype
     of, validity = element_type(dtype, ""), _bitmap(nulls)
+    if dtype.kind in "mM":  # with a mask, pyarrow takes NaT for the earliest of all dates
+        nulls = np.isnat(flat) if nulls is None else np.isnat(flat) | nulls
     if not is_native(dtype):
         return pa.array(flat.tolist() if dtype.kind == "U" else flat, of, mask=nulls)
     if dtype.kind != "c":

@@ -237,8 +237,9 @@ def _spec(field: Any, array: Any, where: str) -> "Spec":
             return specs.Bytes(nullable=nullable)
     shape, element = _shape(field, of)
     dtype = _dtype(field, element, where)
-    nullable &= dtype.kind not in "mM"  # null becomes NaT
-    return specs.Array(shape, dtype, nullable=nullable) if shape else specs.Scalar(dtype, nullable=nullable)
+    if shape:
+        return specs.Array(shape, dtype, nullable=nullable)
+    return specs.Scalar(dtype, nullable=nullable and dtype.kind not in "mM")  # null becomes NaT
 
 
 def _values(field: Any, array: Any, where: str) -> Any:
@@ -263,7 +264,7 @@ def _values(field: Any, array: Any, where: str) -> Any:
         if inner is not None and not (dtype.kind in "mM" and not _is_fixed(flat.type)):
             _refuse_nulls(inner if excused is None else inner & ~excused, where)
     numbers = _numbers(flat, dtype).reshape(len(array), *shape)
-    if nulls is None or dtype.kind in "mM":
+    if nulls is None or (dtype.kind in "mM" and not shape):
         return numbers
     if not numbers.size:  # a mask would not show the nulls
         return [None if null else sample for sample, null in zip(numbers, nulls, strict=True)]
@@ -331,7 +332,11 @@ def _numbers(array: Any, dtype: DType) -> AnyArray:
     if dtype.kind == "b":
         return np.asarray(array.fill_null(False).to_numpy(zero_copy_only=False))
     if dtype.kind in "mM":
-        return np.asarray(array.to_numpy(zero_copy_only=False)).astype(dtype, copy=False)
+        dates = np.asarray(array.to_numpy(zero_copy_only=False))
+        numbers = dates.astype(dtype, copy=False)
+        if ((numbers != dates) & ~np.isnat(dates)).any():
+            raise ValueError(f"dates that are marked as {dtype} have fractions of it; drop the metadata of the field")
+        return numbers
     buffer, width = array.buffers()[1], dtype.itemsize
     raw: AnyArray = np.empty(0, np.uint8) if buffer is None or not len(array) else np.frombuffer(buffer, np.uint8)
     of: Any = array.type

@@ -7,6 +7,7 @@ import numpy as np
 from mmap_ninja.columns.dtypes import DType, decode_dtype
 
 _UNITS: Final = ("s", "ms", "us", "ns")
+_SECONDS: Final = np.dtype("M8[s]")  # Parquet has no dates in seconds, and pyarrow makes milliseconds of them
 # Keys of a field's metadata, for information that its type lacks. Only hints, since others may have written them.
 KIND_MARK: Final = "mmap_ninja"  # "json"; "ragged": arrays of several dimensions, as `is_shaped` has them
 DTYPE_MARK: Final = "mmap_ninja.dtype"
@@ -65,7 +66,9 @@ def mark_of(field: Any, key: str) -> str | None:
 
 def dtype_mark(dtype: DType | None) -> str | None:
     """The metadata for a dtype that its Arrow type does not determine."""
-    return None if dtype is None or (dtype.isnative and dtype.kind not in "cSU") else dtype.str
+    if dtype is None or (dtype.isnative and dtype.kind not in "cSU" and dtype != _SECONDS):
+        return None
+    return dtype.str
 
 
 def marked_dtype(field: Any, of: Any) -> DType | None:
@@ -83,6 +86,8 @@ def marked_dtype(field: Any, of: Any) -> DType | None:
             fits = is_text(of)
         case "c":  # the name of list elements may differ
             fits = library().types.is_fixed_size_list(of) and of.list_size == 2 and of.value_type == stored.value_type
+        case "M" if stored == library().timestamp("s"):
+            fits = of in (stored, library().timestamp("ms"))
         case _:
             fits = of == stored
     return dtype if fits else None
