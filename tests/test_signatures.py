@@ -16,6 +16,7 @@ APART = {
     "columns": {
         "RecordsMmap.create": "there are no samples that could tell",
         r".*\.filter": "names",
+        "export": "names of those to write",
         r"Loader|.*\.loader": "a choice of them",
     },
     "copy_before_wrapper_fn": {"Wrapped": "copies samples of any type"},
@@ -30,7 +31,7 @@ APART = {
     "ends_key": NO_OTHER_KEY,
     "fill": {r"RecordsMmap.take|Loader|.*\.loader": "for several columns"},
     "flattened_shapes_key": NO_OTHER_KEY,
-    "if_exists": {"merge": "knows fewer"},
+    "if_exists": {"export": "of a file", "merge": "knows fewer"},
     "length": {
         r"RaggedMmap.windows|\w*Windows": "of windows, not of boxes",
         "Packing": "of rows",
@@ -46,7 +47,11 @@ APART = {
     "multiple_of": {"Buckets": "of samples, not of elements"},
     "nullable": {"Scalar|Array": "batches are arrays", "Json": "has a null of its own"},
     "order": {"Batches": "of an epoch, not of the dataset"},
-    "out": {"RaggedMmap.take_padded": "its shape depends on the samples", r"\w*Windows.take": "of windows"},
+    "out": {
+        "export": "a path",
+        "RaggedMmap.take_padded": "its shape depends on the samples",
+        r"\w*Windows.take": "of windows",
+    },
     "out_dir": {
         BUILDS: "it is made",
         "np_.*|open_existing": "it must be there",

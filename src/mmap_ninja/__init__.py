@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # the names for type checkers; Python uses the tables below
     from mmap_ninja.columns.specs import Scalar as Scalar
     from mmap_ninja.columns.specs import Text as Text
     from mmap_ninja.conversion.convert import convert as convert
+    from mmap_ninja.conversion.export import export as export
     from mmap_ninja.errors import CommitUncertainError as CommitUncertainError
     from mmap_ninja.errors import CorruptDatasetError as CorruptDatasetError
     from mmap_ninja.errors import DatasetTruncatedError as DatasetTruncatedError
@@ -82,6 +83,7 @@ else:
     _NAMES = {
         "columns.specs": ("Array", "Bytes", "Json", "Ragged", "Scalar", "Text"),
         "conversion.convert": ("convert",),
+        "conversion.export": ("export",),
         "errors": (
             "CommitUncertainError", "CorruptDatasetError", "DatasetTruncatedError", "ForkedHandleError",
             "FormatVersionError", "IncompleteDatasetWarning", "LeftoverBytesWarning", "LockTimeoutError",

@@ -15,7 +15,7 @@ from typing import Any, Final, NoReturn
 import click
 
 from mmap_ninja import progress
-from mmap_ninja.cli import bench, completing, converting, doctor, keeping, looking
+from mmap_ninja.cli import bench, completing, converting, doctor, exporting, keeping, looking
 from mmap_ninja.cli.wording import in_shell_words, said
 
 FAILED: Final = 2
@@ -23,7 +23,7 @@ INTERRUPTED: Final = 130
 UNREAD: Final = 141
 
 SECTIONS: Final = {
-    "Convert": converting.COMMANDS,
+    "Convert": (*converting.COMMANDS, *exporting.COMMANDS),
     "Look": looking.COMMANDS,
     "Keep": keeping.COMMANDS,
     "Measure": (*bench.COMMANDS, *doctor.COMMANDS),

@@ -173,7 +173,7 @@ def read_at(fd: int, size: int, offset: int, path: AnyPath) -> bytes:
     return b"".join(parts)
 
 
-def write(file: _kernel.File, data: bytes, offset: int, path: AnyPath) -> None:
+def write(file: _kernel.File, data: "_kernel.Buffer", offset: int, path: AnyPath) -> None:
     """Write all of `data` at `offset`.
 
     Raises:

@@ -46,7 +46,7 @@ def shared_list(values: Iterable[Any], path: str | os.PathLike[str] | None = Non
         ('b.jpg', True)
     """
     listed = list(values)
-    kind = _kind_of(listed[0] if listed else "")
+    kind = kind_of(listed[0] if listed else "")
     if path is not None:
         return kind.from_generator(path, listed, mode="r")
     directory = Path(tempfile.mkdtemp(prefix="mmap_ninja-"))
@@ -60,7 +60,7 @@ def shared_list(values: Iterable[Any], path: str | os.PathLike[str] | None = Non
     return shared
 
 
-def _kind_of(value: Any) -> type[DatasetHandle[Any]]:
+def kind_of(value: Any) -> type[DatasetHandle[Any]]:
     """The class of a list whose first value this is."""
     if isinstance(value, str):
         return StringsMmap

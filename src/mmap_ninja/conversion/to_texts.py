@@ -1,0 +1,124 @@
+"""Texts with a sample a line: JSON objects, and fields between commas or tabs; also compressed."""
+
+import gzip
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any, BinaryIO, Final
+
+from mmap_ninja.columns import nesting
+from mmap_ninja.conversion.samples import OutColumn, Samples
+from mmap_ninja.conversion.target import Target
+
+_AT_ONCE: Final = 1 << 20  # bytes of samples
+_ENCODE: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
+def jsonl(samples: Samples, target: Target) -> None:
+    """A JSON object a line."""
+    for column in samples.columns:
+        if not column.is_plain:
+            raise column.refused("JSONL", "leave it out with columns=, or export to Parquet")
+    names = [column.name for column in samples.columns]
+    is_nested = any("." in name for name in names)
+    with _text_file(target) as file:
+        for first, columns in samples.parts(_AT_ONCE):
+            values = [column.plain() for column in columns]
+            try:
+                records = [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
+                lines = [_ENCODE(nesting.nested(record) if is_nested else record) for record in records]
+            except ValueError:
+                raise _not_json(first, columns, values) from None
+            file.write("".join(f"{line}\n" for line in lines).encode())
+
+
+def _not_json(first: int, columns: Iterable[OutColumn], values: list[list[Any]]) -> ValueError:
+    """The error for the first value that JSON does not hold."""
+    for column, of_column in zip(columns, values, strict=True):
+        for number, value in enumerate(of_column, first):
+            try:
+                _ENCODE(value)
+            except ValueError:
+                return ValueError(
+                    f"{column.where}: sample {number}: JSON has no NaN and no infinity, found {value!r:.80}; replace "
+                    "them, leave the column out with columns=, or export to Parquet"
+                )
+    raise AssertionError  # one of them raised before
+
+
+def csv(samples: Samples, target: Target) -> None:
+    """Fields between commas, as RFC 4180 has them, with lines that end with a newline."""
+    _separated(samples, target, ",", "CSV")
+
+
+def tsv(samples: Samples, target: Target) -> None:
+    """Fields between tabs, with the quotes of CSV."""
+    _separated(samples, target, "\t", "TSV")
+
+
+def _separated(samples: Samples, target: Target, separator: str, form: str) -> None:
+    for column in samples.columns:
+        if not column.is_plain or column.holds not in ("text", "scalar"):
+            raise column.refused(
+                form, f"leave it out with columns=, or export to {'JSONL' if column.is_plain else 'Parquet'}"
+            )
+    if len(samples.columns) == 1 and (null := samples.columns[0].first_null()) is not None:
+        raise ValueError(
+            f"{samples.columns[0].where}: sample {null} is null, which alone makes an empty line, and readers skip "
+            f"those; export a second column with it, or to JSONL"
+        )
+    quoted = _quoter(separator)
+    with _text_file(target) as file:
+        file.write(f"{separator.join(quoted(column.name) for column in samples.columns)}\n".encode())
+        for _, columns in samples.parts(_AT_ONCE):
+            fields = [_fields(column, quoted) for column in columns]
+            file.write("".join(f"{separator.join(row)}\n" for row in zip(*fields, strict=True)).encode())
+
+
+def _fields(column: OutColumn, quoted: Callable[[str], str]) -> list[str]:
+    """The samples of a column as fields; a null is an empty one."""
+    written: Callable[[Any], str] = quoted
+    if column.holds == "scalar" and column.dtype.kind == "b":
+        written = {True: "true", False: "false"}.__getitem__  # as most readers have them
+    elif column.holds == "scalar" and column.dtype.kind in "iuf":
+        written = repr  # the shortest digits that read back equal
+    return ["" if value is None else written(value) for value in column.plain()]
+
+
+def _quoter(separator: str) -> Callable[[str], str]:
+    """Quotes a text where a reader would take it for something else; an empty one, since a null has no quotes."""
+    special = re.compile(f'["\r\n{separator}]')
+
+    def quoted(text: str) -> str:
+        if text and not special.search(text):
+            return text
+        return '"{}"'.format(text.replace('"', '""'))
+
+    return quoted
+
+
+@contextmanager
+def _text_file(target: Target) -> Iterator[BinaryIO]:
+    """A file to write, which is compressed if its suffix says so."""
+    suffix = target.path.suffix.lower()
+    compress = {".gz": _gzip, ".zst": _zstd}.get(suffix)
+    with target.file() as file:
+        if compress is None:
+            yield file
+        else:
+            with compress(file) as compressed:
+                yield compressed
+
+
+def _gzip(file: BinaryIO) -> Any:
+    return gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0)  # without a name and a time: reproducible
+
+
+def _zstd(file: BinaryIO) -> Any:
+    try:
+        zstandard: Any = import_module("zstandard")
+    except ImportError as error:
+        raise ImportError(f'.zst needs zstandard: pip install "mmap_ninja[zstd]" ({error})') from None
+    return zstandard.ZstdCompressor().stream_writer(file, closefd=False)
