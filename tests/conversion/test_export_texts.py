@@ -53,7 +53,10 @@ def test_json_lines_are_the_samples(tmp_path):
 
 
 def test_nested_columns_and_nulls_of_json_lines(tmp_path):
-    rows = [{"a": {"b": 1, "c": {"d": "x"}}, "e": None}, {"a": {"b": None, "c": {"d": "y"}}, "e": "z"}]
+    rows = [
+        {"a": {"b": 1, "c%": {"d": "x"}}, "e": None, "%s": 0},
+        {"a": {"b": None, "c%": {"d": "y"}}, "e": "z", "%s": 1},
+    ]
 
     mn.export(stored(tmp_path / "a", rows), tmp_path / "a.jsonl")
 

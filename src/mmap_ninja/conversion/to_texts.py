@@ -3,7 +3,7 @@
 import gzip
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, BinaryIO, Final
@@ -14,6 +14,7 @@ from mmap_ninja.conversion.target import Target
 
 _AT_ONCE: Final = 1 << 20  # bytes of samples
 _ENCODE: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_ENCODE_LINES: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=("\n", ":")).encode
 
 
 def jsonl(samples: Samples, target: Target) -> None:
@@ -21,31 +22,36 @@ def jsonl(samples: Samples, target: Target) -> None:
     for column in samples.columns:
         if not column.is_plain:
             raise column.refused("JSONL", "leave it out with columns=, or export to Parquet")
-    names = [column.name for column in samples.columns]
-    is_nested = any("." in name for name in names)
+    # The samples of a column are encoded at once, and what is the same in all lines only once.
+    form = _ENCODE(nesting.nested({column.name: "%s" for column in samples.columns}))
+    form = form.replace("%", "%%").replace(':"%%s"', ":%s") + "\n"
     with _text_file(target) as file:
         for first, columns in samples.parts(_AT_ONCE):
-            values = [column.plain() for column in columns]
-            try:
-                records = [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
-                lines = [_ENCODE(nesting.nested(record) if is_nested else record) for record in records]
-            except ValueError:
-                raise _not_json(first, columns, values) from None
-            file.write("".join(f"{line}\n" for line in lines).encode())
+            fields = [_json_fields(column, first) for column in columns]
+            file.write("".join(map(form.__mod__, zip(*fields, strict=True))).encode())
 
 
-def _not_json(first: int, columns: Iterable[OutColumn], values: list[list[Any]]) -> ValueError:
-    """The error for the first value that JSON does not hold."""
-    for column, of_column in zip(columns, values, strict=True):
-        for number, value in enumerate(of_column, first):
-            try:
-                _ENCODE(value)
-            except ValueError:
-                return ValueError(
-                    f"{column.where}: sample {number}: JSON has no NaN and no infinity, found {value!r:.80}; replace "
-                    "them, leave the column out with columns=, or export to Parquet"
-                )
-    raise AssertionError  # one of them raised before
+def _json_fields(column: OutColumn, first: int) -> list[str]:
+    """The samples of a column as JSON, none of which has a newline."""
+    values = column.plain()
+    try:
+        if column.holds in ("text", "scalar"):
+            return _ENCODE_LINES(values)[1:-1].split("\n")
+        return list(map(_ENCODE, values))
+    except ValueError:
+        number, value = next((number, value) for number, value in enumerate(values, first) if _has_no_json(value))
+        raise ValueError(
+            f"{column.where}: sample {number}: JSON has no NaN and no infinity, found {value!r:.80}; replace them, "
+            "leave the column out with columns=, or export to Parquet"
+        ) from None
+
+
+def _has_no_json(value: object) -> bool:
+    try:
+        _ENCODE(value)
+    except ValueError:
+        return True
+    return False
 
 
 def csv(samples: Samples, target: Target) -> None:
