@@ -161,6 +161,14 @@ def test_map_of_arrays_becomes_one_array(records, folder):
     assert np.load(folder / "a.npy").tolist() == [[[5, 5], [5, 5]], [[3, 3], [3, 3]], [[1, 1], [1, 1]]]
 
 
+def test_windows_are_exported_as_they_read(tmp_path, folder):
+    tokens = mn.RaggedMmap.from_generator(tmp_path / "tokens", [np.arange(5, dtype="u2"), np.arange(4, dtype="u2")])
+
+    mn.export(tokens.windows(3), folder / "a.npy")
+
+    assert np.load(folder / "a.npy").tolist() == [[0, 1, 2], [3, 4, 0], [1, 2, 3]]
+
+
 def test_error_of_a_map_leaves_nothing(records, folder):
     with pytest.raises(ZeroDivisionError, match="division"):
         mn.export(records.map(lambda sample: 1 / (int(sample["stars"]) - 1)), folder / "a.csv")

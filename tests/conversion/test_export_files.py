@@ -101,6 +101,14 @@ def test_path_that_is_a_file_and_a_folder_is_refused(tmp_path, folder, names):
     assert list(folder.iterdir()) == []
 
 
+def test_folder_is_converted_back(tmp_path, folder):
+    made = mn.StringsMmap.from_strings(tmp_path / "a", [text for text in TEXTS if "\r" not in text])
+
+    mn.export(made, folder / "out")
+
+    assert list(mn.convert(folder / "out", tmp_path / "b")) == list(made)
+
+
 def test_path_that_the_system_refuses_leaves_nothing(tmp_path, folder):
     with pytest.raises(OSError, match="File name too long"):
         mn.export(named(tmp_path / "a", ["fine", "long" * 100]), folder / "out")

@@ -147,6 +147,7 @@ def test_null_is_an_empty_field_and_an_empty_text_has_quotes(tmp_path):
     assert (tmp_path / "a.csv").read_text() == 'text,number\n"",\n,1\n'
     options = pyarrow.csv.ConvertOptions(strings_can_be_null=True, quoted_strings_can_be_null=False)
     assert pyarrow.csv.read_csv(tmp_path / "a.csv", convert_options=options).to_pylist() == rows
+    assert pl.read_csv(tmp_path / "a.csv").to_dicts() == rows
 
 
 def test_line_with_only_a_null_is_refused(tmp_path):
@@ -189,6 +190,16 @@ def test_what_lines_of_fields_cannot_hold_is_sent_to_json_lines(tmp_path, spec):
 
 
 # ---- all
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv"])
+def test_half_a_character_is_told(tmp_path, name):
+    """Which only a dtype of texts can hold."""
+    made = mn.ArrayMmap.from_ndarray(tmp_path / "a", np.array(["fine", "half \ud83e"]))
+
+    with pytest.raises(ValueError, match=r"a: sample 1: has half a character \(a surrogate\), which UTF-8 cannot hold"):
+        mn.export(made, tmp_path / name)
+    assert not (tmp_path / name).exists()
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.tsv"])

@@ -81,7 +81,7 @@ def export(
     target = Target(path, if_exists)
     target.check(is_folder=chosen.name == "files")
     with ExitStack() as stack:
-        handle = ds if isinstance(ds, DatasetHandle) else _stored(ds, target, chosen, stack)
+        handle = ds if isinstance(ds, DatasetHandle) else _stored(ds, target, chosen, stack, verbose=verbose)
         if any(path.is_relative_to(part.path) for part in handle.parts):
             raise ValueError(f"{path}: is in the dataset's own directory; choose another path")
         if columns is not None:
@@ -98,7 +98,8 @@ def _with_columns(handle: DatasetHandle[Any], columns: Sequence[str]) -> Dataset
     raise ValueError(f"columns {columns!r:.80}: samples of this kind have no columns; leave it out")
 
 
-def _stored(ds: Any, target: Target, form: Form, stack: ExitStack) -> DatasetHandle[Any]:
+def _stored(ds: Any, target: Target, form: Form, stack: ExitStack, *, verbose: bool) -> DatasetHandle[Any]:
     """Samples that are only made when they are read, as a dataset for the time of the export: so types are known."""
     kind = ArrayMmap if form.name == "npy" else kind_of(ds[0] if len(ds) else "")
-    return kind.from_generator(stack.enter_context(target.workplace()) / "samples", iter(ds))
+    place = stack.enter_context(target.workplace()) / "samples"
+    return kind.from_generator(place, iter(ds), total=len(ds), verbose=verbose, durability="process")

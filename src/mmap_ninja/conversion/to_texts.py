@@ -14,6 +14,7 @@ from mmap_ninja.conversion.target import Target
 
 _AT_ONCE: Final = 1 << 20  # bytes of samples
 _ENCODE: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_HALF: Final = re.compile("[\ud800-\udfff]")
 _ENCODE_LINES: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=("\n", ":")).encode
 
 
@@ -23,12 +24,12 @@ def jsonl(samples: Samples, target: Target) -> None:
         if not column.is_plain:
             raise column.refused("JSONL", "leave it out with columns=, or export to Parquet")
     # The samples of a column are encoded at once, and what is the same in all lines only once.
-    form = _ENCODE(nesting.nested({column.name: "%s" for column in samples.columns}))
-    form = form.replace("%", "%%").replace(':"%%s"', ":%s") + "\n"
+    line = _ENCODE(nesting.nested({column.name: "%s" for column in samples.columns}))
+    line = line.replace("%", "%%").replace(':"%%s"', ":%s") + "\n"
     with _text_file(target) as file:
         for first, columns in samples.parts(_AT_ONCE):
             fields = [_json_fields(column, first) for column in columns]
-            file.write("".join(map(form.__mod__, zip(*fields, strict=True))).encode())
+            file.write(_encoded([line % row for row in zip(*fields, strict=True)], samples, first))
 
 
 def _json_fields(column: OutColumn, first: int) -> list[str]:
@@ -73,14 +74,14 @@ def _separated(samples: Samples, target: Target, separator: str, form: str) -> N
     if len(samples.columns) == 1 and (null := samples.columns[0].first_null()) is not None:
         raise ValueError(
             f"{samples.columns[0].where}: sample {null} is null, which alone makes an empty line, and readers skip "
-            f"those; export a second column with it, or to JSONL"
+            "those; export a second column with it, or to JSONL"
         )
     quoted = _quoter(separator)
     with _text_file(target) as file:
         file.write(f"{separator.join(quoted(column.name) for column in samples.columns)}\n".encode())
-        for _, columns in samples.parts(_AT_ONCE):
+        for first, columns in samples.parts(_AT_ONCE):
             fields = [_fields(column, quoted) for column in columns]
-            file.write("".join(f"{separator.join(row)}\n" for row in zip(*fields, strict=True)).encode())
+            file.write(_encoded([f"{separator.join(row)}\n" for row in zip(*fields, strict=True)], samples, first))
 
 
 def _fields(column: OutColumn, quoted: Callable[[str], str]) -> list[str]:
@@ -103,6 +104,17 @@ def _quoter(separator: str) -> Callable[[str], str]:
         return '"{}"'.format(text.replace('"', '""'))
 
     return quoted
+
+
+def _encoded(lines: list[str], samples: Samples, first: int) -> bytes:
+    """Lines as UTF-8, of the samples from a position on."""
+    try:
+        return "".join(lines).encode()
+    except UnicodeEncodeError:  # texts of a dtype `U<n>` may have anything
+        number = next(number for number, line in enumerate(lines, first) if _HALF.search(line))
+        raise ValueError(
+            f"{samples.path}: sample {number}: has half a character (a surrogate), which UTF-8 cannot hold; replace it"
+        ) from None
 
 
 @contextmanager
