@@ -16,7 +16,14 @@ from support.shell import COMMAND, process, run, script
 
 COMMANDS = [command for section in SECTIONS.values() for command in section]
 OF_DATASETS = [command for command in COMMANDS if command.name not in ("completion", "convert")]
-WORDS = {"values": ["key=1"], "parts": ["train=1"], "name": ["text"], "new_name": ["review"], "pattern": ["good"]}
+WORDS = {
+    "values": ["key=1"],
+    "parts": ["train=1"],
+    "name": ["text"],
+    "new_name": ["review"],
+    "which": ["0"],
+    "pattern": ["good"],
+}
 
 
 def words_for(command, path, out):
@@ -165,7 +172,7 @@ def test_incomplete_dataset_is_shown_with_a_warning_of_one_line(tmp_path):
 
     ended = run("head", tmp_path / "texts")
 
-    assert (ended.code, ended.out) == (0, "one\n")
+    assert (ended.code, ended.out) == (0, "0  one\n")
     assert ended.err.startswith(f"warning: {tmp_path}/texts: the build of this dataset has not ended; ")
     assert ended.err.endswith("continue it with --resume\n")
     assert ended.err.count("\n") == 1
@@ -203,7 +210,7 @@ def texts(tmp_path):
 def test_reader_that_ends_early_ends_the_command_quietly(texts):
     ended = script(f"mmap-ninja head {texts} -n 20000 | head -1; echo ${{PIPESTATUS[0]}}")
 
-    assert ended.out.splitlines() == [f"sample {0:060}", "141"]
+    assert ended.out.splitlines() == [f"    0  sample {0:060}", "141"]
     assert ended.err == ""
 
 
