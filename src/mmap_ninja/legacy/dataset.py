@@ -49,7 +49,7 @@ class LegacyDataset:
         self.layout: LegacyLayout = layout
         check_kind(path, layout.kind, kind)
         self.rows: int = layout.rows
-        sizes = {file.name: file.size_bytes for file in _files(layout)}
+        sizes = {file.name: file.size_bytes for file in files_of(layout)}
         for name in sizes:
             self._opened[name] = files.open_read(path / name)
         found = {name: os.fstat(file.fileno()) for name, file in self._opened.items()}
@@ -185,7 +185,8 @@ def _column_type(layout: LegacyLayout) -> ColumnType:
     return Ragged(layout.dtype)  # the ranks are unknown before all shapes are read
 
 
-def _files(layout: LegacyLayout) -> list[LayoutFile]:
+def files_of(layout: LegacyLayout) -> list[LayoutFile]:
+    """The files of a layout that hold samples, or tell where and what they are."""
     found = [layout.payload, layout.starts, layout.ends]
     match layout.shapes:
         case FlatShapes(file, _):
