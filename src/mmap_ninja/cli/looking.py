@@ -20,6 +20,7 @@ from mmap_ninja.cli.samples import (
     opened,
     parts_of,
 )
+from mmap_ninja.cli.stats import stats
 
 if TYPE_CHECKING:
     from mmap_ninja.kinds.handle import DatasetHandle
@@ -227,4 +228,4 @@ def _match_line(index: int, column: str | None, match: re.Match[str], *, as_json
     return head + "".join(parts)
 
 
-COMMANDS = (info, head, get, sample, cat, grep)
+COMMANDS = (info, head, get, sample, cat, grep, stats)
