@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 import mmap_ninja as mn
+from mmap_ninja.cli.diff import diff
 from mmap_ninja.cli.info import info
 from mmap_ninja.cli.output import escaped, is_terminal, json_line, sample_lines, write_lines
 from mmap_ninja.cli.samples import (
@@ -228,4 +229,4 @@ def _match_line(index: int, column: str | None, match: re.Match[str], *, as_json
     return head + "".join(parts)
 
 
-COMMANDS = (info, head, get, sample, cat, grep, stats)
+COMMANDS = (info, head, get, sample, cat, grep, stats, diff)
