@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Final
 
+from mmap_ninja.conversion.files import files_below
 from mmap_ninja.conversion.source import Reader, Source, Wanted
 
 
@@ -34,7 +35,7 @@ class Form:
 
 def _has(*suffixes: str) -> Callable[[Path], bool]:
     """Whether a folder has a file with one of the suffixes, itself or below."""
-    return lambda folder: any(path.name.endswith(suffixes) for path in folder.rglob("*"))
+    return lambda folder: files_below(folder).has(*suffixes)
 
 
 # Longer suffixes first; the most specific folders first.
@@ -49,13 +50,21 @@ def find(path: Path, wanted: Wanted) -> Source:
 
     Raises:
         FileNotFoundError: if there is nothing at the path.
-        ValueError: if its format is none of those that can be read, or is refused.
+        ValueError: if its format is none of those that can be read, or is refused, or it is of another kind.
     """
+    files_below.cache_clear()
     if not path.exists():
         raise FileNotFoundError(f"{path}: expected a file or folder to convert, found nothing; check the path")
     for form in FORMS:
         fits = form.fits is not None and form.fits(path) if path.is_dir() else path.name.lower().endswith(form.suffixes)
         if fits:
-            return form.read(path, wanted)
+            return _checked(form.read(path, wanted), path, wanted)
     known = ", ".join(form.name for form in FORMS)
     raise ValueError(f"{path}: cannot tell its format; expected one of: {known}")
+
+
+def _checked(found: Source, path: Path, wanted: Wanted) -> Source:
+    """The source, if it is of the kind that is wanted."""
+    if wanted.kind not in (None, found.kind):
+        raise ValueError(f"{path}: kind {wanted.kind!r}: a {found.form} becomes {found.kind!r}; leave the kind out")
+    return found

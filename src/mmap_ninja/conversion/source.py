@@ -20,12 +20,15 @@ class Source:
     Args:
         form: What was found, for people: "folder of text files".
         kind: The kind of dataset that it becomes.
-        samples: What the constructor takes.
+        samples: What the constructor takes. An error in reading a sample names its file, and where it is in it.
         feed: The constructor: an iterable, an object with samples by position, which workers can read in parallel, what
             `from_arrow` takes, or an array.
-        columns: The types of columns of records, as far as they are known before the first sample is read.
+        columns: The types of columns of records, as far as they are known before the first sample is read: those that
+            the caller wants among them.
         total: The number of samples, if it is known.
-        place: Says where sample `i` comes from, for messages: "reviews.jsonl, line 17".
+        place: Says where the sample that `samples` gives at position `i` comes from, for messages about samples that
+            cannot be stored: "reviews.jsonl, line 17".
+        metadata: What the dataset gets as metadata.
     """
 
     form: str
@@ -35,6 +38,7 @@ class Source:
     columns: Mapping[str, Spec] = field(default_factory=dict)
     total: int | None = None
     place: Callable[[int], str] = "sample {}".format
+    metadata: dict[str, Any] | None = None
 
 
 @dataclass(slots=True)
