@@ -4,7 +4,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -89,6 +89,14 @@ class Batches:
             for name, field, array, where in self._columns(batch)
         }
         return {**found, **given}
+
+    def head(self, count: int) -> list[Any]:
+        """The first samples, of the first batch."""
+        if not self._first:
+            self._first += islice(self._stream.batches, 1)
+        return [self._sample(batch.slice(row, 1)) for batch in self._first for row in range(min(count, len(batch)))][
+            :count
+        ]
 
     @property
     def names(self) -> tuple[str, ...]:

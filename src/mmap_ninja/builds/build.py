@@ -57,6 +57,7 @@ class Options:
     names: tuple[str, ...] = ()  # of the columns of the source, where it tells them without being read
     undeclared: frozenset[str] = frozenset()  # those that become nullable with their first null
     is_closed: bool = False  # whether the columns given are all; else the first samples may define more
+    place: Callable[[int], str] | None = None  # says where the sample at an index of the source comes from
 
     @property
     def stored_metadata(self) -> dict[str, Any]:
@@ -409,6 +410,8 @@ def run(
         except Exception as error:
             if before:
                 locate(error, f"sample {before} of the dataset is index 0 of the source")
+            if options.place is not None and isinstance(batch, list):
+                locate(error, options.place(first - before + find_refused(encode, batch, path, first, columns)))
             raise
         build.limits.note(len(batch), size_of(parts))
         return fitting, parts
@@ -419,6 +422,16 @@ def run(
             tell(len(batch))
             del batch  # before the next one is read
         build.finish()
+
+
+def find_refused(encode: EncodeBatch[T], samples: list[T], path: str, first: int, columns: Columns) -> int:
+    """Position of the sample that cannot be encoded; 0 if each alone can be."""
+    for place, sample in enumerate(samples):
+        try:
+            columns, _ = encode([sample], path, first + place, columns)
+        except Exception:  # noqa: BLE001 - the caller has an error to raise
+            return place
+    return 0
 
 
 def with_columns(encode: EncodeBatch[T], known: Columns, defined: Columns) -> EncodeBatch[T]:

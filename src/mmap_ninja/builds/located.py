@@ -28,8 +28,8 @@ class _Key(str):
 
 
 def locate(error: BaseException, where: str) -> None:
-    """Tell where an exception was raised: in its message, or else in a note."""
-    if not is_told(error, where):
+    """Tell where an exception was raised, if it does not itself: in its message, or else in a note."""
+    if where not in str(error) and not is_told(error, where):
         error.add_note(where)
 
 

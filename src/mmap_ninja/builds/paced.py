@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from mmap_ninja import _kernel
-from mmap_ninja.builds.build import Build, Define, EncodeBatch, Options, progress_bar, with_columns
+from mmap_ninja.builds.build import Build, Define, EncodeBatch, Options, find_refused, progress_bar, with_columns
 from mmap_ninja.builds.located import locate
 from mmap_ninja.builds.made import Made
 from mmap_ninja.builds.sources import Indexable, Indexed, Reading
@@ -99,19 +99,10 @@ class Maker(Generic[T]):
         try:
             columns, parts = self.encode(samples, self.path, first, self.columns)
         except Exception as refusal:  # noqa: BLE001 - raised after the samples before it are stored
-            samples, ended, error = samples[: self._refused(samples, first)], False, refusal
+            fitting = find_refused(self.encode, samples, self.path, first, self.columns)
+            samples, ended, error = samples[:fitting], False, refusal
             columns, parts = self.encode(samples, self.path, first, self.columns)
         return columns, Made(len(samples), parts, ended, error)
-
-    def _refused(self, samples: list[T], first: int) -> int:
-        """Position of the sample that cannot be encoded; 0 if each alone can be."""
-        columns = self.columns
-        for place, sample in enumerate(samples):
-            try:
-                columns, _ = self.encode([sample], self.path, first + place, columns)
-            except Exception:  # noqa: BLE001 - raised by the caller
-                return place
-        return 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,6 +275,8 @@ class _Run(Generic[T]):
                 self._pace.note(rows, seconds, size_of(parts))
             self._position += rows
         if error is not None:
+            if self._options.place is not None:
+                locate(error, self._options.place(self._position))
             raise error
         self._ended = ended
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from mmap_ninja.conversion.files import files_below
+from mmap_ninja.conversion.from_datasets import is_dataset
+from mmap_ninja.conversion.from_images import SUFFIXES as IMAGES
 from mmap_ninja.conversion.source import Reader, Source, Wanted
 
 
@@ -40,8 +42,13 @@ def _has(*suffixes: str) -> Callable[[Path], bool]:
 
 # Longer suffixes first; the most specific folders first.
 FORMS: Final = (
-    Form("text file, a sample a line", "from_texts:lines", (".txt",)),
+    Form("dataset of mmap_ninja", "from_datasets:dataset", fits=is_dataset),
+    Form("array of NumPy (.npy)", "from_arrays:array", (".npy",)),
+    Form("arrays of NumPy (.npz)", "from_arrays:archive", (".npz",)),
+    Form("text file with a sample a line", "from_texts:lines", (".txt",)),
+    Form("folder of images", "from_images:folder", fits=_has(*IMAGES)),
     Form("folder of text files", "from_texts:folder", fits=_has(".txt")),
+    Form("pickle", "refused:pickles", (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib")),
 )
 
 
@@ -59,7 +66,7 @@ def find(path: Path, wanted: Wanted) -> Source:
         fits = form.fits is not None and form.fits(path) if path.is_dir() else path.name.lower().endswith(form.suffixes)
         if fits:
             return _checked(form.read(path, wanted), path, wanted)
-    known = ", ".join(form.name for form in FORMS)
+    known = ", ".join(form.name for form in FORMS if not form.reader.startswith("refused:"))
     raise ValueError(f"{path}: cannot tell its format; expected one of: {known}")
 
 

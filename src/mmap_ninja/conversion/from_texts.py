@@ -2,47 +2,94 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from mmap_ninja.columns import specs
+from mmap_ninja.conversion.files import Files, files_below, read
 from mmap_ninja.conversion.source import Source, Wanted
+from mmap_ninja.format.meta import Kind
+
+FOLDER = "folder of text files"
+LINES = "text file with a sample a line"
 
 
 class Texts:
-    """The texts of files, by position, so that workers can read them."""
+    """The files of a folder by position, so that workers can read them."""
 
-    def __init__(self, folder: Path, names: list[str]) -> None:
-        self._folder, self._names = folder, names
+    def __init__(self, folder: Path, names: Files, kind: Kind, *, with_path: bool) -> None:
+        self._folder, self._names = str(folder), names
+        self._kind, self._with_path = kind, with_path
 
     def __len__(self) -> int:
         return len(self._names)
 
-    def __getitem__(self, index: int) -> str:
-        return (self._folder / self._names[index]).read_text("utf-8")
+    def __getitem__(self, index: int) -> Any:
+        name = self._names[index]
+        path = f"{self._folder}/{name}"
+        data = read(path)
+        if self._kind == "bytes":
+            return data
+        text = decoded(data, path).removeprefix("\ufeff")
+        if self._kind == "strings":
+            return text
+        return {"text": text, "path": name} if self._with_path else {"text": text}
+
+    def place(self, index: int) -> str:
+        """Where a sample comes from."""
+        return f"{self._folder}/{self._names[index]}"
 
 
 def folder(path: Path, wanted: Wanted) -> Source:
-    """A folder of text files, in the order of their names."""
-    names = sorted(str(file.relative_to(path)) for file in path.rglob("*.txt"))
+    """A folder of text files, in the order of their paths."""
+    kind: Kind = "records" if wanted.with_path else wanted.kind or "strings"
+    texts = Texts(path, files_below(path).ending(".txt"), kind, with_path=wanted.with_path)
+    fields = ("text", "path") if wanted.with_path else ("text",)
+    columns = {**{name: specs.Text() for name in fields}, **wanted.columns} if kind == "records" else {}
     return Source(
-        form="folder of text files",
-        kind="strings",
-        samples=Texts(path, names),
+        form=FOLDER,
+        kind=kind if kind in ("bytes", "records") else "strings",
+        samples=texts,
         feed="indexable",
-        total=len(names),
-        place=lambda index: str(path / names[index]),
+        columns=columns,
+        total=len(texts),
+        place=texts.place,
     )
 
 
 def lines(path: Path, wanted: Wanted) -> Source:
-    """A text file with a sample a line."""
+    """A text file with a sample a line; an end of line of Windows is none of the sample."""
+    left_out: list[int] = []
 
-    def read() -> Iterator[str]:
-        with path.open(encoding="utf-8", newline="\n") as file:
-            for line in file:
-                yield line.removesuffix("\n")
+    def samples() -> Iterator[str]:
+        start = 0
+        with path.open("rb") as file:
+            for number, line in enumerate(file):
+                where = f"{path}, line {number + 1}"
+                try:
+                    text = decoded(line.removesuffix(b"\n").removesuffix(b"\r"), where, start)
+                except ValueError as error:
+                    if wanted.skipped is None:
+                        raise
+                    wanted.skipped.note(where, error)
+                    left_out.append(number)
+                else:
+                    yield text if number else text.removeprefix("\ufeff")
+                start += len(line)
 
-    return Source(
-        form="text file, a sample a line",
-        kind="strings",
-        samples=read(),
-        place=lambda index: f"{path}, line {index + 1}",
-    )
+    def place(index: int) -> str:
+        for number in left_out:
+            index += number <= index
+        return f"{path}, line {index + 1}"
+
+    return Source(form=LINES, kind="strings", samples=samples(), place=place)
+
+
+def decoded(data: bytes, where: str, start: int = 0) -> str:
+    """UTF-8 as text; `start`: the position of its first byte in the file, for messages."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{where}: byte {start + error.start} is 0x{data[error.start]:02x}: expected text in UTF-8; convert the "
+            "file to UTF-8, or leave out what is none with on_error='skip'"
+        ) from None

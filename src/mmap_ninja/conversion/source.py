@@ -10,7 +10,7 @@ from mmap_ninja.format.meta import Kind
 
 OnError = Literal["raise", "skip"]
 # The constructor of a dataset that takes the samples: `from_generator` and so on.
-Feed = Literal["generator", "indexable", "arrow", "ndarray"]
+Feed = Literal["generator", "indexable", "arrow", "ndarray", "dataset"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +22,7 @@ class Source:
         kind: The kind of dataset that it becomes.
         samples: What the constructor takes. An error in reading a sample names its file, and where it is in it.
         feed: The constructor: an iterable, an object with samples by position, which workers can read in parallel, what
-            `from_arrow` takes, or an array.
+            `from_arrow` takes, an array, or a handle of a dataset.
         columns: The types of columns of records, as far as they are known before the first sample is read: those that
             the caller wants among them.
         total: The number of samples, if it is known.
@@ -52,7 +52,12 @@ class Skipped:
         """Count a sample that is left out."""
         self.count += 1
         if len(self.first) < 10:  # enough to see what is wrong with a file
-            self.first.append(f"{place}: {error}")
+            self.first.append(str(error) if place in str(error) else f"{place}: {error}")
+
+    def __str__(self) -> str:
+        return f"{self.count:,} samples were left out, the first ones:\n" + "\n".join(
+            f"  {where}" for where in self.first
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

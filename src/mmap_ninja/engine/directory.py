@@ -43,6 +43,17 @@ def is_vacant(path: Path) -> bool:
     return all(map(is_own_name, names)) and COMMIT not in names
 
 
+def unfinished(path: Path) -> int | None:
+    """How many samples an unfinished build has stored at a path, also beside a dataset; None if there is none."""
+    for name in (BUILD, COMMIT):
+        with suppress(NotADatasetError):
+            slot = read_commit(path, name).slots[0][1]
+            if not slot.flags & _kernel.COMPLETE:
+                rows: int = slot.rows
+                return rows
+    return None
+
+
 def create(
     path: Path,
     kind: Kind,
