@@ -11,6 +11,7 @@ from mmap_ninja.conversion.plan import Plan, plan
 from mmap_ninja.conversion.source import OnError, Skipped, Wanted
 from mmap_ninja.engine import directory
 from mmap_ninja.engine.dataset import DEFAULT_LOCK_TIMEOUT
+from mmap_ninja.errors import NotADatasetError
 from mmap_ninja.exported import exported
 from mmap_ninja.format.meta import Kind
 from mmap_ninja.kinds.handle import DatasetHandle
@@ -111,7 +112,11 @@ def prepared(
     on_error: OnError = "raise",
 ) -> tuple[Plan, Skipped]:
     """What `convert` would do, and the samples that it will have left out; nothing is stored yet."""
-    for name, value, known in (("kind", kind, (None, *CLASSES)), ("on_error", on_error, get_args(OnError))):
+    for name, value, known in (
+        ("kind", kind, (None, *CLASSES)),
+        ("codec", codec, (None, *get_args(Codec))),
+        ("on_error", on_error, get_args(OnError)),
+    ):
         if value not in known:
             raise ValueError(f"{name} {value!r} is unknown (expected one of {known})")
     options = Options(_BATCH_SIZE, batch_bytes, False, if_exists, None, None, DEFAULT_LOCK_TIMEOUT)
@@ -137,6 +142,8 @@ def _check_place(source: Path, out: Path, if_exists: IfExists) -> None:
         raise ValueError(f"{out}: lies in the source, {source}; choose a folder outside it")
     if out.is_dir():
         directory.refuse_foreign(out)
+    elif out.exists():
+        raise NotADatasetError(f"{out}: is a file; choose a folder for the dataset")
     if if_exists != "error" or directory.is_vacant(out):
         return
     stored = directory.unfinished(out)

@@ -59,8 +59,7 @@ class Files(Sequence[str]):
 def files_below(folder: Path) -> Files:
     """All files in a folder and its folders but hidden ones, sorted by their paths.
 
-    A link to a folder is followed, but no folder is listed twice, so that loops end. `find` makes that a folder is
-    listed anew.
+    A link to a folder is followed, but no folder is listed twice, so that loops end. `find` forgets the list.
     """
     return Files(_walked(os.fsencode(folder), b"", set()))
 

@@ -59,13 +59,19 @@ def find(path: Path, wanted: Wanted) -> Source:
         FileNotFoundError: if there is nothing at the path.
         ValueError: if its format is none of those that can be read, or is refused, or it is of another kind.
     """
-    files_below.cache_clear()
     if not path.exists():
         raise FileNotFoundError(f"{path}: expected a file or folder to convert, found nothing; check the path")
-    for form in FORMS:
-        fits = form.fits is not None and form.fits(path) if path.is_dir() else path.name.lower().endswith(form.suffixes)
-        if fits:
-            return _checked(form.read(path, wanted), path, wanted)
+    try:
+        for form in FORMS:
+            fits = (
+                form.fits is not None and form.fits(path)
+                if path.is_dir()
+                else path.name.lower().endswith(form.suffixes)
+            )
+            if fits:
+                return _checked(form.read(path, wanted), path, wanted)
+    finally:
+        files_below.cache_clear()  # it takes memory, and may change
     known = ", ".join(form.name for form in FORMS if not form.reader.startswith("refused:"))
     raise ValueError(f"{path}: cannot tell its format; expected one of: {known}")
 
@@ -73,5 +79,7 @@ def find(path: Path, wanted: Wanted) -> Source:
 def _checked(found: Source, path: Path, wanted: Wanted) -> Source:
     """The source, if it is of the kind that is wanted."""
     if wanted.kind not in (None, found.kind):
-        raise ValueError(f"{path}: kind {wanted.kind!r}: a {found.form} becomes {found.kind!r}; leave the kind out")
+        raise ValueError(
+            f"{path}: kind {wanted.kind!r}: expected {found.kind!r} for its format ({found.form}); leave the kind out"
+        )
     return found
