@@ -196,6 +196,12 @@ def test_blocks_for_replay_buffers_run_and_print_their_comments(tmp_path, monkey
     check_blocks("docs/replay.md")
 
 
+def test_blocks_for_the_shell_run_and_print_their_comments(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    check_blocks("docs/shell.md")
+
+
 def test_ring_of_the_page_keeps_the_newest_samples_in_bounded_space_and_goes_on_where_it_was(tmp_path):
     names = {}
     exec(blocks_of("docs/replay.md")[0], names)  # noqa: S102 - our own page

@@ -6,7 +6,7 @@ from collections import defaultdict
 
 import mmap_ninja
 
-BUILDS = r".*\.(from_\w+|create|save)|np_from_\w+"
+BUILDS = r".*\.(from_\w+|create|save)|np_from_\w+|convert"
 NO_OTHER_KEY = {"StringsMmap.from_strings|RaggedMmap.from_lists": "inherited: a new dataset has no such folder"}
 
 # Parameters with another explanation in some places, and why: patterns of names that share one.
@@ -21,6 +21,7 @@ APART = {
     },
     "copy_before_wrapper_fn": {"Wrapped": "copies samples of any type"},
     "data": {"Wrapped": "a list, no table"},
+    "dataset": {"convert": "a name in a file"},
     "dtype": {
         "Scalar|Array|Ragged": "a declaration, so not None",
         r"RaggedMmap.take_padded|\w*Windows.take": "to read into",
@@ -37,6 +38,7 @@ APART = {
         "Packing": "of rows",
         "mix": "of epochs",
     },
+    "kind": {"convert": "to make"},
     "level": {"Report": "that which was asked for"},
     "metadata": {"merge": "None: that of the first dataset", r".*\.save": "None: that of this dataset"},
     "mode": {
@@ -45,6 +47,7 @@ APART = {
         "open_existing": "only of some of what it returns",
     },
     "multiple_of": {"Buckets": "of samples, not of elements"},
+    "n_jobs": {"convert": "reads files"},
     "nullable": {"Scalar|Array": "batches are arrays", "Json": "has a null of its own"},
     "order": {"Batches": "of an epoch, not of the dataset"},
     "out": {

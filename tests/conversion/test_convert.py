@@ -5,6 +5,8 @@ import os
 import pickle
 import random
 import shutil
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -334,6 +336,86 @@ def test_first_samples_are_shown_and_still_stored(given, tmp_path):
     assert planned.first == ["a", "b", "c"]
     assert not (tmp_path / "out").exists()
     assert list(planned.store(tmp_path / "out", verbose=False)) == ["a", "b", "c", "d"]
+
+
+def test_replacement_that_is_interrupted_keeps_the_old_dataset_and_goes_on(reviews, tmp_path):
+    out, bad = tmp_path / "out", reviews / "b" / "150.txt"
+    mn.StringsMmap.from_strings(out, ["old"]).close()
+    bad.write_bytes(b"\xff")
+
+    with pytest.raises(ValueError, match=r"150\.txt") as raised:
+        mn.convert(reviews, out, if_exists="replace", batch_bytes=SMALL, codec="zstd")
+    assert list(mn.open(out)) == ["old"]
+    assert "samples are stored; if_exists='resume' goes on" in raised.value.__notes__[-1]
+
+    bad.write_text(TEXTS[150])
+    made = mn.convert(reviews, out, if_exists="resume", codec="zstd")
+    assert list(made) == TEXTS
+    assert made.nbytes != sum(len(text.encode()) for text in TEXTS)
+
+
+def test_tables_are_converted_by_their_schema(given, tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    table = pa.table({"n": pa.array([1, None, 3], "int32"), "t": ["a", "b", "c"], "list": [[1.0], [], [2.0, 3.0]]})
+
+    made = given(tmp_path, table, feed="arrow", codec="zstd")
+
+    assert [(sample["n"], sample["t"]) for sample in made] == [(1, "a"), (None, "b"), (3, "c")]
+    assert "n: int32 or None, t: str (zstd), list: float64[*]" in repr(made)
+    assert list(given(tmp_path, table, feed="arrow", if_exists="append")["t"]) == ["a", "b", "c"] * 2
+
+
+def test_table_of_one_column_is_no_records(given, tmp_path):
+    pa = pytest.importorskip("pyarrow")
+
+    made = given(tmp_path, pa.table({"t": ["a", "b"]}), feed="arrow", kind="strings")
+
+    assert list(made) == ["a", "b"]
+
+
+def test_first_rows_of_a_stream_are_shown_and_still_stored(monkeypatch, tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    table = pa.table({"n": range(5)})
+    batches = pa.RecordBatchReader.from_batches(table.schema, table.to_batches(max_chunksize=2))
+
+    source = Source(form="table", kind="records", samples=batches, feed="arrow")
+    monkeypatch.setattr(Form, "read", lambda *_: source)
+    (tmp_path / "source.npy").touch()
+
+    planned, _ = prepared(tmp_path / "source.npy", tmp_path / "out2")
+
+    assert planned.first == [{"n": 0}, {"n": 1}]
+    assert planned.store(tmp_path / "out2", verbose=False)["n"][:].tolist() == [0, 1, 2, 3, 4]
+
+
+PROGRAM = """
+import sys, threading, time
+import mmap_ninja as mn
+
+def anonymous():
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("RssAnon"))
+
+mn.convert(sys.argv[1], sys.argv[2] + "-first", batch_bytes=1 << 20)
+before, peak = anonymous(), 0
+thread = threading.Thread(target=lambda: mn.convert(sys.argv[1], sys.argv[2], batch_bytes=1 << 20))
+thread.start()
+while thread.is_alive():
+    peak = max(peak, anonymous())
+    time.sleep(0.001)
+print(peak - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_memory_does_not_depend_on_the_size_of_the_source(tmp_path):
+    peaks = []
+    for count in (1_000, 10_000):
+        (tmp_path / f"{count}.txt").write_text("a line of a file, and more of it, and more and more\n" * 40 * count)
+        words = [sys.executable, "-c", PROGRAM, tmp_path / f"{count}.txt", tmp_path / f"out-{count}"]
+        peaks.append(int(subprocess.run(words, check=True, capture_output=True).stdout))
+
+    assert peaks[1] < max(peaks[0], 1024) + 4096, peaks  # kB
 
 
 @pytest.mark.parametrize("moments", [6, pytest.param(50, marks=pytest.mark.torture)])
