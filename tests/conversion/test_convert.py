@@ -95,6 +95,11 @@ def test_convert_other_kind_raises(reviews, tmp_path):
         mn.convert(reviews, tmp_path / "out", kind="array")
 
 
+def test_convert_columns_of_strings_raise(reviews, tmp_path):
+    with pytest.raises(ValueError, match=r"reviews: column 'text': strings have no columns; leave it out"):
+        mn.convert(reviews, tmp_path / "out", columns={"text": mn.Text()})
+
+
 @pytest.mark.parametrize(
     "option", [{"kind": "tokens"}, {"on_error": "ignore"}, {"if_exists": "ask"}, {"codec": "gzip"}]
 )
@@ -174,7 +179,7 @@ def test_convert_without_space_keeps_what_is_committed_and_goes_on(reviews, tmp_
 
 def test_error_in_the_source_keeps_what_is_committed_and_goes_on(reviews, tmp_path):
     bad = reviews / "b" / "150.txt"
-    bad.write_bytes(b"caf\xe9")
+    bad.write_bytes(b"abc\xe9")
 
     with pytest.raises(ValueError, match=r"b/150\.txt: byte 3 is 0xe9: expected text in UTF-8") as raised:
         mn.convert(reviews, tmp_path / "out", batch_bytes=SMALL)

@@ -29,8 +29,15 @@ class _Key(str):
 
 def locate(error: BaseException, where: str) -> None:
     """Tell where an exception was raised, if it does not itself: in its message, or else in a note."""
-    if where not in str(error) and not is_told(error, where):
+    if not _tells(error, where) and not is_told(error, where):
         error.add_note(where)
+
+
+def _tells(error: BaseException, where: str) -> bool:
+    try:
+        return where in str(error)
+    except Exception:  # noqa: BLE001 - of a derived class
+        return False
 
 
 def is_told(error: BaseException, where: str) -> bool:

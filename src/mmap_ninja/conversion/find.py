@@ -77,9 +77,11 @@ def find(path: Path, wanted: Wanted) -> Source:
 
 
 def _checked(found: Source, path: Path, wanted: Wanted) -> Source:
-    """The source, if it is of the kind that is wanted."""
+    """The source, if it becomes what is wanted."""
     if wanted.kind not in (None, found.kind):
         raise ValueError(
             f"{path}: kind {wanted.kind!r}: expected {found.kind!r} for its format ({found.form}); leave the kind out"
         )
+    if wanted.columns and found.kind != "records":
+        raise ValueError(f"{path}: column {next(iter(wanted.columns))!r}: {found.kind} have no columns; leave it out")
     return found

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
@@ -22,6 +23,7 @@ from mmap_ninja.conversion.source import Source, Wanted
 from mmap_ninja.engine import files
 from mmap_ninja.engine.dataset import Columns
 from mmap_ninja.engine.directory import is_vacant, unfinished
+from mmap_ninja.errors import LockTimeoutError, MmapNinjaError
 from mmap_ninja.format.meta import first_columns, one_column
 from mmap_ninja.kinds.handle import DatasetHandle
 from mmap_ninja.kinds.opening import CLASSES
@@ -61,11 +63,15 @@ class Plan:
         # The schema of a table tells all columns.
         is_closed = is_new and self.found.feed == "arrow" and self.found.kind == "records"
         options = replace(self.options, verbose=verbose, is_closed=is_closed)
+        self.first.clear()  # they may be large
         try:
             made: DatasetHandle[Any] = cls._build(out_dir, self.samples, None, options, columns)
+        except LockTimeoutError:  # another process goes on
+            raise
         except BaseException as error:
-            if (stored := unfinished(path)) is not None:
-                error.add_note(f"{out_dir}: {stored:,} samples are stored; if_exists='resume' goes on after them")
+            with suppress(OSError, MmapNinjaError):  # what else went wrong is to be raised
+                if (stored := unfinished(path)) is not None:
+                    error.add_note(f"{out_dir}: {stored:,} samples are stored; if_exists='resume' goes on after them")
             raise
         return made
 
@@ -90,7 +96,7 @@ def plan(source: Path, wanted: Wanted, options: Options, *, codec: Codec | None,
     match found.feed:
         case "dataset":
             columns = samples._columns_to_store()  # noqa: SLF001 - as `save` does
-            first, samples = samples[:_SHOWN], sources.Shown(samples)
+            first, samples = list(samples[:_SHOWN]), sources.Shown(samples)
         case "arrow":
             samples = ingest.Batches(samples, str(source), options.batch_size, named=is_records)
             if is_records:
