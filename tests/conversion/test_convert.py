@@ -267,6 +267,42 @@ def test_skip_leaves_out_what_cannot_be_read(reviews, tmp_path):
     assert "190.txt" in told
 
 
+@pytest.mark.parametrize("where", [0, 2000])
+def test_skip_leaves_out_values_of_all_sorts(given, tmp_path, where):
+    deep = []
+    for _ in range(100_000):
+        deep = [deep]
+    fields = {"n": 1, "t": "x", "a": [1.5, 2.5], "j": [{}]}
+    bad = [
+        {"n": 2**70},
+        {"n": "1"},
+        {"n": None},
+        {"t": "\ud800"},
+        {"t": b"x"},
+        {"a": ["x"]},
+        {"j": [b"x"]},
+        {"j": deep},
+    ]
+    samples = [fields] * 3000
+    samples[where : where + len(bad)] = [fields | other for other in bad]
+
+    made, told = left_out(lambda: given(tmp_path, samples, on_error="skip", columns={"n": mn.Scalar("int64")}))
+
+    count = len(bad) - (where == 0)  # lists of texts and of numbers are both JSON, if they decide together
+    assert len(made) == 3000 - count
+    assert f"{count} samples were left out" in told
+    assert f"source.npy, line {where + 1}: column 'n': sample {where}: the dataset's dtype int64 cannot hold" in told
+
+
+def test_skip_when_appending_leaves_out_what_does_not_fit_the_dataset(given, tmp_path):
+    given(tmp_path, [{"n": 1}], columns={"n": mn.Scalar("uint8")})
+
+    made, told = left_out(lambda: given(tmp_path, [{"n": 2}, {"n": 256}], on_error="skip", if_exists="append"))
+
+    assert made["n"][:].tolist() == [1, 2]
+    assert "line 2" in told
+
+
 def test_skip_of_all_samples_names_the_reason(given, tmp_path):
     with pytest.raises(TypeError, match=r"source\.npy, line 1: expected a dict"):
         given(tmp_path, [1, 2, 3], on_error="skip")

@@ -130,7 +130,7 @@ def prepared(
         dataset=dataset,
         skipped=skipped if on_error == "skip" else None,
     )
-    return plan(Path(source), wanted, options, codec=codec, n_jobs=n_jobs), skipped
+    return plan(Path(source), out_dir, wanted, options, codec=codec, n_jobs=n_jobs), skipped
 
 
 def _check_place(source: Path, out: Path, if_exists: IfExists) -> None:

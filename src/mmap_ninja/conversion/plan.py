@@ -24,9 +24,10 @@ from mmap_ninja.engine import files
 from mmap_ninja.engine.dataset import Columns
 from mmap_ninja.engine.directory import is_vacant, unfinished
 from mmap_ninja.errors import LockTimeoutError, MmapNinjaError
-from mmap_ninja.format.meta import first_columns, one_column
+from mmap_ninja.format.meta import Kind, first_columns, one_column
 from mmap_ninja.kinds.handle import DatasetHandle
 from mmap_ninja.kinds.opening import CLASSES
+from mmap_ninja.kinds.opening import open as open_dataset
 from mmap_ninja.kinds.options import PathLike
 
 T = TypeVar("T")
@@ -76,7 +77,9 @@ class Plan:
         return made
 
 
-def plan(source: Path, wanted: Wanted, options: Options, *, codec: Codec | None, n_jobs: int | None) -> Plan:
+def plan(
+    source: Path, out_dir: PathLike, wanted: Wanted, options: Options, *, codec: Codec | None, n_jobs: int | None
+) -> Plan:
     """Find out what lies at a path, and what it will be stored as.
 
     The first samples are read and encoded, so that most of what can be wrong with a source is told before anything is
@@ -110,7 +113,8 @@ def plan(source: Path, wanted: Wanted, options: Options, *, codec: Codec | None,
             first, samples = list(samples[:_SHOWN]), sources.Sliced(samples)
         case "generator" | "indexable":
             options = replace(options, place=found.place)
-            columns, held, rest = _begun(found, declared, source, wanted, options.batch_bytes)
+            stored = _stored(out_dir, found.kind) if options.if_exists == "append" else ()
+            columns, held, rest = _begun(found, declared, stored, source, wanted, options.batch_bytes)
             first = held[:_SHOWN]
             if found.feed == "indexable" and wanted.skipped is None:
                 samples = paced.indexed(samples, n_jobs, options)
@@ -119,18 +123,27 @@ def plan(source: Path, wanted: Wanted, options: Options, *, codec: Codec | None,
     return Plan(found, _coded(columns, codec), _coded(declared, codec), first, samples, options)
 
 
+def _stored(out_dir: PathLike, kind: Kind) -> Columns:
+    """The columns of the dataset to which samples are appended; none, if there is no dataset."""
+    if is_vacant(files.absolute(out_dir)):
+        return ()
+    with open_dataset(out_dir, "r", kind=kind) as dataset:
+        columns: Columns = dataset._columns_to_store()  # noqa: SLF001 - as builds see it
+    return columns
+
+
 def _begun(
-    found: Source, declared: Columns, source: Path, wanted: Wanted, batch_bytes: int
+    found: Source, declared: Columns, stored: Columns, source: Path, wanted: Wanted, batch_bytes: int
 ) -> tuple[Columns, list[Any], Iterator[Any]]:
-    """The columns that the first samples define, these samples, and the others."""
+    """The columns that are stored, or that the first samples define; these samples, and the others."""
     cls, limits, skipped = CLASSES[found.kind], Limits(DECIDING_SAMPLES, batch_bytes), wanted.skipped
     encode = cls._encode
     numbers, held = list[int](), list[Any]()
     numbered = _numbered(found) if skipped is None else readable(found, skipped)
     limits.fill(held, _noted(numbered, numbers))
-    columns = declared
+    columns = stored or declared
     try:
-        if found.kind == "records" and held and not inference.are_known(held[0], declared):
+        if found.kind == "records" and held and not stored and not inference.are_known(held[0], declared):
             columns = (inference.inferred if skipped is None else agreed)(held, declared)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{source}: {_placed(str(error), found, numbers)}") from None

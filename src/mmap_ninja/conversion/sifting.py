@@ -71,9 +71,10 @@ def sifted(
         nonlocal columns
         try:
             columns, _ = encode(batch, str(source), numbers[first], columns)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
             if len(batch) == 1:
-                skipped.note(found.place(numbers[first]), error)
+                reason = str(error).removeprefix(f"{source}: ").partition("; nothing of this batch was stored")[0]
+                skipped.note(found.place(numbers[first]), ValueError(reason))
                 return []
             middle = len(batch) // 2
             return fitting(batch[:middle], first) + fitting(batch[middle:], first + middle)
