@@ -2,11 +2,10 @@
 
 import os
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import pairwise
 from pathlib import Path
-from typing import Final, overload
+from typing import Final, Self, overload
 
 _READ_BYTES: Final = 64 << 10  # at once: more than most small files have
 
@@ -15,46 +14,55 @@ _END: Final = b"\0"  # of a path in the string of all
 
 
 class Files(Sequence[str]):
-    """Paths relative to a folder, as one string of bytes: a list would take five times the memory.
+    """Paths relative to a folder.
 
     Args:
-        names: The paths.
+        joined: All paths as one string of bytes: a list would take five times the memory.
+        ends: Where each begins in it, and at last where the last one ends.
+        places: Which of them count; None: all.
     """
 
-    def __init__(self, names: Iterator[bytes]) -> None:
-        self._joined, self._ends = bytearray(), array("q", [0])
+    def __init__(self, joined: bytearray, ends: "array[int]", places: "array[int] | None" = None) -> None:
+        self._joined, self._ends = joined, ends
+        self._places = range(len(ends) - 1) if places is None else places
+
+    @classmethod
+    def of(cls, names: Iterable[bytes]) -> Self:
+        """The paths of an iterable."""
+        joined, ends = bytearray(), array("q", [0])
         for name in names:
-            self._joined += name + _END
-            self._ends.append(len(self._joined))
+            joined += name + _END
+            ends.append(len(joined))
+        return cls(joined, ends)
 
     def __len__(self) -> int:
-        return len(self._ends) - 1
+        return len(self._places)
 
     @overload
     def __getitem__(self, index: int) -> str: ...
     @overload
-    def __getitem__(self, index: slice) -> "list[str]": ...
-    def __getitem__(self, index: int | slice) -> "str | list[str]":
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
         if isinstance(index, slice):
             return [self[place] for place in range(*index.indices(len(self)))]
-        place = range(len(self))[index]
-        return os.fsdecode(bytes(self._joined[self._ends[place] : self._ends[place + 1] - len(_END)]))
+        return os.fsdecode(self._at(self._places[index]))
 
     def __iter__(self) -> Iterator[str]:
-        return map(os.fsdecode, self._bytes())
+        return (os.fsdecode(self._at(place)) for place in self._places)
 
     def ending(self, *suffixes: str) -> "Files":
         """The files with one of these ends of their names, in small letters or capitals."""
         ends = tuple(map(os.fsencode, suffixes))
-        return Files(name for name in self._bytes() if name.lower().endswith(ends))
+        places = (place for place in self._places if self._at(place).lower().endswith(ends))
+        return Files(self._joined, self._ends, array("I", places))
 
     def has(self, *suffixes: str) -> bool:
-        """Whether there is a file with one of these ends of its name, in small letters or capitals."""
+        """Whether one of all files has one of these ends of its name, in small letters or capitals."""
         lower = self._joined.lower()  # one search through all: a format more must not cost a look at each name
         return any(os.fsencode(suffix) + _END in lower for suffix in suffixes)
 
-    def _bytes(self) -> Iterator[bytes]:
-        return (bytes(self._joined[start : end - len(_END)]) for start, end in pairwise(self._ends))
+    def _at(self, place: int) -> bytes:
+        return bytes(self._joined[self._ends[place] : self._ends[place + 1] - len(_END)])
 
 
 # Several forms look at the same folder, which takes a tenth of a second for 100,000 files.
@@ -64,7 +72,7 @@ def files_below(folder: Path) -> Files:
 
     A link to a folder is followed, but no folder is listed twice, so that loops end. `find` forgets the list.
     """
-    return Files(_walked(os.fsencode(folder), b"", set()))
+    return Files.of(_walked(os.fsencode(folder), b"", set()))
 
 
 def _walked(folder: bytes, prefix: bytes, seen: set[tuple[int, int]]) -> Iterator[bytes]:
