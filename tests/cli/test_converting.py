@@ -86,7 +86,7 @@ def test_skipped_samples_are_told_with_their_places(reviews):
     ended = run("reviews", "out", "--on-error", "skip")
 
     assert ended.exit_code == 0
-    assert "out: 1 samples\nreviews: 1 samples were left out, the first ones:\n  reviews/b.txt: byte 0" in ended.stderr
+    assert "out: 1 sample\nreviews: 1 sample was left out:\n  reviews/b.txt: byte 0" in ended.stderr
 
 
 @pytest.mark.parametrize(

@@ -250,7 +250,7 @@ def test_skip_leaves_out_what_cannot_be_stored(given, tmp_path, feed):
 
     assert list(made["n"]) == [number for number in range(3000) if number not in (3, 1024, 2900)]
     assert made[1022] == {"n": 1023, "t": None}  # the first samples decide together
-    assert "3 samples were left out, the first ones:" in told
+    assert "3 samples were left out:" in told
     assert all(f"source.npy, line {line}" in told for line in (4, 1025, 2901))
 
 
@@ -265,6 +265,13 @@ def test_skip_leaves_out_what_cannot_be_read(reviews, tmp_path):
     assert "2 samples were left out" in told
     assert "007.txt: byte 0 is 0xff" in told
     assert "190.txt" in told
+
+
+def test_skip_names_the_first_ten(given, tmp_path):
+    _, told = left_out(lambda: given(tmp_path, [{"n": 1}, *[5] * 30], on_error="skip"))
+
+    assert "30 samples were left out, the first ones:\n" in told
+    assert len(told.splitlines()) == 11
 
 
 @pytest.mark.parametrize("where", [0, 2000])

@@ -108,7 +108,7 @@ def test_line_that_is_not_utf_8_is_named_with_line_and_byte(tmp_path):
 
     with pytest.raises(ValueError, match=r"source\.txt, line 3: byte 13 is 0xe9: expected text in UTF-8"):
         mn.convert(tmp_path / "source.txt", tmp_path / "out")
-    with pytest.warns(UserWarning, match=r"1 samples were left out.*\n.*line 3"):
+    with pytest.warns(UserWarning, match=r"1 sample was left out:\n.*line 3"):
         made = mn.convert(tmp_path / "source.txt", tmp_path / "out", on_error="skip")
     assert list(made) == ["good", "also", "end"]
 

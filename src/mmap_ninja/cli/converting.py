@@ -62,7 +62,7 @@ def convert(context: click.Context, /, source: str, out: str, *, resume: bool, d
         if len(error.args) == 1:
             error.args = (column_types.as_options(str(error)),)
         raise
-    click.echo(f"{out}: {len(made):,} samples", err=True)
+    click.echo(f"{out}: {len(made):,} sample{'s' * (len(made) != 1)}", err=True)
     if skipped.count:
         click.echo(f"{source}: {skipped}", err=True)
 

@@ -73,8 +73,7 @@ def sifted(
             columns, _ = encode(batch, str(source), numbers[first], columns)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             if len(batch) == 1:
-                reason = str(error).removeprefix(f"{source}: ").partition("; nothing of this batch was stored")[0]
-                skipped.note(found.place(numbers[first]), ValueError(reason))
+                skipped.note(found.place(numbers[first]), ValueError(str(error).removeprefix(f"{source}: ")))
                 return []
             middle = len(batch) // 2
             return fitting(batch[:middle], first) + fitting(batch[middle:], first + middle)

@@ -52,11 +52,13 @@ class Skipped:
         """Count a sample that is left out."""
         self.count += 1
         if len(self.first) < 10:  # enough to see what is wrong with a file
-            self.first.append(str(error) if place in str(error) else f"{place}: {error}")
+            reason = str(error).partition("; ")[0]  # without what to do about it
+            self.first.append(reason if place in reason else f"{place}: {reason}")
 
     def __str__(self) -> str:
-        return f"{self.count:,} samples were left out, the first ones:\n" + "\n".join(
-            f"  {where}" for where in self.first
+        counted = "1 sample was left out" if self.count == 1 else f"{self.count:,} samples were left out"
+        return "\n  ".join(
+            [f"{counted}, the first ones:" if self.count > len(self.first) else f"{counted}:", *self.first]
         )
 
 
