@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final, Self, overload
 
-_READ_BYTES: Final = 64 << 10  # at once: more than most small files have
+_READ_BYTES: Final = 16 << 10  # at once: more than most small files have
 
 
 _END: Final = b"\0"  # of a path in the string of all
@@ -22,7 +22,7 @@ class Files(Sequence[str]):
         places: Which of them count; None: all.
     """
 
-    def __init__(self, joined: bytearray, ends: "array[int]", places: "array[int] | None" = None) -> None:
+    def __init__(self, joined: bytes, ends: "array[int]", places: "array[int] | None" = None) -> None:
         self._joined, self._ends = joined, ends
         self._places = range(len(ends) - 1) if places is None else places
 
@@ -33,7 +33,7 @@ class Files(Sequence[str]):
         for name in names:
             joined += name + _END
             ends.append(len(joined))
-        return cls(joined, ends)
+        return cls(bytes(joined), ends)
 
     def __len__(self) -> int:
         return len(self._places)
@@ -45,7 +45,11 @@ class Files(Sequence[str]):
     def __getitem__(self, index: int | slice) -> str | list[str]:
         if isinstance(index, slice):
             return [self[place] for place in range(*index.indices(len(self)))]
-        return os.fsdecode(self._at(self._places[index]))
+        return os.fsdecode(self.raw(index))
+
+    def raw(self, index: int) -> bytes:
+        """The path at a position as the system has it, which opens a file sooner."""
+        return self._at(self._places[index])
 
     def __iter__(self) -> Iterator[str]:
         return (os.fsdecode(self._at(place)) for place in self._places)
@@ -62,7 +66,7 @@ class Files(Sequence[str]):
         return any(os.fsencode(suffix) + _END in lower for suffix in suffixes)
 
     def _at(self, place: int) -> bytes:
-        return bytes(self._joined[self._ends[place] : self._ends[place + 1] - len(_END)])
+        return self._joined[self._ends[place] : self._ends[place + 1] - len(_END)]
 
 
 # Several forms look at the same folder, which takes a tenth of a second for 100,000 files.
@@ -95,9 +99,13 @@ def _is_listed(entry: os.DirEntry[bytes]) -> bool:
     return not entry.name.startswith(b".") and (entry.is_file() or entry.is_dir() or entry.is_symlink())
 
 
-def read(path: str) -> bytes:
+def read(path: str | bytes) -> bytes:
     """The contents of a file; without a file object, which takes as long as all else for a small one."""
-    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError as error:
+        error.filename = os.fsdecode(path)
+        raise
     try:
         data = os.read(descriptor, _READ_BYTES)
         more = os.read(descriptor, _READ_BYTES)

@@ -1,5 +1,6 @@
 """Text files: a folder with a sample in each, or one file with a sample a line."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,26 +18,27 @@ class Texts:
     """The files of a folder by position, so that workers can read them."""
 
     def __init__(self, folder: Path, names: Files, kind: Kind, *, with_path: bool) -> None:
-        self._folder, self._names = str(folder), names
+        self._folder, self._names = os.fsencode(f"{folder}/"), names
         self._kind, self._with_path = kind, with_path
 
     def __len__(self) -> int:
         return len(self._names)
 
     def __getitem__(self, index: int) -> Any:
-        name = self._names[index]
-        path = f"{self._folder}/{name}"
-        data = read(path)
+        data = read(self._folder + self._names.raw(index))
         if self._kind == "bytes":
             return data
-        text = decoded(data, path).removeprefix("\ufeff")
+        try:
+            text = data.decode().removeprefix("\ufeff")
+        except UnicodeDecodeError as error:
+            raise refused(error, self.place(index)) from None
         if self._kind == "strings":
             return text
-        return {"text": text, "path": name} if self._with_path else {"text": text}
+        return {"text": text, "path": self._names[index]} if self._with_path else {"text": text}
 
     def place(self, index: int) -> str:
         """Where a sample comes from."""
-        return f"{self._folder}/{self._names[index]}"
+        return os.fsdecode(self._folder + self._names.raw(index))
 
 
 def folder(path: Path, wanted: Wanted) -> Source:
@@ -64,13 +66,13 @@ def lines(path: Path, wanted: Wanted) -> Source:
         start = 0
         with path.open("rb") as file:
             for number, line in enumerate(file):
-                where = f"{path}, line {number + 1}"
                 try:
-                    text = decoded(line.removesuffix(b"\n").removesuffix(b"\r"), where, start)
-                except ValueError as error:
+                    text = line.removesuffix(b"\n").removesuffix(b"\r").decode()
+                except UnicodeDecodeError as error:
+                    where = f"{path}, line {number + 1}"
                     if wanted.skipped is None:
-                        raise
-                    wanted.skipped.note(where, error)
+                        raise refused(error, where, start) from None
+                    wanted.skipped.note(where, refused(error, where, start))
                     left_out.append(number)
                 else:
                     yield text if number else text.removeprefix("\ufeff")
@@ -84,12 +86,9 @@ def lines(path: Path, wanted: Wanted) -> Source:
     return Source(form=LINES, kind="strings", samples=samples(), place=place)
 
 
-def decoded(data: bytes, where: str, start: int = 0) -> str:
-    """UTF-8 as text; `start`: the position of its first byte in the file, for messages."""
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{where}: byte {start + error.start} is 0x{data[error.start]:02x}: expected text in UTF-8; convert the "
-            "file to UTF-8, or leave out what is none with on_error='skip'"
-        ) from None
+def refused(error: UnicodeDecodeError, where: str, start: int = 0) -> ValueError:
+    """The error about bytes that are not UTF-8; `start`: the position of the first one in the file."""
+    return ValueError(
+        f"{where}: byte {start + error.start} is 0x{error.object[error.start]:02x}: expected text in UTF-8; convert "
+        "the file to UTF-8, or leave out what is none with on_error='skip'"
+    )
