@@ -9,6 +9,7 @@ from typing import Final
 from mmap_ninja.conversion.files import files_below
 from mmap_ninja.conversion.from_datasets import is_dataset
 from mmap_ninja.conversion.from_images import SUFFIXES as IMAGES
+from mmap_ninja.conversion.from_lmdb import is_database
 from mmap_ninja.conversion.source import Reader, Source, Wanted
 
 
@@ -28,6 +29,12 @@ class Form:
     suffixes: tuple[str, ...] = ()
     fits: Callable[[Path], bool] | None = None
 
+    def is_of(self, path: Path) -> bool:
+        """Whether a file or folder is of this format, as far as names tell."""
+        if path.is_dir():
+            return self.fits is not None and self.fits(path)
+        return path.name.lower().endswith(self.suffixes)
+
     def read(self, path: Path, wanted: Wanted) -> Source:
         """The source at a path of this format."""
         module, _, function = self.reader.partition(":")
@@ -43,6 +50,8 @@ def _has(*suffixes: str) -> Callable[[Path], bool]:
 # Longer suffixes first; the most specific folders first.
 FORMS: Final = (
     Form("dataset of mmap_ninja", "from_datasets:dataset", fits=is_dataset),
+    Form("LMDB", "from_lmdb:database", (".mdb", ".lmdb"), is_database),
+    Form("HDF5", "from_hdf5:rows", (".h5", ".hdf5", ".hdf")),
     Form("array of NumPy (.npy)", "from_arrays:array", (".npy",)),
     Form("arrays of NumPy (.npz)", "from_arrays:archive", (".npz",)),
     Form("text file with a sample a line", "from_texts:lines", (".txt",)),
@@ -63,12 +72,7 @@ def find(path: Path, wanted: Wanted) -> Source:
         raise FileNotFoundError(f"{path}: expected a file or folder to convert, found nothing; check the path")
     try:
         for form in FORMS:
-            fits = (
-                form.fits is not None and form.fits(path)
-                if path.is_dir()
-                else path.name.lower().endswith(form.suffixes)
-            )
-            if fits:
+            if form.is_of(path):
                 return _checked(form.read(path, wanted), path, wanted)
     finally:
         files_below.cache_clear()  # it takes memory, and may change
