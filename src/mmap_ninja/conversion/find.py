@@ -52,6 +52,7 @@ FORMS: Final = (
     Form("dataset of mmap_ninja", "from_datasets:dataset", fits=is_dataset),
     Form("LMDB", "from_lmdb:database", (".mdb", ".lmdb"), is_database),
     Form("HDF5", "from_hdf5:rows", (".h5", ".hdf5", ".hdf")),
+    Form("tokens of Megatron-LM (.bin and .idx)", "from_megatron:tokens", (".bin", ".idx"), _has(".idx")),
     Form("array of NumPy (.npy)", "from_arrays:array", (".npy",)),
     Form("arrays of NumPy (.npz)", "from_arrays:archive", (".npz",)),
     Form("text file with a sample a line", "from_texts:lines", (".txt",)),
