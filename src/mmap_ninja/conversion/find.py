@@ -1,5 +1,6 @@
 """Which format lies at a path: by its suffix if it is a file, by what is in it if it is a folder."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -10,6 +11,8 @@ from mmap_ninja.conversion.files import files_below
 from mmap_ninja.conversion.from_datasets import is_dataset
 from mmap_ninja.conversion.from_images import SUFFIXES as IMAGES
 from mmap_ninja.conversion.from_lmdb import is_database
+from mmap_ninja.conversion.from_tfrecord import NAMES as TFRECORD
+from mmap_ninja.conversion.from_webdataset import SUFFIXES as TARS
 from mmap_ninja.conversion.source import Reader, Source, Wanted
 
 
@@ -22,18 +25,21 @@ class Form:
         reader: The module and function that read it, imported on use.
         suffixes: Ends of the names of its files.
         fits: Whether a folder is of this format.
+        names: The names of its files in small letters, where suffixes do not tell.
     """
 
     name: str
     reader: str
     suffixes: tuple[str, ...] = ()
     fits: Callable[[Path], bool] | None = None
+    names: re.Pattern[str] | None = None
 
     def is_of(self, path: Path) -> bool:
         """Whether a file or folder is of this format, as far as names tell."""
         if path.is_dir():
             return self.fits is not None and self.fits(path)
-        return path.name.lower().endswith(self.suffixes)
+        name = path.name.lower()
+        return name.endswith(self.suffixes) or (self.names is not None and self.names.search(name) is not None)
 
     def read(self, path: Path, wanted: Wanted) -> Source:
         """The source at a path of this format."""
@@ -47,11 +53,18 @@ def _has(*suffixes: str) -> Callable[[Path], bool]:
     return lambda folder: files_below(folder).has(*suffixes)
 
 
+def _named(names: re.Pattern[str]) -> Callable[[Path], bool]:
+    """Whether a folder has a file with such a name, itself or below."""
+    return lambda folder: any(names.search(name.lower()) for name in files_below(folder))
+
+
 # Longer suffixes first; the most specific folders first.
 FORMS: Final = (
     Form("dataset of mmap_ninja", "from_datasets:dataset", fits=is_dataset),
     Form("LMDB", "from_lmdb:database", (".mdb", ".lmdb"), is_database),
     Form("HDF5", "from_hdf5:rows", (".h5", ".hdf5", ".hdf")),
+    Form("TFRecord", "from_tfrecord:records", (), _named(TFRECORD), TFRECORD),
+    Form("tar of WebDataset", "from_webdataset:samples", TARS, _has(*TARS)),
     Form("tokens of Megatron-LM (.bin and .idx)", "from_megatron:tokens", (".bin", ".idx"), _has(".idx")),
     Form("array of NumPy (.npy)", "from_arrays:array", (".npy",)),
     Form("arrays of NumPy (.npz)", "from_arrays:archive", (".npz",)),
