@@ -78,9 +78,11 @@ def test_kind_and_columns_can_be_asked_for(table, tmp_path):
         table, tmp_path / "records", dataset="class", kind="records", columns={"class": mn.Scalar("f4")}
     )
     texts = mn.convert(table, tmp_path / "bytes", dataset="text", kind="bytes")
+    mixed = mn.convert(table, tmp_path / "mixed", columns={"text": mn.Bytes(), "code": mn.Bytes()})
 
     assert records[2] == {"class": 2.0}
     assert texts[2] == "ä".encode()
+    assert (mixed[2]["text"], mixed[0]["code"]) == ("ä".encode(), b"xy")
 
 
 def test_the_only_dataset_needs_no_name(tmp_path):

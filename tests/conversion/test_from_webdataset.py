@@ -144,12 +144,16 @@ def test_a_key_twice_is_named_with_both_places_and_can_be_left_out(tmp_path, fil
     ("name", "data", "message"),
     [
         ("c.txt", b"b\xffd", "in.tar: file 'c.txt': byte 1 is 0xff: expected text in UTF-8"),
-        ("c.json", b'{"a": ', r"in.tar: file 'c.json': expected mn.Json\(\), found b'{\"a\": ' \(Expecting value"),
-        ("c.json", b'"\xff"', r"in.tar: file 'c.json': expected mn.Json\(\), found .* can't decode byte 0xff in pos"),
-        ("c.cls", b"cat", r"in.tar: file 'c.cls': expected mn.Scalar\('int64'\), found b'cat'"),
-        ("c.npy", b"\x80\x04K\x01.", "in.tar: file 'c.npy': expected mn.Ragged"),
-        ("c.npy", b"", "in.tar: file 'c.npy': expected mn.Ragged"),
-        ("c.npy", npy(np.array([{}], dtype=object)), "in.tar: file 'c.npy': expected mn.Ragged.*allow_pickle=False"),
+        ("c.json", b'{"a": ', r"in.tar: file 'c.json': expected JSON, found b'{\"a\": ' \(Expecting value"),
+        ("c.json", b'"\xff"', r"in.tar: file 'c.json': expected JSON, found .* can't decode byte 0xff in pos"),
+        ("c.cls", b"cat", r"in.tar: file 'c.cls': expected a number, int64, found b'cat'"),
+        ("c.npy", b"\x80\x04K\x01.", "in.tar: file 'c.npy': expected an array of NumPy"),
+        ("c.npy", b"", "in.tar: file 'c.npy': expected an array of NumPy"),
+        (
+            "c.npy",
+            npy(np.array([{}], dtype=object)),
+            "in.tar: file 'c.npy': expected an array of NumPy.*allow_pickle=False",
+        ),
         ("c.key", b"", "in.tar: file 'c.key': column 'key' is that of the keys; rename the file"),
     ],
 )

@@ -57,10 +57,9 @@ def rows(path: Path, wanted: Wanted) -> Source:
     kind: Kind = "records" if columns[0].name else _kind(columns[0].spec, wanted)
     declared = {column.name: column.spec for column in columns} if kind == "records" else {}
     declared = {**declared, **wanted.columns}
-    are_bytes = {name for name, spec in declared.items() if isinstance(spec, specs.Bytes)} | (
-        {""} if kind == "bytes" else set()
-    )
-    samples = Rows(path, columns, are_bytes, total, block)
+    texts = {column.name for column in columns if isinstance(column.spec, specs.Text)}
+    texts -= {name for name in texts if kind == "bytes" or isinstance(declared.get(name), specs.Bytes)}
+    samples = Rows(path, columns, texts, total, block)
     return Source(
         form=f"{FORM}, {columns[0].dataset}" if len(found) == 1 else f"{FORM}, {len(found)} datasets",
         kind=kind,
@@ -78,15 +77,14 @@ class Rows:
     Args:
         path: The file.
         columns: What a row consists of.
-        are_bytes: Columns of texts that are to be given as bytes.
+        texts: The names of columns that are decoded.
         total: The number of rows.
         block: How many rows are read at once.
     """
 
-    def __init__(self, path: Path, columns: list[Column], are_bytes: set[str], total: int, block: int) -> None:
-        self._given = path, columns, are_bytes, total, block
-        self._path, self._columns, self._total, self._block = path, columns, total, block
-        self._texts = {c.name for c in columns if isinstance(c.spec, specs.Text)} - are_bytes
+    def __init__(self, path: Path, columns: list[Column], texts: set[str], total: int, block: int) -> None:
+        self._given = path, columns, texts, total, block
+        self._path, self._columns, self._texts, self._total, self._block = self._given
         self._datasets: dict[str, Any] = {}  # opened on use
         self._start = self._stop = 0
         self._values: list[tuple[str, npt.NDArray[Any]]] = []  # of the block, by columns

@@ -184,13 +184,16 @@ def _value(data: bytes, spec: specs.Spec | None, where: str) -> Any:
             return decoded(data, where)
         case None | specs.Bytes():
             return data
+    expected = "an array of NumPy"
     try:
         match spec:
             case specs.Json():
+                expected = "JSON"
                 return json.loads(data)
-            case specs.Scalar():
-                return int(data) if np.dtype(spec.dtype).kind in "biu" else float(data)
+            case specs.Scalar(dtype):
+                expected = f"a number, {np.dtype(dtype)}"
+                return int(data) if np.dtype(dtype).kind in "biu" else float(data)
             case _:
                 return npy.read_array(io.BytesIO(data), allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise ValueError(f"{where}: expected {specs.declared(spec)}, found {data!r:.80} ({error})") from None
+        raise ValueError(f"{where}: expected {expected}, found {data!r:.80} ({error})") from None
