@@ -145,7 +145,7 @@ def test_text_that_is_no_utf8_is_named_and_can_be_left_out(tmp_path):
 
     with pytest.raises(ValueError, match="texts.h5, /t, row 1: byte 1 is 0xff"):
         mn.convert(path, tmp_path / "out")
-    with pytest.warns(match="1 samples were left out"):
+    with pytest.warns(match="1 sample was left out"):
         ds = mn.convert(path, tmp_path / "skipped", on_error="skip")
 
     assert list(ds) == ["good", "good"]

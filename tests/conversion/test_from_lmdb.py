@@ -54,7 +54,7 @@ def test_a_key_that_is_no_text_is_named_and_can_be_left_out(tmp_path):
 
     with pytest.raises(ValueError, match=r"in, key b'b\\xff': its key: byte 1 is 0xff"):
         mn.convert(path, tmp_path / "out", with_path=True, columns=columns)
-    with pytest.warns(match="1 samples were left out"):
+    with pytest.warns(match="1 sample was left out"):
         ds = mn.convert(path, tmp_path / "skipped", with_path=True, columns=columns, on_error="skip")
 
     assert list(ds) == [{"key": "a", "value": b"1"}]

@@ -162,6 +162,15 @@ def test_shards_without_a_suffix(tmp_path, first):
     assert list(mn.convert(tmp_path / "v1.0", tmp_path / "out")["n"]) == [first, first + 1]
 
 
+def test_braces_stand_for_shards(tmp_path):
+    for number in range(3):
+        write(tmp_path / f"a.tfrecord-0000{number}-of-00003", [example(n=[number])])
+
+    ds = mn.convert(tmp_path / "a.tfrecord-{00001..00002}-of-00003", tmp_path / "out")
+
+    assert list(ds["n"]) == [1, 2]
+
+
 def test_a_missing_shard_is_named(tmp_path):
     for number in (0, 2):
         write(tmp_path / "in" / f"train.tfrecord-0000{number}-of-00003", EXAMPLES)
@@ -181,7 +190,7 @@ def test_a_damaged_record_is_named_and_can_be_left_out(tmp_path):
 
     with pytest.raises(ValueError, match=rf"in.tfrecord, byte {start}: a record of \d+ bytes is damaged: its CRC"):
         mn.convert(path, tmp_path / "out")
-    with pytest.warns(match="1 samples were left out"):
+    with pytest.warns(match="1 sample was left out"):
         ds = mn.convert(path, tmp_path / "skipped", on_error="skip")
 
     assert list(ds["label"]) == [0, -1, -3, -4]
@@ -196,7 +205,7 @@ def test_a_damaged_length_ends_its_file_only(tmp_path):
 
     with pytest.raises(ValueError, match=f"a.tfrecord, byte {start}: expected a record of TFRecord"):
         mn.convert(tmp_path / "in", tmp_path / "out")
-    with pytest.warns(match="1 samples were left out"):
+    with pytest.warns(match="1 sample was left out"):
         ds = mn.convert(tmp_path / "in", tmp_path / "skipped", on_error="skip")
 
     assert list(ds["label"]) == [0, 0, -1, -2, -3, -4]
@@ -238,7 +247,7 @@ def test_an_example_that_differs_from_the_first_is_named(tmp_path, later, messag
         mn.convert(path, tmp_path / "out")
     assert f"in.tfrecord, byte {start}" in str(raised.value)
 
-    with pytest.warns(match="1 samples were left out"):
+    with pytest.warns(match="1 sample was left out"):
         assert len(mn.convert(path, tmp_path / "skipped", on_error="skip")) == 1100
 
 

@@ -121,6 +121,17 @@ def test_shards_are_read_in_their_order(tmp_path):
     assert list(ds["key"]) == ["0", "1"] * 3
 
 
+def test_braces_stand_for_shards(tmp_path):
+    for shard in range(8, 12):
+        write(tmp_path / f"train-{shard:03d}.tar", [("a.cls", b"%d" % shard)])
+
+    ds = mn.convert(tmp_path / "train-{009..011}.tar", tmp_path / "out")
+
+    assert list(ds["cls"]) == [9, 10, 11]
+    with pytest.raises(FileNotFoundError, match="train-012.tar: expected a file or folder to convert, found nothing"):
+        mn.convert(tmp_path / "train-{009..013}.tar", tmp_path / "more")
+
+
 @pytest.mark.parametrize(
     ("files", "what", "first", "second", "left"),
     [
@@ -134,7 +145,7 @@ def test_a_key_twice_is_named_with_both_places_and_can_be_left_out(tmp_path, fil
 
     with pytest.raises(ValueError, match=f"in.tar: {what}: is at byte {first} and again at byte {second}; the files"):
         mn.convert(path, tmp_path / "out")
-    with pytest.warns(match="1 samples were left out"):
+    with pytest.warns(match="1 sample was left out"):
         ds = mn.convert(path, tmp_path / "skipped", on_error="skip")
 
     assert list(ds["key"]) == left
@@ -162,7 +173,7 @@ def test_a_file_that_cannot_be_read_is_named_and_can_be_left_out(tmp_path, name,
 
     with pytest.raises(ValueError, match=message):
         mn.convert(path, tmp_path / "out")
-    with pytest.warns(match="1 samples were left out"):
+    with pytest.warns(match="1 sample was left out"):
         ds = mn.convert(path, tmp_path / "skipped", on_error="skip")
 
     assert [sample["key"] for sample in ds] == ["a", "b"]
@@ -201,7 +212,7 @@ def test_a_truncated_tar_can_be_left_out_with_its_last_sample(tmp_path):
     os.truncate(path, 6 * 1024)
     write(tmp_path / "in" / "1.tar", SAMPLE)
 
-    with pytest.warns(match="1 samples were left out"):
+    with pytest.warns(match="1 sample was left out"):
         ds = mn.convert(tmp_path / "in", tmp_path / "out", on_error="skip")
 
     assert list(ds["key"]) == ["a", "b", "a", "b"]

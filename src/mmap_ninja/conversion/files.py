@@ -1,6 +1,7 @@
 """The files below a folder, in the order of their paths."""
 
 import os
+import re
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
@@ -64,6 +65,15 @@ class Files(Sequence[str]):
         """Whether one of all files has one of these ends of its name, in small letters or capitals."""
         lower = self._joined.lower()  # one search through all: a format more must not cost a look at each name
         return any(os.fsencode(suffix) + _END in lower for suffix in suffixes)
+
+    def matching(self, pattern: re.Pattern[bytes]) -> "Files":
+        """The files whose paths match a pattern, in small letters, with a null at the end."""
+        places = (place for place in self._places if pattern.search(self._at(place).lower() + _END))
+        return Files(self._joined, self._ends, array("I", places))
+
+    def has_match(self, pattern: re.Pattern[bytes]) -> bool:
+        """Whether one of all files has such a path."""
+        return pattern.search(self._joined.lower()) is not None
 
     def _at(self, place: int) -> bytes:
         return self._joined[self._ends[place] : self._ends[place + 1] - len(_END)]

@@ -1,5 +1,6 @@
 """Which format lies at a path: by its suffix if it is a file, by what is in it if it is a folder."""
 
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,12 +8,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Final
 
-from mmap_ninja.conversion.files import files_below
+from mmap_ninja.conversion.files import Files, files_below
 from mmap_ninja.conversion.from_datasets import is_dataset
 from mmap_ninja.conversion.from_images import SUFFIXES as IMAGES
 from mmap_ninja.conversion.from_lmdb import is_database
 from mmap_ninja.conversion.from_tfrecord import NAMES as TFRECORD
 from mmap_ninja.conversion.from_webdataset import SUFFIXES as TARS
+from mmap_ninja.conversion.shards import expanded
 from mmap_ninja.conversion.source import Reader, Source, Wanted
 
 
@@ -25,21 +27,21 @@ class Form:
         reader: The module and function that read it, imported on use.
         suffixes: Ends of the names of its files.
         fits: Whether a folder is of this format.
-        names: The names of its files in small letters, where suffixes do not tell.
+        names: The names of its files, where suffixes do not tell, as for `Files.matching`.
     """
 
     name: str
     reader: str
     suffixes: tuple[str, ...] = ()
     fits: Callable[[Path], bool] | None = None
-    names: re.Pattern[str] | None = None
+    names: re.Pattern[bytes] | None = None
 
     def is_of(self, path: Path) -> bool:
         """Whether a file or folder is of this format, as far as names tell."""
         if path.is_dir():
             return self.fits is not None and self.fits(path)
-        name = path.name.lower()
-        return name.endswith(self.suffixes) or (self.names is not None and self.names.search(name) is not None)
+        name = Files(iter([os.fsencode(path.name)]))
+        return name.has(*self.suffixes) or (self.names is not None and name.has_match(self.names))
 
     def read(self, path: Path, wanted: Wanted) -> Source:
         """The source at a path of this format."""
@@ -53,9 +55,9 @@ def _has(*suffixes: str) -> Callable[[Path], bool]:
     return lambda folder: files_below(folder).has(*suffixes)
 
 
-def _named(names: re.Pattern[str]) -> Callable[[Path], bool]:
+def _named(names: re.Pattern[bytes]) -> Callable[[Path], bool]:
     """Whether a folder has a file with such a name, itself or below."""
-    return lambda folder: any(names.search(name.lower()) for name in files_below(folder))
+    return lambda folder: files_below(folder).has_match(names)
 
 
 # Longer suffixes first; the most specific folders first.
@@ -82,11 +84,13 @@ def find(path: Path, wanted: Wanted) -> Source:
         FileNotFoundError: if there is nothing at the path.
         ValueError: if its format is none of those that can be read, or is refused, or it is of another kind.
     """
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: expected a file or folder to convert, found nothing; check the path")
+    paths = expanded(path)
+    for part in paths:
+        if not part.exists():
+            raise FileNotFoundError(f"{part}: expected a file or folder to convert, found nothing; check the path")
     try:
         for form in FORMS:
-            if form.is_of(path):
+            if form.is_of(paths[0]):
                 return _checked(form.read(path, wanted), path, wanted)
     finally:
         files_below.cache_clear()  # it takes memory, and may change

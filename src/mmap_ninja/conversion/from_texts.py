@@ -92,3 +92,11 @@ def refused(error: UnicodeDecodeError, where: str, start: int = 0) -> ValueError
         f"{where}: byte {start + error.start} is 0x{error.object[error.start]:02x}: expected text in UTF-8; convert "
         "the file to UTF-8, or leave out what is none with on_error='skip'"
     )
+
+
+def decoded(data: bytes, where: str) -> str:
+    """UTF-8 as text; an error names the place."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise refused(error, where) from None

@@ -27,7 +27,7 @@ from mmap_ninja.conversion.source import Skipped, Source, Wanted
 
 FORM: Final = "TFRecord"
 # Also without a suffix: ImageNet's files are called train-00000-of-01024.
-NAMES: Final = re.compile(r"\.tfrecords?(-\d+-of-\d+)?(\.gz)?$|(^|/)[^./]*-\d{5}-of-\d{5}$")
+NAMES: Final = re.compile(rb"(\.tfrecords?(-\d+-of-\d+)?|-\d{5}-of-\d{5})(\.gz)?\0")
 
 _HEADER: Final = struct.Struct("<QI")
 _CRC: Final = struct.Struct("<I")
@@ -60,7 +60,7 @@ message_type { name: "Example" field { name: "features" number: 1 type: TYPE_MES
 
 def records(path: Path, wanted: Wanted) -> Source:
     """A file, or a folder of shards."""
-    paths = shards_at(path, NAMES)
+    paths = shards_at(path, lambda files: files.matching(NAMES))
     plain = Shards(paths, _records, wanted.skipped)
     examples = None if wanted.kind == "bytes" else _examples(plain.first(), path)
     several = f", {len(paths)} files" if len(paths) > 1 else ""

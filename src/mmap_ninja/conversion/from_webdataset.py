@@ -26,7 +26,6 @@ FORM: Final = "WebDataset"
 SUFFIXES: Final = (".tar", ".tar.gz", ".tgz", ".tar.zst")
 KEY: Final = "key"  # the column of what WebDataset calls `__key__`
 
-_NAMES: Final = re.compile(r"\.(tar|tar\.gz|tgz|tar\.zst)$")
 _NAME: Final = re.compile(r"^((?:.*/)?[^./]+)\.([^/]+)$", re.DOTALL)  # others, and hidden files, are no samples
 _READ_BYTES: Final = 1 << 20
 # By the last part of the extension, as in the decoder of webdataset. All others are bytes, also pickles.
@@ -40,7 +39,7 @@ _TYPES: Final[dict[str, specs.Spec]] = {
 
 def samples(path: Path, wanted: Wanted) -> Source:
     """A tar, or a folder of shards: records of the files of a sample, by their extensions, and of the key."""
-    paths = shards_at(path, _NAMES)
+    paths = shards_at(path, lambda files: files.ending(*SUFFIXES))
 
     def read(file: Path, skipped: Skipped | None) -> Iterator[tuple[str, dict[str, Any]]]:
         return _Tar(file, wanted, skipped).samples()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final, Generic, TypeVar
 
 from mmap_ninja.columns.limits import BATCH_BYTES, DECIDING_SAMPLES, Limits
-from mmap_ninja.conversion.files import files_below
+from mmap_ninja.conversion.files import Files, files_below
 from mmap_ninja.conversion.source import Skipped
 
 T = TypeVar("T")
@@ -15,6 +15,7 @@ T = TypeVar("T")
 Read = Callable[[Path, Skipped | None], Iterator[tuple[str, T]]]
 
 _PLACES: Final = 4 * DECIDING_SAMPLES  # more samples than are held back before one of them is refused
+_BRACES: Final = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _NUMBERED: Final = re.compile(r"^(.*)-(\d+)-of-(\d+)(.*)$")
 
 
@@ -55,15 +56,26 @@ class Shards(Generic[T]):
         return samples
 
 
-def shards_at(path: Path, names: re.Pattern[str]) -> list[Path]:
-    """A file, or the files in a folder with such names, in their order.
+def expanded(path: Path) -> list[Path]:
+    """The files that a name like `train-{000..009}.tar` stands for, as in WebDataset; a path without braces itself."""
+    braces = _BRACES.search(str(path))
+    if braces is None or path.exists():
+        return [path]
+    first, last = braces.groups()
+    start, end = str(path)[: braces.start()], str(path)[braces.end() :]
+    numbers = range(int(first), int(last) + 1)
+    return [file for number in numbers for file in expanded(Path(f"{start}{number:0{len(first)}d}{end}"))] or [path]
+
+
+def shards_at(path: Path, chosen: Callable[[Files], Files]) -> list[Path]:
+    """A file, those that its name stands for, or the chosen files in a folder, in their order.
 
     Raises:
         ValueError: if a file of a numbered set is missing.
     """
     if not path.is_dir():
-        return [path]
-    found = [path / name for name in files_below(path) if names.search(name.lower())]
+        return expanded(path)
+    found = [path / name for name in chosen(files_below(path))]
     _check_complete(found)
     return found
 
