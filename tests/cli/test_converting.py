@@ -140,7 +140,9 @@ def test_bar_is_shown_in_a_terminal(reviews):
     master, terminal = os.openpty()
     termios.tcsetwinsize(terminal, (24, 80))
     try:
-        subprocess.run([*COMMAND, "convert", "reviews", "out"], stderr=terminal, check=True)
+        subprocess.run(
+            [*COMMAND, "convert", "reviews", "out"], stderr=terminal, check=True, env=os.environ | {"TQDM_DELAY": "0"}
+        )
         fcntl.fcntl(master, fcntl.F_SETFL, os.O_NONBLOCK)
         shown = os.read(master, 1 << 16).decode()
     finally:

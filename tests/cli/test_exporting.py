@@ -42,7 +42,7 @@ def test_export_says_what_it_wrote_on_stderr(folder):
     [
         (
             ["ds", "taken.csv"],
-            "taken.csv: exists already; choose another path, or replace it with if_exists='replace' or",
+            "taken.csv: exists already; choose another path, or pass --if-exists replace",
         ),
         (["ds", "out.npy"], "ds: .npy holds one column, found 'text', 'stars'; choose one with columns="),
         (["missing", "out.csv"], "missing"),
@@ -68,7 +68,7 @@ def test_options(folder):
         ["ds", "out.csv", "--columns", "stars,text"],
         ["ds", "texts", "--columns", "text", "--suffix", ".md"],
         ["ds", "stars", "--form", "npy", "--columns", "stars"],
-        ["ds", "out.csv", "--columns", "stars", "--yes"],
+        ["ds", "out.csv", "--columns", "stars", "--if-exists", "replace", "--yes"],
     ):
         result = runner.invoke(exporting.export, arguments, catch_exceptions=False)
         assert result.exit_code == 0, arguments

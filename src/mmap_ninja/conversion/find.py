@@ -40,7 +40,7 @@ class Form:
         """Whether a file or folder is of this format, as far as names tell."""
         if path.is_dir():
             return self.fits is not None and self.fits(path)
-        name = Files(iter([os.fsencode(path.name)]))
+        name = Files.of([os.fsencode(path.name)])
         return name.has(*self.suffixes) or (self.names is not None and name.has_match(self.names))
 
     def read(self, path: Path, wanted: Wanted) -> Source:

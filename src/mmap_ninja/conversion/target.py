@@ -100,9 +100,7 @@ class Target:
         elif self.path.exists() and not self.path.is_file():
             raise FileExistsError(f"{self.path}: is no regular file; choose another path")
         elif self.if_exists == "error":
-            raise FileExistsError(
-                f"{self.path}: exists already; choose another path, or replace it with if_exists='replace' or --yes"
-            )
+            raise FileExistsError(f"{self.path}: exists already; choose another path, or pass if_exists='replace'")
 
 
 class _Sink(io.RawIOBase):
