@@ -96,8 +96,8 @@ def test_paths_that_hold_no_parquet_files_are_named(tmp_path):
     (tmp_path / "empty").mkdir()
 
     for name, error, message in [
-        ("none", FileNotFoundError, "expected a Parquet file or a folder of them, found nothing"),
-        ("empty", ValueError, r"expected a folder of Parquet files, found no \*.parquet in it"),
+        ("none", FileNotFoundError, "expected a Parquet or Arrow file or a folder of them, found nothing"),
+        ("empty", ValueError, r"expected a folder of Parquet or Arrow files, found no \*.parquet or \*.arrow in it"),
         ("text.parquet", ValueError, "not a parquet file"),
     ]:
         with pytest.raises(error, match=f"ds: {tmp_path / name}: .*{message}"):

@@ -94,9 +94,11 @@ class Batches:
         """The first samples, of the first batch."""
         if not self._first:
             self._first += islice(self._stream.batches, 1)
-        return [self._sample(batch.slice(row, 1)) for batch in self._first for row in range(min(count, len(batch)))][
-            :count
-        ]
+        samples = list[Any]()
+        for batch in self._first:
+            part = self._checked(batch.slice(0, count - len(samples)))
+            samples += [self._sample(part.slice(row, 1)) for row in range(len(part))]
+        return samples
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -2,19 +2,17 @@
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import unquote
 
-from mmap_ninja.arrow.types import is_binary, is_text, library
+from mmap_ninja.arrow import files
+from mmap_ninja.arrow.fitting import fitted
+from mmap_ninja.arrow.types import library
 
 _VALUES: Final = "values"  # the name given to values without one
-_HIVE_NULL: Final = "__HIVE_DEFAULT_PARTITION__"
-_BUFFER: Final = 1 << 20  # of a Parquet file, of which pages are read, not whole groups of rows
 _ROWS: Final = 1 << 16  # to read at once, at most
 _BYTES: Final = 16 << 20  # likewise, where their size is known beforehand
 
@@ -33,7 +31,7 @@ def opened(data: Any, where: str, rows: int) -> Stream:
     """The stream of anything that `from_arrow` takes.
 
     Args:
-        data: A table, a file or folder, a query, or several of these in an iterable.
+        data: A table, a file or folder, a query, or several of these in an iterable; or what was opened.
         where: The dataset, for messages.
         rows: The most rows to read at once, where the source leaves that to its reader.
 
@@ -42,9 +40,12 @@ def opened(data: Any, where: str, rows: int) -> Stream:
         ValueError: if files, or the tables of an iterable, do not have the same columns.
         FileNotFoundError: if there is no file.
     """
+    if isinstance(data, Stream):
+        return data
     rows = min(rows, _ROWS)
     if isinstance(data, str | os.PathLike):
-        return _of_files(Path(data), where, rows)
+        path = Path(data)
+        return of_files(path, files.listed(path, where), where, rows)
     if _is(data, "datasets", "Dataset"):
         return _of_hugging_face(data, rows)
     if _is(data, "datasets", "IterableDataset"):
@@ -125,75 +126,14 @@ def _of_items(items: Iterator[Any], where: str, rows: int) -> Stream:
     def batches() -> Iterator[Any]:
         for number, stream in enumerate(chain([first], streams)):
             for batch in stream.batches:
-                yield from _fitted(batch, first.schema, f"{where}: item {number}")
+                yield from fitted(batch, first.schema, f"{where}: item {number}")
 
     return Stream(first.schema, batches(), named=first.named)
 
 
-def _of_files(path: Path, where: str, rows: int) -> Stream:
-    """A Parquet file, or all in a folder in the order of their names; folders called `key=value` make a column.
-
-    Files are read page by page. pyarrow's datasets read whole groups of rows, several ahead.
-    """
-    pa = library()
-    import pyarrow.parquet as pq  # noqa: PLC0415 - an extra
-
-    if path.is_dir():
-        names = [file.relative_to(path) for file in path.rglob("*.parquet")]
-        names = sorted(name for name in names if not any(part[0] in "._" for part in name.parts))
-        if not names:
-            raise ValueError(f"{where}: {path}: expected a folder of Parquet files, found no *.parquet in it")
-    elif path.exists():
-        names = [Path()]  # the path itself
-    else:
-        raise FileNotFoundError(
-            f"{where}: {path}: expected a Parquet file or a folder of them, found nothing; for a URL pass a "
-            "pyarrow.dataset"
-        )
-
-    def each() -> Iterator[tuple[str, dict[str, str | None], Any]]:
-        for name in names:
-            told = f"{where}: {path / name}"
-            with _naming(told), pq.ParquetFile(path / name, pre_buffer=False, buffer_size=_BUFFER) as file:
-                yield told, _keys(name.parent), file
-
-    total, schema, keys = 0, pa.schema([]), dict[str, list[str | None]]()
-    for told, of_folders, file in each():
-        total += file.metadata.num_rows
-        with _naming(told):
-            schema = pa.unify_schemas([schema, file.schema_arrow], promote_options="permissive")
-        for name, value in of_folders.items():
-            keys.setdefault(name, []).append(value)
-    types = {name: _type_of(values) for name, values in keys.items() if name not in schema.names}
-    for name, of in types.items():
-        schema = schema.append(pa.field(name, of))
-
-    def batches() -> Iterator[Any]:
-        for told, of_folders, file in each():
-            groups = [file.metadata.row_group(number).total_byte_size for number in range(file.num_row_groups)]
-            fitting = _BYTES * file.metadata.num_rows // max(sum(groups), 1)
-            for batch in file.iter_batches(max(1, min(rows, fitting))):
-                for name in of_folders.keys() & types.keys():
-                    value = pa.scalar(of_folders[name]).cast(types[name])
-                    batch = batch.append_column(name, pa.repeat(value, len(batch)))  # noqa: PLW2901 - all of it
-                yield from _fitted(batch, schema, told)
-
-    return Stream(schema, batches(), total)
-
-
-def _keys(folder: Path) -> dict[str, str | None]:
-    """The columns that are in the names of folders, as Hive and its readers write them."""
-    pairs = [part.partition("=") for part in folder.parts if "=" in part]
-    return {key: None if value == _HIVE_NULL else unquote(value) for key, _, value in pairs}
-
-
-def _type_of(values: list[str | None]) -> Any:
-    """The type of a column in the names of folders."""
-    pa = library()
-    try:
-        return pa.array(values, pa.string()).cast(pa.int64()).type
-    except pa.ArrowInvalid:
-        return pa.string()
+def of_files(folder: Path, names: Sequence[Path], where: str, rows: int) -> Stream:
+    """The rows of Parquet files, or files of Arrow, one after the other."""
+    return Stream(*files.opened(folder, names, where, min(rows, _ROWS)))
 
 
 def _of_hugging_face(data: Any, rows: int) -> Stream:
@@ -209,64 +149,3 @@ def _of_hugging_face(data: Any, rows: int) -> Stream:
             count = max(1, min(rows, 2 * count, _BYTES * len(table) // max(table.nbytes, 1)))
 
     return Stream(shown[:0].schema, batches(), len(shown))
-
-
-def _fitted(batch: Any, schema: Any, where: str) -> Iterator[Any]:
-    """A batch with the columns and types of a schema."""
-    if batch.schema == schema:
-        yield batch
-        return
-    names, found = schema.names, batch.schema.names
-    if sorted(names) != sorted(found):
-        raise ValueError(
-            f"{where}: expected the columns {names!r:.200}, found {found!r:.200}; nothing of it was stored"
-        )
-    columns = []
-    for field in schema:
-        told, column = f"{where}: column {field.name!r}: the first of them has {field.type}", batch.column(field.name)
-        if not _keeps(column.type, field.type):
-            raise ValueError(f"{told}, and this one {column.type}, whose values that could change; cast it")
-        with _naming(told):
-            columns.append(column.cast(field.type))
-    yield library().RecordBatch.from_arrays(columns, schema=schema)
-
-
-def _keeps(found: Any, wanted: Any) -> bool:
-    """Whether a cast between two types keeps all values, or raises."""
-    types = library().types
-    found, wanted = _plain(found), _plain(wanted)
-    if found == wanted or types.is_null(found):
-        return True
-    if types.is_struct(found) and types.is_struct(wanted):
-        inner = {of.name: of.type for of in wanted}
-        return all(of.name in inner and _keeps(of.type, inner[of.name]) for of in found)
-    if hasattr(found, "value_type") and hasattr(wanted, "value_type"):  # lists
-        return _keeps(found.value_type, wanted.value_type)
-    if types.is_floating(found):
-        return bool(types.is_floating(wanted) and found.bit_width <= wanted.bit_width)
-    if types.is_integer(found) or types.is_boolean(found):
-        return bool(types.is_integer(wanted) or types.is_floating(wanted))
-    if types.is_date(found):
-        return bool(types.is_date(wanted) or types.is_timestamp(wanted))
-    return any(test(found) and test(wanted) for test in (_is_bytes, types.is_timestamp, types.is_duration))
-
-
-def _plain(of: Any) -> Any:
-    """The type of the values of a dictionary, or below an extension."""
-    pa = library()
-    while isinstance(of, pa.DictionaryType | pa.BaseExtensionType):
-        of = of.value_type if isinstance(of, pa.DictionaryType) else of.storage_type
-    return of
-
-
-def _is_bytes(of: Any) -> bool:
-    return is_text(of) or is_binary(of) or bool(library().types.is_fixed_size_binary(of))
-
-
-@contextmanager
-def _naming(where: str) -> Iterator[None]:
-    """Say where pyarrow found something wrong."""
-    try:
-        yield
-    except library().ArrowException as error:
-        raise ValueError(f"{where}: {error}") from None

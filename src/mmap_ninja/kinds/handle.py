@@ -123,9 +123,9 @@ class DatasetHandle(MutatingHandle[T]):
 
         Args:
             out_dir: The dataset's directory; missing parents are created.
-            data: Anything with the Arrow PyCapsule protocol, the path of a Parquet file or of a folder of them, a
-                dataset of pyarrow or Hugging Face, a LazyFrame, a DataFrame of pandas, whose index is dropped, or an
-                iterable of these. Other kinds than records need one column, or an array of values.
+            data: Anything with the Arrow PyCapsule protocol, the path of a Parquet or Arrow file, or of a folder of
+                them, a dataset of pyarrow or Hugging Face, a LazyFrame, a DataFrame of pandas, whose index is dropped,
+                or an iterable of these. Other kinds than records need one column, or an array of values.
             batch_size: Samples per commit, at most.
             verbose: Whether to show a progress bar.
             batch_bytes: Bytes with which a batch ends earlier, so that large samples do not fill the memory.
