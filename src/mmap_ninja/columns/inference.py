@@ -18,7 +18,8 @@ from mmap_ninja.columns.nesting import check_names, fields_of, undotted
 from mmap_ninja.columns.specs import declared, spec_of
 from mmap_ninja.columns.types import Column, ColumnType
 
-# What a value is. "list": one of numbers, of one shape; "empty": one without items; "json": any other, or a dict.
+# What a value is. "list": one of numbers, of one shape; "empty": one without items; "json": any other, a dict, or an
+# int beyond 64 bits.
 _Form = Literal["str", "bytes", "number", "array", "list", "empty", "json"]
 _WORDS: Final[dict[_Form, str]] = {
     "str": "a str",
@@ -27,7 +28,7 @@ _WORDS: Final[dict[_Form, str]] = {
     "array": "an array",
     "list": "a list of numbers",
     "empty": "an empty list",
-    "json": "a list or dict of other values",
+    "json": "a list or dict of other values, or an int beyond 64 bits",
 }
 _RANKS: Final = "biufc"  # dtypes of numbers, from narrow to wide
 _APART: Final = "SUVmMO"  # dtypes that no others join
@@ -264,7 +265,8 @@ def _form(value: Any) -> tuple[_Form | None, AnyArray | None]:
         case bytes() | bytearray() | memoryview():
             return "bytes", None
         case bool() | int() | float() | complex() | np.generic():
-            return "number", np.asarray(value)
+            array = np.asarray(value)
+            return ("json", None) if array.dtype.hasobject else ("number", array)
         case list() | tuple():
             if not value:
                 return "empty", None
