@@ -22,7 +22,7 @@ BELOW_ALL = ["_kernel", "exported", "errors", "progress"]
 INHERITED = ["string", "ragged", "numpy", "generic", "base", "parallel"]
 RANKS = {name: rank for rank, name in enumerate([*BELOW_ALL, *FOLDERS])}
 RANKS |= dict.fromkeys(INHERITED, len(RANKS)) | {"__init__": len(RANKS) + 1, "__main__": len(RANKS) + 1}
-ALLOWED_OUTSIDE = {"click", "cloudpickle", "google", "numpy", "pandas", "pyarrow", "tqdm"}
+ALLOWED_OUTSIDE = {"click", "cloudpickle", "google", "numpy", "pandas", "pyarrow", "tqdm", "zstandard"}
 FRAMEWORKS = {"datasets", "grain", "jax", "numpy", "pyarrow", "torch"}  # of the folder that is made for them
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from mmap_ninja.conversion.files import Files, files_below
+from mmap_ninja.conversion.from_columnar import is_hugging_face
 from mmap_ninja.conversion.from_datasets import is_dataset
 from mmap_ninja.conversion.from_images import SUFFIXES as IMAGES
 from mmap_ninja.conversion.from_lmdb import is_database
@@ -60,6 +61,11 @@ def _named(names: re.Pattern[bytes]) -> Callable[[Path], bool]:
     return lambda folder: files_below(folder).has_match(names)
 
 
+def _compressed(*suffixes: str) -> tuple[str, ...]:
+    """The suffixes, and those of compressed files."""
+    return tuple(suffix + packed for suffix in suffixes for packed in ("", ".gz", ".zst"))
+
+
 # Longer suffixes first; the most specific folders first.
 FORMS: Final = (
     Form("dataset of mmap_ninja", "from_datasets:dataset", fits=is_dataset),
@@ -71,6 +77,14 @@ FORMS: Final = (
     Form("array of NumPy (.npy)", "from_arrays:array", (".npy",)),
     Form("arrays of NumPy (.npz)", "from_arrays:archive", (".npz",)),
     Form("text file with a sample a line", "from_texts:lines", (".txt",)),
+    Form("Parquet", "from_columnar:parquet", (".parquet",)),
+    Form("Arrow or Feather", "from_columnar:arrow", (".arrow", ".arrows", ".feather", ".ipc")),
+    Form("JSON Lines or JSON array", "from_json:objects", _compressed(".jsonl", ".ndjson", ".json")),
+    Form("CSV", "from_csv:commas", _compressed(".csv")),
+    Form("TSV", "from_csv:tabs", _compressed(".tsv")),
+    Form("dataset of Hugging Face", "from_columnar:hugging_face", fits=is_hugging_face),
+    Form("folder of Parquet files", "from_columnar:parquet", fits=_has(".parquet")),
+    Form("folder of Arrow files", "from_columnar:arrow", fits=_has(".arrow", ".arrows", ".feather", ".ipc")),
     Form("folder of images", "from_images:folder", fits=_has(*IMAGES)),
     Form("folder of text files", "from_texts:folder", fits=_has(".txt")),
     Form("pickle", "refused:pickles", (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib")),

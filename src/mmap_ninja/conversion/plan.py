@@ -33,6 +33,7 @@ from mmap_ninja.kinds.options import PathLike
 T = TypeVar("T")
 
 _SHOWN: Final = 3  # of the first samples
+_ROWS: Final = 1 << 14  # of a table to store at once, at most: fewer cost more than what is in them
 _LEVEL: Final = 3  # of zstd, its default
 
 
@@ -101,7 +102,8 @@ def plan(
             columns = samples._columns_to_store()  # noqa: SLF001 - as `save` does
             first, samples = list(samples[:_SHOWN]), sources.Shown(samples)
         case "arrow":
-            samples = ingest.Batches(samples, str(source), options.batch_size, named=is_records)
+            options = replace(options, batch_size=_ROWS)
+            samples = ingest.Batches(samples, str(source), _ROWS, named=is_records)
             if is_records:
                 given = specs.flat(found.columns)
                 samples.undeclared = frozenset(samples.names) - given.keys()
