@@ -7,6 +7,8 @@ import pytest
 from mmap_ninja import ArrayMmap, RaggedMmap
 from mmap_ninja.columns.casting import convert
 from mmap_ninja.columns.dtypes import decode_dtype
+from mmap_ninja.columns.encoding import encode
+from mmap_ninja.columns.types import Array
 
 PAIR = np.zeros(2, [("a", "<i4"), ("b", "<i4")])
 
@@ -229,3 +231,27 @@ def test_integers_of_any_layout_are_converted(tmp_path, layout):
 
     assert stored[0].tolist() == array[:].tolist() == numbers.tolist()
     assert array.dtype == stored.dtype == np.uint16
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[1, 2], [True, False], [0.5, 2.0], [1.0, 2.0], [1 << 62, 3], [1 << 63, 3], [1 << 70, 3], [float("nan"), 1.0],
+     [-1, 1], [1, 2.0], [True, 2], [1e300, 1.0], [(1 << 53) + 1, 1]],
+)  # fmt: skip
+@pytest.mark.parametrize("dtype", ["int64", "uint8", "float64", "float32", "bool", "complex64", "M8[s]", "S3", ">i4"])
+@pytest.mark.parametrize("declared", [False, True])
+def test_numbers_convert_together_as_they_do_one_by_one(values, dtype, declared):
+    column = Array(np.dtype(dtype), (), declared=declared)
+
+    def outcome(act):
+        try:
+            return act()
+        except TypeError as error:
+            return str(error).partition("sample")[0]
+
+    together = outcome(lambda: bytes(encode(column, values, "ds", 0)[1][0]))
+    one_by_one = outcome(
+        lambda: b"".join(convert(value, 0, column.dtype, "ds", declared=declared).tobytes() for value in values)
+    )
+
+    assert together == one_by_one

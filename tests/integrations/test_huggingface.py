@@ -678,3 +678,28 @@ def test_forms_without_batches_are_refused(records):
         to_iterable_dataset(records, pad=mn.Pad())
     with pytest.raises(ValueError, match="batch_size=0: expected 1 to"):
         to_iterable_dataset(records, 0)
+
+
+def test_saved_datasets_are_converted(tmp_path):
+    """What `save_to_disk` wrote is read without `datasets`; it stores rows that were selected in their order."""
+    source = datasets.Dataset.from_dict(
+        {"text": ["a", "b", None], "label": [0, 1, 0], "ids": [[1], [], [2, 3]]},
+        features=datasets.Features(
+            {
+                "text": datasets.Value("string"),
+                "label": datasets.ClassLabel(names=["no", "yes"]),
+                "ids": datasets.List(datasets.Value("int32")),
+            }
+        ),
+    )
+    source.save_to_disk(tmp_path / "plain", num_shards=2)
+    source.select([2, 0]).save_to_disk(tmp_path / "selected")
+    datasets.DatasetDict({"train": source, "test": source}).save_to_disk(tmp_path / "splits")
+
+    for name, wanted in (("plain", source), ("selected", source.select([2, 0])), ("splits/test", source)):
+        ds = mn.convert(tmp_path / name, tmp_path / "out", if_exists="replace")
+        assert ds["text"][:] == wanted["text"][:]
+        assert ds["label"][:].tolist() == wanted["label"][:]
+        assert [ids.tolist() for ids in ds["ids"]] == wanted["ids"][:]
+    with pytest.raises(ValueError, match="found a dict of 2; convert one of them"):
+        mn.convert(tmp_path / "splits", tmp_path / "out2")

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from mmap_ninja import _kernel
 from mmap_ninja.columns import codec, foreign
 from mmap_ninja.columns.batch import Packed, Parts, Values
-from mmap_ninja.columns.casting import AnyArray, checked_dtype, convert, find_dtype, is_masked_array
+from mmap_ninja.columns.casting import AnyArray, checked_dtype, convert, find_dtype, is_float, is_masked_array
 from mmap_ninja.columns.dtypes import DType
 from mmap_ninja.columns.json_values import as_json
 from mmap_ninja.columns.types import MOST_DIMENSIONS, Array, Binary, ColumnType, Json, Ragged, ShapeForm, Text
@@ -152,6 +152,8 @@ def _encode_arrays(column: Array, batch: Values[Any], where: str, first: int) ->
     column, dtype = _with_dtype(column, batch, where, first)
     cast_ = partial(convert, dtype=dtype, path=where, declared=column.declared)
     data: bytes | memoryview
+    if column.shape == () and isinstance(batch, list):
+        batch = _stacked(batch, dtype, declared=column.declared)
     if isinstance(batch, np.ndarray):
         array = batch if batch.dtype == dtype else cast_(batch, first, stacked=True)
         shape, data = array.shape[1:], np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
@@ -166,6 +168,16 @@ def _encode_arrays(column: Array, batch: Values[Any], where: str, first: int) ->
     if len(shape) > MOST_DIMENSIONS - 1:
         raise ValueError(f"{where}: samples have {len(shape)} dimensions; expected at most {MOST_DIMENSIONS - 1}")
     return replace(column, shape=shape) if column.shape is None else column, (data,)
+
+
+def _stacked(batch: list[Any], dtype: DType, *, declared: bool) -> Values[Any]:
+    """Python's numbers as one array, if that converts as each of them does; one by one they take much longer."""
+    kinds = set(map(type, batch))
+    if len(kinds) > 1 or not kinds <= {bool, int, float}:
+        return batch
+    array = np.array(batch)
+    is_rounded = declared and array.dtype == np.float64 and is_float(dtype)
+    return array if array.dtype in (dtype, np.int64) or is_rounded else batch
 
 
 def _encode_ragged(column: Ragged, batch: Values[Any], where: str, first: int) -> tuple[Ragged, Parts]:
