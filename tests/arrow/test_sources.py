@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 
 import duckdb
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 
 import mmap_ninja as mn
 from mmap_ninja import RecordsMmap, StringsMmap
+from mmap_ninja.arrow import streams
 
 TABLE = pa.table({"n": pa.array(range(10), pa.int8()), "t": [str(k) * k for k in range(10)]})
 ROWS = TABLE.to_pylist()
@@ -40,6 +42,27 @@ def file(tmp_path):
 
 
 # ---- files
+
+
+@pytest.mark.parametrize("name", ["one.arrow", "one.arrows", "one.feather"])
+def test_path_of_an_arrow_file_is_read(tmp_path, name):
+    with (pa.ipc.new_stream if name.endswith("s") else pa.ipc.new_file)(tmp_path / name, TABLE.schema) as writer:
+        writer.write_table(TABLE, max_chunksize=4)
+
+    assert RecordsMmap.from_arrow(tmp_path / "ds", tmp_path / name, batch_size=3)[:] == ROWS
+
+
+def test_reading_that_is_given_up_leaves_no_thread(file):
+    before = set(threading.enumerate())
+    stream = streams.opened(file, "ds", 1)
+
+    first = next(stream.batches)
+    during = set(threading.enumerate())
+    stream.batches.close()
+
+    assert first.num_rows == 1
+    assert len(during - before) == 1
+    assert set(threading.enumerate()) <= before
 
 
 @pytest.mark.parametrize("of", [str, lambda path: path])

@@ -1,6 +1,7 @@
 """Files of tables, in the formats of Parquet and of Arrow: one, or those of a folder as one table."""
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -115,15 +116,26 @@ def _open(path: Path, told: str) -> Iterator[_File]:
 
     with naming(told):
         reader = pq.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER)
-    with reader:
-        yield _of_parquet(reader)
+    with reader, ThreadPoolExecutor(1) as thread:
+        yield _of_parquet(reader, thread)
 
 
-def _of_parquet(reader: Any) -> _File:
+def _of_parquet(reader: Any, thread: ThreadPoolExecutor) -> _File:
     metadata = reader.metadata
     groups = [metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups)]
     fitting = max(1, _BYTES * metadata.num_rows // max(sum(groups), 1))
-    return _File(reader.schema_arrow, metadata.num_rows, lambda rows: reader.iter_batches(min(rows, fitting)))
+    return _File(
+        reader.schema_arrow, metadata.num_rows, lambda rows: _ahead(reader.iter_batches(min(rows, fitting)), thread)
+    )
+
+
+def _ahead(batches: Iterator[Any], thread: ThreadPoolExecutor) -> Iterator[Any]:
+    """The same batches; the next one is read while one is stored, which takes about as long."""
+    pending = thread.submit(next, batches, None)
+    while (batch := pending.result()) is not None:
+        pending = thread.submit(next, batches, None)
+        yield batch
+        del batch  # before the one after the next is read
 
 
 def _of_arrow(source: Any) -> _File:
