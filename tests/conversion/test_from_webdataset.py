@@ -255,3 +255,21 @@ def test_memory_does_not_grow_with_the_tar(tmp_path):
         used.append(int(subprocess.run(command, capture_output=True, check=True, text=True).stdout))
 
     assert used[1] - used[0] < 10_000 * (1 if sys.platform == "linux" else 1024)
+
+
+def test_an_end_that_tells_only_the_type_is_none_of_the_name(tmp_path):
+    files = [("a.label.cls", b"1"), ("a.Seg.JSON", b"2.5"), ("a.in.txt", b"x"), ("a.in.npy", npy(np.ones(2))),
+             ("a.id.txt", b"y"), ("a.id.png", b"z"), ("a.txt", b"t")]  # fmt: skip
+
+    ds = mn.convert(write(tmp_path / "in.tar", files), tmp_path / "out")
+
+    assert set(ds.columns) == {"key", "label", "Seg", "in.txt", "in.npy", "id.txt", "id.png", "txt"}
+    assert (ds[0]["label"], ds[0]["Seg"], ds[0]["id"]) == (1, 2.5, {"txt": "y", "png": b"z"})
+
+
+def test_a_column_is_declared_by_its_name(tmp_path):
+    path = write(tmp_path / "in.tar", [("a.label.cls", b"1"), ("b.label.cls", b"2")])
+
+    for name in ("label", "label.cls"):
+        ds = mn.convert(path, tmp_path / name, columns={name: mn.Scalar("uint8")})
+        assert (ds.columns, ds[name].dtype) == (["key", name], np.uint8)

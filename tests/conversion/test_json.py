@@ -294,3 +294,16 @@ def test_a_conversion_is_resumed(tmp_path, form):
     ds = mn.convert(tmp_path / "a.json", tmp_path / "out", batch_bytes=1000, if_exists="resume")
 
     assert plain(ds) == list(map(json.loads, rows))
+
+
+def test_texts_of_declared_dates_become_dates(converted):
+    data = lines('{"at": "2026-11-29", "of": {"day": "2026-11-29"}}', '{"at": null, "of": {"day": null}}')
+    columns = {"at": mn.Scalar("datetime64[s]"), "of.day": mn.Scalar("datetime64[D]", nullable=True)}
+
+    ds = converted(data, columns=columns)
+
+    assert ds["at"][:].tolist() == [np.datetime64("2026-11-29", "s").item(), None]
+    assert ds[0]["of"]["day"] == np.datetime64("2026-11-29")
+    assert ds[1]["of"]["day"] is None
+    with pytest.raises(ValueError, match=r"line 1: column 'at': '29.11.2026' is no datetime64\[s\]"):
+        converted(lines('{"at": "29.11.2026"}'), columns={"at": columns["at"]}, if_exists="replace")

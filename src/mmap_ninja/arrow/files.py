@@ -76,7 +76,8 @@ def opened(folder: Path, names: Sequence[Path], where: str, rows: int) -> tuple[
         with _open(folder / name, told[name]) as file:
             total = None if total is None or file.total is None else total + file.total
             with naming(told[name]):
-                schema = pa.unify_schemas([schema, file.schema], promote_options="permissive")
+                known = [schema] if schema else []  # the metadata is that of the first one
+                schema = pa.unify_schemas([*known, file.schema], promote_options="permissive")
         for key, value in _keys(name.parent).items():
             keys.setdefault(key, []).append(value)
     types = {key: _type_of(values) for key, values in keys.items() if key not in schema.names}

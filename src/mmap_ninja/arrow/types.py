@@ -59,7 +59,7 @@ def is_native(dtype: DType | None) -> bool:
 
 
 def mark_of(field: Any, key: str) -> str | None:
-    """A value that this library stored in a field's metadata."""
+    """A value that this library stored in the metadata of a field, or of a schema."""
     mark = (field.metadata or {}).get(key.encode())
     return None if mark is None else mark.decode(errors="replace")
 

@@ -3,10 +3,13 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from mmap_ninja.arrow import files, streams
+from mmap_ninja.arrow.types import KIND_MARK, mark_of
 from mmap_ninja.conversion.source import Source, Wanted
+from mmap_ninja.format.meta import Kind
+from mmap_ninja.kinds.opening import CLASSES
 
 _ROWS: Final = 1 << 14  # to read at once, at most
 _STATE: Final = "state.json"
@@ -60,9 +63,10 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _tables(form: str, path: Path, names: Sequence[Path], wanted: Wanted) -> Source:
     stream = streams.of_files(path, names, str(path), _ROWS)
+    marked = mark_of(stream.schema, KIND_MARK) if len(stream.schema) == 1 else None
     return Source(
         form=form,
-        kind=wanted.kind or "records",
+        kind=wanted.kind or cast("Kind", marked if marked in CLASSES else "records"),
         samples=stream,
         feed="arrow",
         columns=wanted.columns,

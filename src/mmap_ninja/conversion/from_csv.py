@@ -1,8 +1,8 @@
 """CSV and TSV with a header, compressed or not: records of numbers, bools and texts.
 
-A field is text by nature. The first 1,024 rows decide what a column holds: int64, float64 or bool if each of their
-fields is one, written as it would be written again ("007" is text); else text. An empty field is null; in a column of
-text that is not nullable it is "".
+A field is text by nature. The first 1,024 rows decide what a column holds: int64, uint64, float64 or bool if each of
+their fields is one, written as it would be written again ("007" is text); else text. An empty field is null; in a
+column of text that is not nullable it is "", and in one of dates NaT.
 """
 
 import csv
@@ -140,7 +140,7 @@ def _is_number(text: str) -> bool:
 def _inferred(texts: list[str]) -> Spec:
     """What a column holds, by its first fields."""
     filled = [text for text in texts if text]
-    for kind in (specs.Scalar("int64"), specs.Scalar("float64"), specs.Scalar("bool")):
+    for kind in map(specs.Scalar, ("int64", "uint64", "float64", "bool")):
         try:
             _read(kind)(filled)
         except ValueError:
@@ -158,7 +158,8 @@ class _Reader:
         self.name = name
         self._kind = kind
         self._read = _read(kind)
-        self._takes_empty = isinstance(kind, specs.Text | specs.Bytes) and not kind.nullable
+        takes_empty = isinstance(kind, specs.Text | specs.Bytes) or text_files.is_date(kind)
+        self._takes_empty = takes_empty and not kind.nullable
 
     def __call__(self, texts: Sequence[str]) -> Iterable[Any]:
         """The values; ValueError if there is a field that makes none."""
@@ -200,7 +201,7 @@ def _read(kind: Spec) -> Callable[[Sequence[str]], Iterable[Any]]:
             if of.kind == "b":
                 return _bools
             if of.kind == "M":
-                return lambda texts: _dates(texts, of)
+                return lambda texts: text_files.dates(texts, of)
             return _floats
         case _:
             return lambda texts: map(json.loads, texts)
@@ -232,12 +233,6 @@ def _bools(texts: Sequence[str]) -> list[bool]:
         return [_BOOLS[text.strip().lower()] for text in texts]
     except KeyError:
         raise ValueError from None
-
-
-def _dates(texts: Sequence[str], dtype: "np.dtype[Any]") -> list[Any]:
-    if any(text.endswith("Z") or "+" in text for text in texts):
-        raise ValueError  # NumPy's dates have no zone
-    return list(np.array(texts, dtype))
 
 
 def _records(

@@ -3,13 +3,17 @@
 import codecs
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
+from mmap_ninja.columns import specs
+from mmap_ninja.columns.specs import Scalar
 from mmap_ninja.conversion import text_files
 from mmap_ninja.conversion.source import Source, Wanted
-from mmap_ninja.conversion.text_files import MOST_BYTES, Places, Refusing
+from mmap_ninja.conversion.text_files import MOST_BYTES, Places, Refusing, is_date
 
 _FILLED: Final = re.compile(r"[^ \t\n\r]")
 _CHUNK: Final = 1 << 20  # characters of an array to read at once, at least
@@ -26,24 +30,49 @@ def objects(path: Path, wanted: Wanted) -> Source:
     return Source(
         form="JSON array" if is_array else "JSON Lines",
         kind="records",
-        samples=_records(items, places, refuse),
+        samples=_records(items, {name: of for name, of in wanted.columns.items() if is_date(of)}, places, refuse),
         columns=wanted.columns,
         place=places,
     )
 
 
 def _records(
-    items: Iterator[tuple[int, Any, str | None]], places: Places, refuse: Refusing
+    items: Iterator[tuple[int, Any, str | None]], dates: Mapping[str, Scalar], places: Places, refuse: Refusing
 ) -> Iterator[dict[str, Any]]:
-    """The items that are objects, given with their lines, and with a name that one of their objects has twice."""
+    """The items that are objects, given with their lines, and with a name that one of their objects has twice.
+
+    JSON has no dates: columns that are declared as `dates` are read from texts.
+    """
     for line, item, twice in items:
         if twice is not None:
             refuse(line, f"the name {twice!r:.80} occurs twice in an object, which has one value for it; rename one")
         elif not isinstance(item, dict):
             refuse(line, f"expected an object, found {json.dumps(item):.80}; samples are objects of names and values")
         else:
+            try:
+                for name, spec in dates.items():
+                    _make_date(item, name, spec)
+            except ValueError as error:
+                refuse(line, error)
+                continue
             places.add(line)
             yield item
+
+
+def _make_date(item: dict[str, Any], column: str, spec: Scalar) -> None:
+    """Make a date of the text in a column, which may be nested, and NaT of null where that is not allowed."""
+    *groups, name = column.split(".")
+    for group in groups:
+        inner = item.get(group)
+        if not isinstance(inner, dict):
+            return
+        item = inner
+    text = "" if name in item and item[name] is None and not spec.nullable else item.get(name)
+    if isinstance(text, str):
+        try:
+            (item[name],) = text_files.dates([text], np.dtype(spec.dtype))
+        except ValueError:
+            raise ValueError(f"column {column!r}: {text!r:.80} is no {specs.short(spec)}") from None
 
 
 class _Parser:

@@ -6,8 +6,9 @@ import json
 import re
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
@@ -28,29 +29,69 @@ KEY: Final = "key"  # the column of what WebDataset calls `__key__`
 
 _NAME: Final = re.compile(r"^((?:.*/)?[^./]+)\.([^/]+)$", re.DOTALL)  # others, and hidden files, are no samples
 _READ_BYTES: Final = 1 << 20
-# By the last part of the extension, as in the decoder of webdataset. All others are bytes, also pickles.
-_TYPES: Final[dict[str, specs.Spec]] = {
-    **dict.fromkeys(("txt", "text", "transcript"), specs.Text()),
-    **dict.fromkeys(("cls", "cls2", "class", "count", "index", "inx", "id"), specs.Scalar("int64")),
-    **dict.fromkeys(("json", "jsn"), specs.Json()),
-    "npy": specs.Ragged("float64"),
+_Files = tuple[str, dict[str, bytes]]  # of a sample: its key, and its files by their extensions
+# What a file holds, by the last part of its extension, as in the decoder of webdataset. All others are bytes, also
+# pickles. The first one of each stands behind the name of a column that tells no type, as in `label.cls`.
+EXTENSIONS: Final[dict[str, tuple[str, ...]]] = {
+    "text": ("txt", "text", "transcript"),
+    "integer": ("cls", "cls2", "class", "count", "index", "inx", "id"),
+    "json": ("json", "jsn"),
+    "array": ("npy",),
 }
+BYTES: Final = "bin"
+_SPECS: Final[dict[str, specs.Spec]] = {
+    "text": specs.Text(),
+    "integer": specs.Scalar("int64"),
+    "json": specs.Json(),
+    "array": specs.Ragged("float64"),
+}
+_NUMBERS: Final[dict[str, Callable[[bytes], Any]]] = {"i": int, "u": int, "b": json.loads}
+_TYPES: Final = {extension: _SPECS[content] for content, of in EXTENSIONS.items() for extension in of}
+_TYPES_ONLY: Final = (BYTES, *(of[0] for of in EXTENSIONS.values()))
 
 
 def samples(path: Path, wanted: Wanted) -> Source:
     """A tar, or a folder of shards: records of the files of a sample, by their extensions, and of the key."""
     paths = shards_at(path, lambda files: files.ending(*SUFFIXES))
 
+    def grouped(file: Path, skipped: Skipped | None) -> Iterator[tuple[str, _Files]]:
+        return _Tar(file, skipped).samples()
+
+    first = Shards(paths, grouped, wanted.skipped).first()
+    extensions = {extension for _, files in first for extension in files}
+
+    @cache
+    def column(extension: str) -> str:
+        """The column of an extension: without an end that tells only the type, if that name is free."""
+        name, _, end = extension.rpartition(".")
+        others = extensions - {extension}
+        is_free = not any(f"{other}.".startswith(f"{name}.") for other in others)
+        is_name = name and end in _TYPES_ONLY and extension not in wanted.columns
+        return name if is_name and (is_free or name in wanted.columns) else extension
+
     def read(file: Path, skipped: Skipped | None) -> Iterator[tuple[str, dict[str, Any]]]:
-        return _Tar(file, wanted, skipped).samples()
+        for place, (key, files) in grouped(file, skipped):
+            try:
+                sample: dict[str, Any] = {KEY: key}
+                for extension, data in files.items():
+                    where, name = f"{file}: file {f'{key}.{extension}'!r}", column(extension)
+                    if name == KEY:
+                        raise ValueError(f"{where}: column {KEY!r} is that of the keys; rename the file")
+                    sample[name] = _value(data, wanted.columns.get(name) or _type(extension), where)
+            except ValueError as error:
+                if skipped is None:
+                    raise
+                skipped.note(place, error)
+            else:
+                yield place, sample
 
     found = Shards(paths, read, wanted.skipped)
-    first = found.first()
     # Dicts would become nested columns.
     columns: dict[str, specs.Spec] = {
-        name: specs.Json(nullable=any(name not in sample for sample in first))
-        for name in sorted({name for sample in first for name in sample})
-        if isinstance(_TYPES.get(name.rpartition(".")[2]), specs.Json)
+        column(extension): specs.Json(nullable=any(extension not in files for _, files in first))
+        for extension in sorted(extensions)
+        if isinstance(_type(extension), specs.Json)
+        and not all(_is_number(files[extension]) for _, files in first if extension in files)
     }
     return Source(
         form=f"{FORM}, {len(paths)} tars" if len(paths) > 1 else FORM,
@@ -59,6 +100,19 @@ def samples(path: Path, wanted: Wanted) -> Source:
         columns={KEY: specs.Text(), **columns, **wanted.columns},
         place=found.place,
     )
+
+
+def _type(extension: str) -> specs.Spec | None:
+    """What a file holds; None: bytes."""
+    return _TYPES.get(extension.rpartition(".")[2])
+
+
+def _is_number(data: bytes) -> bool:
+    """Whether a file of JSON holds a number, or true or false."""
+    try:
+        return isinstance(json.loads(data), int | float)
+    except ValueError:
+        return False
 
 
 class _Member(tarfile.TarInfo):
@@ -77,18 +131,18 @@ class _Member(tarfile.TarInfo):
 class _Tar:
     """A tar that is read from its first member to the last."""
 
-    def __init__(self, path: Path, wanted: Wanted, skipped: Skipped | None) -> None:
-        self._path, self._wanted, self._skipped = path, wanted, skipped
+    def __init__(self, path: Path, skipped: Skipped | None) -> None:
+        self._path, self._skipped = path, skipped
         self._keys: dict[str, int] = {}  # with the place of the first file of each
 
-    def samples(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """The samples, and where each begins."""
+    def samples(self) -> Iterator[tuple[str, _Files]]:
+        """The files of each sample, and where they begin."""
         try:
             for key, files in groupby(self._files(), attrgetter("key")):
                 of_sample = list(files)
                 place = f"{self._path}, byte {of_sample[0].start}"
                 try:
-                    sample = self._sample(key, of_sample)
+                    sample = key, self._sample(key, of_sample)
                 except ValueError as error:
                     if self._skipped is None:
                         raise
@@ -115,7 +169,9 @@ class _Tar:
                         data = cast("IO[bytes]", tar.extractfile(member)).read()
                         if len(data) < member.size:
                             raise tarfile.ReadError("unexpected end of data")
-                        yield _File(name[1], name[2].lower(), member.name, start, data)
+                        *names, end = name[2].split(".")
+                        extension = ".".join([*names, end.lower()])
+                        yield _File(name[1], extension, member.name, start, data)
                     while rest := file.read(_READ_BYTES):
                         if rest.count(0) < len(rest):
                             raise tarfile.ReadError("more data follows its end mark, as in two tars in one file")
@@ -124,23 +180,17 @@ class _Tar:
                     f"{self._path}: is no whole tar: {error}, after byte {start}; copy or write it again"
                 ) from None
 
-    def _sample(self, key: str, files: list["_File"]) -> dict[str, Any]:
+    def _sample(self, key: str, files: list["_File"]) -> dict[str, bytes]:
+        """The files of a sample by their extensions."""
         before = self._keys.setdefault(key, files[0].start)
         if before != files[0].start:
             raise self._twice(f"key {key!r}", before, files[0].start)
         starts: dict[str, int] = {}
-        sample: dict[str, Any] = {KEY: key}
         for file in files:
             if file.extension in starts:
                 raise self._twice(f"file {file.name!r}", starts[file.extension], file.start)
-            if file.extension == KEY:
-                raise ValueError(
-                    f"{self._path}: file {file.name!r}: column {KEY!r} is that of the keys; rename the file"
-                )
             starts[file.extension] = file.start
-            spec = self._wanted.columns.get(file.extension) or _TYPES.get(file.extension.rpartition(".")[2])
-            sample[file.extension] = _value(file.data, spec, f"{self._path}: file {file.name!r}")
-        return sample
+        return {file.extension: file.data for file in files}
 
     def _twice(self, what: str, first: int, second: int) -> ValueError:
         return ValueError(
@@ -189,9 +239,9 @@ def _value(data: bytes, spec: specs.Spec | None, where: str) -> Any:
             case specs.Json():
                 expected = "JSON"
                 return json.loads(data)
-            case specs.Scalar(dtype):
+            case specs.Scalar(dtype) if not data.startswith(npy.MAGIC_PREFIX):
                 expected = f"a number, {np.dtype(dtype)}"
-                return int(data) if np.dtype(dtype).kind in "biu" else float(data)
+                return _NUMBERS.get(np.dtype(dtype).kind, float)(data)
             case _:
                 return npy.read_array(io.BytesIO(data), allow_pickle=False)
     except (ValueError, EOFError) as error:

@@ -5,11 +5,14 @@ import io
 import zlib
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, BinaryIO, Final, cast
+from typing import IO, Any, BinaryIO, Final, TypeGuard, cast
 
+import numpy as np
+
+from mmap_ninja.columns.specs import Scalar, Spec
 from mmap_ninja.conversion.source import Skipped
 
 MOST_BYTES: Final = 256 << 20  # of a sample; more is a file without ends of lines, or a quote that is not closed
@@ -151,3 +154,19 @@ def not_utf8(data: bytes, start: int, error: UnicodeDecodeError) -> str:
         f"byte {start + error.start} is 0x{data[error.start]:02x}: expected text in UTF-8; convert the file to UTF-8, "
         "or leave out what is none with on_error='skip'"
     )
+
+
+def is_date(spec: Spec) -> TypeGuard[Scalar]:
+    """Whether a column holds dates."""
+    return isinstance(spec, Scalar) and np.dtype(spec.dtype).kind == "M"
+
+
+def dates(texts: Sequence[str], dtype: "np.dtype[Any]") -> list[Any]:
+    """The dates in texts, as ISO 8601 has them; of "", NaT.
+
+    Raises:
+        ValueError: if one is none, or has a zone, which dates of NumPy have not.
+    """
+    if any(text.endswith("Z") or "+" in text for text in texts):
+        raise ValueError
+    return list(np.array(texts, dtype))

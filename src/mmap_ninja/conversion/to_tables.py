@@ -35,8 +35,9 @@ def arrow(samples: Samples, target: Target) -> None:
 
 
 def _schema(samples: Samples) -> Any:
-    """The schema; a mark in it tells the kind of the dataset."""
-    return _reader(samples, 0, 0).schema.with_metadata({KIND_MARK: samples.kind})
+    """The schema; a mark in it tells the kind of the dataset. Nulls are only in records."""
+    kind = "records" if samples.columns[0].is_nullable else samples.kind
+    return _reader(samples, 0, 0).schema.with_metadata({KIND_MARK: kind})
 
 
 def _reader(samples: Samples, start: int, stop: int) -> Any:

@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from mmap_ninja.columns.casting import is_ml_dtype
+from mmap_ninja.conversion.from_webdataset import BYTES, EXTENSIONS
 from mmap_ninja.conversion.paths import check_names, column_named, numbered
 from mmap_ninja.conversion.samples import OutColumn, Samples
 from mmap_ninja.conversion.target import Target
@@ -21,14 +22,11 @@ _AT_ONCE: Final = 4 << 20  # bytes of samples
 
 # Extensions that say what is in a file. A column with such a name has it alone, another one has the first behind it.
 _EXTENSIONS: Final[dict[str, tuple[str, ...]]] = {
-    "text": ("txt", "text", "transcript"),
+    **EXTENSIONS,
     "bytes": (
-        "bin", "jpg", "jpeg", "png", "gif", "webp", "bmp", "tif", "tiff", "ppm", "pgm", "pbm", "pnm", "mp3", "wav",
+        BYTES, "jpg", "jpeg", "png", "gif", "webp", "bmp", "tif", "tiff", "ppm", "pgm", "pbm", "pnm", "mp3", "wav",
         "flac", "ogg", "m4a", "mp4", "avi", "mov", "mkv", "webm", "pdf", "npz", "pth", "msgpack", "cbor",
     ),
-    "json": ("json", "jsn"),
-    "integer": ("cls", "cls2", "class", "count", "index", "inx", "id"),
-    "array": ("npy",),
 }  # fmt: skip
 
 
