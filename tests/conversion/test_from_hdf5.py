@@ -221,5 +221,5 @@ def test_many_rows_by_workers_and_resumed_are_the_same(tmp_path, monkeypatch):
 def test_a_missing_library_names_the_extra(table, tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "h5py", None)
 
-    with pytest.raises(ImportError, match=r'table.h5: is read by h5py: pip install "mmap_ninja\[hdf5\]"'):
+    with pytest.raises(ImportError, match=r'table.h5: needs h5py: pip install "mmap_ninja\[hdf5\]"'):
         mn.convert(table, tmp_path / "out")

@@ -156,5 +156,5 @@ def test_a_missing_library_names_the_extra(tmp_path, monkeypatch):
     path = make(tmp_path / "in", ENTRIES)
     monkeypatch.setitem(sys.modules, "lmdb", None)
 
-    with pytest.raises(ImportError, match=r'in: is read by lmdb: pip install "mmap_ninja\[lmdb\]"'):
+    with pytest.raises(ImportError, match=r'in: needs lmdb: pip install "mmap_ninja\[lmdb\]"'):
         mn.convert(path, tmp_path / "out")

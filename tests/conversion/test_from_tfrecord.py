@@ -292,7 +292,5 @@ def test_a_missing_library_names_the_extra(tmp_path, monkeypatch):
     path = write(tmp_path / "in.tfrecord", EXAMPLES)
     monkeypatch.setitem(sys.modules, "google.protobuf", None)
 
-    with pytest.raises(
-        ImportError, match=r'in.tfrecord: is read by google.protobuf: pip install "mmap_ninja\[tfrecord\]"'
-    ):
+    with pytest.raises(ImportError, match=r'in.tfrecord: needs google.protobuf: pip install "mmap_ninja\[tfrecord\]"'):
         mn.convert(path, tmp_path / "out")

@@ -188,7 +188,7 @@ def _opened(path: Path, given: str) -> tuple["mn.DatasetHandle[Any] | None", lis
 
 
 def _of_dataset(path: Path, given: str, opened: "mn.DatasetHandle[Any]") -> Iterator[Finding]:
-    kind, size = type(opened).__name__.removesuffix("Mmap").lower(), opened.nbytes
+    kind, size = opened._kind, opened.nbytes  # noqa: SLF001 - of its class
     yield Finding("ok", "opening", f"{counted(len(opened), 'sample')} of kind {kind}, read by {opened.read_mode}")
     if not opened.complete and not lock_holders(path / COMMIT):
         text = f"the build of this dataset has not ended; it holds {counted(len(opened), 'sample')} so far"

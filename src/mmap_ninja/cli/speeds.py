@@ -110,7 +110,7 @@ def measure(dataset: str, seconds: float, tell: Callable[[str], object]) -> Meas
     path = files.absolute(dataset)
     with mn.open(path, "r") as opened:
         count, size, read_mode = len(opened), opened.nbytes, opened.read_mode
-        kind = type(opened).__name__.removesuffix("Mmap").lower()
+        kind = opened._kind  # noqa: SLF001 - of its class
     if not count:
         raise ValueError(f"{path}: has no samples to measure; append some first")
     own = own_files(path)

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from mmap_ninja.columns import specs
+from mmap_ninja.conversion import text_files
 from mmap_ninja.conversion.files import Files, files_below, read
 from mmap_ninja.conversion.source import Source, Wanted
+from mmap_ninja.conversion.text_files import Places, Refusing, not_utf8
 from mmap_ninja.format.meta import Kind
 
 FOLDER = "folder of text files"
@@ -31,7 +33,7 @@ class Texts:
         try:
             text = data.decode().removeprefix("\ufeff")
         except UnicodeDecodeError as error:
-            raise refused(error, self.place(index)) from None
+            raise ValueError(f"{self.place(index)}: {not_utf8(data, 0, error)}") from None
         if self._kind == "strings":
             return text
         return {"text": text, "path": self._names[index]} if self._with_path else {"text": text}
@@ -60,38 +62,17 @@ def folder(path: Path, wanted: Wanted) -> Source:
 
 def lines(path: Path, wanted: Wanted) -> Source:
     """A text file with a sample a line; an end of line of Windows is none of the sample."""
-    left_out: list[int] = []
+    places, refuse = Places(path), Refusing(path, wanted.skipped)
 
     def samples() -> Iterator[str]:
-        start = 0
-        with path.open("rb") as file:
-            for number, line in enumerate(file):
-                try:
-                    text = line.removesuffix(b"\n").removesuffix(b"\r").decode()
-                except UnicodeDecodeError as error:
-                    where = f"{path}, line {number + 1}"
-                    if wanted.skipped is None:
-                        raise refused(error, where, start) from None
-                    wanted.skipped.note(where, refused(error, where, start))
-                    left_out.append(number)
-                else:
-                    yield text if number else text.removeprefix("\ufeff")
-                start += len(line)
+        for number, line, wrong in text_files.lines(path):
+            if wrong is not None:
+                refuse(number, wrong)
+                continue
+            places.add(number)
+            yield line.removesuffix("\n").removesuffix("\r")
 
-    def place(index: int) -> str:
-        for number in left_out:
-            index += number <= index
-        return f"{path}, line {index + 1}"
-
-    return Source(form=LINES, kind="strings", samples=samples(), place=place)
-
-
-def refused(error: UnicodeDecodeError, where: str, start: int = 0) -> ValueError:
-    """The error about bytes that are not UTF-8; `start`: the position of the first one in the file."""
-    return ValueError(
-        f"{where}: byte {start + error.start} is 0x{error.object[error.start]:02x}: expected text in UTF-8; convert "
-        "the file to UTF-8, or leave out what is none with on_error='skip'"
-    )
+    return Source(form=LINES, kind="strings", samples=samples(), place=places)
 
 
 def decoded(data: bytes, where: str) -> str:
@@ -99,4 +80,4 @@ def decoded(data: bytes, where: str) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError as error:
-        raise refused(error, where) from None
+        raise ValueError(f"{where}: {not_utf8(data, 0, error)}") from None

@@ -22,7 +22,7 @@ from mmap_ninja import _kernel
 from mmap_ninja.columns import specs
 from mmap_ninja.conversion.from_texts import decoded
 from mmap_ninja.conversion.libraries import imported
-from mmap_ninja.conversion.shards import Shards, shards_at
+from mmap_ninja.conversion.shards import Shards, made_of, shards_at
 from mmap_ninja.conversion.source import Skipped, Source, Wanted
 
 FORM: Final = "TFRecord"
@@ -70,13 +70,7 @@ def records(path: Path, wanted: Wanted) -> Source:
     parse = _message(path)
 
     def read(file: Path, skipped: Skipped | None) -> Iterator[tuple[str, Any]]:
-        for place, record in _records(file, skipped):
-            try:
-                yield place, _sample(parse, record, columns, place)
-            except ValueError as error:
-                if skipped is None:
-                    raise
-                skipped.note(place, error)
+        return made_of(_records(file, skipped), lambda place, record: _sample(parse, record, columns, place), skipped)
 
     samples = Shards(paths, read, wanted.skipped)
     return Source(

@@ -20,7 +20,7 @@ from numpy.lib import format as npy
 from mmap_ninja.columns import specs
 from mmap_ninja.conversion.from_texts import decoded
 from mmap_ninja.conversion.libraries import imported
-from mmap_ninja.conversion.shards import Shards, shards_at
+from mmap_ninja.conversion.shards import Shards, made_of, shards_at
 from mmap_ninja.conversion.source import Skipped, Source, Wanted
 
 FORM: Final = "WebDataset"
@@ -70,20 +70,17 @@ def samples(path: Path, wanted: Wanted) -> Source:
         return name if is_name and (is_free or name in wanted.columns) else extension
 
     def read(file: Path, skipped: Skipped | None) -> Iterator[tuple[str, dict[str, Any]]]:
-        for place, (key, files) in grouped(file, skipped):
-            try:
-                sample: dict[str, Any] = {KEY: key}
-                for extension, data in files.items():
-                    where, name = f"{file}: file {f'{key}.{extension}'!r}", column(extension)
-                    if name == KEY:
-                        raise ValueError(f"{where}: column {KEY!r} is that of the keys; rename the file")
-                    sample[name] = _value(data, wanted.columns.get(name) or _type(extension), where)
-            except ValueError as error:
-                if skipped is None:
-                    raise
-                skipped.note(place, error)
-            else:
-                yield place, sample
+        def record(_: str, sample: _Files) -> dict[str, Any]:
+            key, files = sample
+            made: dict[str, Any] = {KEY: key}
+            for extension, data in files.items():
+                where, name = f"{file}: file {f'{key}.{extension}'!r}", column(extension)
+                if name == KEY:
+                    raise ValueError(f"{where}: column {KEY!r} is that of the keys; rename the file")
+                made[name] = _value(data, wanted.columns.get(name) or _type(extension), where)
+            return made
+
+        return made_of(grouped(file, skipped), record, skipped)
 
     found = Shards(paths, read, wanted.skipped)
     # Dicts would become nested columns.
@@ -138,17 +135,9 @@ class _Tar:
     def samples(self) -> Iterator[tuple[str, _Files]]:
         """The files of each sample, and where they begin."""
         try:
-            for key, files in groupby(self._files(), attrgetter("key")):
-                of_sample = list(files)
-                place = f"{self._path}, byte {of_sample[0].start}"
-                try:
-                    sample = key, self._sample(key, of_sample)
-                except ValueError as error:
-                    if self._skipped is None:
-                        raise
-                    self._skipped.note(place, error)
-                else:
-                    yield place, sample
+            groups = (list(files) for _, files in groupby(self._files(), attrgetter("key")))
+            placed = ((f"{self._path}, byte {files[0].start}", files) for files in groups)
+            yield from made_of(placed, self._sample, self._skipped)
         except _DamagedError as error:  # what follows cannot be found, nor the rest of the last sample
             if self._skipped is None:
                 raise
@@ -180,8 +169,9 @@ class _Tar:
                     f"{self._path}: is no whole tar: {error}, after byte {start}; copy or write it again"
                 ) from None
 
-    def _sample(self, key: str, files: list["_File"]) -> dict[str, bytes]:
-        """The files of a sample by their extensions."""
+    def _sample(self, _: str, files: list["_File"]) -> _Files:
+        """The sample that files of one key are."""
+        key = files[0].key
         before = self._keys.setdefault(key, files[0].start)
         if before != files[0].start:
             raise self._twice(f"key {key!r}", before, files[0].start)
@@ -190,7 +180,7 @@ class _Tar:
             if file.extension in starts:
                 raise self._twice(f"file {file.name!r}", starts[file.extension], file.start)
             starts[file.extension] = file.start
-        return {file.extension: file.data for file in files}
+        return key, {file.extension: file.data for file in files}
 
     def _twice(self, what: str, first: int, second: int) -> ValueError:
         return ValueError(

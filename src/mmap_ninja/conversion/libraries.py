@@ -1,4 +1,4 @@
-"""The libraries that read formats: extras, imported on use."""
+"""The libraries of formats: extras, imported on use."""
 
 from importlib import import_module
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def imported(name: str, extra: str, path: Path) -> Any:
-    """A library, to read the file at a path.
+    """A library, for the file at a path.
 
     Raises:
         ImportError: if it is not installed; the message names the extra.
@@ -14,4 +14,4 @@ def imported(name: str, extra: str, path: Path) -> Any:
     try:
         return import_module(name)
     except ImportError as error:
-        raise ImportError(f'{path}: is read by {name}: pip install "mmap_ninja[{extra}]" ({error})') from None
+        raise ImportError(f'{path}: needs {name}: pip install "mmap_ninja[{extra}]" ({error})') from None

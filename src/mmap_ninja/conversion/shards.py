@@ -11,12 +11,28 @@ from mmap_ninja.conversion.files import Files, files_below
 from mmap_ninja.conversion.source import Skipped
 
 T = TypeVar("T")
+U = TypeVar("U")
 # Gives the samples of a file, and where in it each is; notes those that cannot be read, or raises if that is None.
 Read = Callable[[Path, Skipped | None], Iterator[tuple[str, T]]]
 
 _PLACES: Final = 4 * DECIDING_SAMPLES  # more samples than are held back before one of them is refused
 _BRACES: Final = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _NUMBERED: Final = re.compile(r"^(.*)-(\d+)-of-(\d+)(.*)$")
+
+
+def made_of(
+    found: Iterator[tuple[str, T]], make: Callable[[str, T], U], skipped: Skipped | None
+) -> Iterator[tuple[str, U]]:
+    """What `make` makes of samples and their places; those of which it makes nothing are noted, or raise."""
+    for place, sample in found:
+        try:
+            made = make(place, sample)
+        except ValueError as error:
+            if skipped is None:
+                raise
+            skipped.note(place, error)
+        else:
+            yield place, made
 
 
 class Shards(Generic[T]):

@@ -1,4 +1,4 @@
-"""Text files that hold a table: compressed or not, read line by line, with the place of each sample."""
+"""Text files with a sample a line, or nearly so: compressed or not, with the place of each sample."""
 
 import gzip
 import io
@@ -7,12 +7,14 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Final, TypeGuard, cast
 
 import numpy as np
 
 from mmap_ninja.columns.specs import Scalar, Spec
+from mmap_ninja.conversion.libraries import imported
 from mmap_ninja.conversion.source import Skipped
 
 MOST_BYTES: Final = 256 << 20  # of a sample; more is a file without ends of lines, or a quote that is not closed
@@ -76,7 +78,7 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
             if name.endswith(".gz"):
                 yield cast("IO[bytes]", gzip.GzipFile(fileobj=file))
             elif name.endswith(".zst"):
-                yield io.BufferedReader(_Zstd(file), 1 << 20)
+                yield io.BufferedReader(_Zstd(file, path), 1 << 20)
             else:
                 yield file
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -86,14 +88,11 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
 class _Zstd(io.RawIOBase):
     """The text of a file compressed by zstd, in one or several frames; its own reader takes a cut one for whole."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        try:
-            import zstandard  # noqa: PLC0415 - an extra
-        except ImportError as error:
-            raise ImportError(f'.zst needs zstandard: pip install "mmap_ninja[zstd]" ({error})') from None
+    def __init__(self, file: BinaryIO, path: Path) -> None:
+        zstandard = imported("zstandard", "zstd", path)
         self._file, self._error = file, zstandard.ZstdError
         self._frame = zstandard.ZstdDecompressor().decompressobj
-        self._reading: zstandard.ZstdDecompressionObj | None = None
+        self._reading: Any = None
         self._compressed, self._text = b"", memoryview(b"")
 
     def readable(self) -> bool:
@@ -136,7 +135,7 @@ def lines(path: Path) -> Iterator[tuple[int, str, str | None]]:
     """
     start = 0
     with opened(path) as file:
-        for number, line in enumerate(iter(lambda: file.readline(MOST_BYTES), b""), 1):
+        for number, line in enumerate(iter(partial(file.readline, MOST_BYTES), b""), 1):
             if len(line) == MOST_BYTES:
                 raise ValueError(f"{path}, line {number}: expected less than {MOST_BYTES:,} bytes in a line")
             wrong = None

@@ -5,10 +5,10 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import import_module
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, cast
 
 from mmap_ninja.columns import nesting
+from mmap_ninja.conversion.libraries import imported
 from mmap_ninja.conversion.samples import OutColumn, Samples
 from mmap_ninja.conversion.target import Target
 
@@ -121,22 +121,13 @@ def _encoded(lines: list[str], samples: Samples, first: int) -> bytes:
 def _text_file(target: Target) -> Iterator[BinaryIO]:
     """A file to write, which is compressed if its suffix says so."""
     suffix = target.path.suffix.lower()
-    compress = {".gz": _gzip, ".zst": _zstd}.get(suffix)
+    zstandard: Any = imported("zstandard", "zstd", target.path) if suffix == ".zst" else None
     with target.file() as file:
-        if compress is None:
-            yield file
-        else:
-            with compress(file) as compressed:
+        if suffix == ".gz":  # without a name and a time: reproducible
+            with gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0) as compressed:
+                yield cast("BinaryIO", compressed)
+        elif suffix == ".zst":
+            with zstandard.ZstdCompressor().stream_writer(file, closefd=False) as compressed:
                 yield compressed
-
-
-def _gzip(file: BinaryIO) -> Any:
-    return gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0)  # without a name and a time: reproducible
-
-
-def _zstd(file: BinaryIO) -> Any:
-    try:
-        zstandard: Any = import_module("zstandard")
-    except ImportError as error:
-        raise ImportError(f'.zst needs zstandard: pip install "mmap_ninja[zstd]" ({error})') from None
-    return zstandard.ZstdCompressor().stream_writer(file, closefd=False)
+        else:
+            yield file
