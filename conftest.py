@@ -1,5 +1,6 @@
 """Before any test imports mmap_ninja, makes sure that the tests run the sources as they are now."""
 
+import compileall
 import fcntl
 import importlib.metadata
 import json
@@ -25,6 +26,8 @@ def bring_up_to_date() -> None:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if subprocess.run(["make", "--silent", "-C", ROOT, "dev"], check=False).returncode:  # noqa: S603, S607
                 sys.exit("make dev failed; the reason stands above")
+        # Where PYTHONDONTWRITEBYTECODE is set, each process that a test starts would compile them for itself.
+        compileall.compile_dir(ROOT / "src", quiet=1)
         return
     installed = Path(package.locate_file("mmap_ninja/__init__.py")).stat().st_mtime
     for source in (*ROOT.glob("src/**/*.py"), *ROOT.glob("kernel/*.[ch]*"), *ROOT.glob("kernel/python/*.[ch]*")):

@@ -159,7 +159,7 @@ def test_debug_shows_the_traceback_before_and_after_the_command(words):
     assert ended.code == 2
     assert ended.err.startswith("Traceback (most recent call last):\n")
     assert "NotADatasetError" in ended.err
-    assert "Traceback" not in process("head", "missing").err
+    assert "Traceback" not in run("head", "missing").err
 
 
 def test_incomplete_dataset_is_shown_with_a_warning_of_one_line(tmp_path):

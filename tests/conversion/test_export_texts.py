@@ -231,8 +231,8 @@ def test_empty_dataset_has_no_line_of_a_sample(tmp_path, name, content):
     assert (tmp_path / name).read_text() == content
 
 
-@hypothesis.settings(max_examples=15)
-@hypothesis.given(st.lists(st.tuples(st.text(), st.none() | st.integers(-(2**63), 2**63 - 1), st.text()), max_size=20))
+@hypothesis.settings(max_examples=6)
+@hypothesis.given(st.lists(st.tuples(st.text(), st.none() | st.integers(-(2**63), 2**63 - 1), st.text()), max_size=50))
 def test_any_texts_read_back(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("texts")
     columns = {"a": mn.Text(), "n": mn.Scalar("i8", nullable=True), "b": mn.Text()}

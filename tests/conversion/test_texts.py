@@ -127,9 +127,9 @@ def test_list_of_files_is_small_and_indexed(tmp_path):
 
 
 def test_listing_many_files_is_fast(tmp_path):
-    written(tmp_path, {f"{number // 5000}/{number}.txt": b"" for number in range(10_000)})
+    written(tmp_path, {f"{number // 1000}/{number}.txt": b"" for number in range(2000)})
     files_below.cache_clear()
     began = time.process_time()
 
-    assert len(files_below(tmp_path)) == 10_000
-    assert time.process_time() - began < 1
+    assert len(files_below(tmp_path)) == 2000
+    assert time.process_time() - began < 0.2
