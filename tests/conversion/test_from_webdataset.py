@@ -1,5 +1,6 @@
 import gzip
 import io
+import json
 import os
 import subprocess
 import sys
@@ -265,6 +266,26 @@ def test_an_end_that_tells_only_the_type_is_none_of_the_name(tmp_path):
 
     assert set(ds.columns) == {"key", "label", "Seg", "in.txt", "in.npy", "id.txt", "id.png", "txt"}
     assert (ds[0]["label"], ds[0]["Seg"], ds[0]["id"]) == (1, 2.5, {"txt": "y", "png": b"z"})
+
+
+@pytest.mark.parametrize(
+    ("values", "spec"),
+    [
+        ((1, 2), mn.Scalar(np.dtype("int64"))),
+        ((1, 2.5), mn.Scalar(np.dtype("float64"))),
+        ((True, False), mn.Scalar(np.dtype("bool"))),
+        ((True, 1), mn.Json()),
+        ((1, "a"), mn.Json()),
+        ((1, None), mn.Json()),
+    ],
+)
+def test_json_of_numbers_makes_numbers(tmp_path, values, spec):
+    files = [(f"{place}.score.json", json.dumps(value).encode()) for place, value in enumerate(values)]
+
+    ds = mn.convert(write(tmp_path / "in.tar", files), tmp_path / "out")
+
+    assert ds.schema["score"] == spec
+    assert list(ds["score"]) == list(values)
 
 
 def test_a_column_is_declared_by_its_name(tmp_path):

@@ -210,3 +210,17 @@ def test_files(records, tmp_path):
 
     assert [(tmp_path / "files" / f"{number:06d}.txt").read_bytes().decode() for number in range(5)] == texts
     assert list(mn.convert(tmp_path / "files", tmp_path / "back")) == texts
+
+
+def test_files_in_folders(tmp_path):
+    samples = [
+        {"text": "a", "path": "neg/1.txt"},
+        {"text": "", "path": "neg/2.txt"},
+        {"text": "é", "path": "pos/1.txt"},
+    ]
+    made = mn.RecordsMmap.from_generator(tmp_path / "made", samples)
+
+    mn.export(made, tmp_path / "files")
+
+    assert (tmp_path / "files/pos/1.txt").read_text("utf-8") == "é"
+    assert list(mn.convert(tmp_path / "files", tmp_path / "back", with_path=True)) == samples

@@ -6,7 +6,7 @@ import json
 import re
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
@@ -88,7 +88,7 @@ def samples(path: Path, wanted: Wanted) -> Source:
         column(extension): specs.Json(nullable=any(extension not in files for _, files in first))
         for extension in sorted(extensions)
         if isinstance(_type(extension), specs.Json)
-        and not all(_is_number(files[extension]) for _, files in first if extension in files)
+        and not _are_numbers(files[extension] for _, files in first if extension in files)
     }
     return Source(
         form=f"{FORM}, {len(paths)} tars" if len(paths) > 1 else FORM,
@@ -104,12 +104,13 @@ def _type(extension: str) -> specs.Spec | None:
     return _TYPES.get(extension.rpartition(".")[2])
 
 
-def _is_number(data: bytes) -> bool:
-    """Whether a file of JSON holds a number, or true or false."""
+def _are_numbers(files: Iterable[bytes]) -> bool:
+    """Whether all of some files of JSON hold numbers, or all true or false."""
     try:
-        return isinstance(json.loads(data), int | float)
-    except ValueError:
+        types = {type(json.loads(data)) for data in files}
+    except (ValueError, RecursionError):
         return False
+    return types <= {int, float} or types == {bool}
 
 
 class _Member(tarfile.TarInfo):
