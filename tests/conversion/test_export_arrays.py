@@ -81,7 +81,7 @@ def test_other_samples_are_refused(tmp_path, cls, sample, told):
 def test_dtypes_that_numpy_does_not_know_are_refused(tmp_path):
     made = mn.RecordsMmap.create(tmp_path / "a", {"x": mn.Scalar(ml_dtypes.bfloat16)})
 
-    with pytest.raises(TypeError, match=".npy cannot hold bfloat16"):
+    with pytest.raises(TypeError, match=".npy cannot hold bfloat16; leave it out with columns=, or cast it to float32"):
         mn.export(made, tmp_path / "a.npy")
 
 

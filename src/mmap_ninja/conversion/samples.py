@@ -125,6 +125,8 @@ class OutColumn:
 
     def refused(self, form: str, remedy: str) -> TypeError:
         """The error for a column that a form cannot hold."""
+        if self.samples.dtype is not None and is_ml_dtype(self.dtype):
+            remedy = "leave it out with columns=, or cast it to float32"  # no form can
         return TypeError(f"{self.where}: {form} cannot hold {self.told}; {remedy}")
 
 

@@ -91,7 +91,7 @@ def _encoding(column: OutColumn) -> tuple[str, Callable[[Any], bytes]]:
         case "scalar" if column.is_plain and column.dtype.kind in "bf":
             return "json", lambda number: _as_json(number.item())
     if is_ml_dtype(column.dtype):
-        raise column.refused(".npy", "leave it out with columns=, or cast it to float32")
+        raise column.refused(".npy", "leave it out with columns=")
     return "array", _as_npy
 
 
