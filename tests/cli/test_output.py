@@ -20,6 +20,8 @@ from mmap_ninja.cli.output import cut, escaped, in_a_line, in_full, json_line, p
         (b"\x00\xff", {"base64": base64.b64encode(b"\x00\xff").decode()}),
         (float("nan"), "NaN"),
         (np.float32("inf"), "Infinity"),
+        (np.float32("8.3"), 8.3),
+        (np.array([[0.1, 1e-40], [-0.0, np.nan]], np.float32), [[0.1, 1e-40], [-0.0, "NaN"]]),
         (np.array([1.5, -np.inf, np.nan]), [1.5, "-Infinity", "NaN"]),
         (np.arange(4, dtype=np.uint8).reshape(2, 2), [[0, 1], [2, 3]]),
         (np.int64(2**62 + 1), 2**62 + 1),

@@ -65,7 +65,7 @@ def test_nested_columns_and_nulls_of_json_lines(tmp_path):
 
 @pytest.mark.parametrize("dtype", ["?", "i1", "u8", ">i4", "f2", "f4", ">f8", "<U3", "M8[D]", "M8[ns]"])
 def test_values_of_json_lines_read_back_exactly(tmp_path, dtype):
-    """A `float32` is written with the digits of the `float64` of the same value."""
+    """Narrow floats have few digits, which give the same value back in their dtype."""
     texts = {"U": ["a", "", "xyz"], "M": ["NaT", "2020-02-29", "1969-12-31"]}.get(np.dtype(dtype).kind, [1, 0.1, 0])
     values = np.array(texts).astype(dtype)
     columns = {"one": mn.Scalar(dtype), "pair": mn.Array((2,), dtype), "some": mn.Ragged(dtype)}
@@ -168,7 +168,7 @@ def test_floats_dates_and_fixed_texts_of_csv(tmp_path):
     mn.export(made, tmp_path / "a.csv")
 
     rows = parsed(tmp_path / "a.csv")
-    np.testing.assert_array_equal(np.array([row["f"] for row in rows], "f8"), floats.astype("f8"))
+    assert [row["f"] for row in rows] == ["0.1", "nan", "-inf"]
     assert [row["d"] for row in rows] == ["2020-01-02T00:00:00.000", "", "1969-12-31T23:59:00.000"]
     assert [(row["u"], row["b"]) for row in rows] == [("a,b", "1"), ("", "2"), ("x", "65535")]
 

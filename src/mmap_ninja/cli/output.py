@@ -71,7 +71,7 @@ def _json_text(value: Any, indent: int | None = None) -> str:
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON has it: arrays as nested lists, bytes as {"base64": ...}, dates by ISO 8601.
+    """A value as JSON has it: arrays as nested lists, floats as decimals, bytes as {"base64": ...}, dates by ISO 8601.
 
     NaN and infinities are the strings "NaN", "Infinity" and "-Infinity", so that they differ from null.
     """
@@ -97,7 +97,11 @@ def _plain_array(value: Any) -> Any:
         if value.ndim:
             return list(map(_plain_array, value))
         return {name: plain(value[name]) for name in value.dtype.names} if value.dtype.names else str(value)
-    items = value.tolist()
+    import numpy as np
+
+    from mmap_ninja.columns.decimals import as_decimals
+
+    items = as_decimals(np.asarray(value)).tolist()
     return plain(float(value)) if type(items) is type(value) else plain(items)  # bfloat16 and others stay themselves
 
 
@@ -144,7 +148,7 @@ def in_a_line(value: Any, width: int) -> str:
         case dict() | list():
             text = json_line(value)[: width + 1]
         case _:
-            text = _array_text(value) if value.ndim else str(value)
+            text = _array_text(value) if getattr(value, "ndim", 0) else str(value)
     return cut(escaped(text), width)
 
 

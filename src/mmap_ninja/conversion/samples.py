@@ -15,6 +15,7 @@ from mmap_ninja import progress
 from mmap_ninja._kernel import Column, column_of
 from mmap_ninja.arrow import export
 from mmap_ninja.columns.casting import AnyArray, is_ml_dtype
+from mmap_ninja.columns.decimals import as_decimals
 from mmap_ninja.columns.dtypes import DType
 from mmap_ninja.format.meta import Kind
 from mmap_ninja.kinds.handle import DatasetHandle
@@ -85,7 +86,7 @@ class OutColumn:
         return _with_nulls(list(block), nulls)
 
     def plain(self) -> list[Any]:
-        """The samples as values that JSON has; dates are ISO 8601; None for a null and for NaT."""
+        """The samples as values that JSON has: floats as decimals, dates by ISO 8601; None for a null and for NaT."""
         if self.samples.kind == "array":
             block, nulls = self.samples.take_rows(slice(None), None)
             return _with_nulls(_listed(block), nulls)
@@ -204,7 +205,7 @@ def _with_nulls(samples: list[Any], nulls: npt.NDArray[np.bool_] | None) -> list
 
 def _listed(array: AnyArray) -> Any:
     if array.dtype.kind != "M":
-        return array.tolist()
+        return as_decimals(array).tolist()
     texts: AnyArray = np.datetime_as_string(array).astype(object)
     texts[np.isnat(array)] = None
     return texts.tolist()
