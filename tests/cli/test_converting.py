@@ -45,8 +45,8 @@ def test_what_is_found_is_shown_on_stderr(reviews):
         "  samples  2",
         "  column   text=text",
         "  column   path=text",
-        "  first    text: 'good', path: 'a.txt'",
-        "  first    text: 'bad', path: 'b.txt'",
+        "  first    text: good, path: a.txt",
+        "  first    text: bad, path: b.txt",
         "out: 2 samples",
     ]
     assert mn.open("out")["path"][:] == ["a.txt", "b.txt"]
@@ -77,7 +77,7 @@ def test_arrays_are_shown_by_their_shape(reviews):
 
     assert "column   image=array:uint8:28x28" in ended.stderr
     assert "column   label=uint8" in ended.stderr
-    assert "first    image: uint8[28, 28], label: 0" in ended.stderr
+    assert "first    image: uint8 [28, 28]  0 0 0 0 …, label: 0" in ended.stderr
 
 
 def test_skipped_samples_are_told_with_their_places(reviews):
@@ -96,6 +96,19 @@ def test_skipped_samples_are_told_with_their_places(reviews):
 def test_wrong_usage_ends_with_2(reviews, words):
     assert run("reviews", "out", *words).exit_code == 2
     assert not (reviews.parent / "out").exists()
+
+
+def test_replacing_asks_after_what_is_found_is_shown(reviews, monkeypatch):
+    assert run("reviews", "out").exit_code == 0
+    words = ("reviews", "out", "--if-exists", "replace", "--kind", "bytes")
+
+    unasked = run(*words)
+
+    assert unasked.exit_code == 2
+    assert "Error: out: the dataset there will be replaced; without a terminal to ask at" in unasked.stderr
+    assert mn.open("out")[:] == ["good", "bad"]
+    assert run(*words, "--yes").exit_code == 0
+    assert mn.open("out")[:] == [b"good", b"bad"]
 
 
 def test_options_reach_the_conversion(reviews):
@@ -126,7 +139,7 @@ def test_interrupt_tells_the_command_that_goes_on(reviews):
         told = process.communicate()[1]
 
     assert process.returncode == 130
-    assert "samples are stored; go on with: " in told
+    assert "samples stored; go on with: " in told
     command = told.partition("go on with: ")[2].splitlines()[0]
     assert shlex.split(command) == ["mmap-ninja", "convert", *words, "--resume"]
     os.unlink("lines of words.txt")

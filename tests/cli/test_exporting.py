@@ -44,8 +44,9 @@ def test_export_says_what_it_wrote_on_stderr(folder):
             ["ds", "taken.csv"],
             "taken.csv: exists already; choose another path, or pass --if-exists replace",
         ),
-        (["ds", "out.npy"], "ds: .npy holds one column, found 'text', 'stars'; choose one with columns="),
+        (["ds", "out.npy"], "ds: .npy holds one column, found 'text', 'stars'; choose one with --column"),
         (["missing", "out.csv"], "missing"),
+        (["ds", "-"], "-: export writes files; `mmap-ninja cat` writes to stdout"),
         (["ds", "out.csv", "--form", "xlsx"], "'xlsx' is not one of 'parquet'"),
     ],
 )
@@ -65,10 +66,10 @@ def test_options(folder):
     runner = click.testing.CliRunner()
 
     for arguments in (
-        ["ds", "out.csv", "--columns", "stars,text"],
-        ["ds", "texts", "--columns", "text", "--suffix", ".md"],
-        ["ds", "stars", "--form", "npy", "--columns", "stars"],
-        ["ds", "out.csv", "--columns", "stars", "--if-exists", "replace", "--yes"],
+        ["ds", "out.csv", "--column", "stars", "--column", "text"],
+        ["ds", "texts", "--column", "text", "--suffix", ".md"],
+        ["ds", "stars", "--form", "npy", "--column", "stars"],
+        ["ds", "out.csv", "--column", "stars", "--if-exists", "replace", "--yes"],
     ):
         result = runner.invoke(exporting.export, arguments, catch_exceptions=False)
         assert result.exit_code == 0, arguments

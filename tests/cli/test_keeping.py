@@ -57,7 +57,7 @@ def answered(monkeypatch):
 def test_verify_of_an_intact_dataset_prints_the_report(texts, level):
     ended = run("verify", texts, "--level", level)
 
-    assert ended == (0, f"{texts}: {COUNT} samples, no problems at level {level!r}\n", "")
+    assert ended == (0, f"{texts}: {COUNT:,} samples, no problems at level {level!r}\n", "")
 
 
 def test_verify_of_a_damaged_dataset_ends_with_1_and_names_the_samples(damaged):
@@ -110,6 +110,20 @@ def test_recover_of_an_intact_dataset_ends_with_0(texts, tmp_path):
 
     told = json.loads(ended.out)
     assert (ended.code, told["samples"], told["lost"], told["report"]["ok"]) == (0, COUNT, [], True)
+
+
+def test_recover_refuses_a_dataset_at_out(damaged, films):
+    said = f"mmap-ninja: {films}: a dataset already exists; choose another path\n"
+
+    assert run("recover", damaged, films) == (2, "", said)
+
+
+def test_command_that_is_suggested_is_quoted(damaged, tmp_path):
+    damaged.rename(tmp_path / "my texts")
+
+    assert run("verify", tmp_path / "my texts").err == (
+        f"to save what is left: mmap-ninja recover '{tmp_path}/my texts' OUT\n"
+    )
 
 
 def test_recover_in_place_asks(damaged, answered):
@@ -238,6 +252,18 @@ def test_split_refuses_what_is_no_split_and_writes_nothing(films, tmp_path, word
     assert ended.code == 2
     assert message in ended.err
     assert not (tmp_path / "parts").exists()
+
+
+def test_split_notices_that_out_is_missing(texts, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    ended = run("split", texts, "train=0.9", "test=0.1")
+
+    assert (ended.code, ended.err.splitlines()[-1]) == (
+        2,
+        "Error: 'train=0.9': expected the folder OUT before the parts",
+    )
+    assert list(tmp_path.iterdir()) == [texts]
 
 
 def test_split_writes_nothing_if_one_part_exists(texts, tmp_path):

@@ -107,6 +107,7 @@ def test_get_by_index_and_slice(texts):
         ("-6", "-6: index is out of range for 5 samples"),
         ("x", "x: expected an index such as 17 or -1, or a slice such as 10:20"),
         ("-:2", "-:2: expected an index such as 17 or -1, or a slice such as 10:20"),
+        ("--column", "No such option '--column'."),
         ("::0", "::0: the step of a slice must not be 0"),
     ],
 )
@@ -176,8 +177,8 @@ def test_grep_refuses(texts, records, tmp_path):
     numbers = mn.ArrayMmap.from_ndarray(tmp_path / "numbers", np.arange(3)).path
 
     assert "pattern '(': missing )" in refusal("grep", "(", texts)
-    assert "expected texts, found ArrayMmap" in refusal("grep", "a", numbers)
-    assert "expected texts, found BytesMmap" in refusal("grep", "a", records, "--column", "image")
+    assert f"{numbers}: holds no texts\n" in refusal("grep", "a", numbers)
+    assert f"{records}: column 'image' holds no texts\n" in refusal("grep", "a", records, "--column", "image")
     assert "its samples have no columns; leave out --column" in refusal("grep", "a", texts, "--column", "b")
 
 

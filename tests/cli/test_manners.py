@@ -148,6 +148,10 @@ def test_misspelt_command_is_suggested(word, meant):
     assert ended.err.endswith(f"Error: No such command {word!r}. Did you mean {meant!r}?\n")
 
 
+def test_word_that_is_like_no_command_is_an_unknown_command():
+    assert run("help").err.endswith("\nError: No such command 'help'.\n")
+
+
 def test_usage_errors_end_with_2():
     assert [run("head").code, run("verify", "x", "--level", "half").code, run("nonsense").code] == [2, 2, 2]
 
@@ -160,6 +164,14 @@ def test_debug_shows_the_traceback_before_and_after_the_command(words):
     assert ended.err.startswith("Traceback (most recent call last):\n")
     assert "NotADatasetError" in ended.err
     assert "Traceback" not in run("head", "missing").err
+
+
+def test_names_in_errors_cannot_control_a_terminal(tmp_path):
+    (tmp_path / "other").mkdir()
+
+    ended = run("head", tmp_path / "other\x1b[2J")
+
+    assert ended.err.startswith(f"mmap-ninja: {tmp_path}/other\\x1b[2J: no such directory")
 
 
 def test_incomplete_dataset_is_shown_with_a_warning_of_one_line(tmp_path):
@@ -243,7 +255,7 @@ def test_paths_that_stdout_cannot_encode_are_escaped(tmp_path):
     ended = process("verify", tmp_path / "日本", env={**os.environ, "PYTHONIOENCODING": "latin-1"})
 
     assert (ended.code, ended.err) == (0, "")
-    assert ended.out.startswith(f"{tmp_path}/\\u65e5\\u672c: 1 samples")
+    assert ended.out.startswith(f"{tmp_path}/\\u65e5\\u672c: 1 sample, ")
 
 
 def test_descriptors_that_are_closed_are_not_those_of_the_dataset(texts):
@@ -252,6 +264,14 @@ def test_descriptors_that_are_closed_are_not_those_of_the_dataset(texts):
     ended = script(f'{COMMAND[0]} -c "{code}" <&- 2>&-')
 
     assert int(ended.out) > 2
+
+
+def test_interrupt_while_modules_are_imported_ends_with_130_and_one_line(tmp_path):
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt")
+
+    ended = process("--help", env={**os.environ, "PYTHONPATH": str(tmp_path)})
+
+    assert ended == (130, "", "mmap-ninja: interrupted\n")
 
 
 def test_interrupt_ends_with_130_and_one_line(texts, tmp_path):

@@ -25,6 +25,7 @@ ALWAYS = (
     (r"\r\n", "\n"),
     (r"\x1b\[[0-9;]*m", ""),  # colors
     (r".*\r", ""),  # what was written over, such as a bar on a slow machine
+    (r"█+\| (\S+) \[.*\]", r"█| \1 [#]"),  # time and rate in a bar, whose length depends on them
 )
 RATES = (  # of the commands that measure
     (r"(?<![\w-])[\d,.]+(e[+-]\d+)?( (bytes|[kMGT]B))?(?=[/% \n;]|$)", "#"),
@@ -53,6 +54,8 @@ def prepared(tmp_path_factory):
         file.write(b"?")
     (folder / "notes").mkdir()
     (folder / "notes/monday.txt").write_text("a note")
+    sales = [f"{number},{'free' if number == 2000 else number / 8}\n" for number in range(3000)]
+    (folder / "sales.csv").write_text("".join(["number,price\n", *sales]))
     return folder
 
 

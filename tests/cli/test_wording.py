@@ -21,6 +21,10 @@ ONLY_PYTHON = (  # what no command can lead to
     ("message", "expected"),
     [
         ("choose another path, or pass if_exists='replace'", "choose another path, or pass --if-exists replace"),
+        ("or pass if_exists='replace' or 'append'", "or pass --if-exists replace or append"),
+        ("x: choose one with columns=", "x: choose one with --column"),
+        ("x; leave it out with columns=, or export", "x; choose other columns with --column, or export"),
+        ("name the form, one of csv", "pass --form, one of csv"),
         ("continue it with if_exists='resume'", "continue it with --resume"),
         ("restore it, or pass keep='readable'", "restore it, or pass --keep readable"),
         ("call mmap_ninja.upgrade on it first", "run `mmap-ninja upgrade` on it first"),

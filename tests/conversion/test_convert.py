@@ -111,7 +111,7 @@ def test_convert_unknown_option_raises_before_anything_is_read(tmp_path, option)
 @pytest.mark.parametrize(
     ("out", "message"),
     [
-        ("reviews", "reviews: is the source itself; choose another folder"),
+        ("reviews", "reviews: is the source itself; choose another path"),
         ("reviews/a/out", "out: lies in the source, .*reviews; choose a folder outside it"),
         ("link/out", "lies in the source"),
         (".", r"holds files that do not belong to a dataset: .*reviews"),
@@ -134,7 +134,7 @@ def test_convert_to_a_dataset_raises_unless_told(reviews, tmp_path):
     out = tmp_path / "out"
     mn.StringsMmap.from_strings(out, ["old"]).close()
 
-    with pytest.raises(FileExistsError, match="out: a dataset already exists; choose another folder, or pass if_e"):
+    with pytest.raises(FileExistsError, match="out: a dataset already exists; choose another path, or pass if_e"):
         mn.convert(reviews, out)
     assert list(mn.open(out)) == ["old"]
     assert list(mn.convert(reviews, out, if_exists="append")) == ["old", *TEXTS]

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from mmap_ninja.cli.main import cli
 
 COMMAND = [sys.executable, "-m", "mmap_ninja"]
+QUICK = {"PYTHONDONTWRITEBYTECODE": "", "OPENBLAS_NUM_THREADS": "1"}  # compile modules once, and start no threads
 
 
 class Ended(NamedTuple):
@@ -33,14 +34,15 @@ def run(*words, typed=None):
 
 def process(*words, **options):
     """Run it as a process of its own."""
-    given = {"capture_output": True, "text": True, **options}
+    given = {"capture_output": True, "text": True, "env": environment(), **options}
     ended = subprocess.run([*COMMAND, *map(str, words)], check=False, **given)
     return Ended(ended.returncode, ended.stdout, ended.stderr)
 
 
 def environment():
     """The environment of a shell in which `mmap-ninja` is the command that is tested."""
-    return {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, **QUICK}
 
 
 def script(text, cwd=None):

@@ -4,8 +4,6 @@ import sys
 
 import click
 
-yes_option = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-
 
 def confirm(what: str, *, yes: bool) -> None:
     """Ask whether to do something; exits if the answer is no.

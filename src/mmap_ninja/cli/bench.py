@@ -1,12 +1,13 @@
 """`bench`: how fast this dataset is on this disk, and what limits it."""
 
-import json
 from typing import TYPE_CHECKING
 
 import click
 
 from mmap_ninja import progress
 from mmap_ninja.cli.asking import shows_bars
+from mmap_ninja.cli.output import write_json
+from mmap_ninja.cli.parameters import dataset_argument, json_option
 from mmap_ninja.cli.sizes import counted, size_text
 
 if TYPE_CHECKING:
@@ -14,11 +15,11 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("dataset", type=click.Path())
+@dataset_argument
 @click.option(
     "--seconds", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True, help="Per measurement."
 )
-@click.option("--json", "as_json", is_flag=True, help="The result as JSON.")
+@json_option
 def bench(dataset: str, *, seconds: float, as_json: bool) -> None:
     r"""Measure how fast samples are read, and what limits it.
 
@@ -35,7 +36,7 @@ def bench(dataset: str, *, seconds: float, as_json: bool) -> None:
 
     measured = measure(dataset, seconds, progress.note if shows_bars() else lambda _: None)
     if as_json:
-        click.echo(json.dumps(asdict(measured), indent=2))
+        write_json(asdict(measured))
     else:
         _show(measured)
 

@@ -9,6 +9,7 @@ import click
 from mmap_ninja import progress
 from mmap_ninja.cli.asking import shows_bars
 from mmap_ninja.cli.output import escaped, in_a_line, screen_width, write_json, write_lines
+from mmap_ninja.cli.parameters import json_option
 
 if TYPE_CHECKING:
     from mmap_ninja.cli.differences import Differences
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 @click.option(
     "-n", "--count", type=click.IntRange(min=0), default=5, show_default=True, help="How many samples to show."
 )
-@click.option("--json", "as_json", is_flag=True, help="The result as JSON.")
+@json_option
 @click.pass_context
 def diff(context: click.Context, first: str, second: str, *, count: int, as_json: bool) -> None:
     r"""Show how two datasets differ.

@@ -1,11 +1,13 @@
 """`doctor`: why reading is slow, or refused."""
 
-import json
 import shutil
 import textwrap
 from typing import TYPE_CHECKING, Final
 
 import click
+
+from mmap_ninja.cli.output import write_json
+from mmap_ninja.cli.parameters import json_option
 
 if TYPE_CHECKING:
     from mmap_ninja.cli.findings import Finding
@@ -15,7 +17,7 @@ _COLORS: Final = {"ok": "green", "note": "yellow", "problem": "red"}
 
 @click.command()
 @click.argument("dataset", type=click.Path(readable=False), required=False)
-@click.option("--json", "as_json", is_flag=True, help="The findings as JSON.")
+@json_option
 @click.pass_context
 def doctor(context: click.Context, dataset: str | None, *, as_json: bool) -> None:
     r"""Say why reading is slow or refused, and what to do.
@@ -33,7 +35,7 @@ def doctor(context: click.Context, dataset: str | None, *, as_json: bool) -> Non
 
     findings = examine(dataset)
     if as_json:
-        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2, ensure_ascii=False))
+        write_json([asdict(finding) for finding in findings])
     else:
         for finding in findings:
             _show(finding)

@@ -6,30 +6,28 @@ from typing import Literal
 import click
 
 import mmap_ninja as mn
-from mmap_ninja.cli.asking import confirm, shows_bars, yes_option
+from mmap_ninja.cli.asking import confirm, shows_bars
+from mmap_ninja.cli.parameters import dataset_argument, if_exists_option, out_argument, yes_option
+from mmap_ninja.cli.sizes import counted
 from mmap_ninja.conversion.forms import NAMES
 
 
 @click.command()
-@click.argument("dataset", type=click.Path())
-@click.argument("out", type=click.Path())
+@dataset_argument
+@out_argument
 @click.option("--form", type=click.Choice(NAMES), help="What to write, if the suffix of OUT does not tell.")
-@click.option("--columns", help="Names of the columns to write, with commas between them.")
-@click.option("--suffix", help="End of the names of files in a folder: .txt")
 @click.option(
-    "--if-exists",
-    type=click.Choice(["error", "replace"]),
-    default="error",
-    show_default=True,
-    help="What to do if OUT is a file already.",
+    "--column", "columns", multiple=True, metavar="NAME", help="Only this column of records; may be repeated."
 )
+@click.option("--suffix", help="End of the names of files in a folder: .txt")
+@if_exists_option
 @yes_option
 def export(
     dataset: str,
     out: str,
     *,
     form: str | None,
-    columns: str | None,
+    columns: tuple[str, ...],
     suffix: str | None,
     if_exists: Literal["error", "replace"],
     yes: bool,
@@ -42,8 +40,10 @@ def export(
     \b
     Example:
       mmap-ninja export reviews_mmap reviews.parquet
-      mmap-ninja export reviews_mmap reviews.csv.gz --columns text,stars
+      mmap-ninja export reviews_mmap reviews.csv.gz --column text --column stars
     """
+    if out == "-":
+        raise click.UsageError("-: export writes files; `mmap-ninja cat` writes to stdout")
     if if_exists == "replace" and Path(out).is_file():
         confirm(f"{out}: the file there will be replaced", yes=yes)
     ds = mn.open(dataset, "r")
@@ -51,12 +51,12 @@ def export(
         ds,
         out,
         form=form,  # type: ignore[arg-type]  # one of NAMES
-        columns=None if columns is None else columns.split(","),
+        columns=columns or None,
         suffix=suffix,
         if_exists=if_exists,
         verbose=shows_bars(),
     )
-    click.echo(f"{out}: {len(ds):,} sample{'s' * (len(ds) != 1)}", err=True)
+    click.echo(f"{out}: {counted(len(ds), 'sample')}", err=True)
 
 
 COMMANDS = (export,)

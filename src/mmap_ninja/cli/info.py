@@ -17,7 +17,8 @@ from mmap_ninja.cli.output import (
     write_json,
     write_lines,
 )
-from mmap_ninja.cli.samples import SAMPLE, columns_of, dataset_argument, opened_with_engine, type_text
+from mmap_ninja.cli.parameters import dataset_argument, json_option
+from mmap_ninja.cli.samples import SAMPLE, columns_of, opened_with_engine, type_text
 from mmap_ninja.cli.sizes import counted, size_text
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ _BINS: Final = 8
 
 @click.command()
 @dataset_argument
-@click.option("--json", "as_json", is_flag=True, help="The result as JSON.")
+@json_option
 def info(dataset: str, *, as_json: bool) -> None:
     r"""Show columns, sizes, files and state.
 

@@ -1,6 +1,7 @@
 """Commands that check, repair and change whole datasets."""
 
 import json
+import shlex
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,23 +10,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import mmap_ninja as mn
-from mmap_ninja.cli.asking import confirm, shows_bars, yes_option
+from mmap_ninja.cli.asking import confirm, shows_bars
+from mmap_ninja.cli.output import escaped, write_json, write_lines
+from mmap_ninja.cli.parameters import dataset_argument, if_exists_option, json_option, out_argument, yes_option
 from mmap_ninja.cli.sizes import counted, size_text
 
 if TYPE_CHECKING:
     from mmap_ninja.maintenance.merge import ErrorOrReplace
     from mmap_ninja.maintenance.recover import Keep
     from mmap_ninja.maintenance.verify import Level
-
-dataset_argument = click.argument("dataset", type=click.Path())
-_json_option = click.option("--json", "as_json", is_flag=True, help="The result as JSON.")
-_if_exists_option = click.option(
-    "--if-exists",
-    type=click.Choice(["error", "replace"]),
-    default="error",
-    show_default=True,
-    help="What to do if there is a dataset already.",
-)
 
 
 @click.command()
@@ -37,7 +30,7 @@ _if_exists_option = click.option(
     show_default=True,
     help="quick: lengths of files; sums: every byte, by checksums; full: also each sample.",
 )
-@_json_option
+@json_option
 @click.pass_context
 def verify(context: click.Context, dataset: str, *, level: "Level", as_json: bool) -> None:
     r"""Check the files for damage.
@@ -50,10 +43,17 @@ def verify(context: click.Context, dataset: str, *, level: "Level", as_json: boo
       mmap-ninja verify reviews_mmap --level full
     """
     report = mn.verify(dataset, level, verbose=shows_bars())
-    click.echo(json.dumps(_of_report(report), indent=2, ensure_ascii=False) if as_json else report)
+    if as_json:
+        write_json(_of_report(report))
+    else:
+        _show_report(report)
     if not report.ok:
-        click.echo(f"to save what is left: mmap-ninja recover {dataset} OUT", err=True)
+        click.echo(f"to save what is left: mmap-ninja recover {shlex.quote(dataset)} OUT", err=True)
         context.exit(1)
+
+
+def _show_report(report: "mn.Report") -> None:
+    write_lines([escaped(str(report), lines=True)])
 
 
 def _of_report(report: "mn.Report") -> dict[str, Any]:
@@ -92,7 +92,7 @@ def _bounds(ranges: Iterable[range]) -> list[list[int]]:
     "checksums.",
 )
 @yes_option
-@_json_option
+@json_option
 @click.pass_context
 def recover(context: click.Context, dataset: str, out: str | None, *, keep: "Keep", yes: bool, as_json: bool) -> None:
     r"""Save what is left of a damaged dataset.
@@ -110,10 +110,10 @@ def recover(context: click.Context, dataset: str, out: str | None, *, keep: "Kee
     lost = sum(map(len, result.lost))
     if as_json:
         told = {"path": str(result.path), "samples": result.samples, "lost": _bounds(result.lost)}
-        click.echo(json.dumps({**told, "report": _of_report(result.report)}, indent=2, ensure_ascii=False))
+        write_json({**told, "report": _of_report(result.report)})
     else:
         if not result.report.ok:
-            click.echo(result.report)
+            _show_report(result.report)
         click.echo(f"{result.path}: {counted(result.samples, 'sample')} saved, {lost:,} lost{_first(result.lost)}")
     if lost:
         context.exit(1)
@@ -172,8 +172,8 @@ def _refuse_0x(dataset: str) -> None:
 
 @click.command()
 @click.argument("datasets", type=click.Path(), nargs=-1, required=True)
-@click.argument("out", type=click.Path())
-@_if_exists_option
+@out_argument
+@if_exists_option
 @yes_option
 def merge(datasets: tuple[str, ...], out: str, *, if_exists: "ErrorOrReplace", yes: bool) -> None:
     r"""Join datasets into a new one.
@@ -191,11 +191,11 @@ def merge(datasets: tuple[str, ...], out: str, *, if_exists: "ErrorOrReplace", y
 
 @click.command()
 @dataset_argument
-@click.argument("out", type=click.Path())
+@out_argument
 @click.argument("parts", nargs=-1, required=True, metavar="NAME=FRACTION...")
 @click.option("--seed", type=int, help="Choose samples by chance, the same for each seed. Without: runs of samples.")
 @click.option("--by", metavar="COLUMN", help="Keep samples with the same value in this column together; needs --seed.")
-@_if_exists_option
+@if_exists_option
 @yes_option
 def split(
     dataset: str,
@@ -216,6 +216,8 @@ def split(
     Example:
       mmap-ninja split reviews_mmap parts train=0.9 test=0.1 --seed 0
     """
+    if "=" in out and not Path(out).exists():
+        raise click.UsageError(f"{out!r}: expected the folder OUT before the parts")
     if by is not None and seed is None:
         raise click.UsageError("--by needs a --seed")
     fractions = _fractions(parts)
@@ -312,7 +314,7 @@ def set_metadata(dataset: str, values: tuple[str, ...], *, yes: bool) -> None:
         else:
             metadata = {**opened.metadata, **dict(map(_assigned, values))}
         opened.metadata = metadata
-        click.echo(json.dumps(opened.metadata, indent=2, ensure_ascii=False))
+        write_json(opened.metadata)
 
 
 def _assigned(text: str) -> tuple[str, Any]:

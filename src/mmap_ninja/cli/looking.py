@@ -11,16 +11,8 @@ import mmap_ninja as mn
 from mmap_ninja.cli.diff import diff
 from mmap_ninja.cli.info import info
 from mmap_ninja.cli.output import escaped, is_terminal, json_line, sample_lines, write_lines
-from mmap_ninja.cli.samples import (
-    column_of,
-    column_option,
-    columns_of,
-    dataset_argument,
-    json_option,
-    names_of,
-    opened,
-    parts_of,
-)
+from mmap_ninja.cli.parameters import column_option, dataset_argument, json_lines_option
+from mmap_ninja.cli.samples import column_of, columns_of, names_of, opened, parts_of
 from mmap_ninja.cli.stats import stats
 
 if TYPE_CHECKING:
@@ -47,7 +39,7 @@ def _show(dataset: "DatasetHandle[Any]", positions: Iterable[int], *, as_json: b
 @click.command()
 @dataset_argument
 @click.option("-n", "--count", type=_COUNT, default=5, show_default=True, help="How many.")
-@json_option
+@json_lines_option
 def head(dataset: str, *, count: int, as_json: bool) -> None:
     r"""Show the first samples.
 
@@ -64,7 +56,7 @@ def head(dataset: str, *, count: int, as_json: bool) -> None:
 @click.command(context_settings={"ignore_unknown_options": True})  # negative numbers are none
 @dataset_argument
 @click.argument("which", nargs=-1, required=True, metavar="N...")
-@json_option
+@json_lines_option
 def get(dataset: str, *, which: tuple[str, ...], as_json: bool) -> None:
     r"""Show samples as a whole, by index or slice.
 
@@ -89,6 +81,8 @@ def _range_of(text: str, count: int) -> range:
     try:
         index = int(text)
     except ValueError:
+        if re.match("--?[a-z]", text):
+            raise click.NoSuchOption(text, ctx=click.get_current_context()) from None
         raise click.UsageError(f"{text}: expected an index such as 17 or -1, or a slice such as 10:20") from None
     if not -count <= index < count:
         raise click.UsageError(f"{text}: index is out of range for {count:,} samples")
@@ -99,7 +93,7 @@ def _range_of(text: str, count: int) -> range:
 @dataset_argument
 @click.option("-n", "--count", type=_COUNT, default=5, show_default=True, help="How many.")
 @click.option("--seed", type=int, help="The same samples each time.")
-@json_option
+@json_lines_option
 def sample(dataset: str, *, count: int, seed: int | None, as_json: bool) -> None:
     r"""Show samples drawn at random.
 
@@ -120,7 +114,7 @@ def sample(dataset: str, *, count: int, seed: int | None, as_json: bool) -> None
 @dataset_argument
 @column_option
 @click.option("-0", "--null", "ends_in_null", is_flag=True, help="End samples with NUL: texts may have line breaks.")
-@json_option
+@json_lines_option
 def cat(dataset: str, *, column: str | None, ends_in_null: bool, as_json: bool) -> None:
     r"""Write all samples, one a line.
 
@@ -156,7 +150,7 @@ def _for_terminal(sample: str | bytes | None) -> str:
 @click.option("-i", "--ignore-case", is_flag=True, help="Let letters match in either case.")
 @click.option("-c", "--count", "counts", is_flag=True, help="Write only how many texts match.")
 @click.option("-m", "--max-count", type=_COUNT, help="Stop after so many texts that match.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, with index, column and line.")
+@json_lines_option
 @click.pass_context
 def grep(
     context: click.Context,
@@ -201,7 +195,8 @@ def _matches(
     columns = columns_of(dataset, column)
     texts = {name: of for name, of in columns.items() if isinstance(of, mn.StringsMmap)}
     if not texts:
-        raise click.UsageError(f"{dataset.path}: expected texts, found {', '.join(map(repr, columns.values()))}")
+        what = "" if column is None else f"column {column!r} "
+        raise click.UsageError(f"{dataset.path}: {what}holds no texts")
     is_records = names_of(dataset) is not None
     for part in parts_of(dataset):
         read = [of.select(part) for of in texts.values()]

@@ -16,10 +16,10 @@ import click
 
 from mmap_ninja import progress
 from mmap_ninja.cli import bench, completing, converting, doctor, exporting, keeping, looking
+from mmap_ninja.cli.output import escaped
 from mmap_ninja.cli.wording import in_shell_words, said
 
 FAILED: Final = 2
-INTERRUPTED: Final = 130
 UNREAD: Final = 141
 
 SECTIONS: Final = {
@@ -39,7 +39,7 @@ class Failure(click.ClickException):
 
     def show(self, file: Any = None) -> None:
         """Write the line to stderr."""
-        click.echo(f"mmap-ninja: {self.message}", file=file, err=True)
+        click.echo(f"mmap-ninja: {escaped(self.message, lines=True)}", file=file, err=True)
 
 
 def _note_debug(context: click.Context, _: click.Parameter, value: bool) -> None:
@@ -84,7 +84,7 @@ class Commands(click.Group):
             from difflib import get_close_matches
 
             near = get_close_matches(args[0], self.commands, 1)
-            ctx.fail(f"No such command {args[0]!r}." + f" Did you mean {near[0]!r}?" * bool(near))
+            ctx.fail(f"No such command {args[0]!r}." + "".join(f" Did you mean {name!r}?" for name in near))
         return super().resolve_command(ctx, args)
 
     def make_context(self, *args: Any, **options: Any) -> click.Context:
@@ -122,7 +122,7 @@ def _ending(context: click.Context | None) -> Iterator[None]:
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    progress.note(f"warning: {in_shell_words(str(message))}")
+    progress.note(f"warning: {escaped(in_shell_words(str(message)), lines=True)}")
 
 
 @click.group(
@@ -147,7 +147,11 @@ def cli(context: click.Context) -> None:
 
 
 def main() -> NoReturn:
-    """Run the command, and exit with its code."""
+    """Run the command, and exit with its code.
+
+    Raises:
+        KeyboardInterrupt: after Ctrl-C, which `__main__` says.
+    """
     _fill_standard_descriptors()
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as of stderr: what the encoding lacks is no error
@@ -159,9 +163,8 @@ def main() -> NoReturn:
         with suppress(OSError):
             error.show()
         code = FAILED
-    except (click.Abort, KeyboardInterrupt):
-        progress.note("mmap-ninja: interrupted")
-        code = INTERRUPTED
+    except click.Abort:
+        raise KeyboardInterrupt from None
     sys.exit(_flushed(code))
 
 

@@ -18,10 +18,6 @@ SAMPLE: Final = "sample"  # the name of the column of a dataset with only one, a
 _PART_BYTES: Final = 4 << 20
 _PART_SAMPLES: Final = 1 << 16
 
-dataset_argument = click.argument("dataset", type=click.Path())
-json_option = click.option("--json", "as_json", is_flag=True, help="One JSON value a line.")
-column_option = click.option("--column", metavar="NAME", help="Only this column of records.")
-
 
 def opened(path: str) -> "DatasetHandle[Any]":
     """The dataset at a path, for reading."""

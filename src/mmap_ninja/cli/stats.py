@@ -8,7 +8,8 @@ import click
 from mmap_ninja import progress
 from mmap_ninja.cli.asking import shows_bars
 from mmap_ninja.cli.output import escaped, in_a_line, screen_width, table, write_json, write_lines
-from mmap_ninja.cli.samples import columns_of, dataset_argument, opened
+from mmap_ninja.cli.parameters import dataset_argument, json_option
+from mmap_ninja.cli.samples import columns_of, opened
 
 _NUMBERS: Final = ("min", "5%", "25%", "50%", "75%", "95%", "max", "mean")
 _MOST_WHOLE: Final = 1_000_000
@@ -16,7 +17,7 @@ _MOST_WHOLE: Final = 1_000_000
 
 @click.command()
 @dataset_argument
-@click.option("--json", "as_json", is_flag=True, help="The result as JSON.")
+@json_option
 def stats(dataset: str, *, as_json: bool) -> None:
     r"""Show ranges, lengths, missing and frequent values.
 

@@ -15,7 +15,11 @@ _REPLACED: Final = (  # what only makes sense in Python first
     (r"create the dataset with one of the from_\* constructors", "check the path, or make one: mmap-ninja convert"),
     (r"pass n_jobs=None", "leave out --n-jobs"),
     (r"if_exists='resume'", "--resume"),
+    (r"leave (?:it|the column) out with columns=", "choose other columns with --column"),
+    (r"choose (one )?with columns=", r"choose \1with --column"),
     (r"\b(?:call|use) mmap_ninja\.(\w+)", r"run `mmap-ninja \1`"),
+    (r"name the form, one of", "pass --form, one of"),
+    (r"(='[a-z]+') or '([a-z]+)'", r"\1 or \2"),
     (r"\b([a-z_]+)='([a-z]+)'", lambda match: f"--{match[1].replace('_', '-')} {match[2]}"),
 )
 _NO_DATASET: Final = ("it is not a dataset of mmap_ninja", "is a file, not the directory of a dataset")

@@ -137,7 +137,7 @@ def _check_place(source: Path, out: Path, if_exists: IfExists) -> None:
     """Raise if a dataset cannot be made at a path, before anything is read."""
     here, there = source.resolve(), out.resolve()
     if here == there:
-        raise ValueError(f"{out}: is the source itself; choose another folder")
+        raise ValueError(f"{out}: is the source itself; choose another path")
     if here in there.parents and source.is_dir():
         raise ValueError(f"{out}: lies in the source, {source}; choose a folder outside it")
     if out.is_dir():
@@ -149,7 +149,7 @@ def _check_place(source: Path, out: Path, if_exists: IfExists) -> None:
     stored = directory.unfinished(out)
     if stored is None:
         raise FileExistsError(
-            f"{out}: a dataset already exists; choose another folder, or pass if_exists='replace' or 'append'"
+            f"{out}: a dataset already exists; choose another path, or pass if_exists='replace' or 'append'"
         )
     raise FileExistsError(
         f"{out}: an unfinished dataset of {stored:,} samples is there; pass if_exists='resume' to go on with it, or "

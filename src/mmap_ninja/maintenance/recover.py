@@ -86,9 +86,11 @@ def recover(
     if upgrade_marks.detect(source):
         raise ValueError(f"{source}: was written by mmap_ninja 0.x; call mmap_ninja.upgrade on it first")
     if out_dir is not None:
+        out = files.absolute(out_dir)
+        if (out / COMMIT).exists():
+            raise FileExistsError(f"{out}: a dataset already exists; choose another path")
         report, found = _examined(source, verbose=verbose)
         kept = _Kept(found, keep)
-        out = files.absolute(out_dir)
         meta, timeout = found.generation.meta, lock_timeout
         options = build.Options(1, 1, verbose, "error", meta.metadata, None, timeout)
         with files.Scope() as scope, build.begin_hidden(out, meta.kind, kept.columns, options, scope) as started:

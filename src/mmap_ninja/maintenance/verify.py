@@ -92,7 +92,8 @@ class Report:
 
     def __str__(self) -> str:
         what = "no problems" if self.ok else f"{len(self.problems)} problem{'s' * (len(self.problems) > 1)}"
-        lines = [f"{self.path}: {self.samples} samples, {what} at level {self.level!r}", *map(str, self.problems)]
+        samples = f"{self.samples:,} sample{'s' * (self.samples != 1)}"
+        lines = [f"{self.path}: {samples}, {what} at level {self.level!r}", *map(str, self.problems)]
         return "\n  ".join([*lines, *(f"note: {note}" for note in self.notes)])
 
 
