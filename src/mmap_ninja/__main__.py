@@ -1,10 +1,9 @@
 """`python -m mmap_ninja`, and the command `mmap-ninja`, which is the same."""
 
 import sys
-from typing import NoReturn
 
 
-def main() -> NoReturn:
+def main() -> None:
     """Run the command; Ctrl-C ends it with a line, also while it is imported."""
     try:
         from mmap_ninja.cli.main import main as run  # noqa: PLC0415

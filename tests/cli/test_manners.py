@@ -63,6 +63,14 @@ def test_every_command_says_that_nothing_is_at_a_path_in_one_line(command, tmp_p
 
 
 @pytest.mark.parametrize("command", OF_DATASETS, ids=lambda command: command.name)
+def test_every_command_refuses_an_empty_path(command, tmp_path):
+    ended = run(*words_for(command, "", tmp_path / "out"))
+
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.endswith(": the path is empty\n")
+
+
+@pytest.mark.parametrize("command", OF_DATASETS, ids=lambda command: command.name)
 def test_every_command_says_what_it_found_that_is_no_dataset(command, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
@@ -186,7 +194,7 @@ def test_incomplete_dataset_is_shown_with_a_warning_of_one_line(tmp_path):
 
     assert (ended.code, ended.out) == (0, "0  one\n")
     assert ended.err.startswith(f"warning: {tmp_path}/texts: the build of this dataset has not ended; ")
-    assert ended.err.endswith("continue it with --resume\n")
+    assert ended.err.endswith("continue it with mmap-ninja convert --resume\n")
     assert ended.err.count("\n") == 1
 
 
@@ -197,6 +205,22 @@ def test_error_without_a_meaning_for_users_names_its_type(monkeypatch):
     monkeypatch.setattr(mn, "open", fail)
 
     assert run("head", "x").err == "mmap-ninja: unexpected AttributeError: no attribute; --debug shows where\n"
+
+
+def test_interrupt_that_an_import_makes_an_error_of_is_one(monkeypatch):
+    def fail(*_):
+        raise ImportError("Encountered an error while initializing the extension.") from KeyboardInterrupt()
+
+    monkeypatch.setattr(mn, "open", fail)
+
+    with pytest.raises(click.Abort):
+        cli.main(["head", "x"], standalone_mode=False)
+
+
+def test_damage_is_told_with_the_command_for_it(texts):
+    (texts / "COMMIT").write_bytes(b"damaged")
+
+    assert run("head", texts).err.endswith("; restore it from a copy, or save what is left: mmap-ninja recover\n")
 
 
 def test_colors_only_on_terminals_and_without_no_color(monkeypatch):

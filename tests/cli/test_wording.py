@@ -25,7 +25,7 @@ ONLY_PYTHON = (  # what no command can lead to
         ("x: choose one with columns=", "x: choose one with --column"),
         ("x; leave it out with columns=, or export", "x; choose other columns with --column, or export"),
         ("name the form, one of csv", "pass --form, one of csv"),
-        ("continue it with if_exists='resume'", "continue it with --resume"),
+        ("continue it with if_exists='resume'", "continue it with mmap-ninja convert --resume"),
         ("restore it, or pass keep='readable'", "restore it, or pass --keep readable"),
         ("call mmap_ninja.upgrade on it first", "run `mmap-ninja upgrade` on it first"),
         ("use mmap_ninja.recover, or rebuild it", "run `mmap-ninja recover`, or rebuild it"),

@@ -60,7 +60,7 @@ def test_intact_dataset_has_no_problems(dataset, level):
     assert report.problems == ()
     assert report.notes == ()
     assert report.samples == len(dataset)
-    assert str(report) == f"{dataset.path}: {len(dataset)} samples, no problems at level {level!r}"
+    assert str(report) == f"{dataset.path}: {len(dataset):,} samples, no problems at level {level!r}"
 
 
 @pytest.mark.parametrize("level", ["quick", "sums", "full"])

@@ -10,7 +10,7 @@ from click.core import ParameterSource
 
 from mmap_ninja.cli.asking import confirm, shows_bars
 from mmap_ninja.cli.output import cut, escaped, flat, in_a_line, screen_width
-from mmap_ninja.cli.parameters import out_argument, yes_option
+from mmap_ninja.cli.parameters import PATH, out_argument, yes_option
 from mmap_ninja.cli.sizes import counted
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _LEAST: Final = 12  # columns of the terminal for a field
 
 
 @click.command()
-@click.argument("source", type=click.Path())
+@click.argument("source", type=PATH)
 @out_argument
 @click.option("--kind", type=click.Choice(_KINDS), help="The kind of dataset, if SOURCE can become several.")
 @click.option("--column", "columns", multiple=True, metavar="NAME=TYPE", help="Type of a column, such as label=int64.")

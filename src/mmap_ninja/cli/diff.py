@@ -9,15 +9,15 @@ import click
 from mmap_ninja import progress
 from mmap_ninja.cli.asking import shows_bars
 from mmap_ninja.cli.output import escaped, in_a_line, screen_width, write_json, write_lines
-from mmap_ninja.cli.parameters import json_option
+from mmap_ninja.cli.parameters import PATH, json_option
 
 if TYPE_CHECKING:
     from mmap_ninja.cli.differences import Differences
 
 
 @click.command()
-@click.argument("first", type=click.Path())
-@click.argument("second", type=click.Path())
+@click.argument("first", type=PATH)
+@click.argument("second", type=PATH)
 @click.option(
     "-n", "--count", type=click.IntRange(min=0), default=5, show_default=True, help="How many samples to show."
 )

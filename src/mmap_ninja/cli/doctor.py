@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from mmap_ninja.cli.output import write_json
-from mmap_ninja.cli.parameters import json_option
+from mmap_ninja.cli.parameters import PATH, json_option
 
 if TYPE_CHECKING:
     from mmap_ninja.cli.findings import Finding
@@ -16,7 +16,7 @@ _COLORS: Final = {"ok": "green", "note": "yellow", "problem": "red"}
 
 
 @click.command()
-@click.argument("dataset", type=click.Path(readable=False), required=False)
+@click.argument("dataset", type=PATH, required=False)
 @json_option
 @click.pass_context
 def doctor(context: click.Context, dataset: str | None, *, as_json: bool) -> None:

@@ -12,7 +12,7 @@ import click
 import mmap_ninja as mn
 from mmap_ninja.cli.asking import confirm, shows_bars
 from mmap_ninja.cli.output import escaped, write_json, write_lines
-from mmap_ninja.cli.parameters import dataset_argument, if_exists_option, json_option, out_argument, yes_option
+from mmap_ninja.cli.parameters import PATH, dataset_argument, if_exists_option, json_option, out_argument, yes_option
 from mmap_ninja.cli.sizes import counted, size_text
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _bounds(ranges: Iterable[range]) -> list[list[int]]:
 
 @click.command()
 @dataset_argument
-@click.argument("out", type=click.Path(), required=False)
+@click.argument("out", type=PATH, required=False)
 @click.option(
     "--keep",
     type=click.Choice(["prefix", "intact", "readable"]),
@@ -171,7 +171,7 @@ def _refuse_0x(dataset: str) -> None:
 
 
 @click.command()
-@click.argument("datasets", type=click.Path(), nargs=-1, required=True)
+@click.argument("datasets", type=PATH, nargs=-1, required=True)
 @out_argument
 @if_exists_option
 @yes_option

@@ -116,9 +116,14 @@ def _ending(context: click.Context | None) -> Iterator[None]:
     except (click.ClickException, click.Abort, click.exceptions.Exit):
         raise
     except Exception as error:  # noqa: BLE001 - each ends as a line
+        if isinstance(error.__cause__, KeyboardInterrupt):  # while the kernel imported NumPy
+            raise KeyboardInterrupt from None
         if context is not None and context.meta.get(_DEBUG):
             sys.excepthook(type(error), error, error.__traceback__)
-        raise Failure(said(error)) from None
+        message = said(error)
+        if message.endswith("restore it from a copy"):
+            message += ", or save what is left: mmap-ninja recover"
+        raise Failure(message) from None
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:

@@ -14,6 +14,7 @@ _REPLACED: Final = (  # what only makes sense in Python first
     (r"; mmap_ninja\.open finds the class by itself", ""),
     (r"create the dataset with one of the from_\* constructors", "check the path, or make one: mmap-ninja convert"),
     (r"pass n_jobs=None", "leave out --n-jobs"),
+    (r"continue it with if_exists='resume'", "continue it with mmap-ninja convert --resume"),
     (r"if_exists='resume'", "--resume"),
     (r"leave (?:it|the column) out with columns=", "choose other columns with --column"),
     (r"choose (one )?with columns=", r"choose \1with --column"),
