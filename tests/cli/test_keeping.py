@@ -266,6 +266,13 @@ def test_split_notices_that_out_is_missing(texts, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [texts]
 
 
+def test_split_stores_no_dataset_in_another(texts, films):
+    ended = run("split", texts, films, "train=0.9")
+
+    assert ended.code == 2
+    assert ended.err.endswith(f"Error: {films}: is a dataset itself; choose another folder for the parts\n")
+
+
 def test_split_writes_nothing_if_one_part_exists(texts, tmp_path):
     mn.StringsMmap.from_strings(tmp_path / "parts/test", ["old"]).close()
 

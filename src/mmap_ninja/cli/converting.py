@@ -29,10 +29,16 @@ _LEAST: Final = 12  # columns of the terminal for a field
 @click.option("--column", "columns", multiple=True, metavar="NAME=TYPE", help="Type of a column, such as label=int64.")
 @click.option("--codec", type=click.Choice(["zstd"]), help="Compress each text, bytes and JSON.")
 @click.option("--with-path", is_flag=True, help="Store the path of each file, too.")
-@click.option("--dataset", help="The dataset in a file that holds several.")
+@click.option("--dataset", metavar="NAME", help="The dataset in a file that holds several.")
 @click.option("--n-jobs", type=int, help="Processes that read a folder of files; -1: one for each CPU.")
 @click.option("--resume", is_flag=True, help="Go on with a conversion that ended early.")
-@click.option("--if-exists", type=click.Choice(_IF_EXISTS), default="error", show_default=True, help="If OUT is there.")
+@click.option(
+    "--if-exists",
+    type=click.Choice(_IF_EXISTS),
+    default="error",
+    show_default=True,
+    help="What to do if OUT is there already.",
+)
 @click.option(
     "--batch-bytes",
     type=click.IntRange(min=1),

@@ -218,6 +218,8 @@ def split(
     """
     if "=" in out and not Path(out).exists():
         raise click.UsageError(f"{out!r}: expected the folder OUT before the parts")
+    if Path(out, "COMMIT").exists():
+        raise click.UsageError(f"{out}: is a dataset itself; choose another folder for the parts")
     if by is not None and seed is None:
         raise click.UsageError("--by needs a --seed")
     fractions = _fractions(parts)
