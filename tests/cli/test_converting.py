@@ -164,3 +164,33 @@ def test_bar_is_shown_in_a_terminal(reviews):
 
     assert "100%" in shown
     assert "samples/s" in shown
+
+
+def test_a_name_with_a_line_break_stays_on_the_line_of_the_error(reviews):
+    (reviews / "a\n\x1b[31m.txt").write_bytes(b"\xff")
+
+    ended = run("reviews", "out")
+
+    assert ended.exit_code == 2
+    assert ended.stderr.startswith(r"mmap-ninja: reviews/a\n\x1b[31m.txt: byte 0 is 0xff")
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_options_without_use_are_named_as_options(reviews):
+    (reviews.parent / "a.jsonl").write_text('{"a": 1}')
+
+    for words in (["--with-path"], ["--dataset", "x"], ["--n-jobs", "2"]):
+        assert f"mmap-ninja: a.jsonl: {words[0]} has no use here" in run("a.jsonl", "out", *words).stderr
+
+
+def test_objects_nested_hundreds_of_times_can_be_shown(reviews):
+    (reviews.parent / "a.jsonl").write_text('{"a": ' * 500 + "1" + "}" * 500)
+
+    assert run("a.jsonl", "out", "--column", "a=json").exit_code == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may list any folder")
+def test_a_folder_that_cannot_be_listed_is_named(reviews):
+    (reviews / "more").mkdir(mode=0)
+
+    assert run("reviews", "out").stderr == "mmap-ninja: reviews/more: Permission denied\n"

@@ -1,5 +1,10 @@
 """Files of NumPy, as NumPy itself writes them."""
 
+import io
+import tarfile
+import warnings
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -106,3 +111,53 @@ def test_npz_without_samples(tmp_path):
     made = mn.convert(tmp_path / "a.npz", tmp_path / "out")
 
     assert (len(made), made["a"].shape) == (0, (0, 2))
+
+
+@pytest.mark.parametrize(
+    "damage", ["truncated", "flipped", "other member", "twice", "no member", "encrypted", "method"]
+)
+def test_a_damaged_archive_is_named(tmp_path, damage):
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, x=np.arange(1000), y=np.arange(1000) % 7)
+    data = bytearray(path.read_bytes())
+    match damage:
+        case "truncated":
+            del data[50:60]
+        case "flipped":
+            data[150] ^= 0xFF
+        case "encrypted":
+            data[data.index(b"PK\1\2") + 8] |= 1
+            data[6] |= 1
+        case "method":
+            data[data.index(b"PK\1\2") + 6] = 0xFF  # the version needed to unpack it
+    path.write_bytes(data)
+    if damage in ("other member", "twice", "no member"):
+        with warnings.catch_warnings(), zipfile.ZipFile(path, "w") as file:
+            warnings.simplefilter("ignore")  # about the name
+            for name in {"other member": ["notes.txt"], "twice": ["x.npy", "x.npy"], "no member": []}[damage]:
+                file.writestr(name, b"")
+
+    with pytest.raises(ValueError, match=f"^{path}: ") as raised:
+        mn.convert(path, tmp_path / "out")
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("shape", ["(-1, 3)", "(1000000000000, 3)", "(3", "x", "1", "(99999999999999999999,)"])
+@pytest.mark.parametrize("name", ["a.npy", "a.npz", "a.tar"])
+def test_a_header_that_makes_no_sense_is_an_error(tmp_path, name, shape):
+    text = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    array = b"\x93NUMPY\1\0" + len(text).to_bytes(2, "little") + text.encode() + bytes(24)
+    path = tmp_path / name
+    if name == "a.npy":
+        path.write_bytes(array)
+    elif name == "a.npz":
+        with zipfile.ZipFile(path, "w") as file:
+            file.writestr("x.npy", array)
+    else:
+        with tarfile.open(path, "w") as file:
+            member = tarfile.TarInfo("0.npy")
+            member.size = len(array)
+            file.addfile(member, io.BytesIO(array))
+
+    with pytest.raises(ValueError, match=f"^{path}: "):
+        mn.convert(path, tmp_path / "out")

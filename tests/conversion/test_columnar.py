@@ -386,3 +386,42 @@ def test_a_conversion_is_resumed(tmp_path, suffix):
 
     assert ds["n"][:].tolist() == list(range(3000))
     assert ds["t"][2999] == "xx"
+
+
+def test_checksums_of_pages_are_compared(tmp_path):
+    path = tmp_path / "a.parquet"
+    options = {"use_dictionary": False, "compression": "none", "write_page_checksum": True}
+    pq.write_table(pa.table({"a": ["x" * 20, "y" * 20]}), path, **options)
+    path.write_bytes(path.read_bytes().replace(b"\x14\0\0\0" + b"y" * 20, b"\x14\0\0\0" + b"y" * 19 + b"z", 1))
+
+    with pytest.raises(ValueError, match=f"^{path}: .*CRC"):
+        mn.convert(path, tmp_path / "out")
+
+
+def test_what_pyarrow_tells_is_one_line(tmp_path):
+    path = tmp_path / "a.parquet"
+    path.write_bytes(b"PAR1" + bytes(20) + (20).to_bytes(4, "little") + b"PAR1")
+
+    with pytest.raises(ValueError, match=f"^{path}: ") as raised:
+        mn.convert(path, tmp_path / "out")
+    assert "\n" not in str(raised.value)
+
+
+def test_indices_of_a_dictionary_are_checked_before_they_are_followed(tmp_path):
+    path = tmp_path / "a.arrow"
+    indices = pa.array([0, 1, 5], pa.int32())
+    column = pa.DictionaryArray.from_arrays(indices, pa.array(["a", "b"]), safe=False)
+    with pa.ipc.new_file(str(path), pa.schema({"a": column.type})) as file:
+        file.write_batch(pa.record_batch({"a": column}))
+
+    with pytest.raises(ValueError, match=f"^{path}: .* is not valid Arrow data"):
+        mn.convert(path, tmp_path / "out")
+
+
+def test_a_column_that_a_table_lacks_cannot_be_declared(tmp_path):
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"a": [1]}), path)
+
+    with pytest.raises(ValueError, match=r"a.parquet: column 'b': is not there; expected one of \['a'\]"):
+        mn.convert(path, tmp_path / "out", columns={"b": mn.Text(nullable=True)})
+    assert not (tmp_path / "out").exists()

@@ -227,8 +227,7 @@ def test_interrupt_keeps_what_is_committed_and_goes_on(given, tmp_path):
     assert made["n"][:].tolist() == list(range(3000))
 
 
-@pytest.mark.parametrize("feed", ["generator", "indexable"])
-@pytest.mark.parametrize("n_jobs", [None, 2])
+@pytest.mark.parametrize(("feed", "n_jobs"), [("generator", None), ("indexable", None), ("indexable", 2)])
 @pytest.mark.parametrize("bad", [3, 1500])
 def test_sample_that_cannot_be_stored_is_named_by_its_place(given, tmp_path, feed, n_jobs, bad):
     samples = [{"n": number, "t": "x"} for number in range(2000)]

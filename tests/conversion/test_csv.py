@@ -254,3 +254,10 @@ def test_a_conversion_is_resumed(tmp_path):
 
     assert values(ds, "n") == list(range(5000))
     assert values(ds, "t") == ["x" * (number % 50) for number in range(5000)]
+
+
+def test_a_date_that_the_dtype_does_not_reach_is_refused(converted):
+    """NumPy makes one within its reach of it: of the year 3000 that of 1830."""
+    columns = {"day": mn.Scalar("datetime64[ns]")}
+    with pytest.raises(ValueError, match=r"source.csv, line 4: column 'day': '3000-01-01' is no datetime64\[ns\]"):
+        converted("day\n2020-02-29\nNaT\n3000-01-01\n", columns=columns)

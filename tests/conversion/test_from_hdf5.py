@@ -223,3 +223,15 @@ def test_a_missing_library_names_the_extra(table, tmp_path, monkeypatch):
 
     with pytest.raises(ImportError, match=r'table.h5: needs h5py: pip install "mmap_ninja\[hdf5\]"'):
         mn.convert(table, tmp_path / "out")
+
+
+@pytest.mark.parametrize("place", [b"TREE", b"HEAP", b"SNOD"])
+def test_a_damaged_structure_names_the_file(tmp_path, place):
+    path = tmp_path / "in.h5"
+    with h5py.File(path, "w") as file:
+        file["x"] = np.arange(10)
+    data = path.read_bytes()
+    path.write_bytes(data.replace(place, b"\0\0\0\0", 1))
+
+    with pytest.raises(ValueError, match=f"^{path}: cannot be read"):
+        mn.convert(path, tmp_path / "out")

@@ -107,7 +107,7 @@ def test_a_database_copied_by_half_is_refused(tmp_path):
 def test_another_file_is_refused(tmp_path, content):
     (tmp_path / "in.lmdb").write_bytes(content)
 
-    with pytest.raises(ValueError, match="in.lmdb: LMDB cannot open it: "):
+    with pytest.raises(ValueError, match="in.lmdb: LMDB cannot read it: "):
         mn.convert(tmp_path / "in.lmdb", tmp_path / "out")
 
 
@@ -142,7 +142,7 @@ def test_a_database_that_the_caller_has_open_is_named(tmp_path):
 
     with (
         lmdb.open(str(path)),
-        pytest.raises(ValueError, match="data.mdb: LMDB cannot open it: .* already open in this"),
+        pytest.raises(ValueError, match="data.mdb: LMDB cannot read it: .* already open in this"),
     ):
         mn.convert(path, tmp_path / "out")
 
@@ -157,4 +157,16 @@ def test_a_missing_library_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "lmdb", None)
 
     with pytest.raises(ImportError, match=r'in: needs lmdb: pip install "mmap_ninja\[lmdb\]"'):
+        mn.convert(path, tmp_path / "out")
+
+
+def test_a_damaged_length_is_an_error(tmp_path):
+    path = tmp_path / "in"
+    with lmdb.open(str(path)) as env, env.begin(write=True) as transaction:
+        transaction.put(b"key", b"value")
+    data = (path / "data.mdb").read_bytes()
+    at = data.index(b"keyvalue") - 8  # of the low half of the length of the value
+    (path / "data.mdb").write_bytes(data[:at] + b"\xff\xff\xff\x7f" + data[at + 4 :])
+
+    with pytest.raises(ValueError, match="data.mdb: LMDB cannot read it: .*MDB_CORRUPTED"):
         mn.convert(path, tmp_path / "out")

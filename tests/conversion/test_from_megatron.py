@@ -72,7 +72,10 @@ def damaged(path, at, value):
         (lambda path: damaged(path, 0, b"TNTIDX\0\0"), "corpus.idx: is an index of the old formats"),
         (lambda path: damaged(path, 9, b"\2"), "corpus.idx: expected version 1 .*, found version 2, 4"),
         (lambda path: damaged(path, 17, b"\x0b"), "corpus.idx: expected version 1 .*, found version 1, 11"),
-        (lambda path: damaged(path, 34, b"\xff\xff\xff\xff"), "corpus.idx: a sequence from 0 on has a negative place"),
+        (
+            lambda path: damaged(path, 34, b"\xff\xff\xff\xff"),
+            "corpus.idx: a sequence from 0 on is in no place",
+        ),
         (lambda path: damaged(path, 34, b"\xff"), "corpus.bin: expected the 1020 bytes that corpus.idx describes, fou"),
         (lambda path: damaged(path, 34 + 4 * 12, b"\1"), "corpus.idx: expected bounds of documents that rise from 0 "),
         (lambda path: path.write_bytes(path.read_bytes()[:-8]), "corpus.idx: expected 122 bytes .*, found 114; copy"),
@@ -139,3 +142,14 @@ def test_an_interrupted_conversion_resumes(tmp_path):
     ds = mn.convert(path, tmp_path / "out", if_exists="resume")
 
     assert [sample.tolist() for sample in ds] == sequences
+
+
+def test_a_place_beyond_all_numbers_is_refused(tmp_path):
+    """The end of such a sequence overflows, and would be before its start."""
+    path = tmp_path / "a.idx"
+    (tmp_path / "a.bin").write_bytes(bytes(8))
+    header = struct.pack("<9sQBQQ", b"MMIDIDX\0\0", 1, 4, 2, 3)
+    path.write_bytes(header + struct.pack("<2i2q3q", 2, 2, 0, 2**63 - 4, 0, 1, 2))
+
+    with pytest.raises(ValueError, match="a.idx: a sequence from 0 on is in no place of a.bin"):
+        mn.convert(path, tmp_path / "out")

@@ -202,7 +202,7 @@ def test_a_value_of_another_type_in_row_1_000_000(converted, form):
         converted(form(*rows))
     ds, told = converted(form(*rows), on_error="skip", if_exists="replace")
     assert len(ds) == 1_099_999
-    assert "1 samples were left out" in told
+    assert "1 sample was left out" in told
 
 
 def test_integers_beyond_64_bits_are_kept_as_json(converted, form):
@@ -307,3 +307,8 @@ def test_texts_of_declared_dates_become_dates(converted):
     assert ds[1]["of"]["day"] is None
     with pytest.raises(ValueError, match=r"line 1: column 'at': '29.11.2026' is no datetime64\[s\]"):
         converted(lines('{"at": "29.11.2026"}'), columns={"at": columns["at"]}, if_exists="replace")
+
+
+def test_lines_that_end_as_on_old_macs_are_not_said_to_be_cut_off(converted):
+    with pytest.raises(ValueError, match=r"line 1: character 10: Extra data$"):
+        converted(b'{"a": 1}\r{"a": 2}\r')

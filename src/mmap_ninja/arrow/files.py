@@ -116,7 +116,7 @@ def _open(path: Path, told: str) -> Iterator[_File]:
     import pyarrow.parquet as pq  # noqa: PLC0415 - an extra
 
     with naming(told):
-        reader = pq.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER)
+        reader = pq.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER, page_checksum_verification=True)
     with reader, ThreadPoolExecutor(1) as thread:
         yield _of_parquet(reader, thread)
 

@@ -65,8 +65,13 @@ def naming(where: str) -> Iterator[None]:
     try:
         yield
     except library().ArrowException as error:
-        raise ValueError(f"{where}: {error}") from None
+        raise ValueError(f"{where}: {_line(error)}") from None
     except OSError as error:
         if error.errno is not None:  # of the system, which names the file
             raise
-        raise ValueError(f"{where}: {error}") from None
+        raise ValueError(f"{where}: {_line(error)}") from None
+
+
+def _line(error: Exception) -> str:
+    """What pyarrow tells, on one line."""
+    return " ".join(str(error).split())

@@ -58,7 +58,7 @@ class Batches:
         self._where = where
         self._named = named
         self._stream = streams.opened(data, where, rows)
-        self._first: list[Any] = []  # batches that were read to find the types of columns
+        self._first: list[Any] = []  # batches that were read, and checked, to find the types of columns
         self.total: int | None = self._stream.total
         if named and not self._stream.named:
             raise TypeError(
@@ -79,7 +79,7 @@ class Batches:
         if set(self.names) <= given.keys():
             return dict(given)
         for batch in self._stream.batches:
-            self._first.append(batch)
+            self._first.append(self._checked(batch))
             if batch.num_rows:
                 break
         else:
@@ -93,10 +93,10 @@ class Batches:
     def head(self, count: int) -> list[Any]:
         """The first samples, of the first batch."""
         if not self._first:
-            self._first += islice(self._stream.batches, 1)
+            self._first += map(self._checked, islice(self._stream.batches, 1))
         samples = list[Any]()
         for batch in self._first:
-            part = self._checked(batch.slice(0, count - len(samples)))
+            part = batch.slice(0, count - len(samples))
             samples += [self._sample(part.slice(row, 1)) for row in range(len(part))]
         return samples
 
@@ -133,7 +133,7 @@ class Batches:
     def _valid(self) -> Iterator[Any]:
         """All batches, each checked once, since slices of a batch share its buffers."""
         while self._first:
-            yield self._checked(self._first.pop(0))
+            yield self._first.pop(0)
         for batch in self._stream.batches:
             yield self._checked(batch)
 

@@ -58,6 +58,7 @@ class Options:
     undeclared: frozenset[str] = frozenset()  # those that become nullable with their first null
     is_closed: bool = False  # whether the columns given are all; else the first samples may define more
     place: Callable[[int], str] | None = None  # says where the sample at an index of the source comes from
+    is_coded: bool = False  # whether all texts, bytes and JSON are to be compressed
 
     @property
     def stored_metadata(self) -> dict[str, Any]:
@@ -302,6 +303,12 @@ def _check_same(meta: Meta, kind: Kind, columns: Columns, path: Path, options: O
             "if_exists='replace'"
         )
     found = {column.name: column for column in meta.columns}
+    plain = [name for name, column in found.items() if getattr(column.type, "codec", column) is None]
+    if options.is_coded and plain:
+        raise ValueError(
+            f"{path}: codec has no use here: samples are added to a dataset that does not compress {plain!r:.200}; "
+            "leave it out, or pass if_exists='replace'"
+        )
     for asked in columns:
         if asked.name in found:  # the dataset may have no columns yet
             _check_column(asked, found[asked.name], path, options)
@@ -408,10 +415,10 @@ def run(
         try:
             fitting, parts = encode(batch, path, first, columns)
         except Exception as error:
-            if before:
-                locate(error, f"sample {before} of the dataset is index 0 of the source")
             if options.place is not None and isinstance(batch, list):
                 locate(error, options.place(first - before + find_refused(encode, batch, path, first, columns)))
+            elif before:
+                locate(error, f"sample {before} of the dataset is index 0 of the source")
             raise
         build.limits.note(len(batch), size_of(parts))
         return fitting, parts

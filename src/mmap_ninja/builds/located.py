@@ -29,11 +29,12 @@ class _Key(str):
 
 def locate(error: BaseException, where: str) -> None:
     """Tell where an exception was raised, if it does not itself: in its message, or else in a note."""
-    if not _tells(error, where) and not is_told(error, where):
+    if not tells_place(error, where) and not is_told(error, where):
         error.add_note(where)
 
 
-def _tells(error: BaseException, where: str) -> bool:
+def tells_place(error: BaseException, where: str) -> bool:
+    """Whether the message of an exception has a text."""
     try:
         return where in str(error)
     except Exception:  # noqa: BLE001 - of a derived class

@@ -65,7 +65,7 @@ class Chunked(Generic[T]):
 def indexed(source: Indexable[T] | Callable[[int], T], n_jobs: int | None, options: Options) -> Indexed[T] | Chunked[T]:
     """The source of a build that reads samples by position, with `n_jobs` workers."""
     options.check()  # before pickling the source, which may be slow
-    read = Indexed(source)
+    read = Indexed(source, options.place)
     if n_jobs is None:
         return read
     from mmap_ninja.builds.pool import resolve_jobs  # noqa: PLC0415 - not for serial builds
@@ -167,7 +167,9 @@ class _Run(Generic[T]):
                 if pool is None and not self._ended:
                     jobs = self._pace.useful_jobs(self._left(self._position))
                     if jobs > 1:
-                        pool = stack.enter_context(Pool(jobs, self._chunked.unread, self._chunked.pickled))
+                        pool = stack.enter_context(
+                            Pool(jobs, self._chunked.unread, self._chunked.pickled, self._source.place)
+                        )
 
     def _here(self, stop: int) -> None:
         """Make a chunk in this process."""
@@ -175,13 +177,13 @@ class _Run(Generic[T]):
         if self._define is not None:
             reading = self._source.read(self._position, stop, self._options.batch_bytes)
             if reading.error is not None:
-                locate(reading.error, f"index {self._position + len(reading.samples)} of the source")
+                locate(reading.error, self._source.place(self._position + len(reading.samples)))
             self._hold(reading, time.perf_counter() - began)
             return
         columns, made = self._maker.make(self._source, self._position, stop)
         seconds = time.perf_counter() - began
         if made.error is not None:
-            locate(made.error, f"index {self._position + made.rows} of the source")
+            locate(made.error, self._source.place(self._position + made.rows))
         self._store(columns, made.parts, made.rows, seconds, ended=made.ended, error=made.error)
 
     def _there(self, pool: "Pool") -> None:
@@ -240,7 +242,7 @@ class _Run(Generic[T]):
             stop = min(at + self._options.batch_size, len(held))
             columns, made = replace(self._maker, offset=self._maker.offset + start).make(source, at, stop)
             if made.error is not None:
-                locate(made.error, f"index {self._position + made.rows} of the source")
+                locate(made.error, self._source.place(self._position + made.rows))
             self._store(columns, made.parts, made.rows, None, ended=False, error=made.error)
         if last.error is not None:
             raise last.error
@@ -275,8 +277,6 @@ class _Run(Generic[T]):
                 self._pace.note(rows, seconds, size_of(parts))
             self._position += rows
         if error is not None:
-            if self._options.place is not None:
-                locate(error, self._options.place(self._position))
             raise error
         self._ended = ended
 

@@ -16,14 +16,14 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from mmap_ninja import _kernel
-from mmap_ninja.builds.located import is_told
+from mmap_ninja.builds.located import is_told, tells_place
 from mmap_ninja.builds.made import Make
 from mmap_ninja.builds.worker_main import Answer, Failure, dumps, receive, send
 from mmap_ninja.errors import WorkerError
@@ -156,9 +156,13 @@ class Pool:
         jobs: The number of workers.
         source: The first argument of `make`; it is sent to each worker once.
         pickle_of_source: The result of `pickled(source)`, if there is one.
+        place: Says where an index of the source is, for messages.
     """
 
-    def __init__(self, jobs: int, source: object, pickle_of_source: bytes | None = None) -> None:
+    def __init__(
+        self, jobs: int, source: object, pickle_of_source: bytes | None = None, place: Callable[[int], str] = str
+    ) -> None:
+        self._place = place
         self._selector = selectors.DefaultSelector()
         self._workers: list[_Worker] = []
         self._order: deque[_Task] = deque()
@@ -351,7 +355,9 @@ class Pool:
                 self._free.append(task.buffer)
 
     def _chunk(self, task: _Task, answer: Answer) -> Chunk:
-        error = None if answer.failure is None else _revived(answer.failure, task, answer.rows)
+        error = (
+            None if answer.failure is None else _revived(answer.failure, task, self._place(task.start + answer.rows))
+        )
         if answer.sizes is None:
             self._free.append(task.buffer)
             return Chunk(task.start, task.stop, 0, None, answer.ended, error, answer.seconds)
@@ -383,17 +389,18 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _revived(failure: Failure, task: _Task, rows: int) -> BaseException:
+def _revived(failure: Failure, task: _Task, place: str) -> BaseException:
     """The exception that a worker's source raised; a WorkerError if it could not be pickled."""
-    index = task.start + rows
     error = None
     if failure.pickled is not None:
         with contextlib.suppress(Exception):
             error = pickle.loads(failure.pickled)  # noqa: S301 - from our own worker
     if not isinstance(error, BaseException):
-        return _worker_error(f"index {index} of the source", failure)
-    is_told(error, f"index {index} of the source")
-    error.add_note(f"index {index} of the source, in worker process {task.worker}:\n{failure.traceback}")
+        return _worker_error(place, failure)
+    tells = tells_place(error, place)
+    if not tells:
+        is_told(error, place)
+    error.add_note(f"{'' if tells else f'{place}, '}in worker process {task.worker}:\n{failure.traceback}")
     return error
 
 

@@ -7,7 +7,7 @@ import itertools
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sized
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar, cast
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,8 @@ from mmap_ninja.columns.limits import Limits
 from mmap_ninja.columns.nesting import fields_of, nested, undotted
 
 T = TypeVar("T")
+
+_PLACE: Final = "index {} of the source".format
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -48,11 +50,12 @@ class Source(Protocol[T]):
 class Iterated(Generic[T]):
     """Samples from any iterable; to resume a build, it must start from its first sample."""
 
-    def __init__(self, samples: Iterable[T], total: int | None = None) -> None:
+    def __init__(self, samples: Iterable[T], total: int | None = None, place: Callable[[int], str] = _PLACE) -> None:
         refuse_one(samples, "samples")
         # Raises before a dataset is created, if it is not iterable.
         self._samples: Iterator[T] = iter(foreign.several(samples, "samples"))
         self.total: int | None = _length(samples) if total is None else total
+        self._place = place
 
     def batches(self, limits: Limits, count: int, last: object, path: Path) -> Iterator[list[T]]:
         """The samples from position `count` on, in batches within the limits."""
@@ -60,7 +63,7 @@ class Iterated(Generic[T]):
         try:
             skipped = collections.deque(zip(itertools.islice(self._samples, count), numbers, strict=False), maxlen=1)
         except BaseException as error:
-            locate(error, f"index {next(numbers) - 1} of the source")
+            locate(error, self._place(next(numbers) - 1))
             raise
         if count:
             sample, number = skipped[0] if skipped else (None, 0)
@@ -73,7 +76,7 @@ class Iterated(Generic[T]):
             try:
                 limits.fill(batch, self._samples)
             except BaseException as error:
-                locate(error, f"index {count + len(batch)} of the source")
+                locate(error, self._place(count + len(batch)))
                 raise
             if not batch:
                 return
@@ -183,7 +186,7 @@ class Indexed(Generic[T]):
         TypeError: if the source can be neither indexed nor called.
     """
 
-    def __init__(self, source: Indexable[T] | Callable[[int], T]) -> None:
+    def __init__(self, source: Indexable[T] | Callable[[int], T], place: Callable[[int], str] | None = None) -> None:
         if isinstance(cast("object", source), str | bytes | bytearray):
             refuse_one(source, "indexable")
         source = foreign.several(source, "indexable")
@@ -198,6 +201,10 @@ class Indexed(Generic[T]):
                 f"expected an indexable object or a function of an index, got {found}; pass iterables to from_generator"
             )
         self.total: int | None = _length(source)
+        self.place = place or _PLACE
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "place": _PLACE}  # workers send only numbers
 
     def unread(self) -> "Indexed[T]":
         """A shallow copy, if that is cheap: without what the source will keep in its attributes when it is read."""
@@ -228,7 +235,7 @@ class Indexed(Generic[T]):
             except BaseException as error:
                 if self.total is None and isinstance(error, IndexError):
                     return
-                locate(error, f"index {index} of the source")
+                locate(error, self.place(index))
                 raise
             yield sample
 

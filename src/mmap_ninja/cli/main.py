@@ -39,7 +39,7 @@ class Failure(click.ClickException):
 
     def show(self, file: Any = None) -> None:
         """Write the line to stderr."""
-        click.echo(f"mmap-ninja: {escaped(self.message, lines=True)}", file=file, err=True)
+        click.echo(f"mmap-ninja: {escaped(self.message)}", file=file, err=True)
 
 
 def _note_debug(context: click.Context, _: click.Parameter, value: bool) -> None:

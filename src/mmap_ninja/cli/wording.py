@@ -18,6 +18,8 @@ _REPLACED: Final = (  # what only makes sense in Python first
     (r"if_exists='resume'", "--resume"),
     (r"leave (?:it|the column) out with columns=", "choose other columns with --column"),
     (r"choose (one )?with columns=", r"choose \1with --column"),
+    (r"\b(with_path|dataset|n_jobs|codec) has no use", lambda match: f"--{match[1].replace('_', '-')} has no use"),
+    (r"\bcolumns have no use", "--column has no use"),
     (r"\b(?:call|use) mmap_ninja\.(\w+)", r"run `mmap-ninja \1`"),
     (r"name the form, one of", "pass --form, one of"),
     (r"(='[a-z]+') or '([a-z]+)'", r"\1 or \2"),

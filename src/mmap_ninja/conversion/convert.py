@@ -1,5 +1,6 @@
 """`convert`: anything that others store, as a dataset."""
 
+import os
 import warnings
 from pathlib import Path
 from typing import Any, Final, get_args
@@ -51,8 +52,8 @@ def convert(
         codec: "zstd": each sample is compressed; needs `pip install "mmap_ninja[zstd]"`.
         with_path: Whether samples that come from a file each are records that have its path.
         dataset: The name of the dataset in a file that holds several.
-        n_jobs: Number of processes that read the files of a folder; other sources are read by one, and so are all with
-            `on_error="skip"`. None is 1, -1 all CPUs, -2 all but one.
+        n_jobs: Number of processes that read the files of a folder; other sources, and all with `on_error="skip"`,
+            are read by one, and refuse several. None is 1, -1 all CPUs, -2 all but one.
         if_exists: What to do if there is a dataset already. "replace": build a new one beside it, then switch;
             samples that others append to the old one meanwhile are lost. "error": raise. "append": add to it.
             "resume": continue an interrupted build: pass all samples again, from the first one; a finished dataset
@@ -121,6 +122,9 @@ def prepared(
             raise ValueError(f"{name} {value!r} is unknown (expected one of {known})")
     options = Options(_BATCH_SIZE, batch_bytes, False, if_exists, None, None, DEFAULT_LOCK_TIMEOUT)
     options.check()
+    for name, path in (("source", source), ("out_dir", out_dir)):
+        if not os.fspath(path):
+            raise ValueError(f"{name} '': expected a path, got an empty text")
     _check_place(Path(source), Path(out_dir), if_exists)
     skipped = Skipped()
     wanted = Wanted(

@@ -95,8 +95,12 @@ def _walked(folder: bytes, prefix: bytes, seen: set[tuple[int, int]]) -> Iterato
         return
     seen.add((status.st_dev, status.st_ino))
     # The slash belongs to the name of a folder, so that the order is that of the whole paths.
-    with os.scandir(folder) as entries:
-        names = sorted(entry.name + b"/" * entry.is_dir() for entry in entries if _is_listed(entry))
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name + b"/" * entry.is_dir() for entry in entries if _is_listed(entry))
+    except OSError as error:
+        error.filename = os.fsdecode(folder)
+        raise
     for name in names:
         if name.endswith(b"/"):
             yield from _walked(folder + b"/" + name[:-1], prefix + name, seen)

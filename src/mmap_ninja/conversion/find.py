@@ -29,6 +29,7 @@ class Form:
         suffixes: Ends of the names of its files.
         fits: Whether a folder is of this format.
         names: The names of its files, where suffixes do not tell, as for `Files.matching`.
+        takes: What it takes of what only some formats do: options, and a pipe, which can be read only once.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Form:
     suffixes: tuple[str, ...] = ()
     fits: Callable[[Path], bool] | None = None
     names: re.Pattern[bytes] | None = None
+    takes: tuple[str, ...] = ()
 
     def is_of(self, path: Path) -> bool:
         """Whether a file or folder is of this format, as far as names tell."""
@@ -45,7 +47,16 @@ class Form:
         return name.has(*self.suffixes) or (self.names is not None and name.has_match(self.names))
 
     def read(self, path: Path, wanted: Wanted) -> Source:
-        """The source at a path of this format."""
+        """The source at a path of this format.
+
+        Raises:
+            ValueError: if an option is given that it does not take, or it cannot be read.
+        """
+        if not path.is_file() and not path.is_dir() and path.exists() and "pipe" not in self.takes:
+            raise ValueError(f"{path}: is a pipe or a device, and is read more than once; write it to a file first")
+        for option in ("with_path", "dataset"):
+            if getattr(wanted, option) and option not in self.takes:
+                raise ValueError(f"{path}: {option} has no use here: the format is {self.name}; leave it out")
         module, _, function = self.reader.partition(":")
         reader: Reader = getattr(import_module(f"mmap_ninja.conversion.{module}"), function)
         return reader(path, wanted)
@@ -69,14 +80,14 @@ def _compressed(*suffixes: str) -> tuple[str, ...]:
 # Longer suffixes first; the most specific folders first.
 FORMS: Final = (
     Form("dataset of mmap_ninja", "from_datasets:dataset", fits=is_dataset),
-    Form("LMDB", "from_lmdb:database", (".mdb", ".lmdb"), is_database),
-    Form("HDF5", "from_hdf5:rows", (".h5", ".hdf5", ".hdf")),
+    Form("LMDB", "from_lmdb:database", (".mdb", ".lmdb"), is_database, takes=("with_path", "dataset")),
+    Form("HDF5", "from_hdf5:rows", (".h5", ".hdf5", ".hdf"), takes=("dataset",)),
     Form("TFRecord", "from_tfrecord:records", (), _named(TFRECORD), TFRECORD),
     Form("tar of WebDataset", "from_webdataset:samples", TARS, _has(*TARS)),
     Form("tokens of Megatron-LM (.bin and .idx)", "from_megatron:tokens", (".bin", ".idx"), _has(".idx")),
     Form("array of NumPy (.npy)", "from_arrays:array", (".npy",)),
     Form("arrays of NumPy (.npz)", "from_arrays:archive", (".npz",)),
-    Form("text file with a sample a line", "from_texts:lines", (".txt",)),
+    Form("text file with a sample a line", "from_texts:lines", (".txt",), takes=("pipe",)),
     Form("Parquet", "from_columnar:parquet", (".parquet",)),
     Form("Arrow or Feather", "from_columnar:arrow", (".arrow", ".arrows", ".feather", ".ipc")),
     Form("JSON Lines or JSON array", "from_json:objects", _compressed(".jsonl", ".ndjson", ".json")),
@@ -85,8 +96,8 @@ FORMS: Final = (
     Form("dataset of Hugging Face", "from_columnar:hugging_face", fits=is_hugging_face),
     Form("folder of Parquet files", "from_columnar:parquet", fits=_has(".parquet")),
     Form("folder of Arrow files", "from_columnar:arrow", fits=_has(".arrow", ".arrows", ".feather", ".ipc")),
-    Form("folder of images", "from_images:folder", fits=_has(*IMAGES)),
-    Form("folder of text files", "from_texts:folder", fits=_has(".txt")),
+    Form("folder of images", "from_images:folder", fits=_has(*IMAGES), takes=("with_path",)),
+    Form("folder of text files", "from_texts:folder", fits=_has(".txt"), takes=("with_path",)),
     Form("pickle", "refused:pickles", (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib")),
 )
 
@@ -118,6 +129,8 @@ def _checked(found: Source, path: Path, wanted: Wanted) -> Source:
         raise ValueError(
             f"{path}: kind {wanted.kind!r}: expected {found.kind!r} for its format ({found.form}); leave the kind out"
         )
+    if wanted.columns and found.feed == "dataset":
+        raise ValueError(f"{path}: columns have no use here: a dataset is copied as it is; leave them out")
     if wanted.columns and found.kind != "records":
         raise ValueError(f"{path}: column {next(iter(wanted.columns))!r}: {found.kind} have no columns; leave it out")
     return found

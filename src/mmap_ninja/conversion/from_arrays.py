@@ -1,10 +1,14 @@
 """Files of NumPy: `.npy` is an array, `.npz` are records of arrays of one length."""
 
+import io
+import math
 import zipfile
+import zlib
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO, Any, Final
 
 import numpy as np
@@ -15,13 +19,14 @@ from mmap_ninja.columns import specs
 from mmap_ninja.conversion.source import Source, Wanted
 
 _READ_BYTES: Final = 4 << 20  # of a member of an archive, at once
+_DAMAGES: Final = (ValueError, TypeError, EOFError, OverflowError, SyntaxError, TokenError)  # as NumPy tells them
 
 
 def array(path: Path, _: Wanted) -> Source:
     """A `.npy` file, which is mapped; one of texts or bytes becomes strings or bytes."""
     try:
         found: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
+    except _DAMAGES as error:
         raise _refused(path, error) from None
     if not found.ndim:
         raise ValueError(f"{path}: expected an array of shape [n, ...], found a single value of {found.dtype}")
@@ -37,28 +42,48 @@ def array(path: Path, _: Wanted) -> Source:
 
 def archive(path: Path, wanted: Wanted) -> Source:
     """A `.npz` file, which is read a few samples at a time, even if it is compressed."""
-    try:
-        with zipfile.ZipFile(path) as file:
-            members = [_Member.of(file, name, path) for name in file.namelist() if name.endswith(".npy")]
-    except zipfile.BadZipFile as error:
-        raise ValueError(f"{path}: is no whole archive ({error}); copy or write it again") from None
+    with _naming(path), zipfile.ZipFile(path) as file:
+        members = [_Member.of(file, name, path) for name in _names(file, path)]
     lengths = {member.name: member.shape[0] for member in members}
-    if not members or len(set(lengths.values())) > 1:
+    if len(set(lengths.values())) > 1:
         raise ValueError(f"{path}: expected arrays of one length, found {lengths!r:.200}; convert each by itself")
     (total,) = set(lengths.values())
-    columns = {member.name: member.spec for member in members if member.name not in wanted.columns}
     return Source(
         form=f"archive of {len(members)} arrays of NumPy",
         kind="records",
         samples=_records(path, members),
-        columns={**columns, **wanted.columns},
+        columns=wanted.over({member.name: member.spec for member in members}, path),
         total=total,
     )
 
 
+def _names(file: zipfile.ZipFile, path: Path) -> list[str]:
+    """The names of the arrays in an archive."""
+    names = file.namelist()
+    for name in names:
+        if not name.endswith(".npy"):
+            raise ValueError(f"{path}: expected arrays (.npy), found {name!r:.80}; leave it out of the archive")
+        if names.count(name) > 1:
+            raise ValueError(f"{path}: {name!r:.80} is there twice, of which one would be lost; write it again")
+    if not names:
+        raise ValueError(f"{path}: expected arrays, found an empty archive; write it again")
+    return names
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Name the archive in what zipfile, and those that unpack its members, raise."""
+    try:
+        yield
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError) as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            raise
+        raise ValueError(f"{path}: is no whole archive ({error or 'it ends early'}); copy or write it again") from None
+
+
 def _records(path: Path, members: "list[_Member]") -> Iterator[dict[str, Any]]:
     rows = max(1, _READ_BYTES // max(1, *(member.row_bytes for member in members)))
-    with zipfile.ZipFile(path) as file, ExitStack() as stack:
+    with _naming(path), zipfile.ZipFile(path) as file, ExitStack() as stack:
         opened = [stack.enter_context(file.open(f"{member.name}.npy")) for member in members]
         parts = [member.parts(of, rows, path) for member, of in zip(members, opened, strict=True)]
         for arrays in zip(*parts, strict=True):
@@ -118,11 +143,24 @@ def _header(file: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, np.dtyp
     try:
         read = npy.read_array_header_1_0 if npy.read_magic(file) == (1, 0) else npy.read_array_header_2_0
         shape, by_columns, dtype = read(file)
-    except ValueError as error:
+    except _DAMAGES as error:
         raise _refused(where, error) from None
     if dtype.hasobject:
         raise _refused(where, "it holds objects of Python")
+    if min(shape, default=0) < 0:
+        raise _refused(where, f"its shape is {shape}")
     return shape, by_columns, dtype
+
+
+def decoded(data: bytes, where: str) -> npt.NDArray[Any]:
+    """An array from the bytes of a `.npy` file."""
+    file = io.BytesIO(data)
+    shape, by_columns, dtype = _header(file, where)
+    count, left = math.prod(shape), len(data) - file.tell()
+    if left != count * dtype.itemsize:
+        raise ValueError(f"{where}: expected {count * dtype.itemsize} bytes of an array of {dtype}, found {left}")
+    flat: npt.NDArray[Any] = np.frombuffer(data, dtype, count, file.tell()) if count else np.empty(0, dtype)
+    return flat.reshape(shape, order="F" if by_columns else "C")
 
 
 def _refused(where: object, reason: object) -> ValueError:

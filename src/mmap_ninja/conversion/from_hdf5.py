@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +18,7 @@ from mmap_ninja.format.meta import Kind
 
 FORM: Final = "HDF5"
 
+_DAMAGES: Final = (OSError, RuntimeError, KeyError)  # as h5py tells them
 _BLOCK_BYTES: Final = 4 << 20  # read at once
 _MOST_BYTES: Final = 128 << 20  # read at once, if a chunk is so large, to unpack it once
 _LONG_ROWS: Final = 256  # read at once, where texts and arrays may have any length
@@ -48,15 +50,14 @@ class Column:
 def rows(path: Path, wanted: Wanted) -> Source:
     """The only dataset, or the one that is wanted; datasets of one group and one length are records."""
     h5py = imported("h5py", "hdf5", path)
-    with _opened(h5py, path) as file:
+    with _opened(h5py, path) as file, _naming(path):
         found = _chosen(h5py, file, wanted, path)
         columns = [column for name, of in found.items() for column in _columns(h5py, name, file[of], path)]
         datasets = [file[of] for of in found.values()]
         block = _block_rows(datasets, columns)
         total = len(datasets[0])
     kind: Kind = "records" if columns[0].name else _kind(columns[0].spec, wanted)
-    declared = {column.name: column.spec for column in columns} if kind == "records" else {}
-    declared = {**declared, **wanted.columns}
+    declared = wanted.over({column.name: column.spec for column in columns}, path) if kind == "records" else {}
     texts = {column.name for column in columns if isinstance(column.spec, specs.Text)}
     texts -= {name for name in texts if kind == "bytes" or isinstance(declared.get(name), specs.Bytes)}
     samples = Rows(path, columns, texts, total, block)
@@ -65,7 +66,7 @@ def rows(path: Path, wanted: Wanted) -> Source:
         kind=kind,
         samples=samples,
         feed="indexable",
-        columns=declared if kind == "records" else {},
+        columns=declared,
         total=total,
         place=samples.place,
     )
@@ -112,11 +113,9 @@ class Rows:
         first = index - index % self._block
         try:
             self._read_rows(first, min(first + self._block, self._total))
-        except OSError:
-            try:
+        except _DAMAGES:
+            with _naming(self.place(index)):
                 self._read_rows(index, index + 1)
-            except OSError as error:
-                raise ValueError(f"{self.place(index)}: cannot be read ({error})") from None
 
     def _read_rows(self, start: int, stop: int) -> None:
         if not self._datasets:
@@ -125,6 +124,15 @@ class Rows:
         blocks = {name: dataset[start:stop] for name, dataset in self._datasets.items()}
         self._values = [(column.name, column.of(blocks[column.dataset])) for column in self._columns]
         self._start, self._stop = start, stop
+
+
+@contextmanager
+def _naming(where: object) -> Iterator[None]:
+    """Name the place in what h5py raises about damaged files."""
+    try:
+        yield
+    except _DAMAGES as error:
+        raise ValueError(f"{where}: cannot be read ({error.args[0] if error.args else error})") from None
 
 
 def _opened(h5py: Any, path: Path) -> Any:

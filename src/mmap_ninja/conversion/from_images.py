@@ -45,7 +45,7 @@ def folder(path: Path, wanted: Wanted) -> Source:
         kind="records",
         samples=images,
         feed="indexable",
-        columns={**columns, **wanted.columns},
+        columns=wanted.over(columns, path),
         total=len(images),
         place=images.place,
         metadata={"classes": classes} if classes else None,

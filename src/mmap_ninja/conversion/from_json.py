@@ -129,7 +129,8 @@ def _lines(path: Path, refuse: Refusing) -> Iterator[tuple[int, Any, str | None]
         try:
             item = parser.whole(line.rstrip())
         except json.JSONDecodeError as error:
-            refuse(number, f"character {error.pos + 1}: {_told(error)}{'' if line.endswith(chr(10)) else _CUT}")
+            is_cut = not line.endswith("\n") and error.msg != "Extra data"
+            refuse(number, f"character {error.pos + 1}: {_told(error)}{_CUT if is_cut else ''}")
         except ValueError as error:
             refuse(number, error)
         else:

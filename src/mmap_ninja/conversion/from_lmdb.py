@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 from weakref import WeakValueDictionary
@@ -32,13 +33,14 @@ def database(path: Path, wanted: Wanted) -> Source:
     """
     path = path.parent if path.name == _FILE else path
     env = _opened(path)
-    name = _chosen(env, path, wanted.dataset)
+    with _naming(path):
+        name = _chosen(env, path, wanted.dataset)
     is_records = wanted.with_path or wanted.kind == "records"
-    columns = {"key": specs.Bytes(), "value": specs.Bytes(), **wanted.columns} if is_records else {}
+    columns = wanted.over({"key": specs.Bytes(), "value": specs.Bytes()}, path) if is_records else {}
 
     def read(file: Path, skipped: Skipped | None) -> Iterator[tuple[str, Any]]:
         env = _opened(file)
-        with env.begin(_database(env, name)) as transaction:
+        with _naming(file), env.begin(_database(env, name)) as transaction:
             for key, value in transaction.cursor():
                 where = f"{file}, key {key!r:.80}"
                 if not is_records:
@@ -70,6 +72,21 @@ def _record(key: bytes, value: bytes, columns: dict[str, specs.Spec], where: str
     }
 
 
+def _file(path: Path) -> Path:
+    """The file of a database."""
+    return path / _FILE if path.is_dir() else path
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Name the database in what LMDB raises about a damaged one."""
+    lmdb = imported("lmdb", "lmdb", path)
+    try:
+        yield
+    except lmdb.Error as error:
+        raise ValueError(f"{_file(path)}: LMDB cannot read it: {error}") from None
+
+
 def _opened(path: Path) -> Any:
     """The database at a path, which closes with the last reference to it.
 
@@ -79,14 +96,12 @@ def _opened(path: Path) -> Any:
     if (known := _OPENED.get(path.resolve())) is not None:
         return known
     lmdb, is_folder = imported("lmdb", "lmdb", path), path.is_dir()
-    file = path / _FILE if is_folder else path
+    file = _file(path)
     lock = path / "lock.mdb" if is_folder else Path(f"{path}-lock")
     # Readers register in the lock, so that a writer does not reuse the pages that they see.
     may_lock = os.access(lock if lock.exists() else lock.parent, os.W_OK)
-    try:
+    with _naming(path):
         env = lmdb.open(str(path), subdir=is_folder, readonly=True, lock=may_lock, max_dbs=_DATABASES)
-    except lmdb.Error as error:
-        raise ValueError(f"{file}: LMDB cannot open it: {error}") from None
     needed = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
     if file.stat().st_size < needed:  # reading beyond the end would kill the process
         raise ValueError(

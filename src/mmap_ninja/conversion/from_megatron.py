@@ -47,7 +47,7 @@ def tokens(path: Path, wanted: Wanted) -> Source:
         kind="ragged" if is_plain else "records",
         samples=sequences if is_plain else Described(sequences),
         feed="indexable",
-        columns={} if is_plain else {**columns, **wanted.columns},
+        columns={} if is_plain else wanted.over(columns, path),
         total=len(sequences),
         place=sequences.place,
     )
@@ -130,14 +130,15 @@ class Sequences:
                 f"{self._path}: expected {expected} bytes for {self._count} sequences and {self._bounds} bounds of "
                 f"documents, found {size}; copy or write it again"
             )
-        ends = 0
+        ends, found = 0, self._data_path.stat().st_size
         for first in range(0, self._count, _CHECKED):
             starts = self._starts[first : first + _CHECKED]
             lengths = self._lengths[first : first + _CHECKED]
-            if starts.min() < 0 or lengths.min() < 0:
-                raise ValueError(f"{self._path}: a sequence from {first} on has a negative place; write it again")
+            if min(starts.min(), lengths.min()) < 0 or starts.max() > found:
+                raise ValueError(
+                    f"{self._path}: a sequence from {first} on is in no place of {self._data_path.name}; write it again"
+                )
             ends = max(ends, int((starts + lengths * np.int64(self.dtype.itemsize)).max()))
-        found = self._data_path.stat().st_size
         if ends != found:
             raise ValueError(
                 f"{self._data_path}: expected the {ends} bytes that {self._path.name} describes, found {found}; the "

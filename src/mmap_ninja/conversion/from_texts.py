@@ -48,7 +48,7 @@ def folder(path: Path, wanted: Wanted) -> Source:
     kind: Kind = "records" if wanted.with_path else wanted.kind or "strings"
     texts = Texts(path, files_below(path).ending(".txt"), kind, with_path=wanted.with_path)
     fields = ("text", "path") if wanted.with_path else ("text",)
-    columns = {**{name: specs.Text() for name in fields}, **wanted.columns} if kind == "records" else {}
+    columns = wanted.over({name: specs.Text() for name in fields}, path) if kind == "records" else {}
     return Source(
         form=FOLDER,
         kind=kind if kind in ("bytes", "records") else "strings",

@@ -1,7 +1,6 @@
 """Tars of WebDataset: the files of a sample have one name up to the first dot, and stand one after the other."""
 
 import gzip
-import io
 import json
 import re
 import tarfile
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from mmap_ninja.columns import specs
+from mmap_ninja.conversion import from_arrays
 from mmap_ninja.conversion.from_texts import decoded
 from mmap_ninja.conversion.libraries import imported
 from mmap_ninja.conversion.shards import Shards, made_of, shards_at
@@ -224,16 +224,15 @@ def _value(data: bytes, spec: specs.Spec | None, where: str) -> Any:
             return decoded(data, where)
         case None | specs.Bytes():
             return data
-    expected = "an array of NumPy"
+        case specs.Json():
+            expected = "JSON"
+            of: Callable[[bytes], Any] = json.loads
+        case specs.Scalar(dtype) if not data.startswith(npy.MAGIC_PREFIX):
+            expected = f"a number, {np.dtype(dtype)}"
+            of = _NUMBERS.get(np.dtype(dtype).kind, float)
+        case _:
+            return from_arrays.decoded(data, where)
     try:
-        match spec:
-            case specs.Json():
-                expected = "JSON"
-                return json.loads(data)
-            case specs.Scalar(dtype) if not data.startswith(npy.MAGIC_PREFIX):
-                expected = f"a number, {np.dtype(dtype)}"
-                return _NUMBERS.get(np.dtype(dtype).kind, float)(data)
-            case _:
-                return npy.read_array(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, EOFError) as error:
+        return of(data)
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{where}: expected {expected}, found {data!r:.80} ({error})") from None

@@ -68,11 +68,12 @@ class Plan:
         self.first.clear()  # they may be large
         try:
             made: DatasetHandle[Any] = cls._build(out_dir, self.samples, None, options, columns)
-        except LockTimeoutError:  # another process goes on
+        except (LockTimeoutError, FileExistsError):  # another process goes on
             raise
         except BaseException as error:
             with suppress(OSError, MmapNinjaError):  # what else went wrong is to be raised
-                if (stored := unfinished(path)) is not None:
+                # What is appended cannot be resumed; an earlier build may have been interrupted here.
+                if self.options.if_exists != "append" and (stored := unfinished(path)) is not None:
                     error.add_note(f"{out_dir}: {stored:,} samples are stored; if_exists='resume' goes on after them")
             raise
         return made
@@ -93,7 +94,10 @@ def plan(
         ImportError: if the format, or the codec, needs an extra.
     """
     found = find(source, wanted)
-    options = replace(options, metadata=found.metadata)
+    _check_jobs(found, source, wanted, n_jobs)
+    if codec is not None and found.kind in ("array", "ragged"):
+        raise ValueError(f"{source}: codec has no use here: it compresses texts, bytes and JSON; leave it out")
+    options = replace(options, metadata=found.metadata, is_coded=codec is not None)
     is_records = found.kind == "records"
     declared = specs.columns_of(found.columns) if is_records else first_columns(found.kind)
     columns, samples = declared, found.samples
@@ -105,6 +109,7 @@ def plan(
             options = replace(options, batch_size=_ROWS)
             samples = ingest.Batches(samples, str(source), _ROWS, named=is_records)
             if is_records:
+                wanted.check_columns(samples.names, source)
                 given = specs.flat(found.columns)
                 samples.undeclared = frozenset(samples.names) - given.keys()
                 columns = specs.columns_of(samples.specs(given))
@@ -121,8 +126,16 @@ def plan(
             if found.feed == "indexable" and wanted.skipped is None:
                 samples = paced.indexed(samples, n_jobs, options)
             else:
-                samples = sources.Iterated(chain(_drained(held), rest), found.total)
+                samples = sources.Iterated(chain(_drained(held), rest), found.total, lambda _: str(source))
     return Plan(found, _coded(columns, codec), _coded(declared, codec), first, samples, options)
+
+
+def _check_jobs(found: Source, source: Path, wanted: Wanted, n_jobs: int | None) -> None:
+    """Raise ValueError if the source is read by one process, and several are wanted."""
+    if n_jobs in (None, 1) or (found.feed == "indexable" and wanted.skipped is None):
+        return
+    why = f"{found.form} is read by one process" if found.feed != "indexable" else "on_error='skip' takes one process"
+    raise ValueError(f"{source}: n_jobs has no use here: {why}; leave it out")
 
 
 def _stored(out_dir: PathLike, kind: Kind) -> Columns:
@@ -147,7 +160,7 @@ def _begun(
     try:
         if found.kind == "records" and held and not stored and not inference.are_known(held[0], declared):
             columns = (inference.inferred if skipped is None else agreed)(held, declared)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise type(error)(f"{source}: {_placed(str(error), found, numbers)}") from None
     if skipped is not None:
         numbered = chain(zip(numbers, _drained(held), strict=True), numbered)
@@ -155,7 +168,7 @@ def _begun(
         return columns, list(islice(rest, _SHOWN)), rest
     try:
         encode(held, str(source), 0, columns)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         locate(error, found.place(numbers[find_refused(encode, held, str(source), 0, columns)]))
         raise
     return columns, held, (sample for _, sample in numbered)

@@ -1,6 +1,6 @@
 """What a reader of a foreign format gives to `convert`: samples, and what they will be stored as."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -79,6 +79,18 @@ class Wanted:
     with_path: bool = False
     dataset: str | None = None
     skipped: Skipped | None = None
+
+    def over(self, columns: Mapping[str, Spec], path: Path) -> dict[str, Spec]:
+        """The columns of a source that has no others, with the types that the caller wants."""
+        self.check_columns(columns, path)
+        return {**columns, **self.columns}
+
+    def check_columns(self, names: Iterable[str], path: Path) -> None:
+        """Raise ValueError if the type of a column is given that a source with these columns does not have."""
+        known = list(names)
+        for name in self.columns:
+            if name not in known:
+                raise ValueError(f"{path}: column {name!r}: is not there; expected one of {known!r:.400}")
 
 
 Reader = Callable[[Path, Wanted], Source]

@@ -164,8 +164,11 @@ def dates(texts: Sequence[str], dtype: "np.dtype[Any]") -> list[Any]:
     """The dates in texts, as ISO 8601 has them; of "", NaT.
 
     Raises:
-        ValueError: if one is none, or has a zone, which dates of NumPy have not.
+        ValueError: if one is none, has a zone, which dates of NumPy have not, or a year that the dtype does not reach.
     """
     if any(text.endswith("Z") or "+" in text for text in texts):
         raise ValueError
-    return list(np.array(texts, dtype))
+    found = np.array(texts, dtype)
+    if not np.array_equal(found.astype("M8[Y]"), np.array(texts, "M8[Y]"), equal_nan=True):
+        raise ValueError  # NumPy takes another year, which the dtype reaches
+    return list(found)
