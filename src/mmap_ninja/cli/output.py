@@ -146,7 +146,10 @@ def in_a_line(value: Any, width: int) -> str:
         case bytes():
             text = _bytes_text(value)
         case dict() | list():
-            text = json_line(value)[: width + 1]
+            try:
+                text = json_line(value)[: width + 1]
+            except RecursionError:
+                text = "JSON that is nested too deeply to show"
         case _:
             text = _array_text(value) if getattr(value, "ndim", 0) else str(value)
     return cut(escaped(text), width)
