@@ -201,7 +201,7 @@ class Indexed(Generic[T]):
                 f"expected an indexable object or a function of an index, got {found}; pass iterables to from_generator"
             )
         self.total: int | None = _length(source)
-        self.place = place or _PLACE
+        self.place: Callable[[int], str] = place or _PLACE
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "place": _PLACE}  # workers send only numbers

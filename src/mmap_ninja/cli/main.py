@@ -22,7 +22,7 @@ from mmap_ninja.cli.wording import in_shell_words, said
 FAILED: Final = 2
 UNREAD: Final = 141
 
-SECTIONS: Final = {
+SECTIONS: Final[Mapping[str, Sequence[click.Command]]] = {
     "Convert": (*converting.COMMANDS, *exporting.COMMANDS),
     "Look": looking.COMMANDS,
     "Keep": keeping.COMMANDS,

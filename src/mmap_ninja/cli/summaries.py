@@ -56,7 +56,7 @@ class Frequent:
     """
 
     def __init__(self) -> None:
-        self.error = 0
+        self.error: int = 0
         self._keys: AnyArray | None = None
         self._counts = np.empty(0, np.int64)
         self._firsts = np.empty(0, np.int64)
@@ -94,7 +94,8 @@ class Numbers:
     """Least, greatest, mean and quantiles of numbers or dates that come in batches."""
 
     def __init__(self) -> None:
-        self.count = self.num_nan = 0
+        self.count: int = 0
+        self.num_nan: int = 0
         self._least: Any = None
         self._greatest: Any = None
         self._sum = 0.0

@@ -77,7 +77,7 @@ class Sequences:
         _, version, code, self._count, self._bounds = _HEADER.unpack(header)
         if version != 1 or code not in _DTYPES:
             raise ValueError(f"{path}: expected version 1 and a dtype from 1 to 8, found version {version}, {code}")
-        self.dtype = np.dtype(_DTYPES[code])
+        self.dtype: np.dtype[Any] = np.dtype(_DTYPES[code])
 
     def __len__(self) -> int:
         return int(self._count)
