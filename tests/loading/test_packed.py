@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mmap_ninja as mn
@@ -139,6 +139,7 @@ def check(samples, documents, lengths, length, batch_size):
 
 @pytest.mark.parametrize("read_mode", ["mmap", "pread"])
 @pytest.mark.parametrize("dtype", ["i1", "<u2", ">i4", "f8", "c16"])
+@settings(max_examples=40)  # of each
 @given(
     lengths=st.lists(st.integers(0, 30), min_size=1, max_size=30).filter(any),
     length=st.integers(1, 20),

@@ -22,9 +22,10 @@ def test_saved_inputs_are_read_or_refused(fuzz_open):
     assert fuzz_open.replay(FUZZ / "corpus" / "fuzz_open.zip") > 20
 
 
+@pytest.mark.parametrize("runs", [100, pytest.param(2000, marks=pytest.mark.torture)])
 @pytest.mark.parametrize("seed", range(4))
-def test_random_damage_is_read_or_refused(fuzz_open, seed):
-    assert fuzz_open.fuzz_randomly(runs=200, seconds=60, seed=seed) == 200
+def test_random_damage_is_read_or_refused(fuzz_open, seed, runs):
+    assert fuzz_open.fuzz_randomly(runs=runs, seconds=240, seed=seed) == runs
 
 
 def test_undocumented_error_ends_the_fuzzing(fuzz_open, monkeypatch):
