@@ -7,7 +7,6 @@ import importlib
 import io
 import os
 import re
-import struct
 import subprocess
 import sys
 import tomllib
@@ -153,41 +152,6 @@ def test_blocks_of_questions_run_and_print_their_comments(token_files):
     q = torch.empty(16, 4, 64, device="meta", dtype=torch.bfloat16)
     batch = {"cu_seqlens": torch.empty(9, dtype=torch.int32, device="meta"), "max_seqlen": 5}
     assert names["attention"](q, q, q, batch).shape == q.shape
-
-
-def documents_of(prefix):
-    """The documents of token files, by the recipe on the page."""
-    (recipe,) = (block for block in blocks_of("docs/questions.md") if "MMIDIDX" in block)
-    names = {}
-    exec(recipe, names)  # noqa: S102 - our own page
-    return list(names["documents_of"](prefix))
-
-
-@pytest.mark.parametrize(("code", "dtype"), [(1, "u1"), (2, "i1"), (3, "i2"), (4, "i4"), (5, "i8"), (8, "u2")])
-def test_documents_of_megatron_keep_their_dtype_and_bounds(token_files, code, dtype):
-    lengths, bounds = [3, 1, 4, 0, 2], [0, 2, 2, 5]
-    tokens = np.arange(10, dtype=dtype)
-    starts = np.array([0, 3, 4, 8, 8]) * tokens.itemsize
-    header = struct.pack("<9sQBQQ", b"MMIDIDX", 1, code, len(lengths), len(bounds))
-    parts = np.array(lengths, "<i4"), starts.astype("<i8"), np.array(bounds, "<i8")
-    Path("tokens.idx").write_bytes(header + b"".join(part.tobytes() for part in parts))
-    Path("tokens.bin").write_bytes(tokens.tobytes())
-
-    documents = documents_of("tokens")
-
-    assert [document.tolist() for document in documents] == [[0, 1, 2, 3], [], [4, 5, 6, 7, 8, 9]]
-    assert {document.dtype for document in documents} == {np.dtype(dtype)}
-
-
-def test_token_files_of_megatron_that_do_not_fit_raise(token_files):
-    stored = Path("pretraining.bin").read_bytes()
-    Path("pretraining.bin").write_bytes(stored[:-2])
-    with pytest.raises(ValueError, match="expected 9 tokens, one sequence after the other, found 8"):
-        documents_of("pretraining")
-
-    Path("pretraining.idx").write_bytes(b"TNTIDX" + bytes(40))
-    with pytest.raises(ValueError, match="expected an index of version 1, found b'TNTIDX"):
-        documents_of("pretraining")
 
 
 def test_blocks_for_replay_buffers_run_and_print_their_comments(tmp_path, monkeypatch):

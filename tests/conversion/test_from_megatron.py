@@ -35,6 +35,14 @@ def test_documents_are_ragged_samples(tmp_path, dtype):
     assert [sample.tolist() for sample in ds] == SEQUENCES
 
 
+@pytest.mark.parametrize("dtype", ["u1", "i1", "i2", "u2", "i4", "i8"])
+def test_tokens_keep_their_dtype(tmp_path, dtype):
+    ds = mn.convert(make(tmp_path / "corpus", [[5, 2, 7], [], [1]], dtype=dtype), tmp_path / "out")
+
+    assert ds.dtype == dtype
+    assert [sample.tolist() for sample in ds] == [[5, 2, 7], [], [1]]
+
+
 def test_either_file_or_the_folder_of_both(tmp_path):
     (tmp_path / "in").mkdir()
     path = make(tmp_path / "in" / "corpus", [[1], [2, 3]], dtype="u2")
