@@ -1,22 +1,21 @@
 """Every example in a docstring and every Python block of the README runs and prints what it says."""
 
 import ast
-import contextlib
 import doctest
 import importlib
-import io
 import os
 import re
 import subprocess
 import sys
 import tomllib
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import mmap_ninja
-from support.pages import ROOT, blocks_of
+from support.pages import PAGES, ROOT, blocks_of, run_page
 
 FRAMEWORKS = {"huggingface": "datasets"}  # that modules of `integrations` import, where it has another name
 PACKAGE = Path(mmap_ninja.__file__).parent
@@ -77,62 +76,15 @@ def test_public_names_have_docstrings():
                 assert not callable(member) or member.__name__.startswith("_") or member.__doc__, member
 
 
-def check_blocks(page):
-    """Run the blocks of a page, one after the other; "print(x)  # y" means that y is printed."""
-    namespace = {}
-    for block in blocks_of(page):
-        printed = io.StringIO()
-        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(io.StringIO()):
-            exec(compile(block, page, "exec"), namespace)  # noqa: S102 - our own page
-        said = re.findall(r"^\s*print\(.*\)  # (.*)$", block, re.MULTILINE)
-        assert printed.getvalue().splitlines() == said
-    return namespace
-
-
-def test_readme_blocks_run_and_print_their_comments(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "reviews").mkdir()
+def reviews():
+    """Three reviews."""
+    Path("reviews").mkdir()
     for number in range(3):
-        (tmp_path / "reviews" / f"{number}.txt").write_text(f"review {number}")
-
-    check_blocks("README.md")
+        Path(f"reviews/{number}.txt").write_text(f"review {number}")
 
 
-@pytest.mark.filterwarnings("ignore:The given NumPy array is not writable:UserWarning")
-def test_blocks_for_pytorch_run_and_print_their_comments(tmp_path, monkeypatch):
-    pytest.importorskip("torch")
-    pytest.importorskip("transformers")
-    monkeypatch.chdir(tmp_path)
-
-    check_blocks("docs/pytorch.md")
-
-
-def test_blocks_for_hugging_face_run_and_print_their_comments(tmp_path, monkeypatch):
-    pytest.importorskip("datasets")
-    monkeypatch.chdir(tmp_path)
-
-    check_blocks("docs/huggingface.md")
-
-
-@pytest.mark.filterwarnings("default")  # those of Orbax
-def test_blocks_for_jax_run_and_print_their_comments(tmp_path, monkeypatch):
-    for name in ("grain", "jax", "orbax.checkpoint"):
-        pytest.importorskip(name)
-    monkeypatch.chdir(tmp_path)
-
-    check_blocks("docs/jax.md")
-
-
-def test_blocks_for_training_run_and_print_their_comments(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-    check_blocks("docs/training.md")
-
-
-@pytest.fixture
-def token_files(tmp_path, monkeypatch):
+def token_files():
     """`pretraining.bin` and `.idx`, as megatron-core 0.16.1 wrote them; the first document has two sequences."""
-    monkeypatch.chdir(tmp_path)
     Path("pretraining.bin").write_bytes(bytes.fromhex("05000600070008000900010002000300e8fd"))
     Path("pretraining.idx").write_bytes(
         bytes.fromhex(
@@ -143,32 +95,40 @@ def token_files(tmp_path, monkeypatch):
     )
 
 
-def test_blocks_of_questions_run_and_print_their_comments(token_files):
-    torch = pytest.importorskip("torch")
+NEEDS = {  # the packages without which a page cannot be followed, beside those of the tests
+    "docs/guides/huggingface.md": ["datasets"],
+    "docs/guides/jax.md": ["grain", "jax", "orbax.checkpoint"],
+    "docs/guides/pytorch.md": ["torch", "transformers"],
+    "docs/guides/questions.md": ["torch"],
+}
+INPUTS = {"README.md": reviews, "docs/guides/questions.md": token_files}  # what a page finds in its folder
+WARNS = {"docs/guides/jax.md": "default", "docs/guides/pytorch.md": "ignore:The given NumPy array is not writable"}
+ELSEWHERE = {"docs/guides/frameworks.md"}  # tests/integrations/test_recipes.py: each block needs another package
 
-    names = check_blocks("docs/questions.md")
 
-    # The function itself needs a GPU: a tensor without data only knows whether it is called as it should be.
-    q = torch.empty(16, 4, 64, device="meta", dtype=torch.bfloat16)
-    batch = {"cu_seqlens": torch.empty(9, dtype=torch.int32, device="meta"), "max_seqlen": 5}
-    assert names["attention"](q, q, q, batch).shape == q.shape
-
-
-def test_blocks_for_replay_buffers_run_and_print_their_comments(tmp_path, monkeypatch):
+@pytest.mark.parametrize("page", sorted({*PAGES} - ELSEWHERE))
+def test_blocks_of_a_page_run_and_print_what_it_says(page, tmp_path, monkeypatch):
+    for package in NEEDS.get(page, []):
+        pytest.importorskip(package)
     monkeypatch.chdir(tmp_path)
+    INPUTS.get(page, lambda: None)()
 
-    check_blocks("docs/replay.md")
+    with warnings.catch_warnings():
+        if page in WARNS:  # those of Orbax and PyTorch
+            action, _, message = WARNS[page].partition(":")
+            warnings.filterwarnings(action, message)
+        names = run_page(page)
 
-
-def test_blocks_for_the_shell_run_and_print_their_comments(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-    check_blocks("docs/shell.md")
+    if "attention" in names:  # it needs a GPU: a tensor without data only knows whether it is called as it should be
+        torch = pytest.importorskip("torch")
+        q = torch.empty(16, 4, 64, device="meta", dtype=torch.bfloat16)
+        batch = {"cu_seqlens": torch.empty(9, dtype=torch.int32, device="meta"), "max_seqlen": 5}
+        assert names["attention"](q, q, q, batch).shape == q.shape
 
 
 def test_ring_of_the_page_keeps_the_newest_samples_in_bounded_space_and_goes_on_where_it_was(tmp_path):
     names = {}
-    exec(blocks_of("docs/replay.md")[0], names)  # noqa: S102 - our own page
+    exec(blocks_of("docs/guides/replay.md")[0], names)  # noqa: S102 - our own page
     frame = np.zeros((84, 84), np.uint8)
 
     most = 0
@@ -204,7 +164,7 @@ dist.destroy_process_group()
 def test_ranks_that_open_a_growing_dataset_together_see_the_same_samples(tmp_path):
     pytest.importorskip("torch")
     ds = mmap_ninja.StringsMmap.from_strings(tmp_path / "ds", ["first", "second"])
-    (recipe,) = (block for block in blocks_of("docs/pytorch.md") if "broadcast_object_list" in block)
+    (recipe,) = (block for block in blocks_of("docs/guides/pytorch.md") if "broadcast_object_list" in block)
     environment = os.environ | ({"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else {})
 
     ranks = [
@@ -240,7 +200,7 @@ def anchors(page):
 
 
 def test_links_of_the_pages_lead_somewhere():
-    for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")):
+    for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")):
         for target in links(page):
             name, _, anchor = target.partition("#")
             file = page.parent / name if name else page
@@ -253,7 +213,7 @@ def test_links_of_the_readme_are_absolute_for_an_index_shows_it_too():
     raw = repository.replace("github.com", "raw.githubusercontent.com")
     text = re.sub(r"```.*?```|`.*?`", "", (ROOT / "README.md").read_text(), flags=re.DOTALL)
     defined = set(re.findall(r"^\[([^\]]+)\]: ", text, re.MULTILINE))
-    used = set(re.findall(r"\]\[([^\]]+)\]|\[([\w/.]+\.md)\](?!:)", text))
+    used = set(re.findall(r"\]\[([^\]]+)\]|\[([\w/.-]+\.md)\](?!:)", text))
 
     assert {label or name for label, name in used} == defined
     for target in links(ROOT / "README.md"):
@@ -262,7 +222,7 @@ def test_links_of_the_readme_are_absolute_for_an_index_shows_it_too():
 
 
 def test_architecture_names_files_that_are_there_and_all_layers():
-    page, drawing = ((ROOT / "docs" / name).read_text() for name in ("architecture.md", "architecture.svg"))
+    page, drawing = ((ROOT / "docs" / name).read_text() for name in ("architecture.md", "drawings/architecture.svg"))
     named = set(re.findall(r"`([\w./]+(?:/|\.(?:cc|h|py|pyi)))`", page))
     drawn = set(re.findall(r"[\w./]+\.(?:cc|h|py)\b", re.sub("<style>.*</style>", "", drawing, flags=re.DOTALL)))
 

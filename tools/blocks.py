@@ -13,11 +13,12 @@ HEADER = "# pyright: reportMissingImports=false\n"
 def main(out: Path) -> None:
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
-    for page in (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))):
+    for page in (ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))):
         text = page.read_text()
         blocks = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
         if blocks:
-            (out / f"{page.stem.lower()}_page.py").write_text(HEADER + "\n".join(blocks))
+            name = "_".join(page.relative_to(ROOT).with_suffix("").parts).replace("-", "_").replace(".", "_").lower()
+            (out / f"{name}_page.py").write_text(HEADER + "\n".join(blocks))
 
 
 main(Path(sys.argv[1]))

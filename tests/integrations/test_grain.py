@@ -74,7 +74,7 @@ def test_order_of_this_library_shuffles_samples_in_grain(records):
 
 
 def test_grains_own_shuffle_repeats_a_sample_of_65537():
-    """The reason for sources in an order of ours; docs/jax.md tells it."""
+    """The reason for sources in an order of ours; docs/guides/jax.md tells it."""
     shuffled = list(grain.MapDataset.range(65_537).seed(0).shuffle())
 
     assert len(shuffled) == 65_537

@@ -14,7 +14,7 @@ import pytest
 import mmap_ninja as mn
 from support.pages import ROOT, blocks_of
 
-PAGE = "docs/frameworks.md"
+PAGE = "docs/guides/frameworks.md"
 COUNT = 50
 
 

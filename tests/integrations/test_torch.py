@@ -301,7 +301,7 @@ def test_hugging_face_trainer_trains_on_a_loader_and_goes_on(records, tmp_path):
     transformers = pytest.importorskip("transformers")
 
     names = {"Any": Any, "Loader": Loader, "Path": Path, "json": json}
-    (recipe,) = (block for block in blocks_of("docs/pytorch.md") if "class KeepsPlace" in block)
+    (recipe,) = (block for block in blocks_of("docs/guides/pytorch.md") if "class KeepsPlace" in block)
     exec(recipe, names)  # noqa: S102 - our own page
 
     def train(output, resume=None, **limits):

@@ -13,7 +13,7 @@ pytest.importorskip("mypy")
 # Of packages that have no types, or are not installed, the rest of the program is checked.
 UNTYPED = ["--disable-error-code=import-untyped", "--disable-error-code=import-not-found"]
 UNTYPED += ["--allow-untyped-calls"]  # functions of JAX
-PAGES = ["docs/pytorch.md", "docs/huggingface.md", "docs/frameworks.md", "docs/jax.md"]
+PAGES = ["docs/guides/pytorch.md", "docs/guides/huggingface.md", "docs/guides/frameworks.md", "docs/guides/jax.md"]
 EXAMPLES = [f"examples/{path.name}" for path in sorted(ROOT.glob("examples/train_*.py"))]
 
 

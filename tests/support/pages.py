@@ -1,13 +1,73 @@
-"""The pages of the documentation."""
+"""The pages of the documentation: what runs on them is run, and prints what they say."""
 
+import contextlib
+import io
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+PAGES = sorted(
+    str(path.relative_to(ROOT))
+    for path in (ROOT / "README.md", *ROOT.glob("docs/**/*.md"))
+    if "```" in path.read_text()
+)
+INSTALLS = re.compile(r"^(pip install|make|git clone|cd mmap_ninja)\b", re.MULTILINE)  # what `make release` runs
+
+
+def fenced(page):
+    """The blocks of a page, each as its language and its text."""
+    return re.findall(r"^```(\w+)\n(.*?)^```$", (ROOT / page).read_text(), re.DOTALL | re.MULTILINE)
 
 
 def blocks_of(page):
     """The blocks of Python on a page."""
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+    blocks = [text for language, text in fenced(page) if language == "python"]
     assert len(blocks) >= 3
     return blocks
+
+
+def run_page(page):
+    """Run a page from top to bottom, as a reader would in one folder; return the names that its Python has defined.
+
+    In a block of `python`, "print(x)  # y" means that y is printed. A block of `sh` is run. In a block of `console`,
+    "$ x" is a command and the lines after it are what it prints, where "..." stands for anything.
+    """
+    names = {}
+    for language, text in fenced(page):
+        if language == "python":
+            run_python(text, names, page)
+        elif language == "sh" and not INSTALLS.search(text):
+            run_shell(text)
+        elif language == "console":
+            for command, printed in re.findall(r"^\$ (.*(?:\\\n.*)*)\n((?:(?!\$ ).*\n)*)", text, re.MULTILINE):
+                said = "".join(".*" if part == "..." else re.escape(part) for part in re.split(r"(\.\.\.)", printed))
+                output = run_shell(command, fails=True)
+                assert re.fullmatch(said.strip(), output.strip(), re.DOTALL), f"$ {command}\n{output}"
+    return names
+
+
+def run_python(text, names, page):
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(io.StringIO()):
+        exec(compile(text, page, "exec"), names)  # noqa: S102 - our own page
+    said = re.findall(r"^\s*print\(.*\)  # (.*)$", text, re.MULTILINE)
+    assert printed.getvalue().splitlines() == said
+
+
+def run_shell(text, *, fails=False):
+    """Run a block of bash, in which `python` and `mmap-ninja` are those that are tested; return all that it prints."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "COLUMNS": "80", "PYTHONDONTWRITEBYTECODE": ""}
+    ended = subprocess.run(
+        ["bash", "-euc", text],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+        check=False,
+    )
+    assert fails or ended.returncode == 0, f"{text}\n{ended.stdout}"
+    return ended.stdout

@@ -44,7 +44,7 @@ def convert(
     is committed stays, marked as incomplete, and `if_exists="resume"` goes on after it.
 
     Args:
-        source: A file or folder in one of the formats of docs/shell.md.
+        source: A file or folder in one of the formats of docs/guides/shell.md.
         out_dir: The dataset's directory; missing parents are created.
         kind: The kind of dataset, where the source can become several; None: what it is by nature.
         columns: The types of all or some columns, by their names; a nested dict for nested columns. The samples define
