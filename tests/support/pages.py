@@ -43,9 +43,7 @@ def run_page(page):
             run_shell(text)
         elif language == "console":
             for command, printed in re.findall(r"^\$ (.*(?:\\\n.*)*)\n((?:(?!\$ ).*\n)*)", text, re.MULTILINE):
-                said = "".join(
-                    ".*" if part == "..." else re.escape(part) for part in re.split(r"(\.\.\.)", printed.strip())
-                )
+                said = ".*".join(map(re.escape, printed.strip().split("...")))
                 output = run_shell(command, fails=True).strip()
                 assert re.fullmatch(said, output, re.DOTALL), f"$ {command}\n{output}"
     return names
