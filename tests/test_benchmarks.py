@@ -178,4 +178,4 @@ def test_readme_figures_are_those_of_the_reports() -> None:
     filled = python("import readme, task; print(readme.filled((task.ROOT / 'README.md').read_text()), end='')")
 
     assert filled == page
-    assert filled.count(": begin -->") == 4
+    assert filled.count(": begin -->") == 3

@@ -76,13 +76,6 @@ def test_public_names_have_docstrings():
                 assert not callable(member) or member.__name__.startswith("_") or member.__doc__, member
 
 
-def reviews():
-    """Three reviews."""
-    Path("reviews").mkdir()
-    for number in range(3):
-        Path(f"reviews/{number}.txt").write_text(f"review {number}")
-
-
 def token_files():
     """`pretraining.bin` and `.idx`, as megatron-core 0.16.1 wrote them; the first document has two sequences."""
     Path("pretraining.bin").write_bytes(bytes.fromhex("05000600070008000900010002000300e8fd"))
@@ -101,7 +94,7 @@ NEEDS = {  # the packages without which a page cannot be followed, beside those 
     "docs/guides/pytorch.md": ["torch", "transformers"],
     "docs/guides/questions.md": ["torch"],
 }
-INPUTS = {"README.md": reviews, "docs/guides/questions.md": token_files}  # what a page finds in its folder
+INPUTS = {"docs/guides/questions.md": token_files}  # what a page finds in its folder
 WARNS = {"docs/guides/jax.md": "default", "docs/guides/pytorch.md": "ignore:The given NumPy array is not writable"}
 ELSEWHERE = {"docs/guides/frameworks.md"}  # tests/integrations/test_recipes.py: each block needs another package
 

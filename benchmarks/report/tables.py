@@ -170,15 +170,9 @@ def machine(figures: Figures, section: str) -> str:
     return f"{described.get('processor', 'not measured')}, {described.get('cores', '-')} cores"
 
 
-# What is fed, and by what, for those who do not know our names.
+# For those who do not know our names: the loaders that people choose from, and other ways to the same samples.
 LOADERS = {
-    "ours": "**mmap_ninja** `Loader`, tensors",
-    "ours-numpy": "the same, NumPy arrays",
-    "ours-as-dataset": "`DataLoader`, our batches",
-    "ours-dataloader": "`DataLoader`, our samples",
-    "ours-grain": "Grain, our batches",
-    "ours-grain-samples": "Grain, our samples",
-    "ram": "`DataLoader`, a list in RAM",
+    "ours": "**mmap_ninja** `Loader`",
     "files": "`DataLoader`, a folder of files",
     "memmap": "`DataLoader`, `np.memmap`",
     "datasets": "`DataLoader`, `datasets`",
@@ -188,23 +182,39 @@ LOADERS = {
     "webdataset": "WebDataset",
     "spdl": "SPDL",
 }
+WAYS = {
+    "ours-numpy": "**mmap_ninja** `Loader`, NumPy arrays",
+    "ours-as-dataset": "`DataLoader`, our batches",
+    "ours-dataloader": "`DataLoader`, our samples",
+    "ours-grain": "Grain, our batches",
+    "ours-grain-samples": "Grain, our samples",
+    "ram": "`DataLoader`, a list in RAM",
+}
 
 
 def loaders(figures: Figures, *measures: str) -> str:
-    """Return the same rows as `overview`, of systems that feed a training loop."""
+    """Return the same rows as `overview`, of the loaders that people choose from."""
     return overview(figures, *measures, names=LOADERS)
 
 
-def overview(figures: Figures, *measures: str, names: Mapping[str, str] = {"ours": "**mmap_ninja**"}) -> str:
-    """Return rows with one figure of each measure, per system: of an append with its unit."""
+def ways(figures: Figures, *measures: str) -> str:
+    """Return the same rows, of other ways to the same samples."""
+    return overview(figures, *measures, names=WAYS)
+
+
+def overview(figures: Figures, *measures: str, names: Mapping[str, str] | None = None) -> str:
+    """Return rows with one figure of each measure, per system that has a name: of an append with its unit."""
     per_sample = [measure for measure in measures if ".append" not in measure]
+    systems = dict.fromkeys(figure.system for figure in figures.all(*per_sample))
     rows = []
-    for system in dict.fromkeys(it.system for it in figures.all(*per_sample)):
-        shown = ((micros if measure in per_sample else seconds)(figures.value(measure, system)) for measure in measures)
-        rows.append(f"| {names.get(system, system)} | {' | '.join(shown)} |")
+    for system, name in (names or {system: system for system in systems} | {"ours": "**mmap_ninja**"}).items():
+        if system in systems:
+            shown = ((micros if it in per_sample else seconds)(figures.value(it, system)) for it in measures)
+            rows.append(f"| {name} | {' | '.join(shown)} |")
     return "\n".join(rows)
 
 
 PLACEHOLDERS: dict[str, Callable[..., str]] = {
-    function.__name__: function for function in (table, bar, run, version, alone, number, machine, overview, loaders)
+    function.__name__: function
+    for function in (table, bar, run, version, alone, number, machine, overview, loaders, ways)
 }
