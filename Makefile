@@ -20,7 +20,7 @@ CXX_SOURCES := $(wildcard kernel/*.cc kernel/*.h kernel/*/*.cc kernel/*/*.h)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # two pips must not write to one environment
-.PHONY: help dev demo docs test test-integrations torture mutation lint format types sanitize fuzz wheel clean
+.PHONY: help dev demo docs drawings test test-integrations torture mutation lint format types sanitize fuzz wheel clean
 
 help: ## list the recipes
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ demo: $(VENV)/.installed ## convert a folder of text files, iterate, append: mak
 
 docs: $(VENV)/.installed $(VENV)/.group-docs ## the site, in build/site
 	$(PY) -m sphinx --fail-on-warning --keep-going --quiet docs build/site
+
+drawings: ## docs/drawings/*.svg, from the .txt files beside them
+	$(PYTHON) tools/drawings.py
 
 test: $(VENV)/.installed $(VENV)/.group-test ## the test suite; TEST_JOBS=3 at a time, ARGS="-k name"
 	@# Tests that fork thousands of times have processes of their own: what others import makes each fork slower.
