@@ -66,10 +66,10 @@ if TYPE_CHECKING:  # the names for type checkers; Python uses the tables below
     from mmap_ninja.loading.loader import Loader as Loader
     from mmap_ninja.loading.mixing import mix as mix
     from mmap_ninja.loading.orders import Shuffle as Shuffle
-    from mmap_ninja.loading.orders import Weighted as Weighted
     from mmap_ninja.loading.packing import Packing as Packing
     from mmap_ninja.loading.plans import Batches as Batches
     from mmap_ninja.loading.shared import shared_list as shared_list
+    from mmap_ninja.loading.weighted import Weighted as Weighted
     from mmap_ninja.maintenance.merge import merge as merge
     from mmap_ninja.maintenance.recover import Recovery as Recovery
     from mmap_ninja.maintenance.recover import recover as recover
@@ -108,10 +108,11 @@ else:
         "loading.collate": ("Pad",),
         "loading.loader": ("Loader",),
         "loading.mixing": ("mix",),
-        "loading.orders": ("Shuffle", "Weighted"),
+        "loading.orders": ("Shuffle",),
         "loading.packing": ("Packing",),
         "loading.plans": ("Batches",),
         "loading.shared": ("shared_list",),
+        "loading.weighted": ("Weighted",),
         "maintenance.merge": ("merge",),
         "maintenance.recover": ("Recovery", "recover"),
         "maintenance.verify": ("Problem", "Report", "verify"),

@@ -164,9 +164,12 @@ def make_indexable(func: Callable[[int], T], length: int | None = None) -> Calle
         length: The number of samples; None: the function raises IndexError after the last one.
 
     Example:
-        >>> squares = make_indexable(lambda index: str(index**2), length=4)
+        >>> import mmap_ninja as mn
+        >>> squares = mn.parallel.make_indexable(lambda index: str(index**2), length=4)
         >>> squares[3], len(squares)
         ('9', 4)
+        >>> list(mn.StringsMmap.from_indexable("squares", squares))
+        ['0', '1', '4', '9']
     """
     return Called(func) if length is None else CalledWithLength(func, operator.index(length))
 

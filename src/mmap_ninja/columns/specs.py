@@ -29,8 +29,8 @@ class Text:
         nullable: Whether a sample may be None.
 
     Example:
-        >>> from mmap_ninja import RecordsMmap
-        >>> ds = RecordsMmap.create("texts", columns={"text": Text(nullable=True)})
+        >>> import mmap_ninja as mn
+        >>> ds = mn.RecordsMmap.create("texts", columns={"text": mn.Text(nullable=True)})
         >>> ds.extend({"text": ["a", None]})
         >>> list(ds["text"])
         ['a', None]
@@ -50,8 +50,8 @@ class Bytes:
         nullable: Whether a sample may be None.
 
     Example:
-        >>> from mmap_ninja import RecordsMmap
-        >>> ds = RecordsMmap.create("images", columns={"jpeg": Bytes()})
+        >>> import mmap_ninja as mn
+        >>> ds = mn.RecordsMmap.create("images", columns={"jpeg": mn.Bytes()})
         >>> ds.append({"jpeg": b"..."})
         >>> ds["jpeg"][0]
         b'...'
@@ -71,8 +71,8 @@ class Json:
         nullable: Whether None is stored as a null; if not, it is stored as JSON's `null`.
 
     Example:
-        >>> from mmap_ninja import RecordsMmap
-        >>> ds = RecordsMmap.create("boxes", columns={"objects": Json()})
+        >>> import mmap_ninja as mn
+        >>> ds = mn.RecordsMmap.create("boxes", columns={"objects": mn.Json()})
         >>> ds.append({"objects": [{"class": "cat", "box": [0, 0, 9, 9]}]})
         >>> ds[0]["objects"][0]["class"]
         'cat'
@@ -92,8 +92,8 @@ class Scalar:
         nullable: Whether a sample may be None; then a batch is a masked array.
 
     Example:
-        >>> from mmap_ninja import RecordsMmap
-        >>> ds = RecordsMmap.create("labels", columns={"label": Scalar("uint8")})
+        >>> import mmap_ninja as mn
+        >>> ds = mn.RecordsMmap.create("labels", columns={"label": mn.Scalar("uint8")})
         >>> ds.extend({"label": [3, 1]})
         >>> ds.take([1, 0])["label"]
         array([1, 3], dtype=uint8)
@@ -114,8 +114,8 @@ class Array:
         nullable: Whether a sample may be None; then a batch is a masked array.
 
     Example:
-        >>> from mmap_ninja import RecordsMmap
-        >>> ds = RecordsMmap.create("digits", columns={"image": Array((28, 28), "uint8")})
+        >>> import mmap_ninja as mn
+        >>> ds = mn.RecordsMmap.create("digits", columns={"image": mn.Array((28, 28), "uint8")})
         >>> ds["image"].shape
         (0, 28, 28)
     """
@@ -136,8 +136,8 @@ class Ragged:
         nullable: Whether a sample may be None.
 
     Example:
-        >>> from mmap_ninja import RecordsMmap
-        >>> ds = RecordsMmap.create("tokens", columns={"ids": Ragged("int32", ndim=1)})
+        >>> import mmap_ninja as mn
+        >>> ds = mn.RecordsMmap.create("tokens", columns={"ids": mn.Ragged("int32", ndim=1)})
         >>> ds.extend({"ids": [[5, 2], [7]]})
         >>> ds["ids"].take_padded([0, 1])[0].tolist()
         [[5, 2], [7, 0]]

@@ -32,8 +32,9 @@ class Loader(loader.Loader):
         options: The other arguments of `mmap_ninja.Loader`.
 
     Example:
-        >>> from mmap_ninja import ArrayMmap
-        >>> samples = ArrayMmap.from_generator("samples", range(4))
+        >>> import mmap_ninja as mn
+        >>> from mmap_ninja.integrations.grain import Loader
+        >>> samples = mn.ArrayMmap.from_generator("samples", range(4))
         >>> next(iter(Loader(samples, batch_size=4, shuffle=True)))
         array([0, 3, 2, 1])
     """
@@ -74,8 +75,9 @@ class LoaderIterDataset(grain.IterDataset[Any]):
         ValueError: if `epochs` is below 1.
 
     Example:
-        >>> from mmap_ninja import ArrayMmap
-        >>> samples = ArrayMmap.from_generator("samples", range(4))
+        >>> import mmap_ninja as mn
+        >>> from mmap_ninja.integrations.grain import Loader, LoaderIterDataset
+        >>> samples = mn.ArrayMmap.from_generator("samples", range(4))
         >>> batches = iter(LoaderIterDataset(Loader(samples, batch_size=2, shuffle=True), epochs=2))
         >>> next(batches)
         array([0, 3])
@@ -151,8 +153,10 @@ class BatchSource:
             of batches, as those of `Buckets` with `max_elements` do; take a `LoaderIterDataset` then.
 
     Example:
-        >>> from mmap_ninja import ArrayMmap
-        >>> samples = ArrayMmap.from_generator("samples", range(4))
+        >>> import grain
+        >>> import mmap_ninja as mn
+        >>> from mmap_ninja.integrations.grain import BatchSource, Loader
+        >>> samples = mn.ArrayMmap.from_generator("samples", range(4))
         >>> source = BatchSource(Loader(samples, batch_size=2, shuffle=True), epochs=2)
         >>> len(source), source[2]
         (4, array([1, 0]))
@@ -206,8 +210,10 @@ class SampleSource:
         dataset: A dataset, a view, a `concat`, windows, or any list.
 
     Example:
-        >>> from mmap_ninja import StringsMmap
-        >>> texts = StringsMmap.from_strings("texts", ["a", "b"])
+        >>> import grain
+        >>> import mmap_ninja as mn
+        >>> from mmap_ninja.integrations.grain import SampleSource
+        >>> texts = mn.StringsMmap.from_strings("texts", ["a", "b"])
         >>> list(grain.MapDataset.source(SampleSource(texts)))
         ['a', 'b']
     """

@@ -50,8 +50,10 @@ def to_dataset(dataset: DatasetHandle[Any]) -> datasets.Dataset:
         TypeError: if a dtype has no type in Arrow, or a column does not hold what the metadata says.
 
     Example:
-        >>> from mmap_ninja import RecordsMmap
-        >>> train = RecordsMmap.from_generator("train", ({"text": str(k), "label": k % 2} for k in range(4)))
+        >>> import datasets
+        >>> import mmap_ninja as mn
+        >>> from mmap_ninja.integrations.huggingface import to_dataset
+        >>> train = mn.RecordsMmap.from_generator("train", ({"text": str(k), "label": k % 2} for k in range(4)))
         >>> labels = datasets.ClassLabel(names=["bad", "good"])
         >>> train.metadata = {"huggingface": datasets.Features(label=labels).to_dict()}
         >>> shown = to_dataset(train)
@@ -120,6 +122,8 @@ def from_dataset(
         TypeError: if a column cannot be stored, such as decimals.
 
     Example:
+        >>> import datasets
+        >>> from mmap_ninja.integrations.huggingface import from_dataset
         >>> reviews = datasets.Dataset.from_dict({"text": ["good", "bad", "fine"], "label": [1, 0, 1]})
         >>> train = from_dataset(reviews.select([2, 0]), "train")
         >>> train["text"][:], train["label"][:].tolist()
@@ -177,8 +181,9 @@ def to_iterable_dataset(
         A stream of dicts: samples and batches of a dataset that is no `RecordsMmap` are the value of `sample`.
 
     Example:
-        >>> from mmap_ninja import RecordsMmap
-        >>> train = RecordsMmap.from_generator("train", ({"text": str(k), "label": k} for k in range(6)))
+        >>> import mmap_ninja as mn
+        >>> from mmap_ninja.integrations.huggingface import to_iterable_dataset
+        >>> train = mn.RecordsMmap.from_generator("train", ({"text": str(k), "label": k} for k in range(6)))
         >>> stream = to_iterable_dataset(train, batch_size=4, shuffle=True)
         >>> next(iter(stream))
         {'text': ['0', '3', '2', '1'], 'label': array([0, 3, 2, 1])}

@@ -39,8 +39,9 @@ class Loader(loader.Loader):
         TypeError: from the iteration, if a batch holds a masked array, since a tensor would drop its mask.
 
     Example:
-        >>> from mmap_ninja import ArrayMmap
-        >>> samples = ArrayMmap.from_generator("samples", range(4))
+        >>> import mmap_ninja as mn
+        >>> from mmap_ninja.integrations.torch import Loader
+        >>> samples = mn.ArrayMmap.from_generator("samples", range(4))
         >>> next(iter(Loader(samples, batch_size=4)))
         tensor([0, 1, 2, 3])
     """
@@ -126,6 +127,8 @@ def tensors(batch: Any) -> Any:
         TypeError: if an array is masked, since a tensor would drop its mask.
 
     Example:
+        >>> import numpy as np
+        >>> from mmap_ninja.integrations.torch import tensors
         >>> tensors({"x": np.arange(3), "text": ["a"]})
         {'x': tensor([0, 1, 2]), 'text': ['a']}
     """
@@ -223,9 +226,10 @@ def as_dataset(
         A map-style dataset; `dataset[i]` is the sample.
 
     Example:
-        >>> from mmap_ninja import RecordsMmap
+        >>> import mmap_ninja as mn
+        >>> from mmap_ninja.integrations.torch import as_dataset
         >>> from torch.utils.data import DataLoader
-        >>> train = RecordsMmap.from_generator("train", ({"text": str(k), "label": k} for k in range(4)))
+        >>> train = mn.RecordsMmap.from_generator("train", ({"text": str(k), "label": k} for k in range(4)))
         >>> next(iter(DataLoader(as_dataset(train), batch_size=2)))
         {'text': ['0', '1'], 'label': tensor([0, 1])}
     """

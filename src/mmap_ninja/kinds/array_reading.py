@@ -56,12 +56,26 @@ class ArrayHandle(Comparing, DatasetHandle[AnyArray]):
 
     @property
     def dtype(self) -> np.dtype[Any] | None:
-        """The samples' dtype; None before the first one."""
+        """The samples' dtype; None before the first one.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> import numpy as np
+            >>> mn.ArrayMmap.from_ndarray("images", np.zeros((3, 2, 2), np.uint8)).dtype
+            dtype('uint8')
+        """
         return column_of(self).dtype
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """`(n, ...)`; `(0,)` before the first sample."""
+        """`(n, ...)`; `(0,)` before the first sample.
+
+        Example:
+            >>> import numpy as np
+            >>> import mmap_ninja as mn
+            >>> mn.ArrayMmap.from_ndarray("images", np.zeros((3, 2, 2))).shape
+            (3, 2, 2)
+        """
         column = column_of(self)
         return (len(column), *column.sample_shape)
 
@@ -71,12 +85,26 @@ class ArrayHandle(Comparing, DatasetHandle[AnyArray]):
 
     @property
     def ndim(self) -> int:
-        """Number of dimensions of the array of all samples."""
+        """Number of dimensions of the array of all samples.
+
+        Example:
+            >>> import numpy as np
+            >>> import mmap_ninja as mn
+            >>> mn.ArrayMmap.from_ndarray("images", np.zeros((3, 2, 2))).ndim
+            3
+        """
         return len(self.shape)
 
     @property
     def size(self) -> int:
-        """Number of elements of all samples."""
+        """Number of elements of all samples.
+
+        Example:
+            >>> import numpy as np
+            >>> import mmap_ninja as mn
+            >>> mn.ArrayMmap.from_ndarray("images", np.zeros((3, 2, 2))).size
+            12
+        """
         return int(np.prod(self.shape, dtype=object))
 
     @property
@@ -123,6 +151,17 @@ class ArrayHandle(Comparing, DatasetHandle[AnyArray]):
             ValueError: if `out` has the wrong shape, or a dtype that does not hold a value; or if a sample is null and
                 `nulls="raise"`.
             TypeError: if the column cannot hold `fill`.
+
+        Example:
+            >>> import numpy as np
+            >>> import mmap_ninja as mn
+            >>> images = mn.ArrayMmap.from_ndarray("images", np.arange(12).reshape(3, 2, 2))
+            >>> batch = images.take([2, 0])
+            >>> batch.shape, batch[0].tolist()
+            ((2, 2, 2), [[8, 9], [10, 11]])
+            >>> buffer = np.empty((2, 2, 2), np.float32)
+            >>> images.take([2, 0], out=buffer) is buffer
+            True
         """
         if nulls == "mask" and fill is None:
             taken, is_null = self._take_rows(indices, out)
@@ -237,6 +276,14 @@ class ArrayHandle(Comparing, DatasetHandle[AnyArray]):
             TypeError: if a sample's values do not fit the dtype; nothing is stored then.
             ValueError: if a sample has another shape.
             ReadOnlyError: if the handle, the permissions or the filesystem do not allow it.
+
+        Example:
+            >>> import numpy as np
+            >>> import mmap_ninja as mn
+            >>> images = mn.ArrayMmap.from_ndarray("images", np.zeros((3, 2, 2), np.uint8))
+            >>> images.extend(np.ones((2, 2, 2), np.uint8))
+            >>> images.shape
+            (5, 2, 2)
         """
         known: Any = foreign.several(samples, f"{self.path}: samples")
         batch: Any = self._batch_of(known) if isinstance(known, ArrayHandle | np.ndarray) else known

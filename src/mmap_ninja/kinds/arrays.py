@@ -39,7 +39,8 @@ class ArrayMmap(ArrayHandle):
 
     Example:
         >>> import numpy as np
-        >>> images = ArrayMmap.from_ndarray("images", np.arange(12, dtype=np.uint8).reshape(3, 2, 2))
+        >>> import mmap_ninja as mn
+        >>> images = mn.ArrayMmap.from_ndarray("images", np.arange(12, dtype=np.uint8).reshape(3, 2, 2))
         >>> images[1].tolist(), images.shape, str(images.dtype)
         ([[4, 5], [6, 7]], (3, 2, 2), 'uint8')
         >>> images.append(np.zeros((2, 2), np.uint8))
@@ -107,6 +108,13 @@ class ArrayMmap(ArrayHandle):
 
         Raises:
             TypeError: if the values do not fit the dtype.
+
+        Example:
+            >>> import numpy as np
+            >>> import mmap_ninja as mn
+            >>> images = mn.ArrayMmap.from_ndarray("images", np.arange(12).reshape(3, 2, 2), dtype=np.uint8)
+            >>> images[1].tolist(), str(images.dtype)
+            ([[4, 5], [6, 7]], 'uint8')
         """
         array = as_array(arr, str(out_dir), 0)
         if array.ndim == 0:
@@ -169,6 +177,13 @@ class ArrayMmap(ArrayHandle):
             FileExistsError: if there is a dataset and `if_exists="error"`.
             NotADatasetError: if the path is a file, or a directory with files that do not belong to a dataset.
             TypeError: if a sample has the wrong type; the batches before it stay.
+
+        Example:
+            >>> import numpy as np
+            >>> import mmap_ninja as mn
+            >>> images = mn.ArrayMmap.from_generator("images", (np.full((2, 2), k, np.uint8) for k in range(3)))
+            >>> images.shape, str(images.dtype)
+            ((3, 2, 2), 'uint8')
         """
         options = Options(batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout, version)
         return cls._build(
@@ -234,6 +249,16 @@ class ArrayMmap(ArrayHandle):
             ImportError: if workers are asked for and cloudpickle is missing: `pip install "mmap_ninja[parallel]"`.
             TypeError: if the source cannot be pickled for workers, or a sample has the wrong type.
             WorkerError: if a worker process dies, or its source raises an exception that cannot be pickled.
+
+        Example:
+            >>> import numpy as np
+            >>> import mmap_ninja as mn
+            >>> def image(index: int) -> np.ndarray:
+            ...     return np.full((2, 2), index, np.uint8)
+            >>> source = mn.parallel.make_indexable(image, length=100)
+            >>> images = mn.ArrayMmap.from_indexable("images", source, n_jobs=-1)
+            >>> images.shape, images[99, 0, 0].item()
+            ((100, 2, 2), 99)
         """
         options = Options(batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout, version)
         source: Any = paced.indexed(indexable, n_jobs, options)

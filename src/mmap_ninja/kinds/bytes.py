@@ -31,7 +31,8 @@ class BytesMmap(SpansHandle[bytes]):
             instead of killing the process. None: "pread" on network filesystems and FUSE, else "mmap".
 
     Example:
-        >>> blobs = BytesMmap.from_bytes("blobs", [b"one", b"", b"three"])
+        >>> import mmap_ninja as mn
+        >>> blobs = mn.BytesMmap.from_bytes("blobs", [b"one", b"", b"three"])
         >>> blobs[2], blobs.byte_lengths.tolist()
         (b'three', [3, 0, 5])
 
@@ -61,7 +62,7 @@ class BytesMmap(SpansHandle[bytes]):
         durability: Durability | None = None,
         lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
     ) -> Self:
-        """Store byte strings that are in memory, and open the dataset.
+        r"""Store byte strings that are in memory, and open the dataset.
 
         With a level, these samples and those appended later are compressed.
 
@@ -96,6 +97,12 @@ class BytesMmap(SpansHandle[bytes]):
             TypeError: if a sample has the wrong type.
             ImportError: if a level is given and libzstd is missing: `pip install "mmap_ninja[zstd]"`.
             ValueError: if the samples are too few for a dictionary, or the dataset has another codec.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> blobs = mn.BytesMmap.from_bytes("blobs", [b"\x89PNG", b""])
+            >>> blobs[0], len(blobs)
+            (b'\x89PNG', 2)
         """
         return cls.from_generator(
             out_dir,

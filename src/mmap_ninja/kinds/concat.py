@@ -31,10 +31,10 @@ def concat(datasets: Iterable[H]) -> H:
         ValueError: if there are no datasets.
 
     Example:
-        >>> from mmap_ninja import StringsMmap
-        >>> a = StringsMmap.from_strings("a", ["one", "two"])
-        >>> b = StringsMmap.from_strings("b", ["three"])
-        >>> both = concat([a, b])
+        >>> import mmap_ninja as mn
+        >>> a = mn.StringsMmap.from_strings("a", ["one", "two"])
+        >>> b = mn.StringsMmap.from_strings("b", ["three"])
+        >>> both = mn.concat([a, b])
         >>> len(both), both[-1], both.take([2, 0])
         (3, 'three', ['three', 'one'])
         >>> [part.path.name for part in both.parts]

@@ -34,8 +34,8 @@ class DocumentWindows(WindowSequence[Description]):
         selection: Positions of its windows among all of them; None: all.
 
     Example:
-        >>> from mmap_ninja import RaggedMmap
-        >>> rows = RaggedMmap.from_lists("rows", [[1, 2, 3], [4, 5], [6]])
+        >>> import mmap_ninja as mn
+        >>> rows = mn.RaggedMmap.from_lists("rows", [[1, 2, 3], [4, 5], [6]])
         >>> batch = rows.windows(2, documents=True).take([0, 1, 2])
         >>> batch["tokens"].tolist(), batch["positions"].tolist()
         ([[1, 2], [3, 4], [5, 6]], [[0, 1], [0, 0], [0, 0]])
@@ -80,6 +80,15 @@ class DocumentWindows(WindowSequence[Description]):
             ValueError: if `out` has the wrong shape or dtype, or its dtype or `dtype` does not hold a value; or if the
                 windows have 2^31 elements or more.
             TypeError: if the dataset's dtype does not go into `dtype`.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> rows = mn.RaggedMmap.from_lists("rows", [[1, 2, 3], [4, 5, 6, 7]])
+            >>> batch = rows.windows(4, 3, documents=True).take([0, 1])
+            >>> batch["tokens"].tolist(), batch["segment_ids"].tolist()
+            ([[1, 2, 3, 4], [4, 5, 6, 7]], [[1, 1, 1, 2], [1, 1, 1, 1]])
+            >>> batch["cu_seqlens"].tolist(), int(batch["max_seqlen"])
+            ([0, 3, 4, 8, 8], 4)
         """
         at = resolved(indices, len(self), self._items)
         description = self._describe_windows(at)

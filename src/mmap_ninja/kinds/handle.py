@@ -72,8 +72,8 @@ class DatasetHandle(MutatingHandle[T]):
         and commit ids of earlier commits are stale.
 
         Example:
-            >>> import mmap_ninja
-            >>> texts = mmap_ninja.StringsMmap.from_strings("reviews", ["good"], metadata={"source": "web"})
+            >>> import mmap_ninja as mn
+            >>> texts = mn.StringsMmap.from_strings("reviews", ["good"], metadata={"source": "web"})
             >>> texts.metadata = {**texts.metadata, "license": "CC0"}
             >>> texts.metadata
             {'source': 'web', 'license': 'CC0'}
@@ -149,6 +149,13 @@ class DatasetHandle(MutatingHandle[T]):
             ImportError: if pyarrow is missing: `pip install "mmap_ninja[arrow]"`.
             TypeError: if `data` is not a table, or this kind cannot hold its values.
             ValueError: if it has several columns, or its data is not valid.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> import pyarrow as pa
+            >>> texts = mn.StringsMmap.from_arrow("texts", pa.table({"text": ["good", "bad"]}))
+            >>> texts[:]
+            ['good', 'bad']
         """
         options = Options(batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout, version)
         source: Any = ingest.Batches(data, str(out_dir), batch_size, named=False)
@@ -171,7 +178,7 @@ class DatasetHandle(MutatingHandle[T]):
         durability: Durability | None = None,
         lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
     ) -> Self:
-        """Store the samples of an iterable, batch by batch, and open the dataset.
+        r"""Store the samples of an iterable, batch by batch, and open the dataset.
 
         An error in the iterable propagates and names the index of the sample. The batches before it stay committed, and
         `if_exists="resume"` continues after them.
@@ -203,6 +210,15 @@ class DatasetHandle(MutatingHandle[T]):
             FileExistsError: if there is a dataset and `if_exists="error"`.
             NotADatasetError: if the path is a file, or a directory with files that do not belong to a dataset.
             TypeError: if a sample has the wrong type; the batches before it stay.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> with open("texts.txt", "w") as file:
+            ...     print("good", "bad", sep="\n", file=file)
+            >>> with open("texts.txt") as file:
+            ...     texts = mn.StringsMmap.from_generator("texts", map(str.strip, file), batch_size=1024)
+            >>> texts[:]
+            ['good', 'bad']
         """
         source = sources.Iterated(sample_generator, total)
         options = Options(batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout, version)
@@ -261,6 +277,12 @@ class DatasetHandle(MutatingHandle[T]):
             ImportError: if workers are asked for and cloudpickle is missing: `pip install "mmap_ninja[parallel]"`.
             TypeError: if the source cannot be pickled for workers, or a sample has the wrong type.
             WorkerError: if a worker process dies, or its source raises an exception that cannot be pickled.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> texts = mn.StringsMmap.from_indexable("texts", ["good", "bad"])
+            >>> texts[:]
+            ['good', 'bad']
         """
         options = Options(batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout, version)
         return cls._build(out_dir, paced.indexed(indexable, n_jobs, options), mode, options)
@@ -309,6 +331,12 @@ class DatasetHandle(MutatingHandle[T]):
             FileExistsError: if there is a dataset and `if_exists="error"`.
             ValueError: if this is a column of records with a null, which only records hold.
             TypeError: if this is a column of JSON values, which only records hold.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> texts = mn.StringsMmap.from_strings("texts", ["a", "b", "c", "d"])
+            >>> texts.select(slice(None, None, 2)).save("even")[:]
+            ['a', 'c']
         """
         if metadata is None and if_exists != "append":
             metadata = {key: value for key, value in self.metadata.items() if key != "version" or version is None}

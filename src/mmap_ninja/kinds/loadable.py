@@ -76,6 +76,14 @@ class Loadable:
         Raises:
             TypeError: if an argument has another type.
             ValueError: if arguments contradict each other, or a number is out of range.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> texts = mn.StringsMmap.from_strings("texts", ["a", "b", "c", "d"])
+            >>> for batch in texts.loader(batch_size=2, shuffle=True, seed=1):
+            ...     print(batch)
+            ['d', 'a']
+            ['c', 'b']
         """
         return mmap_ninja.Loader(
             self,

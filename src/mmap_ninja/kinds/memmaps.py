@@ -43,12 +43,11 @@ def np_from_ndarray(out_dir: PathLike, arr: npt.ArrayLike) -> Memmap:
 
     Example:
         >>> import numpy as np
-        >>> import mmap_ninja
-        >>> images = mmap_ninja.np_from_ndarray("images", np.zeros((3, 2)))
+        >>> import mmap_ninja as mn
+        >>> images = mn.np_from_ndarray("images", np.zeros((3, 2)))
         >>> images[0] = 1
-        >>> mmap_ninja.np_append(images, np.full(2, 7.0))
-        >>> mmap_ninja.np_open_existing("images").tolist()
-        [[1.0, 1.0], [0.0, 0.0], [0.0, 0.0], [7.0, 7.0]]
+        >>> mn.np_open_existing("images").tolist()
+        [[1.0, 1.0], [0.0, 0.0], [0.0, 0.0]]
     """
     array = as_array(arr, str(out_dir), 0)
     if array.ndim == 0:
@@ -70,6 +69,13 @@ def np_from_generator(
         sample_generator: Any iterable of arrays of one shape.
         batch_size: Samples per commit, at most.
         verbose: Whether to show a progress bar.
+
+    Example:
+        >>> import numpy as np
+        >>> import mmap_ninja as mn
+        >>> squares = mn.np_from_generator("squares", (np.array([k, k * k]) for k in range(1000)), batch_size=256)
+        >>> squares.shape, squares[30].tolist()
+        ((1000, 2), [30, 900])
     """
     return _store(out_dir, sources.Iterated(sample_generator), batch_size, Array(sealed=False), verbose=verbose)
 
@@ -98,6 +104,15 @@ def np_open_existing(out_dir: PathLike, mode: MemmapMode = "r") -> Memmap:
         TypeError: if the dataset is of another kind.
         ValueError: if the mode is unknown ("w+" would erase the samples), or samples were deleted or replaced since the
             last `compact`.
+
+    Example:
+        >>> import numpy as np
+        >>> import mmap_ninja as mn
+        >>> _ = mn.np_from_ndarray("images", np.zeros((2, 3)))
+        >>> images = mn.np_open_existing("images", mode="r+")
+        >>> images[0] = 1  # goes to the file
+        >>> mn.np_open_existing("images").sum().item()
+        3.0
     """
     if mode not in ("r", "r+", "c"):
         raise ValueError(f"mode {mode!r} is unknown (expected 'r', 'r+' or 'c'; np_from_ndarray makes a new dataset)")
@@ -175,6 +190,14 @@ def np_extend_dir(out_dir: PathLike, arr: npt.ArrayLike) -> None:
     Raises:
         TypeError: if the values do not fit the dataset's dtype.
         ValueError: if the samples have another shape.
+
+    Example:
+        >>> import numpy as np
+        >>> import mmap_ninja as mn
+        >>> _ = mn.np_from_ndarray("images", np.zeros((2, 3)))
+        >>> mn.np_extend_dir("images", np.ones((5, 3)))
+        >>> mn.np_open_existing("images").shape
+        (7, 3)
     """
     ArrayMmap(out_dir).extend(as_array(arr, str(out_dir), 0))
 
@@ -186,6 +209,14 @@ def np_extend(np_mmap: Memmap, arr: npt.ArrayLike) -> None:
     Args:
         np_mmap: A memmap from `np_from_ndarray`, `np_from_generator` or `np_open_existing`.
         arr: `[n, ...]`, of any memory layout; it is stored in C order.
+
+    Example:
+        >>> import numpy as np
+        >>> import mmap_ninja as mn
+        >>> images = mn.np_from_ndarray("images", np.zeros((2, 3)))
+        >>> mn.np_extend(images, np.ones((5, 3)))
+        >>> images.shape, mn.np_open_existing("images").shape
+        ((2, 3), (7, 3))
     """
     if np_mmap.filename is None:
         raise ValueError("np_extend: the memmap has no file name; use np_extend_dir with the dataset's path")
@@ -199,5 +230,13 @@ def np_append(np_mmap: Memmap, arr: npt.ArrayLike) -> None:
     Args:
         np_mmap: A memmap from `np_from_ndarray`, `np_from_generator` or `np_open_existing`.
         arr: One sample, `[...]`.
+
+    Example:
+        >>> import numpy as np
+        >>> import mmap_ninja as mn
+        >>> images = mn.np_from_ndarray("images", np.zeros((2, 3)))
+        >>> mn.np_append(images, np.ones(3))
+        >>> images.shape, mn.np_open_existing("images").shape
+        ((2, 3), (3, 3))
     """
     np_extend(np_mmap, as_array(arr, "np_append", 0)[None])

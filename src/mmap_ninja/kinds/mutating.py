@@ -66,6 +66,13 @@ class MutatingHandle(RefusingHandle[T]):
         Raises:
             TypeError: if the sample is of another type.
             ReadOnlyError: if the handle, the permissions or the filesystem do not allow it.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> texts = mn.StringsMmap("texts")  # nothing is there yet
+            >>> texts.append("good")
+            >>> texts[-1], len(texts)
+            ('good', 1)
         """
         self._commit([sample])
 
@@ -82,6 +89,13 @@ class MutatingHandle(RefusingHandle[T]):
         Raises:
             TypeError: if a sample has the wrong type; then nothing is stored.
             ReadOnlyError: if the handle, the permissions or the filesystem do not allow it.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> texts = mn.StringsMmap.from_strings("texts", ["good"])
+            >>> texts.extend(f"text {k}" for k in range(3))
+            >>> len(texts), texts[-1]
+            (4, 'text 2')
         """
         refuse_one(samples, f"{self.path}: samples")
         samples = foreign.several(samples, f"{self.path}: samples")
@@ -105,6 +119,14 @@ class MutatingHandle(RefusingHandle[T]):
             TypeError: if a sample has the wrong type.
             StaleHandleError: if others deleted one of the samples after this handle's snapshot.
             ReadOnlyError: if the handle, the permissions or the filesystem do not allow it.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> texts = mn.StringsMmap.from_strings("texts", ["a", "b", "c"])
+            >>> texts[0] = "of any length"
+            >>> texts[1:] = ["B", "C"]
+            >>> texts[:]
+            ['of any length', 'B', 'C']
         """
         if is_index(key):
             self._replace(key, [value])
@@ -123,6 +145,13 @@ class MutatingHandle(RefusingHandle[T]):
             IndexError: if an index is out of range.
             StaleHandleError: if others deleted one of the samples after this handle's snapshot.
             ReadOnlyError: if the handle, the permissions or the filesystem do not allow it.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> texts = mn.StringsMmap.from_strings("texts", ["good", "", "bad"])
+            >>> del texts[texts == ""]
+            >>> texts[:]
+            ['good', 'bad']
         """
         if not is_index(key):
             self._check_places(key)
@@ -138,6 +167,12 @@ class MutatingHandle(RefusingHandle[T]):
         Raises:
             IndexError: if there is no such sample.
             StaleHandleError: if others deleted or replaced it after this handle's snapshot.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> texts = mn.StringsMmap.from_strings("texts", ["a", "b", "c"])
+            >>> texts.pop(), texts.pop(0), texts[:]
+            ('c', 'a', ['b'])
         """
         if not is_index(index):
             raise TypeError(f"index {index!r:.80}: expected an integer")
@@ -151,6 +186,13 @@ class MutatingHandle(RefusingHandle[T]):
         """Delete all samples and free their space, in a new generation with new files; the columns stay.
 
         Readers keep what they see until their next `refresh`.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> texts = mn.StringsMmap.from_strings("texts", ["good", "bad"])
+            >>> texts.clear()
+            >>> texts[:]
+            []
         """
         with self._mutex.turn():
             if isinstance(self._state, Vacant):
@@ -173,6 +215,14 @@ class MutatingHandle(RefusingHandle[T]):
         Raises:
             ValueError: if `order` is not a permutation.
             StaleHandleError: if an order is given, and others changed the dataset after this handle's snapshot.
+
+        Example:
+            >>> import numpy as np
+            >>> import mmap_ninja as mn
+            >>> texts = mn.StringsMmap.from_strings("texts", ["ccc", "a", "bb"])
+            >>> texts.compact(order=np.argsort(texts.byte_lengths))
+            >>> texts[:]
+            ['a', 'bb', 'ccc']
         """
         with self._mutex.turn():
             permutation = None if order is None else _permutation(order, len(self), self.path)
@@ -187,6 +237,12 @@ class MutatingHandle(RefusingHandle[T]):
 
         Raises:
             CommitUncertainError: if the system could not write it.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> texts = mn.StringsMmap("texts")
+            >>> texts.append("good")  # safe from a crash of this process
+            >>> texts.flush()  # from here on, also from a power loss
         """
         with self._mutex.turn():
             if isinstance(self._state, Vacant) or (self._is_writable and isinstance(self._state, Legacy)):

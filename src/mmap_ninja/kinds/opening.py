@@ -152,10 +152,12 @@ def open(
         ValueError: if `commit_id` is not the identifier of a commit, or `mode` allows mutations through symbolic links.
 
     Example:
-        >>> _ = StringsMmap.from_strings("reviews", ["good", "bad"])
-        >>> import mmap_ninja
-        >>> mmap_ninja.open("reviews")[1]
+        >>> import mmap_ninja as mn
+        >>> _ = mn.StringsMmap.from_strings("reviews", ["good", "bad"])
+        >>> mn.open("reviews")[1]
         'bad'
+        >>> mn.open("reviews", "r", kind="strings", verify="quick")
+        StringsMmap('.../reviews', 2 samples, 7 bytes)
     """
     if follow_symlinks and mode is None:
         mode = "r"
@@ -191,9 +193,9 @@ def open_existing(
 
     Example:
         >>> import numpy as np
-        >>> import mmap_ninja
-        >>> _ = mmap_ninja.np_from_ndarray("numbers", np.arange(3))
-        >>> mmap_ninja.open_existing("numbers", wrapper_fn=lambda number: number + 1)[2].item()
+        >>> import mmap_ninja as mn
+        >>> _ = mn.np_from_ndarray("numbers", np.arange(3))
+        >>> mn.open_existing("numbers", wrapper_fn=lambda number: number + 1)[2].item()
         3
     """
     dataset = open(out_dir, mode)

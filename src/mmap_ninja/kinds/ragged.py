@@ -47,7 +47,8 @@ class RaggedMmap(RaggedHandle):
 
     Example:
         >>> import numpy as np
-        >>> rows = RaggedMmap.from_lists("rows", [[1, 2, 3], [4]], dtype=np.int32)
+        >>> import mmap_ninja as mn
+        >>> rows = mn.RaggedMmap.from_lists("rows", [[1, 2, 3], [4]], dtype=np.int32)
         >>> rows.append([5, 6])
         >>> rows[2].tolist(), rows.lengths.tolist()
         ([5, 6], [3, 1, 2])
@@ -76,7 +77,6 @@ class RaggedMmap(RaggedHandle):
         lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
         read_mode: ReadMode | None = None,
     ) -> None:
-        keys = Keys(starts_key, ends_key, shapes_key, flattened_shapes_key)
         keys = Keys(starts_key, ends_key, shapes_key, flattened_shapes_key)
         super().__init__(
             out_dir,
@@ -143,6 +143,12 @@ class RaggedMmap(RaggedHandle):
             FileExistsError: if there is a dataset and `if_exists="error"`.
             NotADatasetError: if the path is a file, or a directory with files that do not belong to a dataset.
             TypeError: if a sample has the wrong type.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> rows = mn.RaggedMmap.from_lists("rows", [[1, 2, 3], [4]], dtype="int32")
+            >>> rows[0], rows.lengths.tolist()
+            (array([1, 2, 3], dtype=int32), [3, 1])
         """
         check_keys(starts_key, ends_key, shapes_key, flattened_shapes_key)
         return cls.from_generator(
@@ -218,6 +224,12 @@ class RaggedMmap(RaggedHandle):
             FileExistsError: if there is a dataset and `if_exists="error"`.
             NotADatasetError: if the path is a file, or a directory with files that do not belong to a dataset.
             TypeError: if a sample has the wrong type; the batches before it stay.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> rows = mn.RaggedMmap.from_generator("rows", (range(k) for k in range(4)), dtype="uint16")
+            >>> rows.lengths.tolist(), str(rows.dtype)
+            ([0, 1, 2, 3], 'uint16')
         """
         options = Options(batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout, version)
         configuration = {"wrapper_fn": wrapper_fn, "copy_before_wrapper_fn": copy_before_wrapper_fn}
@@ -284,6 +296,15 @@ class RaggedMmap(RaggedHandle):
             ImportError: if workers are asked for and cloudpickle is missing: `pip install "mmap_ninja[parallel]"`.
             TypeError: if the source cannot be pickled for workers, or a sample has the wrong type.
             WorkerError: if a worker process dies, or its source raises an exception that cannot be pickled.
+
+        Example:
+            >>> import numpy as np
+            >>> import mmap_ninja as mn
+            >>> def photo(index: int) -> np.ndarray:
+            ...     return np.zeros((index + 1, 4, 3), np.uint8)
+            >>> photos = mn.RaggedMmap.from_indexable("photos", mn.parallel.make_indexable(photo, length=10), n_jobs=2)
+            >>> photos[9].shape, len(photos)
+            ((10, 4, 3), 10)
         """
         options = Options(batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout, version)
         configuration = {"wrapper_fn": wrapper_fn, "copy_before_wrapper_fn": copy_before_wrapper_fn}

@@ -48,17 +48,36 @@ class RaggedHandle(DatasetHandle[AnyArray]):
 
     @property
     def wrapper_fn(self) -> Wrapper | None:
-        """The function that is called with each sample that is returned."""
+        """The function that is called with each sample that is returned.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> rows = mn.RaggedMmap.from_lists("rows", [[1, 2], [3]], wrapper_fn=sum)
+            >>> int(rows[0]), rows.wrapper_fn is sum
+            (3, True)
+        """
         return self._options.wrapper_fn
 
     @property
     def copy_before_wrapper_fn(self) -> bool:
-        """Whether `wrapper_fn` gets a writable copy."""
+        """Whether `wrapper_fn` gets a writable copy.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> mn.RaggedMmap.from_lists("rows", [[1, 2], [3]]).copy_before_wrapper_fn
+            True
+        """
         return self._options.copy_before_wrapper_fn
 
     @property
     def dtype(self) -> np.dtype[Any] | None:
-        """The samples' dtype; None before the first one."""
+        """The samples' dtype; None before the first one.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> mn.RaggedMmap.from_lists("rows", [[1, 2], [3]], dtype="int32").dtype
+            dtype('int32')
+        """
         return column_of(self).dtype
 
     def _described(self) -> str:
@@ -79,6 +98,11 @@ class RaggedHandle(DatasetHandle[AnyArray]):
 
         Raises:
             TypeError: if a sample is a scalar, which has no length.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> mn.RaggedMmap.from_lists("rows", [[1, 2, 3], [4], []]).lengths
+            array([3, 1, 0])
         """
         column = column_of(self)  # one snapshot: other threads may append
         if column.rank == 1:
@@ -90,29 +114,64 @@ class RaggedHandle(DatasetHandle[AnyArray]):
 
     @property
     def shapes(self) -> "npt.NDArray[np.int64] | Shapes":
-        """The samples' shapes: int64 `[n, ndim]`, a new array; or a sequence of tuples, if the ranks differ."""
+        """The samples' shapes: int64 `[n, ndim]`, a new array; or a sequence of tuples, if the ranks differ.
+
+        Example:
+            >>> import numpy as np
+            >>> import mmap_ninja as mn
+            >>> mn.RaggedMmap.from_lists("photos", [np.zeros((4, 3)), np.zeros((2, 5))]).shapes
+            array([[4, 3],
+                   [2, 5]])
+            >>> mn.RaggedMmap.from_lists("mixed", [[1, 2], [[3]]]).shapes[:]
+            [(2,), (1, 1)]
+        """
         column = column_of(self)
         rank = common_rank(column)
         return column.shape_table(rank) if rank else Shapes(self)
 
     @property
     def flattened_shapes(self) -> npt.NDArray[np.int64]:
-        """How many elements each sample has: int64 `[n]`, a new array."""
+        """How many elements each sample has: int64 `[n]`, a new array.
+
+        Example:
+            >>> import numpy as np
+            >>> import mmap_ninja as mn
+            >>> mn.RaggedMmap.from_lists("photos", [np.zeros((4, 3)), np.zeros((2, 5))]).flattened_shapes
+            array([12, 10])
+        """
         return column_of(self).sizes()
 
     @property
     def starts(self) -> npt.NDArray[np.uint64]:
-        """Where each sample starts in `memmap`, in elements: uint64 `[n]`, a read-only view of the map."""
+        """Where each sample starts in `memmap`, in elements: uint64 `[n]`, a read-only view of the map.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> mn.RaggedMmap.from_lists("rows", [[1, 2, 3], [4]]).starts
+            array([0, 3], dtype=uint64)
+        """
         return column_of(self).bounds()[0]
 
     @property
     def ends(self) -> npt.NDArray[np.uint64]:
-        """Where each sample ends in `memmap`, in elements: uint64 `[n]`, a read-only view of the map."""
+        """Where each sample ends in `memmap`, in elements: uint64 `[n]`, a read-only view of the map.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> mn.RaggedMmap.from_lists("rows", [[1, 2, 3], [4]]).ends
+            array([3, 4], dtype=uint64)
+        """
         return column_of(self).bounds()[1]
 
     @property
     def memmap(self) -> AnyArray:
-        """The elements of all samples back to back, in one dimension: a read-only view of the map."""
+        """The elements of all samples back to back, in one dimension: a read-only view of the map.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> mn.RaggedMmap.from_lists("rows", [[1, 2, 3], [4]]).memmap
+            array([1, 2, 3, 4])
+        """
         column = column_of(self)
         return column.flat() if column.dtype else np.empty(0)
 
@@ -130,6 +189,12 @@ class RaggedHandle(DatasetHandle[AnyArray]):
         Raises:
             IndexError: if an index is out of range.
             ValueError: if the samples differ in their trailing dimensions, or are scalars.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> rows = mn.RaggedMmap.from_lists("rows", [[1, 2, 3], [4], [5, 6]])
+            >>> rows.take_jagged([2, 0])
+            (array([5, 6, 1, 2, 3]), array([0, 2, 5]))
         """
         return self._take_jagged(indices)
 
@@ -197,6 +262,16 @@ class RaggedHandle(DatasetHandle[AnyArray]):
             ValueError: if the samples have several ranks, or are scalars; if `out` has the wrong shape or dtype, or its
                 dtype or `dtype` does not hold a value.
             TypeError: if the dtype cannot hold the padding, or the dataset's dtype does not go into `dtype`.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> rows = mn.RaggedMmap.from_lists("rows", [[1, 2, 3], [4], [5, 6]])
+            >>> batch, lengths, mask = rows.take_padded([1, 2], value=-1, multiple_of=4, side="left", mask=True)
+            >>> batch
+            array([[-1, -1, -1,  4],
+                   [-1, -1,  5,  6]])
+            >>> lengths.tolist(), mask[0].tolist()
+            ([1, 2], [False, False, False, True])
         """
         check_side(side)
         asked = None if dtype is None else asked_dtype(dtype, out, f"{self.path}: take_padded")
@@ -252,6 +327,14 @@ class RaggedHandle(DatasetHandle[AnyArray]):
         Raises:
             ValueError: if samples differ in more than the first axis, or are scalars; or, unless `within_samples`, if
                 samples were edited since the last `compact`, or this is a view by steps or indices.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> tokens = mn.RaggedMmap.from_lists("tokens", [[1, 2, 3], [4, 5], [6]])
+            >>> tokens.windows(2)
+            Windows('.../tokens', 3 windows of 2, stride 2)
+            >>> tokens.windows(2)[1]
+            array([3, 4])
         """
         kind = DocumentWindows if documents else Windows
         return kind(self._unwrapped(), length, stride, within_samples)

@@ -47,6 +47,13 @@ class ReadingHandle(ShowingHandle[T]):
 
         Returns:
             A handle of the same class, with all its reading methods. Its pickle is small if the samples are a range.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> texts = mn.StringsMmap.from_strings("texts", ["a", "b", "c"])
+            >>> view = texts.select([2, 0])
+            >>> view[0], len(view)
+            ('c', 2)
         """
         if isinstance(self._state, Field):
             of_records: Self = self._state.records.select(indices)[self._state.name]
@@ -93,6 +100,13 @@ class ReadingHandle(ShowingHandle[T]):
             ValueError: if a fraction is negative, or they add up to more than 1; or if `by` is given without a seed, or
                 with `exact`.
             KeyError: if there is no such column.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> texts = mn.StringsMmap.from_strings("texts", [f"text {k}" for k in range(1000)])
+            >>> train, validation = texts.split([0.9, 0.1], seed=0)
+            >>> len(train), len(validation)
+            (900, 100)
         """
         if isinstance(self._state, Field):
             parts = self._state.records.split(fractions, seed, by=by, exact=exact)
@@ -170,7 +184,14 @@ class ReadingHandle(ShowingHandle[T]):
 
     @property
     def parts(self) -> tuple[Self, ...]:
-        """The datasets that `concat` joined, each as a view of what it showed then; for all others, only this one."""
+        """The datasets that `concat` joined, each as a view of what it showed then; for all others, only this one.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> a, b = (mn.StringsMmap.from_strings(name, [name]) for name in ("a", "b"))
+            >>> [part.path.name for part in mn.concat([a, b]).parts]
+            ['a', 'b']
+        """
         state = self._now()
         if isinstance(state, Field):
             return tuple(part[state.name] for part in state.records.parts)
@@ -186,11 +207,11 @@ class ReadingHandle(ShowingHandle[T]):
         lost by a power loss or by restoring a backup.
 
         Example:
-            >>> import mmap_ninja
-            >>> texts = mmap_ninja.StringsMmap.from_strings("reviews", ["good"])
+            >>> import mmap_ninja as mn
+            >>> texts = mn.StringsMmap.from_strings("reviews", ["good"])
             >>> trained_on = texts.commit_id
             >>> texts.append("bad")
-            >>> list(mmap_ninja.open("reviews", commit_id=trained_on))
+            >>> list(mn.open("reviews", commit_id=trained_on))
             ['good']
         """
         identity = self._now().snapshot.identity
@@ -198,12 +219,24 @@ class ReadingHandle(ShowingHandle[T]):
 
     @property
     def complete(self) -> bool:
-        """Whether the build that made this dataset has ended."""
+        """Whether the build that made this dataset has ended.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> mn.StringsMmap.from_strings("texts", ["a"]).complete
+            True
+        """
         return self._now().complete
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the samples as they are stored, without their offsets."""
+        """Bytes of the samples as they are stored, without their offsets.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> mn.StringsMmap.from_strings("texts", ["good", "bad"]).nbytes
+            7
+        """
         state = self._now()
         return int(column_of(self).stored_sizes().sum()) * self._unit if isinstance(state, View) else state.nbytes
 
@@ -214,7 +247,18 @@ class ReadingHandle(ShowingHandle[T]):
 
     @property
     def garbage(self) -> int:
-        """Bytes that `compact` would free: deleted and replaced samples, and the records of their edits."""
+        """Bytes that `compact` would free: deleted and replaced samples, and the records of their edits.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> texts = mn.StringsMmap.from_strings("texts", ["good", "bad"])
+            >>> del texts[0]
+            >>> texts.garbage > 0
+            True
+            >>> texts.compact()
+            >>> texts.garbage
+            0
+        """
         return self._now().garbage
 
     def verify(self, level: Level = "sums", verbose: bool = False) -> Report:
@@ -229,6 +273,12 @@ class ReadingHandle(ShowingHandle[T]):
 
         Returns:
             A report: `ok` tells whether all is well, `problems` lists the damaged files, blocks and samples.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> texts = mn.StringsMmap.from_strings("texts", ["good", "bad"])
+            >>> texts.verify(level="full").ok
+            True
         """
         if isinstance(self._state, Joined):
             raise ValueError(  # noqa: TRY004 - of this handle, not of its type
@@ -273,6 +323,11 @@ class ReadingHandle(ShowingHandle[T]):
         Raises:
             ImportError: if pyarrow is missing: `pip install "mmap_ninja[arrow]"`.
             TypeError: if a dtype has no type in Arrow.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> mn.StringsMmap.from_strings("texts", ["good", "bad"]).to_arrow().to_pydict()
+            {'sample': ['good', 'bad']}
         """
         return export.reader(self._exported()).read_all()
 
@@ -284,6 +339,15 @@ class ReadingHandle(ShowingHandle[T]):
 
         Raises:
             ImportError: if pandas is missing.
+
+        Example:
+            >>> import numpy as np
+            >>> import mmap_ninja as mn
+            >>> scores = mn.ArrayMmap.from_ndarray("scores", np.array([0.5, 1], np.float32))
+            >>> scores.to_pandas()
+            0    0.5
+            1    1.0
+            Name: sample, dtype: float32
         """
         (exported,), state = self._exported().values(), self._state
         return frames.series(exported, state.name if isinstance(state, Field) else export.SAMPLE)

@@ -36,6 +36,14 @@ class MutableRecords(RecordsHandle):
             TypeError: if a sample has the wrong type; then nothing is stored.
             ValueError: if a column is unknown, or missing and not nullable, or if columns differ in length.
             ReadOnlyError: if the handle, the permissions or the filesystem do not allow it.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> ds = mn.RecordsMmap("ds")
+            >>> ds.extend([{"text": "good", "stars": 5}, {"text": "bad", "stars": 1}])
+            >>> ds.extend({"text": ["fine"], "stars": [3]})
+            >>> ds["text"][:]
+            ['good', 'bad', 'fine']
         """
         if isinstance(samples, Mapping):
             self._commit(Table.of(samples, self._path_text))
@@ -75,6 +83,13 @@ class MutableRecords(RecordsHandle):
             ValueError: if the name is taken or not valid, or there are more or fewer values than samples.
             TypeError: if a value has the wrong type; then nothing is changed.
             StaleHandleError: if others changed the dataset after this handle's snapshot.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> ds = mn.RecordsMmap.from_columns("ds", {"text": ["good", "bad"]})
+            >>> ds.add_column("length", [4, 3], mn.Scalar("uint32"))
+            >>> ds["length"][:]
+            array([4, 3], dtype=uint32)
         """
         refuse_one(values, f"{self.path}: column {name!r}")
         where = f"{self.path}: column {name!r}"
@@ -110,6 +125,13 @@ class MutableRecords(RecordsHandle):
         Raises:
             KeyError: if there is no such column.
             ValueError: if it is the only one.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> ds = mn.RecordsMmap.from_columns("ds", {"text": ["good", "bad"], "length": [4, 3]})
+            >>> ds.drop_column("length")
+            >>> ds.columns
+            ['text']
         """
         self._change_columns(name, lambda columns: tuple(column for column in columns if column.name != name))
 
@@ -123,6 +145,13 @@ class MutableRecords(RecordsHandle):
         Raises:
             KeyError: if there is no such column.
             ValueError: if the new name is taken or not valid.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> ds = mn.RecordsMmap.from_columns("ds", {"text": ["good", "bad"]})
+            >>> ds.rename_column("text", "review")
+            >>> ds.columns
+            ['review']
         """
         self._change_columns(
             name,
@@ -140,6 +169,14 @@ class MutableRecords(RecordsHandle):
 
         Raises:
             KeyError: if there is no such column.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> ds = mn.RecordsMmap.from_columns("ds", {"text": ["good", "bad"], "stars": [5, 1]})
+            >>> ds.set_nullable("stars")
+            >>> ds.append({"text": "new"})
+            >>> ds["stars"][-1] is None
+            True
         """
 
         def nullable(columns: Columns) -> Columns:

@@ -89,12 +89,26 @@ class RecordsHandle(DatasetHandle[Record]):
 
     @property
     def columns(self) -> list[str]:
-        """The names of the columns in their order, with dots for nested ones."""
+        """The names of the columns in their order, with dots for nested ones.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> mn.RecordsMmap.from_columns("ds", {"text": ["good"], "meta": {"stars": [5]}}).columns
+            ['text', 'meta.stars']
+        """
         return list(self._now().names)
 
     @property
     def schema(self) -> dict[str, Spec]:
-        """The type of each column, by its name."""
+        """The type of each column, by its name.
+
+        Example:
+            >>> import numpy as np
+            >>> import mmap_ninja as mn
+            >>> ds = mn.RecordsMmap.from_columns("ds", {"text": ["good"], "image": np.zeros((1, 2, 2))})
+            >>> ds.schema["image"]
+            Array(shape=(2, 2), dtype=dtype('float64'), nullable=False)
+        """
         state = self._now()
         return {name: specs.spec_of(column.type) for name, column in zip(state.names, state.columns, strict=True)}
 
@@ -218,6 +232,13 @@ class RecordsHandle(DatasetHandle[Record]):
             KeyError: if `fill` names a column that is not there.
             ValueError: if a sample is null and `nulls="raise"`.
             TypeError: if a column cannot hold its `fill`.
+
+        Example:
+            >>> import numpy as np
+            >>> import mmap_ninja as mn
+            >>> ds = mn.RecordsMmap.from_columns("ds", {"text": ["good", "bad", "new"], "stars": np.array([5, 1, 3])})
+            >>> ds.take([2, 0])
+            {'text': ['new', 'good'], 'stars': array([3, 5])}
         """
         if nulls == "mask" and fill is None:  # without handles of the columns, which each commit would make anew
             column, state = self._moment()
@@ -255,7 +276,13 @@ class RecordsHandle(DatasetHandle[Record]):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the samples as they are stored, without their offsets."""
+        """Bytes of the samples as they are stored, without their offsets.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> mn.RecordsMmap.from_columns("ds", {"text": ["good"], "stars": [5]}).nbytes
+            12
+        """
         if isinstance(self._state, View):
             return sum(handle.nbytes for handle in self._columns().values())
         return super().nbytes
@@ -272,6 +299,13 @@ class RecordsHandle(DatasetHandle[Record]):
 
         Raises:
             ImportError: if pandas is missing.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> mn.RecordsMmap.from_columns("ds", {"text": ["good", "bad"], "stars": [5, 1]}).to_pandas()
+               text  stars
+            0  good      5
+            1   bad      1
         """
         return frames.frame(self._exported())
 

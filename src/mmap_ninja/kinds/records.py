@@ -106,6 +106,13 @@ class RecordsMmap(MutableRecords):
             FileExistsError: if there is a dataset and `if_exists="error"`.
             TypeError: if a column is given something that is not a column type.
             ValueError: if a column's name is empty, too long, or nested in the name of another column.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> ds = mn.RecordsMmap.create("ds", columns={"text": mn.Text(), "box": {"xy": mn.Array((2,), "float32")}})
+            >>> ds.append({"text": "cat", "box": {"xy": [0.5, 0.25]}})
+            >>> ds.columns, ds[0]["box"]["xy"].tolist()
+            (['text', 'box.xy'], [0.5, 0.25])
         """
         options = Options(1, BATCH_BYTES, False, if_exists, metadata, durability, lock_timeout, version, is_closed=True)
         return cls._build(out_dir, sources.Iterated(()), mode, options, specs.columns_of(columns))
@@ -168,6 +175,13 @@ class RecordsMmap(MutableRecords):
             FileExistsError: if there is a dataset and `if_exists="error"`.
             NotADatasetError: if the path is a file, or a directory with files that do not belong to a dataset.
             TypeError: if a sample has the wrong type; the batches before it stay.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> samples = ({"text": str(k), "label": k % 2} for k in range(1000))
+            >>> ds = mn.RecordsMmap.from_generator("ds", samples, columns={"label": mn.Scalar("uint8")})
+            >>> ds.schema["label"], ds[7]["text"]
+            (Scalar(dtype=dtype('uint8'), nullable=False), '7')
         """
         options = Options(batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout, version)
         source: sources.Source[Any] = sources.Iterated(sample_generator, total)
@@ -235,6 +249,13 @@ class RecordsMmap(MutableRecords):
             ImportError: if workers are asked for and cloudpickle is missing: `pip install "mmap_ninja[parallel]"`.
             TypeError: if the source cannot be pickled for workers, or a sample has the wrong type.
             WorkerError: if a worker process dies, or its source raises an exception that cannot be pickled.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> source = mn.parallel.make_indexable(lambda k: {"name": f"{k}.png", "size": k * 10}, length=100)
+            >>> ds = mn.RecordsMmap.from_indexable("ds", source, n_jobs=2)
+            >>> ds.take([99, 0])
+            {'name': ['99.png', '0.png'], 'size': array([990,   0])}
         """
         options = Options(batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout, version)
         source: Any = paced.indexed(indexable, n_jobs, options)
@@ -286,6 +307,13 @@ class RecordsMmap(MutableRecords):
 
         Raises:
             ValueError: if the columns differ in length.
+
+        Example:
+            >>> import numpy as np
+            >>> import mmap_ninja as mn
+            >>> ds = mn.RecordsMmap.from_columns("ds", {"image": np.zeros((3, 28, 28), np.uint8), "label": [1, 0, 1]})
+            >>> ds
+            RecordsMmap('.../ds', 3 samples, 2376 bytes; image: uint8[28, 28], label: int64)
         """
         made = specs.columns_of(columns or {})
         if isinstance(values, RecordsMmap):
@@ -356,6 +384,14 @@ class RecordsMmap(MutableRecords):
             ImportError: if pyarrow is missing: `pip install "mmap_ninja[arrow]"`.
             TypeError: if `data` is not a table, or this kind cannot hold its values.
             ValueError: if its data is not valid.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> import pyarrow as pa
+            >>> table = pa.table({"text": ["good", None], "stars": [5, 1]})
+            >>> ds = mn.RecordsMmap.from_arrow("reviews", table, columns={"stars": mn.Scalar("uint8")})
+            >>> ds["text"][:], ds["stars"][:]
+            (['good', None], array([5, 1], dtype=uint8))
         """
         options = Options(batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout, version)
         options.check()  # before anything is read

@@ -66,6 +66,13 @@ class SampleSequence(_kernel.Samples, Loadable, Generic[T]):
             IndexError: if an index is out of range.
             ValueError: if a sample is null and `nulls="raise"`.
             TypeError: if the column cannot hold `fill`.
+
+        Example:
+            >>> import numpy as np
+            >>> import mmap_ninja as mn
+            >>> texts = mn.StringsMmap.from_strings("texts", ["a", "b", "c"])
+            >>> texts.take([2, 0, -1]), texts.take(np.array([True, False, True]))
+            (['c', 'a', 'c'], ['a', 'c'])
         """
         if nulls == "mask" and fill is None:
             return self._take(indices)
@@ -87,6 +94,13 @@ class SampleSequence(_kernel.Samples, Loadable, Generic[T]):
         Args:
             indices: Integers in any order, also repeated, negative ones counted from the end; a boolean mask; or a
                 slice.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> texts = mn.StringsMmap.from_strings("texts", ["a", "b", "c"])
+            >>> texts.prefetch([2, 0])  # while other work is done
+            >>> texts.take([2, 0])
+            ['c', 'a']
         """
         column = column_of(self)
         column.prefetch(self._resolved(indices, len(column)))
@@ -102,8 +116,8 @@ class SampleSequence(_kernel.Samples, Loadable, Generic[T]):
             From 0.0 to 1.0, which is also that of no samples.
 
         Example:
-            >>> from mmap_ninja import StringsMmap
-            >>> StringsMmap.from_strings("texts", ["just written"]).residency()
+            >>> import mmap_ninja as mn
+            >>> mn.StringsMmap.from_strings("texts", ["just written"]).residency()
             1.0
         """
         return column_of(self).residency()
@@ -121,8 +135,8 @@ class SampleSequence(_kernel.Samples, Loadable, Generic[T]):
             The `residency` after that: below 1.0 if not all of them fit.
 
         Example:
-            >>> from mmap_ninja import StringsMmap
-            >>> StringsMmap.from_strings("texts", ["a", "b"]).warm()
+            >>> import mmap_ninja as mn
+            >>> mn.StringsMmap.from_strings("texts", ["a", "b"]).warm()
             1.0
         """
         column = column_of(self)
@@ -161,6 +175,12 @@ class SampleSequence(_kernel.Samples, Loadable, Generic[T]):
 
         Raises:
             ValueError: if no sample is equal.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> texts = mn.StringsMmap.from_strings("texts", ["a", "b", "a"])
+            >>> texts.index("a"), texts.index("a", start=1)
+            (0, 2)
         """
         first, end, _ = slice(start, stop).indices(len(self))
         for position in self._found(value, first, end):
@@ -175,6 +195,11 @@ class SampleSequence(_kernel.Samples, Loadable, Generic[T]):
 
         Args:
             value: What to look for.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> mn.StringsMmap.from_strings("texts", ["a", "b", "a"]).count("a")
+            2
         """
         return sum(1 for _ in self._found(value, 0, len(self)))
 
@@ -205,6 +230,13 @@ class SampleSequence(_kernel.Samples, Loadable, Generic[T]):
             TypeError: if `function` is no function, or `columns` no list of names.
             ValueError: if `columns` is given, and this holds no records.
             KeyError: if there is no such column.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> ds = mn.RecordsMmap.from_columns("ds", {"text": ["good", "bad", "new"], "stars": [5, 1, 3]})
+            >>> liked = ds.filter(lambda sample: sample["stars"] >= 3, columns=["stars"])
+            >>> liked["text"][:]
+            ['good', 'new']
         """
         _check_function(function)
         whole = self.select(slice(None))  # of one snapshot, which the function may change
@@ -234,6 +266,13 @@ class SampleSequence(_kernel.Samples, Loadable, Generic[T]):
 
         Raises:
             TypeError: if `function` is no function.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> texts = mn.StringsMmap.from_strings("texts", ["good", "bad"])
+            >>> lengths = texts.map(len)
+            >>> lengths[0], list(lengths)
+            (4, [4, 3])
         """
         _check_function(function)
         return Mapped(self.select(slice(None)), function)

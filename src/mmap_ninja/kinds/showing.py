@@ -168,12 +168,26 @@ class ShowingHandle(SampleSequence[T]):
 
     @property
     def mode(self) -> _ShownMode | None:
-        """The mode that this was opened with."""
+        """The mode that this was opened with.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> _ = mn.StringsMmap.from_strings("texts", ["a"])
+            >>> mn.open("texts", "r").mode
+            'r'
+        """
         return self._options.mode
 
     @property
     def read_mode(self) -> _ShownReadMode:
-        """How the files are read: from maps, or by system calls, which raise errors where a map kills the process."""
+        """How the files are read: from maps, or by system calls, which raise errors where a map kills the process.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> _ = mn.StringsMmap.from_strings("texts", ["a"])
+            >>> mn.open("texts", read_mode="pread").read_mode
+            'pread'
+        """
         return "mmap" if self._is_mapped else "pread"
 
     def refresh(self) -> None:
@@ -187,6 +201,16 @@ class ShowingHandle(SampleSequence[T]):
         Raises:
             NotADatasetError: if the dataset was deleted.
             ValueError: if this is a view or closed.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> texts = mn.StringsMmap.from_strings("texts", ["a"])
+            >>> mn.open("texts").append("b")  # by another handle, perhaps in another process
+            >>> len(texts)
+            1
+            >>> texts.refresh()
+            >>> len(texts)
+            2
         """
         with self._mutex.turn():
             self._start_afresh()
@@ -211,6 +235,13 @@ class ShowingHandle(SampleSequence[T]):
 
         Raises:
             CommitUncertainError: if the system could not write them; the handle is closed nevertheless.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> with mn.StringsMmap("texts") as texts:  # closes at the end
+            ...     texts.append("good")
+            >>> texts
+            StringsMmap('.../texts', closed)
         """
         with self._mutex.turn():
             state = self._state

@@ -62,7 +62,7 @@ class SpansHandle(Comparing, DatasetHandle[T]):
         durability: Durability | None = None,
         lock_timeout: float = DEFAULT_LOCK_TIMEOUT,
     ) -> Self:
-        """Store the samples of an iterable, batch by batch, and open the dataset.
+        r"""Store the samples of an iterable, batch by batch, and open the dataset.
 
         An error in the iterable propagates and names the index of the sample. The batches before it stay committed, and
         `if_exists="resume"` continues after them.
@@ -102,6 +102,15 @@ class SpansHandle(Comparing, DatasetHandle[T]):
             TypeError: if a sample has the wrong type; the batches before it stay.
             ImportError: if a level is given and libzstd is missing: `pip install "mmap_ninja[zstd]"`.
             ValueError: if the first batch is too small for a dictionary, or the dataset has another codec.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> with open("texts.txt", "w") as file:
+            ...     print("good", "bad", sep="\n", file=file)
+            >>> with open("texts.txt") as file:
+            ...     texts = mn.StringsMmap.from_generator("texts", map(str.strip, file))
+            >>> texts[:]
+            ['good', 'bad']
         """
         options = Options(batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout, version)
         column = cls._column(zstd_level, zstd_train_dictionary_size)
@@ -170,6 +179,15 @@ class SpansHandle(Comparing, DatasetHandle[T]):
             TypeError: if the source cannot be pickled for workers, or a sample has the wrong type.
             ValueError: if the first batch is too small for a dictionary, or the dataset has another codec.
             WorkerError: if a worker process dies, or its source raises an exception that cannot be pickled.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> from pathlib import Path
+            >>> _ = Path("a.txt").write_text("good"), Path("b.txt").write_text("bad")
+            >>> paths = sorted(Path().glob("*.txt"))
+            >>> source = mn.parallel.make_indexable(lambda index: paths[index].read_text(), length=len(paths))
+            >>> mn.StringsMmap.from_indexable("texts", source, n_jobs=2)[:]
+            ['good', 'bad']
         """
         options = Options(batch_size, batch_bytes, verbose, if_exists, metadata, durability, lock_timeout, version)
         column = cls._column(zstd_level, zstd_train_dictionary_size)
@@ -209,6 +227,13 @@ class SpansHandle(Comparing, DatasetHandle[T]):
 
         Raises:
             IndexError: if an index is out of range.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> texts = mn.StringsMmap.from_strings("texts", ["good", "bad"])
+            >>> values, offsets = texts.take_jagged([1, 0])
+            >>> values.tobytes(), offsets.tolist()
+            (b'badgood', [0, 3, 7])
         """
         return self._take_jagged(indices)
 
@@ -254,17 +279,38 @@ class SpansHandle(Comparing, DatasetHandle[T]):
 
     @property
     def byte_lengths(self) -> npt.NDArray[np.int64]:
-        """Bytes of each sample, after decompression: int64 `[n]`, a new array."""
+        """Bytes of each sample, after decompression: int64 `[n]`, a new array.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> texts = mn.StringsMmap.from_strings("texts", ["good", "größer"])
+            >>> texts.byte_lengths
+            array([4, 8])
+        """
         return column_of(self).sizes()
 
     @property
     def starts(self) -> npt.NDArray[np.uint64]:
-        """Where each sample starts in the payload, in bytes: uint64 `[n]`, a read-only view of the map."""
+        """Where each sample starts in the payload, in bytes: uint64 `[n]`, a read-only view of the map.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> texts = mn.StringsMmap.from_strings("texts", ["good", "bad"])
+            >>> texts.starts
+            array([0, 4], dtype=uint64)
+        """
         return column_of(self).bounds()[0]
 
     @property
     def ends(self) -> npt.NDArray[np.uint64]:
-        """Where each sample ends in the payload, in bytes: uint64 `[n]`, a read-only view of the map."""
+        """Where each sample ends in the payload, in bytes: uint64 `[n]`, a read-only view of the map.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> texts = mn.StringsMmap.from_strings("texts", ["good", "bad"])
+            >>> texts.ends
+            array([4, 7], dtype=uint64)
+        """
         return column_of(self).bounds()[1]
 
 

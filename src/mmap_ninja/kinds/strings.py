@@ -29,7 +29,8 @@ class StringsMmap(SpansHandle[str]):
             instead of killing the process. None: "pread" on network filesystems and FUSE, else "mmap".
 
     Example:
-        >>> texts = StringsMmap.from_strings("reviews", ["good", "bad", "größer"])
+        >>> import mmap_ninja as mn
+        >>> texts = mn.StringsMmap.from_strings("reviews", ["good", "bad", "größer"])
         >>> texts[0], texts[-1], len(texts)
         ('good', 'größer', 3)
         >>> texts.append("new")
@@ -101,6 +102,13 @@ class StringsMmap(SpansHandle[str]):
             TypeError: if a sample has the wrong type.
             ImportError: if a level is given and libzstd is missing: `pip install "mmap_ninja[zstd]"`.
             ValueError: if the samples are too few for a dictionary, or the dataset has another codec.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> texts = mn.StringsMmap.from_strings("texts", ["good", "bad"], metadata={"source": "web"})
+            >>> texts.append("new")
+            >>> texts[:], texts.metadata
+            (['good', 'bad', 'new'], {'source': 'web'})
         """
         check_keys(starts_key, ends_key)
         return cls.from_generator(

@@ -60,6 +60,13 @@ class WindowSequence(SampleSequence[T]):
 
         Raises:
             IndexError: if an index is out of range.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> windows = mn.RaggedMmap.from_lists("rows", [[1, 2, 3], [4, 5, 6, 7]]).windows(2)
+            >>> validation = windows.select(slice(2, None))
+            >>> len(validation), validation[0].tolist()
+            (1, [5, 6])
         """
         column = column_of(self)
         if isinstance(indices, slice):
@@ -106,8 +113,8 @@ class Windows(WindowSequence[AnyArray]):
         selection: Positions of its windows among all of them; None: all.
 
     Example:
-        >>> from mmap_ninja import RaggedMmap
-        >>> rows = RaggedMmap.from_lists("rows", [[1, 2, 3], [4, 5]])
+        >>> import mmap_ninja as mn
+        >>> rows = mn.RaggedMmap.from_lists("rows", [[1, 2, 3], [4, 5]])
         >>> rows.windows(2).take([0, 1]).tolist()
         [[1, 2], [3, 4]]
         >>> [window.tolist() for window in rows.windows(2, 1, within_samples=True)]
@@ -132,6 +139,14 @@ class Windows(WindowSequence[AnyArray]):
             IndexError: if an index is out of range.
             ValueError: if `out` has the wrong shape or dtype, or its dtype or `dtype` does not hold a value.
             TypeError: if the dataset's dtype does not go into `dtype`.
+
+        Example:
+            >>> import numpy as np
+            >>> import mmap_ninja as mn
+            >>> windows = mn.RaggedMmap.from_lists("rows", [[1, 2, 3], [4, 5, 6, 7]]).windows(3)
+            >>> windows.take([1, 0], dtype=np.int32)
+            array([[4, 5, 6],
+                   [1, 2, 3]], dtype=int32)
         """
         return self._arrays(resolved(indices, len(self), self._items), out, dtype)
 

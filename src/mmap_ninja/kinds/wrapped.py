@@ -21,7 +21,8 @@ class Wrapped(Loadable, Generic[R]):
         copy_before_wrapper_fn: Whether `wrapper_fn` gets a shallow copy.
 
     Example:
-        >>> upper = Wrapped(["a", "b"], str.upper)
+        >>> import mmap_ninja as mn
+        >>> upper = mn.Wrapped(["a", "b"], str.upper)
         >>> upper[1], len(upper)
         ('B', 2)
     """
@@ -60,8 +61,8 @@ class Mapped(Wrapped[R], Sequence[R]):
         function: Called with each sample.
 
     Example:
-        >>> from mmap_ninja import StringsMmap
-        >>> upper = StringsMmap.from_strings("texts", ["a", "b", "c"]).map(str.upper)
+        >>> import mmap_ninja as mn
+        >>> upper = mn.StringsMmap.from_strings("texts", ["a", "b", "c"]).map(str.upper)
         >>> upper[1], upper[[2, 0]], len(upper)
         ('B', ['C', 'A'], 3)
     """

@@ -58,10 +58,10 @@ def upgrade(
         ReadOnlyError: if the permissions or the filesystem do not allow it.
 
     Example:
-        >>> import mmap_ninja
-        >>> _ = mmap_ninja.StringsMmap.from_strings("reviews", ["good", "bad"])
-        >>> mmap_ninja.upgrade("reviews")
-        >>> mmap_ninja.open("reviews")[1]
+        >>> import mmap_ninja as mn
+        >>> _ = mn.StringsMmap.from_strings("reviews", ["good", "bad"])
+        >>> mn.upgrade("reviews")  # of the current format already: nothing to do
+        >>> mn.open("reviews")[1]
         'bad'
     """
     directory_path = files.absolute(path)

@@ -48,8 +48,10 @@ class Buckets(Plan):
             `batch_size` is no multiple of `multiple_of`, or a number is out of range.
 
     Example:
+        >>> import numpy as np
+        >>> import mmap_ninja as mn
         >>> lengths = np.arange(1000) % 100
-        >>> plan = Buckets(lengths, batch_size=20)
+        >>> plan = mn.Buckets(lengths, batch_size=20)
         >>> len(plan), round(plan.padding, 2)
         (50, 0.01)
         >>> np.unique(lengths[plan[7]])
@@ -89,12 +91,26 @@ class Buckets(Plan):
 
     @property
     def seed(self) -> int:
-        """The seed of all epochs."""
+        """The seed of all epochs.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> mn.Buckets([3, 9, 7, 1], batch_size=2, seed=7).seed
+            7
+        """
         return self._order.seed
 
     @property
     def epoch(self) -> int:
-        """The epoch that this is the plan of."""
+        """The epoch that this is the plan of.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> plan = mn.Buckets([3, 9, 7, 1], batch_size=2)
+            >>> plan.set_epoch(3)
+            >>> plan.epoch
+            3
+        """
         return self._order.epoch
 
     def _go_to(self, epoch: int) -> None:
@@ -103,7 +119,15 @@ class Buckets(Plan):
 
     @property
     def padding(self) -> float:
-        """The share of this epoch's elements that are padding, if each batch is as long as its longest sample."""
+        """The share of this epoch's elements that are padding, if each batch is as long as its longest sample.
+
+        Example:
+            >>> import numpy as np
+            >>> import mmap_ninja as mn
+            >>> lengths = np.arange(1000) % 100
+            >>> mn.Buckets(lengths, batch_size=20).padding < mn.Buckets(lengths, batch_size=20, window=1).padding
+            True
+        """
         padded = 0
         for window in range(len(self._before) - 1):
             lengths = self._lengths[self._sorted(window)]

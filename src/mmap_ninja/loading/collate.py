@@ -51,6 +51,13 @@ class Pad:
             generates text needs it; samples that are too long are still cut off at their end.
         mask: Whether to return a mask as well, as an attention layer needs it.
         dtype: The dtype of the array, which must hold the values; None: the dataset's.
+
+    Example:
+        >>> import mmap_ninja as mn
+        >>> rows = mn.RaggedMmap.from_lists("rows", [[1, 2, 3], [4]])
+        >>> next(iter(rows.loader(2, pad=mn.Pad(value=-1, multiple_of=2))))
+        (array([[ 1,  2,  3, -1],
+               [ 4, -1, -1, -1]]), array([3, 1]))
     """
 
     value: Any = 0

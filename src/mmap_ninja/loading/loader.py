@@ -5,8 +5,7 @@
 import copy
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy.typing as npt
 
@@ -17,14 +16,13 @@ from mmap_ninja.kinds.reading import ReadingHandle
 from mmap_ninja.loading.collate import Forms, Pad, reader_of
 from mmap_ninja.loading.course import Course, Maker, Place, Rest
 from mmap_ninja.loading.mixing import Mix
+from mmap_ninja.loading.now import Now, Source, Turn
 from mmap_ninja.loading.orders import MOST, SEEDS, Listed, Order, Shuffle, number, order_of
 from mmap_ninja.loading.packed import check_packing, packed_reader
 from mmap_ninja.loading.packing import Packing
 from mmap_ninja.loading.plans import Batches, Plan
 from mmap_ninja.loading.running import Running
 from mmap_ninja.loading.states import VERSION, State, check_fingerprint, told_by
-
-Source = Plan | Order | bool  # what decides which samples come when; a bool: whether they are shuffled
 
 
 @exported
@@ -70,9 +68,9 @@ class Loader:
         ValueError: if arguments contradict each other, or a number is out of range.
 
     Example:
-        >>> from mmap_ninja import ArrayMmap
-        >>> samples = ArrayMmap.from_generator("samples", range(10))
-        >>> loader = Loader(samples, batch_size=4, shuffle=True)
+        >>> import mmap_ninja as mn
+        >>> samples = mn.ArrayMmap.from_generator("samples", range(10))
+        >>> loader = mn.Loader(samples, batch_size=4, shuffle=True)
         >>> batches = iter(loader)
         >>> next(batches)
         array([0, 7, 2, 8])
@@ -140,18 +138,34 @@ class Loader:
             source = shuffle if isinstance(shuffle, bool) else order_of(shuffle)
             self.batch_size = number(batch_size, "batch_size", 1, MOST // self.world_size)
         place = Place(0 if isinstance(source, bool) else source.epoch, 0)
-        self._now = _Now(source, number(seed, "seed", 0, SEEDS), place, None, None)
+        self._now = Now(source, number(seed, "seed", 0, SEEDS), place, None, None)
         self._running: weakref.ref[Running] | None = None
         self._convert: Callable[[Any], Any] | None = None  # what becomes of each batch last, where it is made
 
     @property
     def epoch(self) -> int:
-        """The epoch of the iteration in progress, or else of the next one."""
+        """The epoch of the iteration in progress, or else of the next one.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> loader = mn.Loader(["a", "b", "c"], batch_size=2)
+            >>> for epoch in range(3):
+            ...     for batch in loader:
+            ...         pass
+            >>> loader.epoch
+            3
+        """
         return self._now.place.epoch
 
     @property
     def seed(self) -> int:
-        """The seed of the order, or else of `rng`."""
+        """The seed of the order, or else of `rng`.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> mn.Loader(["a", "b", "c"], batch_size=2, shuffle=True, seed=7).seed
+            7
+        """
         return self._now.seed_of_order
 
     def set_epoch(self, epoch: int) -> None:
@@ -162,6 +176,13 @@ class Loader:
 
         Raises:
             ValueError: if it is not.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> loader = mn.Loader(["a", "b", "c"], batch_size=3, shuffle=True)
+            >>> loader.set_epoch(5)  # as if there had been five before
+            >>> next(iter(loader)), loader.epoch
+            (['b', 'c', 'a'], 5)
         """
         place, now = Place(number(epoch, "epoch", 0, SEEDS), 0), self._now
         if place.epoch != now.place.epoch or now.turn is not None:
@@ -175,7 +196,7 @@ class Loader:
         now = self._now if self._now.turn is None else self._now.at(self._now.place.next_epoch)
         course = self._course_of(now)
         self._count_of(course)
-        turn = _Turn(course, Rest(*now.place, self._count(course.plan, now.place.position)))
+        turn = Turn(course, Rest(*now.place, self._count(course.plan, now.place.position)))
         now = now._replace(turn=turn, samples=None)
         self._end_iteration()
         running = Running(course, self.num_threads, self.prefetch)
@@ -188,6 +209,14 @@ class Loader:
         """End the iteration in progress, and its threads; the next `iter()` is the next epoch.
 
         Leaving a loop does that, too, as soon as nobody has its iterator any more.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> with mn.Loader(["a", "b", "c"], batch_size=2) as loader:  # closes at the end
+            ...     for batch in loader:
+            ...         break
+            >>> loader.epoch
+            0
         """
         now = self._now
         self._change_to(now if now.turn is None else now._replace(turn=copy.copy(now.turn)))
@@ -205,6 +234,14 @@ class Loader:
             A dict of integers and strings, which JSON can hold: "version"; "fingerprint" of the dataset and the plan;
             "seed"; "epoch"; "position", the samples, or rows of a packing, of all processes that were handed out in
             this epoch; "batch_size" and "world_size". After the last batch it is the start of the next epoch.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> loader = mn.Loader(["a", "b", "c", "d"], batch_size=1)
+            >>> _ = next(iter(loader))
+            >>> state = loader.state_dict()
+            >>> state["epoch"], state["position"]
+            (0, 1)
         """
         now = self._now
         course = self._course_of(now)
@@ -231,6 +268,17 @@ class Loader:
 
         Raises:
             ValueError: if the state is of another dataset or plan, or no batch begins at its position.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> import json
+            >>> loader = mn.Loader(["a", "b", "c", "d"], batch_size=1)
+            >>> _ = next(iter(loader))
+            >>> saved = json.dumps(loader.state_dict())
+            >>> other = mn.Loader(["a", "b", "c", "d"], batch_size=2)
+            >>> other.load_state_dict(json.loads(saved))
+            >>> list(other)
+            [['b', 'c'], ['d']]
         """
         place, seed, fingerprint = told_by(state)
         now = self._now
@@ -250,7 +298,7 @@ class Loader:
         now = self._now
         if now.turn is not None:
             samples = now.samples if now.turn.course is None else now.turn.course.samples
-            now = now._replace(turn=_Turn(None, now.turn.rest), samples=samples)
+            now = now._replace(turn=Turn(None, now.turn.rest), samples=samples)
         return self.__dict__ | {"_now": now, "_running": None}
 
     def __repr__(self) -> str:
@@ -267,7 +315,7 @@ class Loader:
     def _name(self) -> str:
         return str(getattr(self.dataset, "path", None) or type(self.dataset).__name__)
 
-    def _change_to(self, now: "_Now") -> None:
+    def _change_to(self, now: Now) -> None:
         """Be somewhere else, and end the iteration in progress."""
         self._now = now
         self._end_iteration()
@@ -277,7 +325,7 @@ class Loader:
         if running is not None:
             running.close()
 
-    def _course_of(self, now: "_Now") -> Course:
+    def _course_of(self, now: Now) -> Course:
         """The epoch in progress, or else the one that begins or goes on next, over what the dataset shows now."""
         if now.turn is not None and now.turn.course is not None:
             return now.turn.course
@@ -302,7 +350,7 @@ class Loader:
             samples = samples[self._columns]
         return samples.select(slice(None)) if isinstance(samples, ReadingHandle) else samples
 
-    def _plan_for(self, now: "_Now", count: int) -> Plan:
+    def _plan_for(self, now: Now, count: int) -> Plan:
         if isinstance(now.source, Plan):
             return copy.copy(now.source)
         order = now.source
@@ -332,53 +380,10 @@ class Loader:
         return plan._batches_from(position) - is_short
 
 
-@dataclass(eq=False, slots=True)
-class _Turn:
-    """An iteration in progress."""
-
-    course: Course | None  # None: it is that of another loader, of which this one is a copy
-    rest: Rest
-
-
-class _Now(NamedTuple):
-    """Where a loader is. It is replaced as a whole, so that an interrupt finds all of it changed, or nothing."""
-
-    source: Source
-    seed: int
-    start: Place  # of the next iteration, if none is in progress
-    turn: _Turn | None  # another one whenever older iterators become invalid
-    samples: Any  # those of a place in the middle of an epoch, if no iteration of this loader has them
-
-    @property
-    def place(self) -> Place:
-        """What was not handed out yet begins here."""
-        return self.start if self.turn is None else self.turn.rest.place
-
-    @property
-    def seed_of_order(self) -> int:
-        """The seed of the order, or else of `rng`."""
-        own = getattr(self.source, "seed", None)
-        return self.seed if own is None else own
-
-    def at(self, place: Place) -> "_Now":
-        """Before an iteration that begins at a place."""
-        return self._replace(start=place, turn=None, samples=None)
-
-    def with_seed(self, seed: int, plan: Plan) -> "_Now":
-        """The same with another seed, that of a plan."""
-        source = self.source
-        if isinstance(source, Plan):
-            source = plan
-        elif isinstance(source, Order):
-            source = source._with_seed(seed)
-        changed = self._replace(source=source)
-        return changed if changed.seed_of_order == seed else changed._replace(seed=seed)  # it is that of `rng`
-
-
 class _Epoch(Iterator[Any]):
     """The batches of an epoch from the loader's place on; it moves the loader."""
 
-    def __init__(self, loader: Loader, running: Running, turn: _Turn) -> None:
+    def __init__(self, loader: Loader, running: Running, turn: Turn) -> None:
         self._loader = loader
         self._running = running
         self._turn = turn

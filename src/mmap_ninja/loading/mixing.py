@@ -17,7 +17,8 @@ from mmap_ninja.kinds.handle import DatasetHandle
 from mmap_ninja.kinds.indices import is_index, resolved, several
 from mmap_ninja.kinds.loadable import Loadable
 from mmap_ninja.kinds.sequence import Indices
-from mmap_ninja.loading.orders import MOST, Positions, Reader, SeededOrder, checked_weights, number
+from mmap_ninja.loading.orders import MOST, Positions, Reader, SeededOrder, number
+from mmap_ninja.loading.weighted import checked_weights
 
 T = TypeVar("T")
 Stop = Literal["first", "all"]
@@ -219,13 +220,13 @@ def mix(
             0, or a number is out of range.
 
     Example:
-        >>> from mmap_ninja import StringsMmap
-        >>> a = StringsMmap.from_strings("a", [f"a{k}" for k in range(7)])
-        >>> b = StringsMmap.from_strings("b", [f"b{k}" for k in range(100)])
-        >>> mixed = mix([a, b], weights=[0.7, 0.3])
+        >>> import mmap_ninja as mn
+        >>> a = mn.StringsMmap.from_strings("a", [f"a{k}" for k in range(7)])
+        >>> b = mn.StringsMmap.from_strings("b", [f"b{k}" for k in range(100)])
+        >>> mixed = mn.mix([a, b], weights=[0.7, 0.3])
         >>> mixed[:]
         ['b70', 'a4', 'b32', 'a6', 'a0', 'b67', 'a1', 'a2', 'a5', 'b41', 'b11', 'a3']
-        >>> len(mix([a, b], weights=[0.7, 0.3], stop="all"))
+        >>> len(mn.mix([a, b], weights=[0.7, 0.3], stop="all"))
         318
     """
     if stop not in _STOPS:

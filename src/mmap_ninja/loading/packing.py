@@ -52,7 +52,8 @@ class Packing(Plan):
         ValueError: if a document is longer than a row and `split` is false, or a number is out of range.
 
     Example:
-        >>> plan = Packing([3, 9, 7, 1, 25, 5], 10, batch_size=2)
+        >>> import mmap_ninja as mn
+        >>> plan = mn.Packing([3, 9, 7, 1, 25, 5], 10, batch_size=2)
         >>> plan.rows, len(plan), plan.filled
         (5, 3, 1.0)
         >>> plan.segments([0]).documents
@@ -90,7 +91,15 @@ class Packing(Plan):
 
     @property
     def epoch(self) -> int:
-        """The epoch that this is the plan of."""
+        """The epoch that this is the plan of.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> plan = mn.Packing([3, 9, 7, 1], 10, batch_size=2)
+            >>> plan.set_epoch(3)
+            >>> plan.epoch
+            3
+        """
         return self._epoch
 
     def _go_to(self, epoch: int) -> None:
@@ -99,17 +108,35 @@ class Packing(Plan):
 
     @property
     def rows(self) -> int:
-        """The number of rows."""
+        """The number of rows.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> mn.Packing([3, 9, 7, 1], 10, batch_size=2).rows
+            2
+        """
         return len(self._packed)
 
     @property
     def filled(self) -> float:
-        """The share of the elements of all rows that are not padding."""
+        """The share of the elements of all rows that are not padding.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> mn.Packing([3, 9, 6], 10, batch_size=2).filled
+            0.9
+        """
         return int(self._lengths.sum()) / (self.rows * self.length) if self.rows else 1.0
 
     @property
     def most_segments(self) -> int:
-        """The largest number of segments in a row."""
+        """The largest number of segments in a row.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> mn.Packing([3, 4, 3, 9], 10, batch_size=2).most_segments
+            3
+        """
         return self._packed.most_segments
 
     def segments(self, rows: npt.ArrayLike) -> Segments:
@@ -120,6 +147,13 @@ class Packing(Plan):
 
         Raises:
             IndexError: if there is no such row.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> plan = mn.Packing([3, 9, 7, 1], 10, batch_size=2)
+            >>> found = plan.segments([0, 1])
+            >>> found.documents.tolist(), found.lengths.tolist(), found.offsets.tolist()
+            ([1, 3, 2, 0], [9, 1, 7, 3], [0, 2, 4])
         """
         return Segments(*self._packed.segments(resolved(rows, self.rows, "rows")))
 

@@ -110,8 +110,8 @@ class Batches(Plan):
         ValueError: if a position is negative, or the size is below 1.
 
     Example:
-        >>> from mmap_ninja import Shuffle
-        >>> plan = Batches(Shuffle(10), 4)
+        >>> import mmap_ninja as mn
+        >>> plan = mn.Batches(mn.Shuffle(10), 4)
         >>> len(plan), plan[2]
         (3, array([1, 3]))
         >>> [len(positions) for positions in plan]
@@ -125,12 +125,26 @@ class Batches(Plan):
 
     @property
     def seed(self) -> int | None:
-        """The seed of the order; None if it has none."""
+        """The seed of the order; None if it has none.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> mn.Batches(mn.Shuffle(10, seed=7), 4).seed
+            7
+        """
         return self._order.seed
 
     @property
     def epoch(self) -> int:
-        """The epoch that this is the plan of."""
+        """The epoch that this is the plan of.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> plan = mn.Batches(mn.Shuffle(10), 4)
+            >>> plan.set_epoch(3)
+            >>> plan.epoch
+            3
+        """
         return self._order.epoch
 
     def _go_to(self, epoch: int) -> None:

@@ -40,8 +40,9 @@ def shared_list(values: Iterable[Any], path: str | os.PathLike[str] | None = Non
         TypeError: if a value is of no such kind, or of another one than the first.
 
     Example:
+        >>> import mmap_ninja as mn
         >>> import pickle
-        >>> names = shared_list(["a.jpg", "b.jpg"])
+        >>> names = mn.shared_list(["a.jpg", "b.jpg"])
         >>> names[1], len(pickle.dumps(names)) < 1000
         ('b.jpg', True)
     """

@@ -57,11 +57,11 @@ def merge(
         StaleHandleError: if an input is compacted or replaced meanwhile.
 
     Example:
-        >>> import mmap_ninja
-        >>> _ = mmap_ninja.StringsMmap.from_strings("a", ["one", "two"])
-        >>> _ = mmap_ninja.StringsMmap.from_strings("b", ["three"])
-        >>> mmap_ninja.merge(["a", "b"], "both")
-        >>> list(mmap_ninja.open("both"))
+        >>> import mmap_ninja as mn
+        >>> _ = mn.StringsMmap.from_strings("a", ["one", "two"])
+        >>> _ = mn.StringsMmap.from_strings("b", ["three"])
+        >>> mn.merge(["a", "b"], "both")
+        >>> list(mn.open("both"))
         ['one', 'two', 'three']
     """
     if if_exists not in get_args(ErrorOrReplace):

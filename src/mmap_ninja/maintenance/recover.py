@@ -34,6 +34,13 @@ class Recovery:
         samples: The number of recovered samples.
         lost: The samples that are not among them, as ranges of indices in the damaged dataset.
         report: The damage.
+
+    Example:
+        >>> import mmap_ninja as mn
+        >>> _ = mn.StringsMmap.from_strings("reviews", ["good", "bad"])
+        >>> recovery = mn.recover("reviews", "copy")
+        >>> recovery.samples, recovery.lost, recovery.report.ok
+        (2, (), True)
     """
 
     path: Path
@@ -75,9 +82,9 @@ def recover(
         ValueError: if it was written by mmap_ninja 0.x.
 
     Example:
-        >>> import mmap_ninja
-        >>> _ = mmap_ninja.StringsMmap.from_strings("reviews", ["good", "bad"])
-        >>> mmap_ninja.recover("reviews", "copy").samples
+        >>> import mmap_ninja as mn
+        >>> _ = mn.StringsMmap.from_strings("reviews", ["good", "bad"])
+        >>> mn.recover("reviews", "copy").samples
         2
     """
     if keep not in get_args(Keep):

@@ -44,6 +44,15 @@ class Problem:
         message: What was found, and what was expected.
         blocks: The damaged blocks of 64 KiB, if known.
         samples: The damaged samples, as ranges of indices.
+
+    Example:
+        >>> import mmap_ninja as mn
+        >>> from pathlib import Path
+        >>> _ = mn.StringsMmap.from_strings("reviews", ["good", "bad"])
+        >>> _ = Path("reviews/c0.data-1").write_bytes(b"goodbat")  # damage
+        >>> problem = mn.verify("reviews").problems[0]
+        >>> problem.file, problem.samples
+        ('c0.data-1, c0.offsets-1', (range(0, 2),))
     """
 
     file: str
@@ -77,6 +86,13 @@ class Report:
         samples: The number of samples in the newest commit.
         problems: The damage.
         notes: Other remarks, not damage.
+
+    Example:
+        >>> import mmap_ninja as mn
+        >>> _ = mn.StringsMmap.from_strings("reviews", ["good", "bad"])
+        >>> report = mn.verify("reviews")
+        >>> report.ok, report.samples, report.problems
+        (True, 2, ())
     """
 
     path: Path
@@ -87,7 +103,14 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether there is no damage."""
+        """Whether there is no damage.
+
+        Example:
+            >>> import mmap_ninja as mn
+            >>> _ = mn.StringsMmap.from_strings("reviews", ["good", "bad"])
+            >>> mn.verify("reviews", level="quick").ok
+            True
+        """
         return not self.problems
 
     def __str__(self) -> str:
@@ -116,9 +139,9 @@ def verify(path: str | os.PathLike[str], level: Level = "sums", verbose: bool = 
         FormatVersionError: if a newer version of mmap_ninja wrote it.
 
     Example:
-        >>> import mmap_ninja
-        >>> _ = mmap_ninja.StringsMmap.from_strings("reviews", ["good", "bad"])
-        >>> mmap_ninja.verify("reviews", level="full").ok
+        >>> import mmap_ninja as mn
+        >>> _ = mn.StringsMmap.from_strings("reviews", ["good", "bad"])
+        >>> mn.verify("reviews", level="full").ok
         True
     """
     return examine(files.absolute(path), level, verbose=verbose)[0]
