@@ -77,6 +77,16 @@ def test_convert_unknown_format_names_those_that_are_known(tmp_path, name):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(("name", "form"), [("a.NPY", r"array of NumPy \(.npy\)"), ("b/a.csv.gz", "CSV")])
+def test_convert_folder_of_files_that_are_read_one_by_one_says_so(tmp_path, name, form):
+    path = tmp_path / "folder" / name
+    path.parent.mkdir(parents=True)
+    path.touch()
+
+    with pytest.raises(ValueError, match=rf"folder: is a folder of files that are converted one by one \({form}\)"):
+        mn.convert(tmp_path / "folder", tmp_path / "out")
+
+
 @pytest.mark.parametrize("name", ["model.pt", "model.PTH", "samples.pkl", "samples.pickle"])
 def test_convert_pickle_is_refused_unread(tmp_path, name):
     class Bomb:

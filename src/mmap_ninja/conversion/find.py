@@ -46,6 +46,15 @@ class Form:
         name = Files.of([os.fsencode(path.name)])
         return name.has(*self.suffixes) or (self.names is not None and name.has_match(self.names))
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether it is known, but never read."""
+        return self.reader.startswith("refused:")
+
+    def is_single_in(self, folder: Path) -> bool:
+        """Whether a folder has files of this format, which are read one by one only."""
+        return self.fits is None and not self.is_refused and folder.is_dir() and files_below(folder).has(*self.suffixes)
+
     def read(self, path: Path, wanted: Wanted) -> Source:
         """The source at a path of this format.
 
@@ -117,9 +126,15 @@ def find(path: Path, wanted: Wanted) -> Source:
         for form in FORMS:
             if form.is_of(paths[0]):
                 return _checked(form.read(path, wanted), path, wanted)
+        single = next((form for form in FORMS if form.is_single_in(paths[0])), None)
     finally:
         files_below.cache_clear()  # it takes memory, and may change
-    known = ", ".join(form.name for form in FORMS if not form.reader.startswith("refused:"))
+    if single is not None:
+        raise ValueError(
+            f"{path}: is a folder of files that are converted one by one ({single.name}); convert each, or read them "
+            "yourself and pass the samples to from_generator"
+        )
+    known = ", ".join(form.name for form in FORMS if not form.is_refused)
     raise ValueError(f"{path}: cannot tell its format; expected one of: {known}")
 
 
