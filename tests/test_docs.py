@@ -5,6 +5,7 @@ import doctest
 import inspect
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -66,14 +67,27 @@ def token_files():
     )
 
 
+def old_dataset():
+    """A directory that 0.9.0 wrote."""
+    shutil.copytree(ROOT / "tests" / "golden" / "0.9.0-strings", "texts_of_0.9")
+
+
 NEEDS = {  # the packages without which a page cannot be followed, beside those of the tests
     "docs/guides/huggingface.md": ["datasets"],
     "docs/guides/jax.md": ["grain", "jax", "orbax.checkpoint"],
     "docs/guides/pytorch.md": ["torch", "transformers"],
     "docs/guides/questions.md": ["torch"],
+    "docs/moving/from-datasets.md": ["datasets", "torch"],
 }
-INPUTS = {"docs/guides/questions.md": token_files}  # what a page finds in its folder
-WARNS = {"docs/guides/jax.md": "default", "docs/guides/pytorch.md": "ignore:The given NumPy array is not writable"}
+INPUTS = {  # what a page finds in its folder
+    "docs/guides/questions.md": token_files,
+    "docs/moving/from-0.9.md": old_dataset,
+}
+WARNS = {
+    "docs/guides/jax.md": "default",
+    "docs/guides/pytorch.md": "ignore:The given NumPy array is not writable",
+    "docs/moving/from-webdataset.md": "ignore:unclosed file",
+}
 ELSEWHERE = {"docs/guides/frameworks.md"}  # tests/integrations/test_recipes.py: each block needs another package
 
 
@@ -85,7 +99,7 @@ def test_blocks_of_a_page_run_and_print_what_it_says(page, tmp_path, monkeypatch
     INPUTS.get(page, lambda: None)()
 
     with warnings.catch_warnings():
-        if page in WARNS:  # those of Orbax and PyTorch
+        if page in WARNS:  # those of Orbax, PyTorch and WebDataset
             action, _, message = WARNS[page].partition(":")
             warnings.filterwarnings(action, message)
         names = run_page(page)
