@@ -32,7 +32,7 @@ demo: $(VENV)/.installed ## convert a folder of text files, iterate, append: mak
 	@$(PY) examples/demo.py $(if $(DATA),"$(DATA)")
 
 docs: $(VENV)/.installed $(VENV)/.group-docs ## the site, in build/site
-	$(PY) -m sphinx --fail-on-warning --keep-going --quiet docs build/site
+	$(PY) -m sphinx --fresh-env --fail-on-warning --keep-going --quiet docs build/site
 
 drawings: ## docs/drawings/*.svg, from the .txt files beside them
 	$(PYTHON) tools/drawings.py

@@ -1,11 +1,76 @@
 """How Sphinx builds the site: `make docs`."""
 
+import sys
+import tomllib
+from pathlib import Path
+
+from pygments.lexers.special import TextLexer
+from sphinx.application import Sphinx
+
 import mmap_ninja
+
+DOCS = Path(__file__).parent
+REPOSITORY = tomllib.loads((DOCS.parent / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
+sys.path.insert(0, str(DOCS / "hooks"))
 
 project = "mmap_ninja"
 author = "the developers of mmap_ninja"
 version = release = mmap_ninja.__version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = [
+    "myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton", "links", "drawings",
+]  # fmt: skip
 myst_heading_anchors = 4
+
+links_repository = REPOSITORY
+links_pages = {  # the files outside docs that a page shows
+    "CHANGELOG.md": "changelog",
+    "CONTRIBUTING.md": "contributing",
+    "SECURITY.md": "security",
+    "benchmarks/ARRAYS.md": "benchmarks/arrays",
+    "benchmarks/FRAMEWORKS.md": "benchmarks/frameworks",
+    "benchmarks/LOADING.md": "benchmarks/loading",
+    "benchmarks/RECORDS.md": "benchmarks/records",
+    "benchmarks/RESULTS.md": "benchmarks/texts",
+}
+
+copybutton_prompt_text = "$ "  # what a console printed is not copied
+copybutton_line_continuation_character = "\\"
+
+pygments_dark_style = "a11y-high-contrast-dark"
+
 html_theme = "furo"
 html_title = "mmap_ninja"
+html_favicon = "static/favicon.svg"
+html_static_path = ["static"]
+html_css_files = ["site.css"]
+html_js_files = ["search.js"]
+html_copy_source = False
+html_domain_indices = False
+html_theme_options = {
+    "light_css_variables": {
+        "color-brand-primary": "#0b6e4f",
+        "color-brand-content": "#0b6e4f",
+        "color-brand-visited": "#0b6e4f",
+        "color-foreground-primary": "#1f2328",
+        "color-sidebar-link-text--top-level": "var(--color-foreground-primary)",
+        "color-api-name": "#0b6e4f",
+        "color-api-pre-name": "#0b6e4f",
+    },
+    "dark_css_variables": {
+        "color-brand-primary": "#45c497",
+        "color-brand-content": "#45c497",
+        "color-brand-visited": "#45c497",
+        "color-foreground-primary": "#d7dade",
+        "color-sidebar-link-text--top-level": "var(--color-foreground-primary)",
+        "color-api-name": "#45c497",
+        "color-api-pre-name": "#45c497",
+    },
+    "source_repository": REPOSITORY,
+    "source_branch": "main",
+    "source_directory": "docs/",
+    "footer_icons": [{"name": "Repository", "url": REPOSITORY, "html": "Repository", "class": "repository"}],
+}
+
+
+def setup(app: Sphinx) -> None:
+    app.add_lexer("hexdump", TextLexer)  # that of Pygments does not know the ".." of bytes that are not always the same

@@ -24,7 +24,8 @@ def write(name: str, results: Path, folder: Path) -> None:
         return PLACEHOLDERS[placeholder](figures, *words)
 
     page = (TEMPLATES / name).read_text()
-    for plot in re.findall(r"\]\((\w+\.svg)\)", page):
-        (folder / plot).write_text(plots.draw(figures, plot))
+    (folder / "plots").mkdir(exist_ok=True)
+    for plot in re.findall(r"\]\(plots/([\w-]+\.svg)\)", page):
+        (folder / "plots" / plot).write_text(plots.draw(figures, plot))
     (folder / name).write_text(re.sub(r"\{\{(.+?)\}\}", filled, page))
     print(f"wrote {folder / name}", flush=True)
