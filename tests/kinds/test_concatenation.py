@@ -127,6 +127,8 @@ def test_incompatible_parts_are_refused(tmp_path, texts):
         mn.concat([one, other])
     with pytest.raises(TypeError, match="concat: expected datasets, got str; open it with mmap_ninja.open first"):
         mn.concat(["a"])
+    with pytest.raises(TypeError, match=r"got Windows\(.*rows.*; store the windows first: ArrayMmap.from_generator"):
+        mn.concat([rows.windows(1)])
 
 
 # ---- parts of all kinds

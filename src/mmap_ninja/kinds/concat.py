@@ -10,6 +10,7 @@ from mmap_ninja.exported import exported
 from mmap_ninja.kinds.handle import DatasetHandle
 from mmap_ninja.kinds.joined import Parts
 from mmap_ninja.kinds.reading import join
+from mmap_ninja.kinds.windows import WindowSequence
 
 H = TypeVar("H", bound=DatasetHandle[Any])
 
@@ -58,6 +59,11 @@ def concat(datasets: Iterable[H]) -> H:
 
 
 def _check_class(dataset: object, before: list[H]) -> None:
+    if isinstance(dataset, WindowSequence):
+        raise TypeError(
+            f"concat: expected datasets, got {dataset!r:.200}; store the windows first: ArrayMmap.from_generator(path, "
+            "ds.windows(length))"
+        )
     if not isinstance(dataset, DatasetHandle):
         raise TypeError(f"concat: expected datasets, got {type(dataset).__name__}; open it with mmap_ninja.open first")
     if before and type(dataset) is not type(before[0]):

@@ -167,12 +167,15 @@ class Mix(Loadable, Sequence[T]):
         """
         return self.samples.take(self._positions(indices))
 
-    def select(self, indices: Indices) -> DatasetHandle[T]:
+    def select(self, indices: Indices) -> Any:
         """A view of some of the samples, with all reading methods of the datasets; it takes 8 bytes per sample.
 
         Args:
             indices: Integers in any order, also repeated, negative ones counted from the end; a boolean mask; or a
                 slice.
+
+        Returns:
+            A handle of the class of the datasets.
 
         Raises:
             IndexError: if an index is out of range.
