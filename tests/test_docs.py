@@ -193,6 +193,16 @@ def test_links_of_the_pages_lead_somewhere():
             assert "://" in target or not anchor or anchor in anchors(file), f"{page.name}: {target}"
 
 
+@pytest.mark.parametrize("page", ["how-it-works", "when-not"])
+def test_figures_of_a_page_are_those_of_the_reports(page):
+    reports = "".join(report.read_text() for report in ROOT.glob("benchmarks/*.md"))
+    figures = re.findall(r"(\d+\.\d+)(?=\s+(?:to|µs|ms|kB|times|of their)\b)", (ROOT / f"docs/{page}.md").read_text())
+
+    assert len(figures) >= 7
+    missing = [figure for figure in figures if not re.search(rf"(?<![\d.]){re.escape(figure)}(?![\d.]*\d)", reports)]
+    assert not missing, f"docs/{page}.md: no report has these: they were measured anew"
+
+
 def test_links_of_the_readme_are_absolute_for_an_index_shows_it_too():
     repository = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
     raw = repository.replace("github.com", "raw.githubusercontent.com")
