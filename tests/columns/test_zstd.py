@@ -74,7 +74,7 @@ def frames_as_dataset(path, frames, sizes):
     start=st.none() | st.integers(-25, 25),
     step=st.none() | st.integers(-4, 4).filter(bool),
 )
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_dataset_reads_like_a_list(tmp_path_factory, samples, more, level, start, step):
     expected = samples + more
     dataset = StringsMmap.from_strings(tmp_path_factory.mktemp("list") / "ds", samples, zstd_level=level)
@@ -449,7 +449,7 @@ def test_first_damaged_sample_of_a_batch_is_named_whatever_thread_finds_one(tmp_
 
 
 @given(st.data())
-@settings(max_examples=200)
+@settings(max_examples=80)
 def test_any_changed_bytes_of_a_frame_raise_or_give_as_many_bytes(tmp_path_factory, data):
     frame = bytearray(FRAME)
     for _ in range(data.draw(st.integers(1, 4))):

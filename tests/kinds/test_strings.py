@@ -46,7 +46,7 @@ def test_story_of_the_notebook_runs(tmp_path):
     stop=st.none() | st.integers(-25, 25),
     step=st.none() | st.integers(-4, 4).filter(bool),
 )
-@settings(max_examples=150)
+@settings(max_examples=80)
 def test_dataset_reads_like_a_list(tmp_path_factory, samples, more, start, stop, step):
     expected = samples + more
     dataset = StringsMmap.from_strings(tmp_path_factory.mktemp("list") / "ds", samples)

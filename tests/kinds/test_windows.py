@@ -4,7 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mmap_ninja as mn
@@ -30,6 +30,7 @@ def within(rows, length, stride):
 
 
 @pytest.mark.parametrize("expected", [across, within])
+@settings(max_examples=30)  # of each
 @given(lengths=st.lists(st.integers(0, 9), min_size=1, max_size=6), length=st.integers(1, 5), stride=st.integers(1, 7))
 def test_windows_are_slices(tmp_path_factory, expected, lengths, length, stride):
     samples = [np.arange(k * 10, k * 10 + size, dtype=np.int16) for k, size in enumerate(lengths)]
@@ -153,6 +154,7 @@ def test_numpy_integers_and_tensors_of_one_element_are_indices(rows):
 
 @pytest.mark.parametrize("expected", [across, within])
 @pytest.mark.parametrize("read_mode", ["mmap", "pread"])
+@settings(max_examples=30)  # of each
 @given(lengths=st.lists(st.integers(0, 6), min_size=1, max_size=5), length=st.integers(1, 4), stride=st.integers(1, 5))
 def test_windows_run_along_the_first_axis(tmp_path_factory, expected, read_mode, lengths, length, stride):
     samples = [np.arange(6 * size, dtype=np.int16).reshape(size, 3, 2) + 100 * k for k, size in enumerate(lengths)]

@@ -217,7 +217,7 @@ def test_file_in_place_of_a_directory_is_refused(copy):
         read_layout(path)
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_changed_files_are_refused_or_fit_the_layout(tmp_path, data):
     name = data.draw(st.sampled_from(READABLE))

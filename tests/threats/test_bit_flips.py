@@ -96,7 +96,7 @@ def test_flipped_bits_are_refused_or_harmless_or_found(case):
     assert read_in_all_ways(path) == expected
 
 
-def test_small_files_truncated_to_any_length_are_refused(case):
+def test_small_files_truncated_to_many_lengths_are_refused(case):
     path, expected = case
     names = {name for name, size in committed_bytes(path).items() if size} | {
         file.name for file in path.glob("meta-*.json")
@@ -107,7 +107,7 @@ def test_small_files_truncated_to_any_length_are_refused(case):
         content = file.read_bytes()
         if file.name not in names or len(content) > SMALL:
             continue
-        for length in range(len(content)):
+        for length in range(0, len(content), 1 + len(content) // 500):
             file.write_bytes(content[:length])
             with pytest.raises(MmapNinjaError) as refused:
                 opened(path)

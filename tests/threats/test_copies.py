@@ -306,7 +306,7 @@ def test_copy_while_commits_come_between_its_files_is_whole_or_refused(tmp_path,
     WORDED[kind][0](path, []).close()
     dataset, program, order = mmap_ninja.open(path), Program(1), random.Random(1)
     outcomes = {"whole": 0, "refused": 0, "vanished": 0}
-    for number in range(100):
+    for number in range(50):
         for _ in range(order.randrange(4)):
             carry_out(dataset, program, kind)
         names = os.listdir(path)
