@@ -29,7 +29,7 @@ dev: $(VENV)/.editable $(VENV)/.group-test $(VENV)/.group-lint ## an editable in
 	@:
 
 demo: $(VENV)/.installed ## convert a folder of text files, iterate, append: make demo DATA=folder
-	@$(PY) examples/demo.py $(if $(DATA),"$(DATA)")
+	@$(PY) tools/demo.py $(if $(DATA),"$(DATA)")
 
 docs: $(VENV)/.installed $(VENV)/.group-docs ## the site, in build/site
 	$(PY) -m sphinx --fresh-env --fail-on-warning --keep-going --quiet docs build/site
@@ -67,8 +67,8 @@ types: $(VENV)/.group-lint $(VENV)/.group-test ## mypy --strict and pyright on s
 	$(VENV)/bin/pyright --pythonpath $(PY)
 	$(PY) tools/blocks.py build/blocks
 	@# Without those that train, which the tests of integrations check with the types of the frameworks.
-	$(PY) -m mypy src $(filter-out examples/train_%,$(wildcard examples/*.py)) build/blocks
-	$(VENV)/bin/pyright --pythonpath $(PY) $(filter-out examples/train_%,$(wildcard examples/*.py)) build/blocks
+	$(PY) -m mypy src $(filter-out examples/train_%,$(wildcard examples/*.py)) tools/demo.py build/blocks
+	$(VENV)/bin/pyright --pythonpath $(PY) $(filter-out examples/train_%,$(wildcard examples/*.py)) tools/demo.py build/blocks
 	@# Without integrations, whose types are those of frameworks that are not installed here.
 	rm -rf build/typed && mkdir -p build/typed && cp -R src/mmap_ninja build/typed && rm -r build/typed/mmap_ninja/integrations
 	PYTHONPATH=build/typed $(VENV)/bin/pyright --pythonpath $(PY) --verifytypes mmap_ninja --ignoreexternal

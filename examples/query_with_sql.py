@@ -2,7 +2,6 @@
 
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -18,15 +17,15 @@ def reviews() -> Iterator[dict[str, Any]]:
         yield {"text": "word " * words, "stars": int(random.integers(1, 6)), "source": {"id": number, "lang": "en"}}
 
 
-folder = Path(tempfile.mkdtemp())
-dataset = mn.RecordsMmap.from_generator(folder / "reviews", reviews())
-del dataset[np.asarray(dataset["stars"]) == 3]  # only edited datasets are copied for Arrow
-dataset.compact()
+with tempfile.TemporaryDirectory() as scratch:
+    dataset = mn.RecordsMmap.from_generator(f"{scratch}/reviews", reviews())
+    del dataset[np.asarray(dataset["stars"]) == 3]
+    dataset.compact()  # an edited dataset is copied for Arrow, a compact one is not
 
-rows = dataset.to_arrow()
-print(duckdb.sql("select stars, count(*) as n, avg(length(text)) as length from rows group by stars order by stars"))
+    rows = dataset.to_arrow()
+    print(duckdb.sql("select stars, count(*) as n, avg(length(text))::int as length from rows group by 1 order by 1"))
 
-long = duckdb.sql("select * from rows where length(text) > 250 and source.id < 5000")
-found = mn.RecordsMmap.from_arrow(folder / "long", long)
-print(found)
-print(found[0]["source"], len(found["text"][0]))
+    long = duckdb.sql("select * from rows where length(text) > 250 and source.id < 5000")
+    found = mn.RecordsMmap.from_arrow(f"{scratch}/long", long)
+    print(len(found), "long reviews, with the columns", found.columns)
+    print(found[0]["source"], len(found["text"][0]))

@@ -6,7 +6,7 @@ import numpy as np
 
 import mmap_ninja as mn
 
-STATES, SIZE, BATCH = 12, 500, 32
+STATES, SIZE, BATCH = 12, 300, 32
 chance = np.random.default_rng(0)
 
 
@@ -20,7 +20,7 @@ with tempfile.TemporaryDirectory() as scratch:
     columns = {name: mn.Scalar(np.int64) for name in ("state", "action", "after")} | {"reward": mn.Scalar(np.float32)}
     buffer = mn.RecordsMmap.create(f"{scratch}/buffer", columns=columns)
     values, state = np.zeros((STATES, 2)), 0
-    for _ in range(4000):
+    for _ in range(2000):
         best = np.flatnonzero(values[state] == values[state].max())
         action = int(chance.integers(2) if chance.random() < 0.2 else chance.choice(best))
         after, reward = play(state, action)

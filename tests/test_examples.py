@@ -11,13 +11,16 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-ROOT = Path(__file__).parent.parent
+from support.pages import ROOT, gallery, is_as_said
+
 EXAMPLES = ROOT / "examples"
+SHORT = sorted(path.name for path in EXAMPLES.glob("*.py") if not path.name.startswith("train_"))
+DEMO = ROOT / "tools" / "demo.py"
 IMDB_ARCHIVE = ROOT.parent / "shared" / "data" / "aclImdb.tar.xz"  # beside the project on some machines
 
 
-def run_example(name: str, *arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-W", "error", EXAMPLES / name, *arguments]
+def run(script: Path, *arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", script, *arguments]
     return subprocess.run(command, cwd=cwd, capture_output=True, encoding="utf-8", timeout=120, check=False)
 
 
@@ -61,7 +64,7 @@ def imdb_folder(pytestconfig: pytest.Config) -> Path | None:
 
 
 def test_demo_converts_a_folder_and_appends_to_it(tmp_path: Path, text_folder: Path) -> None:
-    output = output_of(run_example("demo.py", text_folder, "--out", tmp_path / "dataset", cwd=tmp_path))
+    output = output_of(run(DEMO, text_folder, "--out", tmp_path / "dataset", cwd=tmp_path))
 
     assert re.search(r"^300 files read \([\d.]+ MB\), 1 skipped: not UTF-8$", output, re.MULTILINE)
     assert "['This is a new document', 'New doc0', 'New doc1']" in output
@@ -76,7 +79,7 @@ def test_demo_of_imdb_layout_takes_the_reviews_and_not_the_links(tmp_path: Path)
         (folder / part / "0_9.txt").write_text("a review", encoding="utf-8")
     (folder / "train" / "urls_pos.txt").write_text("a link", encoding="utf-8")
 
-    output = output_of(run_example("demo.py", folder, cwd=tmp_path))
+    output = output_of(run(DEMO, folder, cwd=tmp_path))
 
     assert "Reopened: 6 samples; 3 of them equal the text of their file." in output
 
@@ -87,7 +90,7 @@ def test_demo_of_a_bad_path_names_it(tmp_path: Path, content: str | None, reason
     if content is not None:
         path.write_text(content, encoding="utf-8")
 
-    finished = run_example("demo.py", path, cwd=tmp_path)
+    finished = run(DEMO, path, cwd=tmp_path)
 
     assert finished.returncode == 1
     assert finished.stderr.startswith(f"{path}: {reason}")
@@ -97,57 +100,27 @@ def test_demo_of_a_bad_path_names_it(tmp_path: Path, content: str | None, reason
 def test_demo_of_a_folder_without_text_names_the_suffixes(tmp_path: Path) -> None:
     (tmp_path / "picture.png").touch()
 
-    finished = run_example("demo.py", tmp_path, cwd=tmp_path)
+    finished = run(DEMO, tmp_path, cwd=tmp_path)
 
     assert finished.returncode == 1
     assert finished.stderr.startswith(f"{tmp_path}: no text files below it (looked for .csv ")
 
 
-def test_convert_texts(tmp_path: Path) -> None:
-    lines = output_of(run_example("convert_texts.py", cwd=tmp_path)).splitlines()
+@pytest.mark.parametrize("name", SHORT)
+def test_example_prints_what_its_page_says_and_leaves_nothing(name: str, tmp_path: Path) -> None:
+    output = output_of(run(EXAMPLES / name, cwd=tmp_path))
 
-    assert lines[0] == "1000 notes"
-    assert lines[1] == "Note 0: what I saw today."
-    assert lines[2] == "['Note 998: what I saw today.', 'Note 999: what I saw today.']"
-    assert lines[4] == "1000 of them end with 'today.'"
-
-
-def test_read_while_appending_sees_each_event_once_and_in_order(tmp_path: Path) -> None:
-    lines = output_of(run_example("read_while_appending.py", cwd=tmp_path)).splitlines()
-
-    assert lines == [f"the reader sees event {number}" for number in range(1, 6)] + ["6 events"]
+    assert is_as_said(output, gallery()[name]), output
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_resume_build_continues_after_the_finished_batches(tmp_path: Path) -> None:
-    lines = output_of(run_example("resume_build.py", cwd=tmp_path)).splitlines()
-
-    assert lines == [
-        "stopped: connection lost (index 7000 of the source)",
-        f"{6 * 1024} reviews are there, complete: False",
-        "10000 reviews are there, complete: True",
-        "the last one: review 9999",
-    ]
+def test_every_example_is_on_the_page() -> None:
+    assert {path.name for path in EXAMPLES.glob("*.py")} == set(gallery())
 
 
-def test_query_with_sql_groups_and_stores_again(tmp_path: Path) -> None:
-    output = output_of(run_example("query_with_sql.py", cwd=tmp_path))
-
-    assert re.search(r"│ +1 │ +(19|20)\d\d │", output)
-    assert not re.search(r"│ +3 │", output)
-    assert "; text: str, stars: int64, source.id: int64, source.lang: str)" in output
-
-
-def test_replay_buffer_learns_the_way(tmp_path: Path) -> None:
-    lines = output_of(run_example("replay_buffer.py", cwd=tmp_path)).splitlines()
-
-    assert lines == ["500 transitions are kept", "the way right is better in 11 of 11 places"]
-
-
-def test_every_example_has_a_test() -> None:
-    names = {path.name for path in EXAMPLES.iterdir() if path.suffix in {".py", ".ipynb"}}
-    tests = [Path(__file__), *ROOT.glob("tests/integrations/*.py")]
-
-    assert {name for name in names if not any(f'"{name}"' in test.read_text("utf-8") for test in tests)} == set()
+@pytest.mark.parametrize("name", SHORT)
+def test_example_is_short(name: str) -> None:
+    assert len((EXAMPLES / name).read_text("utf-8").splitlines()) <= 40
 
 
 def test_notebook_runs(tmp_path: Path, imdb_folder: Path | None, monkeypatch: pytest.MonkeyPatch) -> None:

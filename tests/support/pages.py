@@ -43,10 +43,23 @@ def run_page(page):
             run_shell(text)
         elif language == "console":
             for command, printed in re.findall(r"^\$ (.*(?:\\\n.*)*)\n((?:(?!\$ ).*\n)*)", text, re.MULTILINE):
-                said = ".*".join(map(re.escape, printed.strip().split("...")))
-                output = run_shell(command, fails=True).strip()
-                assert re.fullmatch(said, output, re.DOTALL), f"$ {command}\n{output}"
+                output = run_shell(command, fails=True)
+                assert is_as_said(output, printed), f"$ {command}\n{output}"
     return names
+
+
+def is_as_said(output, said):
+    """Whether a program printed what a page says, where "..." stands for anything."""
+    pattern = ".*".join(map(re.escape, said.strip().split("...")))
+    return re.fullmatch(pattern, output.strip(), re.DOTALL) is not None
+
+
+def gallery():
+    """What each example prints, as their page says."""
+    text = (ROOT / "docs" / "examples.md").read_text()
+    _, *parts = re.split(r"^### \[(.*)\]\(.*\)$", text, flags=re.MULTILINE)
+    sections = zip(parts[::2], parts[1::2], strict=True)
+    return {name: re.search(r"^```text\n(.*?)^```$", of, re.DOTALL | re.MULTILINE)[1] for name, of in sections}
 
 
 def run_python(text, names, page):

@@ -1,6 +1,6 @@
 """Convert a folder of text files to a dataset, then read and extend it like a list.
 
-python examples/demo.py [FOLDER] [--out DIRECTORY]
+python tools/demo.py [FOLDER] [--out DIRECTORY]
 
 Without FOLDER, the texts are the sources of Python's standard library.
 """
