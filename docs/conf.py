@@ -3,6 +3,7 @@
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 from pygments.lexers.special import TextLexer
 from sphinx.application import Sphinx
@@ -20,6 +21,7 @@ extensions = [
     "myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton", "links", "drawings",
 ]  # fmt: skip
 myst_heading_anchors = 4
+smartquotes = False  # "--data" is no dash
 
 links_repository = REPOSITORY
 links_pages = {  # the files outside docs that a page shows
@@ -43,8 +45,9 @@ html_title = "mmap_ninja"
 html_favicon = "static/favicon.svg"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
-html_js_files = ["search.js"]
+html_js_files = ["site.js"]
 html_copy_source = False
+html_show_copyright = False
 html_domain_indices = False
 html_theme_options = {
     "light_css_variables": {
@@ -72,5 +75,13 @@ html_theme_options = {
 }
 
 
+def with_levels(_app: Sphinx, _page: str, _template: str, context: dict[str, Any], _doctree: object) -> None:
+    """Say of which level the headings in the navigation are, which Sphinx leaves out."""
+    context["furo_navigation_tree"] = context["furo_navigation_tree"].replace(
+        'role="heading"', 'role="heading" aria-level="2"'
+    )
+
+
 def setup(app: Sphinx) -> None:
     app.add_lexer("hexdump", TextLexer)  # that of Pygments does not know the ".." of bytes that are not always the same
+    app.connect("html-page-context", with_levels, priority=900)  # after furo has made it

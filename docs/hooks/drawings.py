@@ -14,7 +14,6 @@ from sphinx.transforms import SphinxTransform
 from sphinx.util import logging
 
 SMALLEST = 11  # px that text is never shrunk below; a drawing that is too wide then is scrolled in a box of its own
-PHONE = 328  # px that are there for a drawing on a small one
 DARK = re.compile(r"@media\s*\(prefers-color-scheme:\s*dark\)\s*\{((?:[^{}]*\{[^{}]*\})*[^{}]*)\}")
 SIZE = re.compile(r"""font-size["':=\s]*([\d.]+)|font:[^;}"']*?([\d.]+)px""")
 
@@ -63,8 +62,7 @@ def inlined(drawing: str, name: str, alt: str) -> str:
     if (description := svg.find("desc")) is not None:
         description.attrib["id"] = svg.attrib["aria-describedby"] = f"{name}-description"
     light = "" if DARK.search(drawing) or "currentColor" in drawing else " drawn-light"
-    scrolled = ' tabindex="0" role="group" aria-label="drawing"' if least > PHONE else ""  # by keys, too
-    return f'<span id="{name}" class="drawn{light}"{scrolled}>{ET.tostring(svg, "unicode")}</span>'
+    return f'<span id="{name}" class="drawn{light}">{ET.tostring(svg, "unicode")}</span>'
 
 
 def scoped(style: str, name: str) -> str:
