@@ -1,6 +1,7 @@
 """The benchmarks run, with a few samples and without peers, and the README has the figures of the reports."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -179,3 +180,21 @@ def test_readme_figures_are_those_of_the_reports() -> None:
 
     assert filled == page
     assert filled.count(": begin -->") == 3
+
+
+def test_plots_show_the_ratios_of_the_reports_fastest_first() -> None:
+    shown = 0
+    for report in BENCHMARKS.glob("*.md"):
+        page = report.read_text()
+        for plot in re.findall(r"\]\((plots/[\w-]+\.svg)\)", page):
+            drawn = (BENCHMARKS / plot).read_text()
+            ratios = re.findall(r"\(([\d.e+]+x)\)", drawn)
+            lengths = [int(length) for length in re.findall(r'class="(?:ours|others)".* width="(\d+)"', drawn)]
+            assert lengths == sorted(lengths)
+            assert [ratio for ratio in ratios if f"| {ratio} |" not in page] == []
+            shown += len(ratios)
+
+    assert shown > 100
+    assert {file.name for file in (BENCHMARKS / "plots").iterdir()} == set(
+        python("from report.plots import PLOTS; print(*PLOTS)").split()
+    )
