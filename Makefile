@@ -20,7 +20,7 @@ CXX_SOURCES := $(wildcard kernel/*.cc kernel/*.h kernel/*/*.cc kernel/*/*.h)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # two pips must not write to one environment
-.PHONY: help dev demo docs drawings test test-integrations torture mutation lint format types sanitize fuzz wheel clean
+.PHONY: help dev demo docs check-site drawings test test-integrations torture mutation lint format types sanitize fuzz wheel clean
 
 help: ## list the recipes
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,7 +32,11 @@ demo: $(VENV)/.installed ## convert a folder of text files, iterate, append: mak
 	@$(PY) tools/demo.py $(if $(DATA),"$(DATA)")
 
 docs: $(VENV)/.installed $(VENV)/.group-docs ## the site, in build/site
-	$(PY) -m sphinx --fresh-env --fail-on-warning --keep-going --quiet docs build/site
+	@rm -rf build/site
+	$(PY) -m sphinx --fresh-env --fail-on-warning --keep-going --quiet -d build/doctrees docs build/site
+
+check-site: docs $(VENV)/.group-test $(VENV)/.group-site ## the site in a Chromium: can all read it, do links and search work, is nothing loaded
+	$(PY) -m pytest -n $(TEST_JOBS) tests/site
 
 drawings: ## docs/drawings/*.svg, from the .txt files beside them
 	$(PYTHON) tools/drawings.py
@@ -40,7 +44,7 @@ drawings: ## docs/drawings/*.svg, from the .txt files beside them
 test: $(VENV)/.installed $(VENV)/.group-test ## the test suite; TEST_JOBS=3 at a time, ARGS="-k name"
 	@# Tests that fork thousands of times have processes of their own: what others import makes each fork slower.
 	$(if $(ARGS),,$(PYTEST) tests/threats/enumerated)
-	$(PYTEST) $(or $(ARGS),--ignore=tests/threats/enumerated --ignore=tests/integrations)
+	$(PYTEST) $(or $(ARGS),--ignore=tests/threats/enumerated --ignore=tests/integrations --ignore=tests/site)
 
 test-integrations: .venv-integrations/.installed ## PyTorch, JAX, Grain, Hugging Face and others, in an environment of their own
 	.venv-integrations/bin/python -m pytest tests/integrations tests/test_docs.py $(ARGS)
