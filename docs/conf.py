@@ -19,6 +19,7 @@ author = "the developers of mmap_ninja"
 version = release = mmap_ninja.__version__
 extensions = [
     "myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton", "links", "drawings",
+    "reference",
 ]  # fmt: skip
 myst_heading_anchors = 4
 smartquotes = False  # "--data" is no dash
@@ -35,7 +36,13 @@ links_pages = {  # the files outside docs that a page shows
     "benchmarks/RESULTS.md": "benchmarks/texts",
 }
 
-copybutton_prompt_text = "$ "  # what a console printed is not copied
+autodoc_typehints = "none"  # hooks/reference.py writes signatures as the sources do
+napoleon_use_rtype = False
+python_maximum_signature_line_length = 88
+smartquotes_action = "D"  # dashes alone: "r" in a docstring is a value
+
+copybutton_prompt_text = r"\$ |>>> |\.\.\. "  # what a console printed is not copied
+copybutton_prompt_is_regexp = True
 copybutton_line_continuation_character = "\\"
 
 pygments_dark_style = "a11y-high-contrast-dark"

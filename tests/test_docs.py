@@ -44,15 +44,53 @@ def test_docstring_examples_run(module, docstring, line, tmp_path, monkeypatch):
     assert doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(example).failed == 0
 
 
+SPECIAL = {
+    f"mmap_ninja.DatasetHandle.__{name}item__" for name in ("set", "del")
+}  # whose docstrings say what they raise
+
+
+def explained_by(cls):
+    """The arguments and attributes that the docstring of a class explains, also as those of its objects."""
+    return re.findall(r"^    (\w+): ", inspect.getdoc(cls), re.MULTILINE)
+
+
 def test_every_public_name_has_an_example():
     missing = [name for name, docstring in public_names().items() if ">>> " not in (docstring or "")]
     for name, cls in public_classes().items():
-        explained = re.findall(r"^    (\w+): ", inspect.getdoc(cls), re.MULTILINE)  # fields, which are arguments
         for member, definer in members_of(cls):
-            if member not in explained and ">>> " not in (vars(definer)[member].__doc__ or ""):
+            if member not in explained_by(cls) and ">>> " not in (vars(definer)[member].__doc__ or ""):
                 missing.append(f"{name}.{member}")
 
     assert missing == []
+
+
+def shown_in_the_reference():
+    """What the directives of the reference name, as often as it is shown; members with their class."""
+    shown = []
+    for page in sorted((ROOT / "docs" / "reference").glob("*.md")):
+        module = ""
+        for directive, name, options in re.findall(
+            r"^\.\. (\w+):: ([\w.]+).*\n((?:   :.*\n)*)", page.read_text(), re.MULTILINE
+        ):
+            if directive == "currentmodule":
+                module = f"{name}."
+            elif directive.startswith("auto"):
+                whole = name if name.startswith("mmap_ninja.") else module + name
+                members = re.findall(r"\w+", "".join(re.findall(r":members: (.*)", options)))
+                shown += [whole, *(f"{whole}.{member}" for member in members)]
+    return shown
+
+
+def test_reference_shows_every_public_name_once():
+    shown, members, explained = shown_in_the_reference(), {}, set()
+    for name, cls in public_classes().items():
+        members |= {f"mmap_ninja.{name}.{member}": vars(definer)[member] for member, definer in members_of(cls)}
+        explained |= {f"mmap_ninja.{name}.{field}" for field in explained_by(cls)}
+
+    assert sorted({*shown} - {*members} - SPECIAL) == sorted(public_names())
+    assert [name for name in {*shown} if shown.count(name) > 1] == []
+    at_hand = [members[name] for name in shown if name in members]  # a member of a base is shown at one class
+    assert [name for name in {*members} - explained if not any(members[name] is one for one in at_hand)] == []
 
 
 def token_files():

@@ -33,14 +33,14 @@ def export(
     It is written beside its path, and renamed when it is complete: after an error, Ctrl-C or a full disk nothing is
     left. Memory stays bounded at any size. What a format cannot hold exactly is an error that names the column.
 
-    | `out` | holds |
-    |---|---|
-    | `.parquet`, `.pq`, `.arrow`, `.feather` | all columns; `from_arrow` and `convert` give equal ones back |
-    | `.jsonl`, `.ndjson`, and with `.gz` or `.zst` | a JSON object a line: texts, numbers, dates, lists, JSON values |
-    | `.csv`, `.tsv`, and with `.gz` or `.zst` | texts, numbers, dates; a null is an empty field, an empty text `""` |
-    | `.npy` | one column of arrays of one shape |
-    | `.tar` | a file for each sample and column, as WebDataset has them |
-    | no suffix | a folder: a file for each text or bytes, under its number, or its `path` column |
+    The suffix of `out` says what it holds:
+
+    * `.parquet`, `.pq`, `.arrow`, `.feather`: all columns; `from_arrow` and `convert` give equal ones back
+    * `.jsonl`, `.ndjson`, and with `.gz` or `.zst`: a JSON object a line: texts, numbers, dates, lists, JSON values
+    * `.csv`, `.tsv`, and with `.gz` or `.zst`: texts, numbers, dates; a null is an empty field, an empty text `""`
+    * `.npy`: one column of arrays of one shape
+    * `.tar`: a file for each sample and column, as WebDataset has them
+    * none: a folder: a file for each text or bytes, under its number, or its `path` column
 
     Args:
         ds: A dataset, a view, a concatenation, or what `map` gives, whose samples are written as it shows them.

@@ -39,9 +39,11 @@ class DatasetHandle(MutatingHandle[T]):
 
     Several threads may read at once; a lock of the handle serialises mutations.
 
-    Args:
-        out_dir: The dataset's directory. If it is missing, the handle is empty, and its first `append` creates it.
-        options: How it is opened.
+    `mmap_ninja.open`, the classes of the kinds, and their `from_*` make them.
+
+    Attributes:
+        path: The dataset's directory, absolute: a `Path`.
+        out_dir: The same as it was given.
 
     Example:
         >>> import mmap_ninja as mn

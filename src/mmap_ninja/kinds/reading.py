@@ -96,6 +96,9 @@ class ReadingHandle(ShowingHandle[T]):
             exact: Whether the parts have exactly these sizes. With a seed, samples then move between them whenever the
                 number of samples changes.
 
+        Returns:
+            A view for each fraction, as `select` gives it.
+
         Raises:
             ValueError: if a fraction is negative, or they add up to more than 1; or if `by` is given without a seed, or
                 with `exact`.

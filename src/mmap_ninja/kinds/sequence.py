@@ -226,6 +226,9 @@ class SampleSequence(_kernel.Samples, Loadable, Generic[T]):
                 all.
             verbose: Whether to show a progress bar.
 
+        Returns:
+            A view, as `select` gives it.
+
         Raises:
             TypeError: if `function` is no function, or `columns` no list of names.
             ValueError: if `columns` is given, and this holds no records.
@@ -263,6 +266,9 @@ class SampleSequence(_kernel.Samples, Loadable, Generic[T]):
 
         Args:
             function: Called with each sample.
+
+        Returns:
+            A sequence that also has `loader`, and that `export` takes.
 
         Raises:
             TypeError: if `function` is no function.

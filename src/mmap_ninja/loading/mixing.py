@@ -217,6 +217,10 @@ def mix(
         stop: Where the list ends. "first": when all samples of one dataset have come. "all": when all samples of every
             dataset have, so that some come again.
 
+    Returns:
+        A sequence of samples, which is computed when it is read: `[]`, `take`, `select` and `loader` are as those of
+        the datasets, and `samples` is their `concat`.
+
     Raises:
         TypeError: if the classes of the datasets differ, or their columns do in names, dtypes or shapes.
         ValueError: if there are no datasets, one of them is empty, there are not as many weights, a weight is not above

@@ -145,6 +145,10 @@ class Packing(Plan):
         Args:
             rows: Numbers of rows, as a batch of this plan has them.
 
+        Returns:
+            A named tuple of int64 arrays: `offsets`, `[len(rows) + 1]`, where each row begins in the others;
+            `documents`, the sample of each segment; `starts`, where it begins in that sample; and `lengths`.
+
         Raises:
             IndexError: if there is no such row.
 

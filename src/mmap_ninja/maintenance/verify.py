@@ -134,6 +134,9 @@ def verify(path: str | os.PathLike[str], level: Level = "sums", verbose: bool = 
             was wrong before it was written; use it for files of unknown origin.
         verbose: Whether to show a progress bar.
 
+    Returns:
+        A `Report`: `ok` tells whether all is well, `problems` lists the damaged files, blocks and samples.
+
     Raises:
         NotADatasetError: if there is no dataset.
         FormatVersionError: if a newer version of mmap_ninja wrote it.
