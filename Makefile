@@ -20,10 +20,11 @@ CXX_SOURCES := $(wildcard kernel/*.cc kernel/*.h kernel/*/*.cc kernel/*/*.h)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # two pips must not write to one environment
-.PHONY: help dev demo docs check-site drawings test test-integrations torture mutation lint format types sanitize fuzz wheel clean
+.PHONY: help dev demo docs check-site drawings test test-integrations torture mutation lint format types sanitize \
+	test-aarch64 fuzz wheel release clean
 
 help: ## list the recipes
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 dev: $(VENV)/.editable $(VENV)/.group-test $(VENV)/.group-lint ## an editable install: .venv/bin/pytest tests the sources as they are now
 	@:
@@ -80,6 +81,9 @@ types: $(VENV)/.group-lint $(VENV)/.group-test ## mypy --strict and pyright on s
 sanitize: $(VENV)/.installed $(VENV)/.group-dev $(VENV)/.group-test ## the kernel's tests, and those of damage, under ASan and UBSan
 	@CXX="$(CXX)" sh tools/sanitize.sh $(TEST_JOBS)
 
+test-aarch64: $(VENV)/.group-dev ## the kernel's tests for ARM under QEMU, on Debian and Ubuntu
+	@sh tools/aarch64.sh
+
 FUZZ_CXX ?= clang++
 fuzz: $(VENV)/.installed $(VENV)/.group-dev $(VENV)/.group-fuzz ## the fuzz targets, each for FUZZ_SECONDS=60, with clang
 	@CXX="$(FUZZ_CXX)" sh tools/fuzz.sh $(FUZZ_SECONDS)
@@ -87,6 +91,10 @@ fuzz: $(VENV)/.installed $(VENV)/.group-dev $(VENV)/.group-fuzz ## the fuzz targ
 wheel: $(VENV)/.group-wheel ## an sdist, and a wheel built from it, into dist
 	$(PREREQUISITES)
 	$(PY) -m build
+
+release: $(VENV)/.group-release ## a wheel and an sdist, checked and tried, not uploaded; ARGS="-k name": fewer tests
+	$(PREREQUISITES)
+	$(PY) tools/release.py $(if $(ARGS),--tests="$(ARGS)")
 
 clean: ## remove all that the recipes made
 	rm -rf .venv .venv-* build dist demo_mmap .hypothesis .pytest_cache .mypy_cache .ruff_cache

@@ -29,7 +29,7 @@ def blocks_of(page):
     return blocks
 
 
-def run_page(page):
+def run_page(page, *, installs=False):
     """Run a page from top to bottom, as a reader would in one folder; return the names that its Python has defined.
 
     In a block of `python`, "print(x)  # y" means that y is printed. A block of `sh` is run. In a block of `console`,
@@ -39,7 +39,7 @@ def run_page(page):
     for language, text in fenced(page):
         if language == "python":
             run_python(text, names, page)
-        elif language == "sh" and not INSTALLS.search(text):
+        elif language == "sh" and (installs or not INSTALLS.search(text)):
             run_shell(text)
         elif language == "console":
             for command, printed in re.findall(r"^\$ (.*(?:\\\n.*)*)\n((?:(?!\$ ).*\n)*)", text, re.MULTILINE):
