@@ -22,7 +22,7 @@ from pathlib import Path
 from elftools.elf.elffile import ELFFile
 from readme_renderer import markdown
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).resolve().parents[1]
 WORK = ROOT / "build" / "release"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 GLIBC = (2, 28)  # of the oldest Linux that published wheels run on; an older machine builds the sdist
@@ -93,7 +93,7 @@ def sdist_problems(path):
 def wheel_problems(path):
     info = f"mmap_ninja-{PROJECT['version']}.dist-info"
     with zipfile.ZipFile(path) as archive:
-        found = set(archive.namelist())
+        found = {name for name in archive.namelist() if not name.endswith("/")}  # auditwheel adds folders
         kernel = next((name for name in found if re.fullmatch(r"mmap_ninja/_kernel\.[\w-]+\.so", name)), "the kernel")
         modules = {str(file.relative_to(ROOT / "src")) for name in SOURCES for file in (ROOT / "src").rglob(name)}
         expected = modules | {kernel} | {f"{info}/{name}" for name in DIST_INFO}
@@ -109,12 +109,12 @@ def wheel_problems(path):
 
     if metadata["Version"] != PROJECT["version"] or not path.name.startswith(f"mmap_ninja-{metadata['Version']}-"):
         yield f"{path.name}: its version is {metadata['Version']}, but pyproject.toml says {PROJECT['version']}"
-    if metadata["License-Expression"] != "MIT":
-        yield f"{path.name}: says no licence"
+    if metadata["License-Expression"] != PROJECT["license"]:
+        yield f"{path.name}: does not say that its licence is {PROJECT['license']}"
     for name, target in PROJECT["scripts"].items():
-        if f"{name} = {target}" not in scripts.replace("=", " = ").replace("  ", " "):
+        if not re.search(rf"^{name} ?= ?{target}$", scripts, re.MULTILINE):
             yield f"{path.name}: has no command {name}"
-    yield from readme_problems(metadata.get_payload())
+    yield from readme_problems(metadata.get_payload(decode=True).decode())
 
     named = re.fullmatch(r"(cp3\d+)-\1-(.+)", path.stem.split("-", 2)[2])
     platforms = named.group(2).split(".") if named else []

@@ -14,7 +14,8 @@ PAGES = sorted(
     for path in (ROOT / "README.md", *ROOT.glob("docs/**/*.md"))
     if "```" in path.read_text()
 )
-INSTALLS = re.compile(r"^(pip install|make|git clone|cd mmap_ninja)\b", re.MULTILINE)  # what `make release` runs
+INSTALLS = re.compile(r"^pip install\b", re.MULTILINE)  # what `make release` runs
+IN_A_CLONE = re.compile(r"^(make|git clone|cd mmap_ninja)\b", re.MULTILINE)
 
 
 def fenced(page):
@@ -32,14 +33,15 @@ def blocks_of(page):
 def run_page(page, *, installs=False):
     """Run a page from top to bottom, as a reader would in one folder; return the names that its Python has defined.
 
-    In a block of `python`, "print(x)  # y" means that y is printed. A block of `sh` is run. In a block of `console`,
-    "$ x" is a command and the lines after it are what it prints, where "..." stands for anything.
+    In a block of `python`, "print(x)  # y" means that y is printed. A block of `sh` is run, unless it needs a clone, or
+    installs something. In a block of `console`, "$ x" is a command and the lines after it are what it prints, where
+    "..." stands for anything.
     """
     names = {}
     for language, text in fenced(page):
         if language == "python":
             run_python(text, names, page)
-        elif language == "sh" and (installs or not INSTALLS.search(text)):
+        elif language == "sh" and not IN_A_CLONE.search(text) and (installs or not INSTALLS.search(text)):
             run_shell(text)
         elif language == "console":
             for command, printed in re.findall(r"^\$ (.*(?:\\\n.*)*)\n((?:(?!\$ ).*\n)*)", text, re.MULTILINE):
