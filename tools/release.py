@@ -40,7 +40,7 @@ LIBRARIES = {"libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "libgcc_
 PRIVATE = {
     "_PyObject_GC_New", "_PyObject_New", "_PyWeakref_RefType", "_Py_Dealloc",
     "_Py_FalseStruct", "_Py_NoneStruct", "_Py_NotImplementedStruct", "_Py_TrueStruct",
-    "_PyObject_LookupAttr", "_PyType_Lookup",
+    "_PyObject_LookupAttr", "_PyThreadState_UncheckedGet", "_PyType_Lookup", "_PyType_LookupRef",
 }  # fmt: skip
 
 
