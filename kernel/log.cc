@@ -360,7 +360,7 @@ Status Log::append(const CommitRequest& request) {
 
   Status status;
   for (size_t k = 0; k < rules_.size(); ++k) {
-    Part part = k < request.parts.size() ? request.parts[k] : Part{nullptr, 0};
+    FilePart part = k < request.parts.size() ? request.parts[k] : FilePart{nullptr, 0};
     if (rules_[k].length == LengthRule::sums) part = {sums.data(), sums.size() * sizeof(BlockSum)};
     if (rules_[k].length == LengthRule::offsets && part.size != request.rows * sizeof(uint64_t))
       return {.code = Code::bad_batch, .what = "offsets"};

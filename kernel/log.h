@@ -20,7 +20,7 @@ namespace mmap_ninja {
 
 // The bytes that one commit appends to one file. Offsets (u64 ends), and the new rows in lines of the edits
 // file, count from the start of the batch.
-struct Part {
+struct FilePart {
   const void* data;
   uint64_t size;
 };
@@ -35,9 +35,9 @@ struct Base {
 };
 
 struct CommitRequest {
-  std::span<const Part> parts;  // one per rule, in the rules' order; empty for files that do not grow
-  uint64_t rows = 0;            // appended
-  uint64_t edits = 0;           // appended
+  std::span<const FilePart> parts;  // one per rule, in the rules' order; empty for files that do not grow
+  uint64_t rows = 0;                // appended
+  uint64_t edits = 0;               // appended
   uint32_t set_flags = 0;
   bool durable = false;
   // The number of rows that must be committed before this: a commit of another writer in between is a

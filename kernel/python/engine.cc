@@ -104,7 +104,7 @@ void commit(PyLog& self, nb::tuple parts, uint64_t rows, uint64_t edits, uint32_
             nb::object expected_rows, nb::object expected_edits, const Slot* base, bool anywhere,
             double timeout) {
   std::vector<Buffer> buffers;
-  std::vector<Part> spans;
+  std::vector<FilePart> spans;
   buffers.reserve(parts.size());
   spans.reserve(parts.size());
   for (nb::handle part : parts) {

@@ -119,10 +119,10 @@ void append(const Files& files, Input& input, uint64_t unit, Log* log) {
   for (uint64_t k = input.below(5); k > 0; --k) ends.push_back(end += input.below(9));
   Bytes payload = input.bytes(end * unit), fixed = input.bytes(ends.size() * 4);
   std::vector<Edit> edits(input.below(3));
-  const Part parts[] = {{payload.data(), payload.size()},
-                        {ends.data(), ends.size() * 8},
-                        {fixed.data(), fixed.size()},
-                        {edits.data(), edits.size() * sizeof(Edit)}};
+  const FilePart parts[] = {{payload.data(), payload.size()},
+                            {ends.data(), ends.size() * 8},
+                            {fixed.data(), fixed.size()},
+                            {edits.data(), edits.size() * sizeof(Edit)}};
   CommitRequest request{.parts = parts, .rows = ends.size(), .edits = edits.size()};
   request.durable = input.below(8) == 0;
   Status status = log->commit(request);

@@ -158,9 +158,9 @@ Status append(Log* log, const std::vector<std::string>& samples, CommitRequest r
   }
   // Each edit deletes the first sample again; only the lines matter here.
   std::vector<Edit> edits(request.edits, Edit{kDelete, 0, 1, 0});
-  const Part parts[] = {{payload.data(), payload.size()},
-                        {ends.data(), ends.size() * sizeof(uint64_t)},
-                        {edits.data(), edits.size() * sizeof(Edit)}};
+  const FilePart parts[] = {{payload.data(), payload.size()},
+                            {ends.data(), ends.size() * sizeof(uint64_t)},
+                            {edits.data(), edits.size() * sizeof(Edit)}};
   request.parts = parts;
   request.rows = samples.size();
   return log->commit(request);
@@ -448,9 +448,9 @@ void test_sizes_past_63_bits_are_refused() {
   Log log;
   CHECK(files.start(&log).ok());
   uint64_t end = 1;
-  const Part parts[] = {{"x", uint64_t{1} << 63}, {&end, 8}};
+  const FilePart parts[] = {{"x", uint64_t{1} << 63}, {&end, 8}};
   CHECK(log.commit({.parts = parts, .rows = 1}).code == Code::overflow);
-  const Part mismatched[] = {{"x", 1}, {&end, 8}};
+  const FilePart mismatched[] = {{"x", 1}, {&end, 8}};
   CHECK(log.commit({.parts = mismatched, .rows = 2}).code == Code::bad_batch);
 }
 
