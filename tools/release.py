@@ -247,10 +247,8 @@ def try_readme(sdist):
     folder.mkdir()
     constraint = WORK / "constraint.txt"
     constraint.write_text(f"mmap_ninja @ {sdist.as_uri()}\n")
-    program = (
-        f"import sys; sys.path[:0] = [{str(ROOT / 'tests')!r}]; from support.pages import follow; follow('README.md')"
-    )
-    run(python, "-c", program, cwd=folder, PIP_CONSTRAINT=str(constraint))
+    program = "from pages import run_page; run_page('README.md', installs=True)"
+    run(python, "-c", program, cwd=folder, PYTHONPATH=str(ROOT / "tests" / "support"), PIP_CONSTRAINT=str(constraint))
 
 
 def main():
