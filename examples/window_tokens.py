@@ -25,7 +25,7 @@ with tempfile.TemporaryDirectory() as scratch:
     batch = next(iter(mn.Loader(tokens.windows(LENGTH, documents=True), 8, shuffle=True)))
     segments = batch["segment_ids"]
     mask = segments[:, :, None] == segments[:, None, :]  # who sees whom
-    print(f"with documents: {sorted(batch)}")
+    print("a batch with documents:", *batch)
     print(f"attention within documents: {mask.mean():.0%} of the pairs in a batch")
 
     packing = mn.Packing(tokens.lengths, LENGTH, batch_size=8)
