@@ -24,7 +24,7 @@ CXX_SOURCES := $(wildcard kernel/*.cc kernel/*.h kernel/*/*.cc kernel/*/*.h)
 	test-aarch64 fuzz wheel release clean
 
 help: ## list the recipes
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 dev: $(VENV)/.editable $(VENV)/.group-test $(VENV)/.group-lint ## an editable install: .venv/bin/pytest tests the sources as they are now
 	@:
