@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from mmap_ninja import _kernel
+from support.pages import run_page
 
 ROOT = Path(__file__).parent.parent
 tool = runpy.run_path(str(ROOT / "tools" / "release.py"))
@@ -237,3 +238,18 @@ def test_files_that_must_not_be_uploaded_end_the_check(name, options, message, t
         tool["check"]([tmp_path / name], **options)
 
     assert message in str(ended.value)
+
+
+def test_page_is_followed_from_its_install_on_without_what_needs_a_clone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = tmp_path / "page.md"
+    page.write_text(
+        "```sh\npip() { touch installed; }\npip install mmap_ninja\n```\n\n```sh\ntouch made\nmake demo\n```\n"
+    )
+
+    run_page(page)
+    assert not Path("installed").exists()
+
+    run_page(page, installs=True)
+    assert Path("installed").exists()
+    assert not Path("made").exists()
