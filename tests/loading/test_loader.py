@@ -4,6 +4,7 @@ import copy
 import itertools
 import json
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -477,6 +478,9 @@ def test_with_index_tells_which_samples(numbers):
         (lambda ds: Loader(ds, 8, rank=2, world_size=2), ValueError, "rank=2: expected 0 to 1"),
         (lambda ds: Loader(ds, plan=Batches(Shuffle(COUNT), 9), world_size=2), ValueError, "which 2 processes cannot"),
         (lambda ds: Loader(5, 8), TypeError, "dataset: expected a list of samples, got int"),
+        (lambda ds: Loader({"x": ds}, 8), TypeError, "dataset: expected a list of samples, got dict"),
+        (lambda ds: Loader(ds.path, 8), TypeError, "expected a dataset, got the path .*pass mmap_ninja.open"),
+        (lambda ds: Loader(Path("train"), 8), TypeError, "expected a dataset, got the path 'train'"),
         (lambda ds: Loader(ds, 8, collate="sum"), ValueError, "collate 'sum' is unknown"),
         (lambda ds: Loader(ds, 8, nulls="drop"), ValueError, "nulls 'drop' is unknown"),
         (lambda ds: Loader(ds, 8, pad=0), TypeError, "pad: expected an mmap_ninja.Pad"),
@@ -485,6 +489,7 @@ def test_with_index_tells_which_samples(numbers):
         (lambda ds: Loader(ds, 8, rng=True), ValueError, "rng=True: there is no transform"),
         (lambda ds: Loader(ds, 8, shuffle="yes"), TypeError, "order: expected a Shuffle"),
         (lambda ds: Loader(ds, 8, transform=lambda batch: None), TypeError, "expected it to return a batch, got None"),
+        (lambda ds: Loader(ds, 8, shuffle=Buckets([1, 2], batch_size=1)), TypeError, "got the plan Buckets"),
         (lambda ds: Loader(ds, 8, shuffle=[5, COUNT]), IndexError, f"position {COUNT} of 2 positions"),
         (
             lambda ds: Loader(ds, 8, shuffle=Shuffle(COUNT + 9)),

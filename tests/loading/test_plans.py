@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import mmap_ninja as mn
 from mmap_ninja import Batches, Buckets, Packing, Shuffle, Weighted
 
 LENGTHS = (np.random.default_rng(1).lognormal(4, 0.8, 5003)).astype(np.int64)
@@ -259,6 +260,7 @@ def test_segments_are_those_of_the_rows_asked_for():
         (lambda: Buckets([1, 9], max_elements=5), ValueError, "sample 1 has 9 elements, and max_elements is 5"),
         (lambda: Buckets([1, -9], batch_size=1), ValueError, r"expected 0 to 2\^62 - 1, found -9 at 1"),
         (lambda: Buckets([1.0], batch_size=1), TypeError, "one integer per sample, got float64"),
+        (lambda: Buckets(mn.shared_list([[1], [2, 3]]), batch_size=1), TypeError, "RaggedMmap; pass its `lengths`"),
         (lambda: Buckets([1], batch_size=1, window=0), ValueError, "window=0"),
         (lambda: Packing([1, 9], 5, batch_size=1, split=False), ValueError, "document 1 has 9 elements, and a row 5"),
         (lambda: Packing([1], 0, batch_size=1), ValueError, "length=0"),

@@ -19,6 +19,7 @@ Record = dict[str, Any]
 
 def strings() -> None:
     texts = StringsMmap.from_generator("texts", (str(number) for number in range(9)), batch_size=4, verbose=True)
+    StringsMmap.from_strings("copies", mn.concat([texts, texts]))
     assert_type(texts, mn.StringsMmap)
     assert_type(texts[0], str)
     assert_type(texts[1:3], list[str])
@@ -53,6 +54,7 @@ def arrays() -> None:
     from_ndarray("memmap", np.zeros(3))
 
     tokens = RaggedMmap.from_lists("tokens", [np.arange(3), np.arange(5)])
+    RaggedMmap.from_lists("copies", tokens.select([0]))
     assert_type(tokens[0], AnyArray)
     assert_type(tokens[:2], list[AnyArray])
     assert_type(tokens.take_padded([0, 1], value=-1, multiple_of=2), tuple[AnyArray, Offsets])

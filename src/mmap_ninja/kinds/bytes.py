@@ -1,6 +1,6 @@
 """`BytesMmap`: a list of `bytes` on disk."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any, Self
 
 from mmap_ninja.builds.build import IfExists
@@ -49,7 +49,7 @@ class BytesMmap(SpansHandle[bytes]):
     def from_bytes(
         cls,
         out_dir: PathLike,
-        samples: Sequence[bytes],
+        samples: Iterable[bytes],
         mode: Mode | None = None,
         verbose: bool = False,
         *,

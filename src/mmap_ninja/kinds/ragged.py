@@ -1,6 +1,6 @@
 """`RaggedMmap`: a list of arrays of any shape on disk."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, Self
 
 import numpy.typing as npt
@@ -87,7 +87,7 @@ class RaggedMmap(RaggedHandle):
     def from_lists(
         cls,
         out_dir: PathLike,
-        lists: Sequence[npt.ArrayLike],
+        lists: Iterable[npt.ArrayLike],
         dtype: DTypeLike | None = None,
         mode: Mode | None = None,
         wrapper_fn: Wrapper | None = None,

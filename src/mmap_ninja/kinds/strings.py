@@ -1,6 +1,6 @@
 """`StringsMmap`: a list of `str` on disk."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any, Self
 
 from mmap_ninja.builds.build import IfExists
@@ -50,7 +50,7 @@ class StringsMmap(SpansHandle[str]):
     def from_strings(
         cls,
         out_dir: PathLike,
-        strings: Sequence[str],
+        strings: Iterable[str],
         mode: Mode | None = None,
         starts_key: str = "starts",
         ends_key: str = "ends",

@@ -3,6 +3,7 @@
 # ruff: noqa: SLF001 - plans, orders and loaders belong together
 
 import copy
+import os
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
@@ -104,7 +105,10 @@ class Loader:
         prefetch: int = 2,
         with_index: bool = False,
     ) -> None:
-        if not hasattr(dataset, "__getitem__") or not hasattr(dataset, "__len__"):
+        if isinstance(dataset, str | os.PathLike):
+            raise TypeError(f"dataset: expected a dataset, got the path {str(dataset)!r}; pass mmap_ninja.open of it")
+        is_list = hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")
+        if not is_list or isinstance(dataset, Mapping):
             raise TypeError(f"dataset: expected a list of samples, got {type(dataset).__name__}")
         self.dataset: Any = dataset
         self.world_size: int = number(world_size, "world_size", 1, MOST)

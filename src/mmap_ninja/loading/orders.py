@@ -365,6 +365,8 @@ def order_of(order: Order | npt.ArrayLike) -> Order:
     """
     if isinstance(order, Order):
         return copy.copy(order)
+    if isinstance(order, InEpochs):
+        raise TypeError(f"order: expected an order, got the plan {order!r:.80}; pass it as `plan`")
     positions = np.asarray(order)
     if positions.ndim != 1 or (positions.dtype.kind not in "iu" and positions.size):
         raise TypeError(f"order: expected a Shuffle, a Weighted, or an array of positions, got {order!r:.80}")

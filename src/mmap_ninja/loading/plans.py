@@ -220,6 +220,8 @@ def checked_lengths(lengths: npt.ArrayLike) -> Positions:
         TypeError: if they are not integers.
         ValueError: if one is negative.
     """
+    if hasattr(lengths, "lengths"):  # a dataset, whose samples would be read for nothing
+        raise TypeError(f"lengths: expected one integer per sample, got {type(lengths).__name__}; pass its `lengths`")
     found = np.asarray(lengths)
     if found.ndim != 1 or (found.dtype.kind not in "iu" and found.size):
         raise TypeError(f"lengths: expected one integer per sample, got {found.dtype} of shape {found.shape}")
