@@ -218,7 +218,7 @@ def mix(
             dataset have, so that some come again.
 
     Returns:
-        A sequence of samples, which is computed when it is read: `[]`, `take`, `select` and `loader` are as those of
+        A sequence of samples, which is computed when it is read: `[]`, `take`, `select` and `loader` work as on
         the datasets, and `samples` is their `concat`.
 
     Raises:
