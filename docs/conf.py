@@ -45,7 +45,7 @@ copybutton_prompt_text = r"\$ |>>> |\.\.\. "  # what a console printed is not co
 copybutton_prompt_is_regexp = True
 copybutton_line_continuation_character = "\\"
 
-pygments_dark_style = "a11y-high-contrast-dark"
+pygments_dark_style = "github-dark"
 
 html_theme = "furo"
 html_title = "mmap_ninja"
