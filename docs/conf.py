@@ -22,7 +22,7 @@ extensions = [
     "reference",
 ]  # fmt: skip
 myst_heading_anchors = 4
-smartquotes = False  # "--data" is no dash
+smartquotes_action = "D"  # the dashes of docstrings; quotes stay as they were typed
 
 links_repository = REPOSITORY
 links_pages = {  # the files outside docs that a page shows
@@ -82,13 +82,15 @@ html_theme_options = {
 }
 
 
-def with_levels(_app: Sphinx, _page: str, _template: str, context: dict[str, Any], _doctree: object) -> None:
-    """Say of which level the headings in the navigation are, which Sphinx leaves out."""
+def say_what_it_is(_app: Sphinx, _page: str, _template: str, context: dict[str, Any], _doctree: object) -> None:
+    """Tell those who hear a page what Sphinx leaves out: levels of headings, and that parameters are no definitions."""
     context["furo_navigation_tree"] = context["furo_navigation_tree"].replace(
         'role="heading"', 'role="heading" aria-level="2"'
     )
+    if "body" in context:
+        context["body"] = context["body"].replace("<dl>\n<dd>", '<dl role="presentation">\n<dd>')
 
 
 def setup(app: Sphinx) -> None:
     app.add_lexer("hexdump", TextLexer)  # that of Pygments does not know the ".." of bytes that are not always the same
-    app.connect("html-page-context", with_levels, priority=900)  # after furo has made it
+    app.connect("html-page-context", say_what_it_is, priority=900)  # after furo has made it

@@ -144,7 +144,8 @@ def bar(figures: Figures, limit: str, *words: str) -> str:
 
 
 def run(figures: Figures, section: str) -> str:
-    return lines(" | ", figures.sections[section]["run"].items() if section in figures.sections else ())
+    about = figures.sections[section]["run"] if section in figures.sections else {}
+    return lines(" | ", ((key, f"`{value}`" if key == "command" else value) for key, value in about.items()))
 
 
 def version(figures: Figures, section: str, system: str) -> str:
