@@ -135,6 +135,8 @@ def docstring(_app: Sphinx, _what: str, name: str, found: Any, _options: Any, li
     except (TypeError, ValueError):
         taken = set()
     owner = found if isinstance(found, type) else owner_of(name)
+    if owner is None and ".integrations." not in name:  # a framework has a `shuffle`, too
+        owner = mmap_ninja.DatasetHandle
 
     def marked(match: re.Match[str]) -> str:
         text = " ".join(match[1].split())
