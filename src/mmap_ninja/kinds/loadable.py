@@ -41,7 +41,7 @@ class Loadable:
 
         Args:
             batch_size: Samples in a batch of one process. Without a plan it is required.
-            plan: `Batches`, `Buckets`, or positions of batches of your own; it takes the place of `batch_size`,
+            plan: `Batches`, `Buckets` or a `Packing`; it takes the place of `batch_size`,
                 `shuffle` and `drop_last`, and its sizes are of all processes together.
             shuffle: Whether each epoch has a new order. Or the order: a `Shuffle`, a `Weighted`, or an array of
                 positions.

@@ -36,7 +36,7 @@ class Loader:
     Args:
         dataset: A dataset, a view, a `concat`, a `mix`, windows, or any list.
         batch_size: Samples in a batch of one process. Without a plan it is required.
-        plan: `Batches`, `Buckets`, or positions of batches of your own; it takes the place of `batch_size`, `shuffle`
+        plan: `Batches`, `Buckets` or a `Packing`; it takes the place of `batch_size`, `shuffle`
             and `drop_last`, and its sizes are of all processes together.
         shuffle: Whether each epoch has a new order. Or the order: a `Shuffle`, a `Weighted`, or an array of positions.
         seed: What decides the order and `rng`: a number from 0 to 2^64 - 1. An order or a plan has its own seed.
