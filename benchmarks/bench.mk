@@ -13,22 +13,29 @@ UNPACKED := $(patsubst $(ARCHIVES)/%,build/bench/%.d,$(wildcard $(ARCHIVES)/aclI
 BENCH_DATA := $(or $(DATA),$(addsuffix /aclImdb,$(filter %/aclImdb.tar.xz.d,$(UNPACKED))))
 BENCH_PHOTOS := $(or $(PHOTOS),$(filter %/photos100.tar.d,$(UNPACKED)))
 
-.PHONY: bench bench-clean
+.PHONY: bench bench-clean features
 
 bench: .venv-bench/.ours .venv-bench/.peers .venv-bench-upstream/.peers .venv-bench-mds/.peers $(UNPACKED) ## all systems, about 35 minutes; or ONLY="arrays ours", QUICK=1
 	.venv-bench/bin/python benchmarks/bench.py $(ONLY) $(if $(QUICK),--scale 0.1 --rounds 1) \
 		$(if $(BENCH_DATA),--data "$(BENCH_DATA)") $(if $(BENCH_PHOTOS),--photos "$(BENCH_PHOTOS)")
 	.venv-bench/bin/python benchmarks/readme.py
 
+# FFCV takes part where its headers are: Debian's libopencv-dev, libturbojpeg0-dev and pkg-config.
+FFCV := $(if $(shell pkg-config --exists opencv4 libturbojpeg 2>/dev/null && echo yes),.venv-bench-ffcv/.peers)
+
+features: .venv-bench/.ours .venv-bench/.peers .venv-bench-mds/.peers $(FFCV) ## what we and others can do, about 6 minutes; or ONLY="ours kill"
+	.venv-bench/bin/python benchmarks/compare.py $(ONLY)
+	.venv-bench/bin/python benchmarks/readme.py
+
 bench-clean: ## the benchmark environments, the unpacked data and the results
-	rm -rf .venv-bench .venv-bench-upstream .venv-bench-mds build/bench
+	rm -rf .venv-bench .venv-bench-upstream .venv-bench-mds .venv-bench-ffcv build/bench
 
 build/bench/%.d: $(ARCHIVES)/%
 	@rm -rf $@ $@.part && mkdir -p $@.part
 	tar -xf $< -C $@.part
 	@mv $@.part $@ && touch $@
 
-.venv-bench/.python .venv-bench-upstream/.python .venv-bench-mds/.python:
+.venv-bench/.python .venv-bench-upstream/.python .venv-bench-mds/.python .venv-bench-ffcv/.python:
 	@"$(BENCH_PYTHON)" -m venv --clear $(@D)
 	@touch $@
 
@@ -41,6 +48,13 @@ build/bench/%.d: $(ARCHIVES)/%
 .venv-bench/.peers: .venv-bench/.python benchmarks/requirements-peers.txt
 .venv-bench-mds/.peers: .venv-bench-mds/.python benchmarks/requirements-mds.txt
 .venv-bench-upstream/.peers: .venv-bench-upstream/.python benchmarks/requirements-upstream.txt
+# Its setup needs neither its requirements nor a GUI of OpenCV, and they would replace NumPy.
+.venv-bench-ffcv/.peers: .venv-bench-ffcv/.python benchmarks/requirements-ffcv.txt
+	@echo "== building FFCV in $(@D)"
+	@$(BENCH_INSTALL) $(BENCH_TORCH) setuptools wheel
+	@$(BENCH_INSTALL) -r benchmarks/requirements-ffcv.txt
+	@$(BENCH_INSTALL) --no-build-isolation --no-deps ffcv==1.0.2
+	@touch $@
 .venv-bench/.peers .venv-bench-mds/.peers .venv-bench-upstream/.peers:
 	@echo "== installing the peers into $(@D)"
 	@$(BENCH_INSTALL) $(BENCH_TORCH)

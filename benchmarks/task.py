@@ -18,7 +18,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 MARKER = "BENCHMARK-RESULT "  # some systems print to stdout themselves
 TIMEOUT_SECONDS = 900
-ENVIRONMENTS = {"upstream": ".venv-bench-upstream", "mds": ".venv-bench-mds"}
+ENVIRONMENTS = {"upstream": ".venv-bench-upstream", "mds": ".venv-bench-mds", "ffcv": ".venv-bench-ffcv"}
 # No system may look for updates, report usage or find a GPU while it is timed.
 QUIET = {
     "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1",

@@ -123,6 +123,55 @@ def test_bench_measures_loaders_that_are_installed(tmp_path: Path) -> None:
     assert "| ours-numpy | 0 | " in (tmp_path / "FRAMEWORKS.md").read_text()
 
 
+# What the README claims of us; a probe of a claim that has become wrong fails here.
+FEATURES = {
+    "Any sample by its position": "yes",
+    "A shuffle of all samples": "yes",
+    "Exact resume in a shuffled epoch": "yes",
+    "Append to a stored dataset": "yes",
+    "Replace and delete single samples": "yes",
+    "A killed writer loses nothing": "yes",
+    "Several processes append, others read": "yes",
+    "A damaged byte is found": "yes",
+    "Arrays of differing shapes": "yes",
+    "Compression": "partly",
+    "Decodes JPEG while it reads": r"no\*",
+    "Lookup by key": r"no\*",
+    "Reads from object stores": r"no\*",
+    "Installs on Windows": r"no\*",
+}
+
+
+def answers(page: str) -> dict[str, list[str]]:
+    """Return the rows of the feature table by their titles."""
+    block = page.split("<!-- features: begin -->")[1].split("<!-- features: end -->", maxsplit=1)[0]
+    rows = [line.strip("| ").split(" | ") for line in block.splitlines() if line.startswith("| ")]
+    return {title: cells for title, *cells in rows[1:]}
+
+
+def test_features_are_as_claimed_by_probes(tmp_path: Path) -> None:
+    command = [sys.executable, BENCHMARKS / "compare.py", "ours", "--output", tmp_path]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert answers((tmp_path / "FEATURES.md").read_text()) == {row: [cell] for row, cell in FEATURES.items()}, (
+        done.stdout
+    )
+
+
+def test_feature_table_answers_every_row_for_every_system() -> None:
+    page = (BENCHMARKS / "FEATURES.md").read_text()
+
+    table = answers(page)
+
+    assert {row: cells[0] for row, cells in table.items()} == FEATURES
+    assert {len(cells) for cells in table.values()} == {10}
+    possible = {answer + star for answer in ("yes", "partly", "no") for star in ("", r"\*")}
+    assert {cell for cells in table.values() for cell in cells} <= possible
+    assert "the probe failed" not in page
+
+
 def test_bar_of_skipped_measure_says_why() -> None:
     found = python(
         "from report.tables import bar; from report.figures import Figures\n"

@@ -2,18 +2,9 @@
 
 from itertools import islice
 
-import torch
+from systems import store, vision  # noqa: F401 - before streaming, which imports torchvision for its image datasets
 
-# streaming imports torchvision for its image datasets. PyPI's torchvision expects operators that a CPU-only
-# torch from elsewhere lacks; declaring them lets it load, and nothing here calls them.
-try:
-    import torchvision  # noqa: F401
-except RuntimeError:
-    for operator in ("nms", "qnms"):
-        torch.library.define(f"torchvision::{operator}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-from streaming import MDSWriter, StreamingDataset
-
-from systems import store
+from streaming import MDSWriter, Stream, StreamingDataLoader, StreamingDataset  # noqa: F401 # isort: skip
 
 
 class Texts(store.Texts):
