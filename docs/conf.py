@@ -30,6 +30,7 @@ links_pages = {  # the files outside docs that a page shows
     "CONTRIBUTING.md": "contributing",
     "SECURITY.md": "security",
     "benchmarks/ARRAYS.md": "benchmarks/arrays",
+    "benchmarks/FEATURES.md": "benchmarks/features",
     "benchmarks/FRAMEWORKS.md": "benchmarks/frameworks",
     "benchmarks/LOADING.md": "benchmarks/loading",
     "benchmarks/RECORDS.md": "benchmarks/records",

@@ -149,6 +149,7 @@ def answers(page: str) -> dict[str, list[str]]:
     return {title: cells for title, *cells in rows[1:]}
 
 
+@pytest.mark.torture  # some hundred processes
 def test_features_are_as_claimed_by_probes(tmp_path: Path) -> None:
     command = [sys.executable, BENCHMARKS / "compare.py", "ours", "--output", tmp_path]
 
