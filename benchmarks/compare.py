@@ -60,7 +60,8 @@ def answers(system: str, rows: list[str], folder: Path) -> dict[str, object] | N
     for row in rows:
         cell = described["cells"][row]
         if not cell["answer"]:
-            cell["found"] = ask(python, system, row, str(folder / system))
+            told = ask(python, system, row, str(folder / system))
+            cell["found"] = {what: said.replace(f"{folder}/", "") for what, said in told.items()}
             print(system, row, *cell["found"].values(), sep=": ", flush=True)
     return described
 
