@@ -141,7 +141,7 @@ def test_map_calls_its_function_when_a_sample_is_read(tmp_path):
 def test_map_of_other_than_a_function_raises(records):
     with pytest.raises(TypeError, match="function None: expected a function, got NoneType"):
         records.map(None)
-    with pytest.raises(TypeError, match="samples have one dimension"):
+    with pytest.raises(TypeError, match="expected an index of samples alone"):
         records.map(len)[0, 1]
 
 

@@ -60,8 +60,35 @@ def test_pickle_after_a_replacement_is_stale(path):
     StringsMmap.from_strings(path, [*OLD, *NEW])
 
     for pickled in pickles:
-        with pytest.raises(StaleHandleError, match="was replaced or rolled back; open the path again"):
+        with pytest.raises(
+            StaleHandleError, match="does not hold commit .* written anew since, .*; open the path again"
+        ):
             pickle.loads(pickled)
+
+
+def test_commit_id_after_a_compaction_says_that_the_files_were_written_anew(path):
+    texts = StringsMmap(path)
+    seen = texts.commit_id
+    del texts[0]
+    texts.compact()
+
+    with pytest.raises(
+        StaleHandleError, match=f"does not hold commit {seen}: its files were written anew since, as by"
+    ):
+        mn.open(path, commit_id=seen)
+
+
+def test_commit_id_of_samples_that_were_rolled_back_says_so(path):
+    shutil.copytree(path, path.with_name("backup"))
+    texts = StringsMmap(path)
+    texts.append("gone")
+    seen = texts.commit_id
+    texts.close()
+    shutil.rmtree(path)
+    path.with_name("backup").rename(path)
+
+    with pytest.raises(StaleHandleError, match=f"does not hold commit {seen}: it was rolled back since"):
+        mn.open(path, commit_id=seen)
 
 
 def test_pickle_after_a_rollback_is_stale(path):
@@ -71,7 +98,7 @@ def test_pickle_after_a_rollback_is_stale(path):
     shutil.rmtree(path)
     StringsMmap.from_strings(path, OLD)
 
-    with pytest.raises(StaleHandleError, match="generation 1 with 4 was expected"):
+    with pytest.raises(StaleHandleError, match="or the commit is of another dataset"):
         pickle.loads(pickled)
 
 
@@ -94,7 +121,9 @@ def test_pickle_after_any_change_is_exact_or_stale(path, act):
         if act in ("append", "edit"):
             assert list(pickle.loads(pickled)) == found
         else:
-            with pytest.raises(StaleHandleError, match="was replaced or rolled back; open the path again"):
+            with pytest.raises(
+                StaleHandleError, match="does not hold commit .* written anew since, .*; open the path again"
+            ):
                 pickle.loads(pickled)
 
 

@@ -673,6 +673,8 @@ def test_names_are_never_names_of_files(tmp_path, name):
         ([("a", mn.Text())], TypeError, "columns: expected a dict, got list"),
         ({"a": mn.Scalar(object)}, TypeError, "column 'a': dtype object holds Python objects"),
         ({"a": mn.Array((-1,), np.int8)}, ValueError, r"column 'a': shape \(-1,\)"),
+        ({"a": mn.Array(8, np.int8)}, TypeError, r"column 'a': shape 8: expected a tuple of lengths, such as \(8,\)"),
+        ({"a": mn.Scalar("int9")}, TypeError, "column 'a': data type 'int9' not understood"),
         ({"a": mn.Array((2**40, 2**40), np.int8)}, ValueError, "column 'a': shape .*: expected a sample of less than"),
         ({"a": mn.Array((0, 2**63), np.int8)}, ValueError, "column 'a': shape .*: expected a sample of less than"),
         ({"a": mn.Ragged(np.int8, ndim=40)}, ValueError, "column 'a': ndim 40: expected 0 to 32"),

@@ -100,8 +100,15 @@ def test_index_error_of_a_function_or_a_key_is_told_as_it_is(tmp_path):
 
 @pytest.mark.parametrize("index", [1.0, "1", None, True, np.True_, b"1", {}, {1}, object(), (0, 1)])
 def test_index_of_another_type_raises(texts, index):
-    with pytest.raises(TypeError, match="^index .*: (expected an integer, a slice|samples have one dimension)"):
+    with pytest.raises(TypeError, match="^index .*: expected (an integer, a slice|an index of samples alone)"):
         texts[index]
+
+
+def test_index_of_several_dimensions_on_ragged_samples_says_how_to_read_a_part(tmp_path):
+    frames = mn.RaggedMmap.from_lists(tmp_path / "frames", [np.ones((3, 2)), np.ones((2, 2))])
+
+    with pytest.raises(TypeError, match=r"for a part of one, index the sample, as in ds\[0\]\[2:3\]; for several"):
+        frames[0, 2:3]
 
 
 def test_dataset_is_a_sequence_to_the_standard_library(texts):

@@ -263,3 +263,5 @@ def test_splits_that_mean_nothing_are_refused(tmp_path):
             blobs.split([1], seed=seed)
     with pytest.raises(TypeError, match="integer"):
         blobs.split([1], seed="one")
+    with pytest.raises(ValueError, match=r"fractions 0.9: expected a fraction for each part, such as \[0.9, 0.1\]"):
+        blobs.split(0.9)

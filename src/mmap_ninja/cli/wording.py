@@ -12,7 +12,7 @@ _REPLACED: Final = (  # what only makes sense in Python first
     (r"; clear\(\) deletes all samples", ""),
     (r"(of kind 'records', found '\w+'); mmap_ninja\.open finds the class by itself", r"\1, which has no columns"),
     (r"; mmap_ninja\.open finds the class by itself", ""),
-    (r"create the dataset with one of the from_\* constructors", "check the path, or make one: mmap-ninja convert"),
+    (r"create the dataset with one of the from_\* constructors", "make one: mmap-ninja convert"),
     (r"pass n_jobs=None", "leave out --n-jobs"),
     (r"continue it with if_exists='resume'", "continue it with mmap-ninja convert --resume"),
     (r"if_exists='resume'", "--resume"),

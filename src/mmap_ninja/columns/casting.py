@@ -43,8 +43,8 @@ def checked_dtype(dtype: Any, where: str) -> DType:
     Raises:
         TypeError: if it cannot be stored.
     """
-    result: DType = np.dtype(dtype)
     try:
+        result: DType = np.dtype(dtype)
         encode_dtype(result)
     except TypeError as error:
         raise TypeError(f"{where}: {error}") from None

@@ -209,7 +209,9 @@ def _no_dataset(path: Path) -> NotADatasetError:
     try:
         found = files.names(path)
     except FileNotFoundError:
-        return NotADatasetError(f"{path}: no such directory; create the dataset with one of the from_* constructors")
+        return NotADatasetError(
+            f"{path}: no such directory; check the path, or create the dataset with one of the from_* constructors"
+        )
     except NotADirectoryError:
         return NotADatasetError(f"{path}: is a file, not the directory of a dataset")
     found = [name for name in found if not is_stray_name(name)]

@@ -183,10 +183,15 @@ class Seen:
         """
         own = self.slot
         if not self.goes_on_from(identity):
+            why = (
+                "it was rolled back since, as by restoring a backup in place"
+                if identity[:3] == (own.uuid, own.generation, own.meta_digest)
+                else "its files were written anew since, as by compact, clear, a replacement, or a change of columns "
+                "or metadata; or the commit is of another dataset"
+            )
             raise StaleHandleError(
-                f"{self.generation.path}: generation {own.generation} with {own.rows} rows where generation "
-                f"{identity.generation} with {identity.rows} was expected: it was replaced or rolled back; open the "
-                "path again"
+                f"{self.generation.path}: does not hold commit {identity.commit_id}: {why}; open the path again to see "
+                "what is there now"
             )
         if (identity.rows, identity.edits) == (own.rows, own.edits):
             return self

@@ -24,10 +24,13 @@ def several(key: Any) -> Any:
     """A key in brackets that is not one index.
 
     Raises:
-        TypeError: if it is a tuple, which means several dimensions.
+        TypeError: if it is a tuple, which reaches into the samples.
     """
     if isinstance(key, tuple):
-        raise TypeError(f"index {key!r:.80}: samples have one dimension; give several indices as a list")
+        raise TypeError(
+            f"index {key!r:.80}: expected an index of samples alone; for a part of one, index the sample, as in "
+            "ds[0][2:3]; for several samples, give a list, as in ds[[0, 1]]"
+        )
     return key
 
 

@@ -33,9 +33,11 @@ def check(fractions: Fractions) -> npt.NDArray[np.float64]:
     """The fractions as an array.
 
     Raises:
-        ValueError: if a fraction is negative, or they add up to more than 1.
+        ValueError: if it is a single number, a fraction is negative, or they add up to more than 1.
     """
     shares = np.asarray(fractions, np.float64)
+    if shares.ndim == 0:
+        raise ValueError(f"fractions {fractions!r:.80}: expected a fraction for each part, such as [0.9, 0.1]")
     if shares.ndim != 1 or not len(shares) or not (shares >= 0).all() or shares.sum() > 1 + _ROUNDING:
         raise ValueError(f"fractions {fractions!r:.80}: expected numbers of at least 0 that add up to at most 1")
     return shares

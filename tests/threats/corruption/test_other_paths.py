@@ -22,7 +22,9 @@ def test_open_path_that_is_a_file_raises(tmp_path):
 
 def test_open_missing_path_raises(tmp_path):
     for open_it in (mmap_ninja.open, lambda path: StringsMmap(path, "r")):
-        with pytest.raises(NotADatasetError, match="missing: no such directory; create the dataset with"):
+        with pytest.raises(
+            NotADatasetError, match="missing: no such directory; check the path, or create the dataset with"
+        ):
             open_it(tmp_path / "missing")
 
     assert os.listdir(tmp_path) == []
