@@ -37,7 +37,7 @@ def test_name_may_have_dots_and_colons():
 @pytest.mark.parametrize(
     "text",
     ["", "a", "a=", "=text", "a=words", "a=nullable", "a=text:5", "a=ragged", "a=ragged:int8:x", "a=array:int8",
-     "a=array:int8:28x", "a=array:int8:2:3", "a=int64:null", "a=:int64"],
+     "a=array:int8:28x", "a=array:int8:2:3", "a=int64:null", "a=:int64", "a=str"],
 )  # fmt: skip
 def test_other_texts_are_refused_with_what_is_expected(text):
     with pytest.raises(click.BadParameter, match=r"expected NAME=TYPE; a type is text, bytes, json, a dtype"):

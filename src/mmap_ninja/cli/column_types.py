@@ -51,7 +51,7 @@ def _spec(parts: list[str], nullable: bool) -> Spec:
             return specs.Ragged(np.dtype(dtype), int(ndim), nullable=nullable)
         case ["array", dtype, shape]:
             return specs.Array(tuple(map(int, shape.split("x"))), np.dtype(dtype), nullable=nullable)
-        case [dtype] if dtype:
+        case [dtype] if dtype and np.dtype(dtype).itemsize:  # "str" has none: it is called "text"
             return specs.Scalar(np.dtype(dtype), nullable=nullable)
         case _:
             raise ValueError(parts)

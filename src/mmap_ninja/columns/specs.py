@@ -183,9 +183,10 @@ def column_type(spec: object, name: str) -> ColumnType:
         case Scalar(dtype):
             return stored.Array(checked_dtype(dtype, where), (), declared=True, nullable=spec.nullable)
         case Array(shape, dtype):
-            if isinstance(shape, int | np.integer):
-                raise TypeError(f"{where}: shape {shape!r:.80}: expected a tuple of lengths, such as (8,)")
-            extents = tuple(shape)
+            try:
+                extents = tuple(shape)
+            except TypeError:
+                raise TypeError(f"{where}: shape {shape!r:.80}: expected a tuple of lengths, such as (8,)") from None
             if len(extents) >= MOST_DIMENSIONS or not all(isinstance(e, int | np.integer) and e >= 0 for e in extents):
                 raise ValueError(
                     f"{where}: shape {shape!r:.80}: expected less than {MOST_DIMENSIONS} numbers of at least 0"
