@@ -126,6 +126,13 @@ def test_command_that_is_suggested_is_quoted(damaged, tmp_path):
     )
 
 
+def test_recover_in_place_of_a_missing_path_asks_nothing(tmp_path):
+    ended = run("recover", tmp_path / "missing")
+
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith(f"mmap-ninja: {tmp_path}/missing: no such directory; check the path")
+
+
 def test_recover_in_place_asks(damaged, answered):
     assert run("recover", damaged).code == 2
     answered(False)

@@ -104,7 +104,7 @@ def recover(context: click.Context, dataset: str, out: str | None, *, keep: "Kee
     Example:
       mmap-ninja recover reviews_mmap reviews_saved --keep intact
     """
-    if out is None:
+    if out is None and Path(dataset).exists():
         confirm(f"{dataset}: what is damaged will be removed", yes=yes)
     result = mn.recover(dataset, out, keep=keep, verbose=shows_bars())
     lost = sum(map(len, result.lost))
