@@ -17,7 +17,7 @@ from mmap_ninja.kinds.reading import ReadingHandle
 from mmap_ninja.loading.collate import Forms, Pad, reader_of
 from mmap_ninja.loading.course import Course, Maker, Place, Rest
 from mmap_ninja.loading.mixing import Mix
-from mmap_ninja.loading.now import Now, Source, Turn
+from mmap_ninja.loading.moment import Moment, Source, Turn
 from mmap_ninja.loading.orders import MOST, SEEDS, Listed, Order, Shuffle, number, order_of
 from mmap_ninja.loading.packed import check_packing, packed_reader
 from mmap_ninja.loading.packing import Packing
@@ -142,7 +142,7 @@ class Loader:
             source = shuffle if isinstance(shuffle, bool) else order_of(shuffle)
             self.batch_size = number(batch_size, "batch_size", 1, MOST // self.world_size)
         place = Place(0 if isinstance(source, bool) else source.epoch, 0)
-        self._now = Now(source, number(seed, "seed", 0, SEEDS), place, None, None)
+        self._now = Moment(source, number(seed, "seed", 0, SEEDS), place, None, None)
         self._running: weakref.ref[Running] | None = None
         self._convert: Callable[[Any], Any] | None = None  # what becomes of each batch last, where it is made
 
@@ -319,7 +319,7 @@ class Loader:
     def _name(self) -> str:
         return str(getattr(self.dataset, "path", None) or type(self.dataset).__name__)
 
-    def _change_to(self, now: Now) -> None:
+    def _change_to(self, now: Moment) -> None:
         """Be somewhere else, and end the iteration in progress."""
         self._now = now
         self._end_iteration()
@@ -329,7 +329,7 @@ class Loader:
         if running is not None:
             running.close()
 
-    def _course_of(self, now: Now) -> Course:
+    def _course_of(self, now: Moment) -> Course:
         """The epoch in progress, or else the one that begins or goes on next, over what the dataset shows now."""
         if now.turn is not None and now.turn.course is not None:
             return now.turn.course
@@ -354,7 +354,7 @@ class Loader:
             samples = samples[self._columns]
         return samples.select(slice(None)) if isinstance(samples, ReadingHandle) else samples
 
-    def _plan_for(self, now: Now, count: int) -> Plan:
+    def _plan_for(self, now: Moment, count: int) -> Plan:
         if isinstance(now.source, Plan):
             return copy.copy(now.source)
         order = now.source

@@ -1,4 +1,4 @@
-"""Where a loader is: in an epoch, or before one."""
+"""`Moment`: where a loader is, in an epoch or before one."""
 
 # ruff: noqa: SLF001 - plans, orders and loaders belong together
 
@@ -20,8 +20,8 @@ class Turn:
     rest: Rest
 
 
-class Now(NamedTuple):
-    """Where a loader is. It is replaced as a whole, so that an interrupt finds all of it changed, or nothing."""
+class Moment(NamedTuple):
+    """What changes in a loader. It is replaced as a whole, so that an interrupt finds all of it changed, or nothing."""
 
     source: Source
     seed: int
@@ -40,11 +40,11 @@ class Now(NamedTuple):
         own = getattr(self.source, "seed", None)
         return self.seed if own is None else own
 
-    def at(self, place: Place) -> "Now":
+    def at(self, place: Place) -> "Moment":
         """Before an iteration that begins at a place."""
         return self._replace(start=place, turn=None, samples=None)
 
-    def with_seed(self, seed: int, plan: Plan) -> "Now":
+    def with_seed(self, seed: int, plan: Plan) -> "Moment":
         """The same with another seed, that of a plan."""
         source = self.source
         if isinstance(source, Plan):
