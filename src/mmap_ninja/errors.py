@@ -72,7 +72,7 @@ class FormatVersionError(MmapNinjaError, ValueError):
         >>> try:
         ...     texts = mn.open("texts")
         ... except mn.FormatVersionError as error:
-        ...     print(error, "upgrade mmap_ninja", sep="; ")
+        ...     print(error)  # it ends with "upgrade mmap_ninja"
     """
 
 
