@@ -22,7 +22,6 @@ extensions = [
     "reference",
 ]  # fmt: skip
 myst_heading_anchors = 4
-smartquotes_action = "D"  # the dashes of docstrings; quotes stay as they were typed
 
 links_repository = REPOSITORY
 links_pages = {  # the files outside docs that a page shows

@@ -28,10 +28,10 @@ class Drawings(SphinxTransform):
         for number, image in enumerate(images, 1):
             file = Path(image.source or self.document["source"]).parent / image["uri"]
             if not file.is_file():
-                logger.warning("there is no drawing %r", image["uri"], location=image, type="drawings")
+                logger.warning("there is no drawing %r", image["uri"], location=image)
                 continue
             if not image.get("alt"):
-                logger.warning("the drawing %r has no text for who cannot see it", image["uri"], location=image)
+                logger.warning("the drawing %r has no text for those who cannot see it", image["uri"], location=image)
             self.env.note_dependency(str(file))
             html = inlined(file.read_text(encoding="utf-8"), f"drawing-{number}", image.get("alt", ""))
             image.replace_self(nodes.raw("", html, format="html"))

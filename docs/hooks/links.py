@@ -27,7 +27,7 @@ class Links(SphinxTransform):
                 target, _, anchor = self.written(node).partition("#")
                 file = Path(os.path.normpath(Path(node.source).parent / target))
                 if not file.exists() or not file.is_relative_to(root):
-                    logger.warning("the link to %r leads nowhere", target, location=node, type="links")
+                    logger.warning("the link to %r leads nowhere", target, location=node)
                     continue
                 name = file.relative_to(root).as_posix()
                 page = self.config.links_pages.get(name)

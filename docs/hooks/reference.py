@@ -27,7 +27,7 @@ Definition = ast.FunctionDef | ast.ClassDef
 
 
 class Stub(type):
-    """What the sources name of a framework, as a class of which nothing is known."""
+    """What the sources name of a framework, as a class: the mocks of autodoc cannot stand in a union."""
 
     def __getattr__(cls, name: str) -> "Stub":
         if name.startswith("__"):
