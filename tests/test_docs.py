@@ -1,4 +1,4 @@
-"""Every example in a docstring and every Python block of the README runs and prints what it says."""
+"""What docstrings and pages say is so: examples print it, names and links lead somewhere, figures were measured."""
 
 import ast
 import doctest

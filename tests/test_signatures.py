@@ -123,8 +123,8 @@ def parameters(called):
 
 def test_every_parameter_is_explained_in_the_order_of_the_signature():
     for name, called in public():
-        made_by_readers = name != "DatasetHandle"  # the classes of the kinds have parameters of their own
-        assert list(explained(called.__doc__)) == (parameters(called) if made_by_readers else []), name
+        made_by_users = name != "DatasetHandle"  # the classes of the kinds have parameters of their own
+        assert list(explained(called.__doc__)) == (parameters(called) if made_by_users else []), name
 
 
 def test_no_parameters_are_passed_through():

@@ -70,7 +70,7 @@ def test_link_that_leads_nowhere_fails_the_build(build, target):
     assert "page.md:5: WARNING" in done.stderr
 
 
-def test_drawing_becomes_a_part_of_the_page_with_the_text_for_who_cannot_see_it(build):
+def test_drawing_becomes_a_part_of_the_page_with_the_text_for_those_who_cannot_see_it(build):
     done, pages = build("![a *drawing*](x.svg)\n![another](y.svg)", x=THEMED, y=PLAIN)
 
     assert done.stderr == ""
