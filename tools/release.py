@@ -24,13 +24,12 @@ from readme_renderer import markdown
 
 ROOT = Path(__file__).resolve().parents[1]
 WORK = ROOT / "build" / "release"
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = SETTINGS["project"]
 GLIBC = (2, 28)  # of the oldest Linux that published wheels run on; an older machine builds the sdist
 
 SOURCES = ["*.py", "*.pyi", "py.typed"]
-SDIST = ["pyproject.toml", "CMakeLists.txt", "LICENSE", "README.md", "CHANGELOG.md",
-         "kernel/*.cc", "kernel/*.h", "kernel/python/*.cc", "kernel/python/*.h", "kernel/python/exports.map",
-         *(f"src/mmap_ninja/**/{name}" for name in SOURCES)]  # fmt: skip
+SDIST = [pattern.lstrip("/") for pattern in SETTINGS["tool"]["scikit-build"]["sdist"]["include"]]
 DIST_INFO = {"METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE"}
 
 # What every Linux of the tag has: auditwheel copies anything else into the wheel.
