@@ -17,6 +17,8 @@ PREREQUISITES := @sh tools/prerequisites.sh "$(PYTHON)"
 KERNEL_SOURCES := pyproject.toml CMakeLists.txt $(shell find kernel -type f ! -path 'kernel/tests/*')
 SOURCES := $(KERNEL_SOURCES) README.md LICENSE $(shell find src -type f ! -path '*/__pycache__/*')
 CXX_SOURCES := $(wildcard kernel/*.cc kernel/*.h kernel/*/*.cc kernel/*/*.h)
+# Code that users paste. Examples that train are checked by the tests of integrations, with the types of frameworks.
+SHOWN := $(filter-out examples/train_%,$(wildcard examples/*.py)) tools/demo.py build/blocks
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # two pips must not write to one environment
@@ -71,9 +73,8 @@ types: $(VENV)/.group-lint $(VENV)/.group-test ## mypy --strict and pyright on s
 	$(PY) -m mypy
 	$(VENV)/bin/pyright --pythonpath $(PY)
 	$(PY) tools/blocks.py build/blocks
-	@# Without those that train, which the tests of integrations check with the types of the frameworks.
-	$(PY) -m mypy src $(filter-out examples/train_%,$(wildcard examples/*.py)) tools/demo.py build/blocks
-	$(VENV)/bin/pyright --pythonpath $(PY) $(filter-out examples/train_%,$(wildcard examples/*.py)) tools/demo.py build/blocks
+	$(PY) -m mypy src $(SHOWN)
+	$(VENV)/bin/pyright --pythonpath $(PY) $(SHOWN)
 	@# Without integrations, whose types are those of frameworks that are not installed here.
 	rm -rf build/typed && mkdir -p build/typed && cp -R src/mmap_ninja build/typed && rm -r build/typed/mmap_ninja/integrations
 	PYTHONPATH=build/typed $(VENV)/bin/pyright --pythonpath $(PY) --verifytypes mmap_ninja --ignoreexternal
