@@ -19,9 +19,7 @@ class Compared(NamedTuple):
 COMPARED = {
     "ours": Compared("ours", "mmap_ninja", ("mmap_ninja",)),
     "datasets": Compared("huggingface", "`datasets` (Hugging Face)", ("datasets",), short="`datasets`"),
-    "arrayrecord": Compared(
-        "arrayrecord", "ArrayRecord + Grain", ("array_record", "grain"), short="ArrayRecord + Grain"
-    ),
+    "arrayrecord": Compared("arrayrecord", "ArrayRecord + Grain", ("array_record", "grain")),
     "bagz": Compared("bagz_file", "bagz", ("bagz",)),
     "ffcv": Compared("ffcv_beton", "FFCV", ("ffcv",), "ffcv"),
     "lmdb": Compared("lightning_db", "LMDB", ("lmdb",)),
