@@ -112,7 +112,10 @@ def test_what_cannot_be_chosen_lists_what_is_there(tmp_path, dataset):
         file["a/x"], file["a/y"] = np.zeros(3), np.zeros((4, 2))
         file.create_group("empty")
 
-    with pytest.raises(ValueError, match=r"expected one dataset, .* found a/x \[3\], a/y \[4, 2\]; name one"):
+    asked = (
+        f"a dataset '{dataset}'" if dataset in ("no", "empty") else "one dataset, or a group of datasets of one length"
+    )
+    with pytest.raises(ValueError, match=rf"expected {asked}, found a/x \[3\], a/y \[4, 2\]; name one"):
         mn.convert(path, tmp_path / "out", dataset=dataset)
 
     assert not (tmp_path / "out").exists()

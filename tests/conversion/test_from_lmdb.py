@@ -70,9 +70,9 @@ def test_named_databases_must_be_named(tmp_path):
             with env.begin(env.open_db(name), write=True) as transaction:
                 transaction.put(b"key", name)
 
-    with pytest.raises(ValueError, match=r"in: database several: expected one of \['test', 'train'\]; name it"):
+    with pytest.raises(ValueError, match=r"in: expected one database, found \['test', 'train'\]; name one of these"):
         mn.convert(tmp_path / "in", tmp_path / "out")
-    with pytest.raises(ValueError, match="in: database 'no': expected one of"):
+    with pytest.raises(ValueError, match="in: expected a database 'no', found"):
         mn.convert(tmp_path / "in", tmp_path / "out", dataset="no")
 
     assert list(mn.convert(tmp_path / "in", tmp_path / "out", dataset="train")) == [b"train"]

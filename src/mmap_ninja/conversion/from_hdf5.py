@@ -161,9 +161,9 @@ def _chosen(h5py: Any, file: Any, wanted: Wanted, path: Path) -> dict[str, str]:
     is_one_group = wanted.dataset is not None or len({name.rpartition("/")[0] for name in inside}) == 1
     if not inside or not is_one_group or len({len(of) for of in inside.values()}) > 1:
         known = ", ".join(f"{name} {list(of.shape)}" for name, of in sorted((inside or found).items())[:20])
+        asked = "one dataset, or a group of datasets of one length" if inside or not group else f"a dataset {group!r}"
         raise ValueError(
-            f"{path}: expected one dataset, or a group of datasets of one length, found {known or 'none'}; name one "
-            "as the dataset"
+            f"{path}: expected {asked}, found {known or 'none'}; name one or a group by dataset= (--dataset)"
         )
     prefix = group if wanted.dataset is not None else next(iter(inside)).rpartition("/")[0]
     return {name.removeprefix(prefix).strip("/").replace("/", "."): name for name in inside}

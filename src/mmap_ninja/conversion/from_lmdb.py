@@ -118,8 +118,8 @@ def _chosen(env: Any, path: Path, dataset: str | None) -> str | None:
     if dataset is None and len(names) <= 1:
         return next(iter(names), None)
     if dataset not in names:
-        asked = "several" if dataset is None else repr(dataset)
-        raise ValueError(f"{path}: database {asked}: expected one of {names!r:.400}; name it as the dataset")
+        asked = "one database" if dataset is None else f"a database {dataset!r}"
+        raise ValueError(f"{path}: expected {asked}, found {names!r:.400}; name one of these by dataset= (--dataset)")
     return dataset
 
 
