@@ -323,7 +323,9 @@ def test_rows_without_columns_are_refused(tmp_path):
 
 
 def test_dicts_of_tables_are_refused_with_their_keys(tmp_path):
-    with pytest.raises(TypeError, match="ds: expected a table, got dict of 'train', 'test'; pass one of its values"):
+    with pytest.raises(
+        TypeError, match="ds: expected a table, got dict of 'train', 'test'; pass one of its values, or columns to"
+    ):
         RecordsMmap.from_arrow(tmp_path / "ds", {"train": TABLE, "test": TABLE})
 
 

@@ -67,12 +67,21 @@ def test_convert_source_is_missing_raises(tmp_path):
         mn.convert(tmp_path / "nothing", tmp_path / "out")
 
 
-@pytest.mark.parametrize("name", ["source.xyz", "folder"])
-def test_convert_unknown_format_names_those_that_are_known(tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("source.xyz", "cannot tell its format"),
+        ("folder", "cannot tell its format"),
+        ("empty", "is a folder without files"),
+    ],
+)
+def test_convert_unknown_format_names_those_that_are_known(tmp_path, name, found):
+    (tmp_path / "empty" / "below").mkdir(parents=True)
     (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "source.xyz").touch()
     (tmp_path / "source.xyz").touch()
 
-    with pytest.raises(ValueError, match=r"cannot tell its format; expected one of: .*folder of text files"):
+    with pytest.raises(ValueError, match=f"{name}: {found}; expected one of: .*folder of text files"):
         mn.convert(tmp_path / name, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -84,8 +84,9 @@ def _reader(table: object) -> Any:
 def _refused(data: object, where: str, why: object = "") -> TypeError:
     found = type(data).__name__ + (f" ({why})" if why else "")
     if isinstance(data, Mapping):
+        keys = ", ".join(map(repr, list(data)[:10]))
         return TypeError(
-            f"{where}: expected a table, got {found} of {', '.join(map(repr, list(data)[:10]))}; pass one of its values"
+            f"{where}: expected a table, got {found} of {keys}; pass one of its values, or columns to from_columns"
         )
     return TypeError(
         f"{where}: expected a table, got {found}; pass a Parquet file, a table of pyarrow, Polars, DuckDB, pandas or "

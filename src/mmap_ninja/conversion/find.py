@@ -127,6 +127,7 @@ def find(path: Path, wanted: Wanted) -> Source:
             if form.is_of(paths[0]):
                 return _checked(form.read(path, wanted), path, wanted)
         single = next((form for form in FORMS if form.is_single_in(paths[0])), None)
+        is_empty = paths[0].is_dir() and not files_below(paths[0])
     finally:
         files_below.cache_clear()  # it takes memory, and may change
     if single is not None:
@@ -135,7 +136,8 @@ def find(path: Path, wanted: Wanted) -> Source:
             "yourself and pass the samples to from_generator"
         )
     known = ", ".join(form.name for form in FORMS if not form.is_refused)
-    raise ValueError(f"{path}: cannot tell its format; expected one of: {known}")
+    found = "is a folder without files" if is_empty else "cannot tell its format"
+    raise ValueError(f"{path}: {found}; expected one of: {known}")
 
 
 def _checked(found: Source, path: Path, wanted: Wanted) -> Source:
