@@ -166,6 +166,12 @@ def test_features_in_the_metadata_are_kept(records):
     assert shown["text"][:2] == ["review 0", "review 1"]
 
 
+@pytest.mark.parametrize("shown_as", [to_dataset, to_iterable_dataset])
+def test_path_instead_of_a_dataset_is_refused(shown_as):
+    with pytest.raises(TypeError, match=r"got the path 'train'; pass mmap_ninja\.open"):
+        shown_as("train")
+
+
 def test_features_that_do_not_fit_are_refused(records):
     records.metadata = {"huggingface": datasets.Features(text=datasets.Value("int64")).to_dict()}
 

@@ -136,6 +136,11 @@ def test_jagged_batches_become_nested_tensors(records):
     assert [sample.tolist() for sample in nested.unbind()] == [list(range(k % 7 + 1)) for k in range(8)]
 
 
+def test_path_instead_of_a_dataset_is_refused(records):
+    with pytest.raises(TypeError, match=r"got the path .*; pass mmap_ninja\.open"):
+        as_dataset(records.path)
+
+
 def test_rank_without_world_size_is_refused(records):
     with pytest.raises(TypeError, match="both of them"):
         Loader(records, 8, rank=1)

@@ -25,7 +25,7 @@ from mmap_ninja.kinds.loadable import Collate
 from mmap_ninja.kinds.nulls import Nulls
 from mmap_ninja.kinds.options import PathLike
 from mmap_ninja.kinds.records import RecordsMmap
-from mmap_ninja.loading.collate import Forms, Pad, reader_of
+from mmap_ninja.loading.collate import Forms, Pad, check_samples, reader_of
 from mmap_ninja.loading.fingerprint import described
 from mmap_ninja.loading.orders import MOST, Listed, Shuffle, number
 
@@ -60,6 +60,7 @@ def to_dataset(dataset: DatasetHandle[Any]) -> datasets.Dataset:
         >>> shown[3], shown.features["label"].names
         ({'text': '3', 'label': 1}, ['bad', 'good'])
     """
+    check_samples(dataset)
     samples = dataset.select(slice(None))
     features = types.features_of(samples)
     commits = [part.commit_id for part in samples.parts]
@@ -192,6 +193,7 @@ def to_iterable_dataset(
         >>> list(stream)
         [{'text': ['5', '4'], 'label': array([5, 4])}]
     """
+    check_samples(dataset)
     samples = dataset.select(slice(None)) if isinstance(dataset, DatasetHandle) else dataset
     order = Shuffle(len(samples), seed) if shuffle else Listed(range(len(samples)))
     forms, features = Forms(collate, pad, nulls, fill), None

@@ -15,7 +15,7 @@ from mmap_ninja.integrations._loaders import Options, process_of
 from mmap_ninja.kinds.loadable import Collate
 from mmap_ninja.kinds.nulls import Nulls
 from mmap_ninja.loading import loader
-from mmap_ninja.loading.collate import Forms, Pad, reader_of
+from mmap_ninja.loading.collate import Forms, Pad, check_samples, reader_of
 
 _FROM_INTEGERS: Final = ("bfloat16", "float8_e4m3fn", "float8_e5m2")  # dtypes that NumPy has from ml_dtypes
 
@@ -172,6 +172,7 @@ class _Dataset(torch.utils.data.Dataset[Any]):
     """A dataset that gives `DataLoader` whole batches."""
 
     def __init__(self, samples: Any, forms: Forms) -> None:
+        check_samples(samples)
         self._samples = samples
         self._forms = forms
         self._read = reader_of(samples, forms)

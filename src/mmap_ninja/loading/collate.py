@@ -1,5 +1,6 @@
 """Batches from samples: stacked, padded, jagged, or as lists."""
 
+import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial, reduce
@@ -115,6 +116,15 @@ class Forms:
     def fill_of(self, name: str) -> Any:
         """The value for nulls of a column."""
         return self.fill.get(name) if isinstance(self.fill, Mapping) else self.fill
+
+
+def check_samples(dataset: object) -> None:
+    """Raise TypeError if that is no list of samples: a path has a length, too, and so have several datasets."""
+    if isinstance(dataset, str | os.PathLike):
+        raise TypeError(f"dataset: expected a dataset, got the path {str(dataset)!r}; pass mmap_ninja.open of it")
+    is_list = hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")
+    if not is_list or isinstance(dataset, Mapping):
+        raise TypeError(f"dataset: expected a list of samples, got {type(dataset).__name__}")
 
 
 def reader_of(samples: Any, forms: Forms) -> Read:

@@ -3,7 +3,6 @@
 # ruff: noqa: SLF001 - plans, orders and loaders belong together
 
 import copy
-import os
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
@@ -14,7 +13,7 @@ from mmap_ninja.exported import exported
 from mmap_ninja.kinds.loadable import Collate
 from mmap_ninja.kinds.nulls import Nulls
 from mmap_ninja.kinds.reading import ReadingHandle
-from mmap_ninja.loading.collate import Forms, Pad, reader_of
+from mmap_ninja.loading.collate import Forms, Pad, check_samples, reader_of
 from mmap_ninja.loading.course import Course, Maker, Place, Rest
 from mmap_ninja.loading.mixing import Mix
 from mmap_ninja.loading.moment import Moment, Source, Turn
@@ -105,11 +104,7 @@ class Loader:
         prefetch: int = 2,
         with_index: bool = False,
     ) -> None:
-        if isinstance(dataset, str | os.PathLike):
-            raise TypeError(f"dataset: expected a dataset, got the path {str(dataset)!r}; pass mmap_ninja.open of it")
-        is_list = hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")
-        if not is_list or isinstance(dataset, Mapping):
-            raise TypeError(f"dataset: expected a list of samples, got {type(dataset).__name__}")
+        check_samples(dataset)
         self.dataset: Any = dataset
         self.world_size: int = number(world_size, "world_size", 1, MOST)
         self.rank: int = number(rank, "rank", 0, self.world_size)
