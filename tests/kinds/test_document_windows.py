@@ -136,7 +136,7 @@ def test_document_windows_are_a_list(rows):
     for wrong in (3, -4):
         with pytest.raises(IndexError, match="is out of range for 3 windows"):
             windows[wrong]
-    with pytest.raises(TypeError, match="one dimension"):
+    with pytest.raises(TypeError, match="expected an index of samples alone"):
         windows[0, 1]
 
 

@@ -184,7 +184,7 @@ class Seen:
         own = self.slot
         if not self.goes_on_from(identity):
             why = (
-                "it was rolled back since, as by restoring a backup in place"
+                "it was rolled back since, as by a power loss or a restored backup"
                 if identity[:3] == (own.uuid, own.generation, own.meta_digest)
                 else "its files were written anew since, as by compact, clear, a replacement, or a change of columns "
                 "or metadata; or the commit is of another dataset"
