@@ -189,7 +189,8 @@ def test_concat_shows_more_parts_than_a_process_may_have_files(tmp_path, cls):
         with pytest.raises(mn.DatasetTruncatedError, match="part 99"):
             joined.take(order)
 
-    with_limit(descriptors() + 40, read)
+    # Maps may keep a quarter of the limit; what the tests before have open counts, too.
+    with_limit((descriptors() + 25) * 4 // 3, read)
 
 
 @pytest.mark.parametrize("codec", [None, "zstd"])  # of the first; samples of the others are compressed anew
